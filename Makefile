@@ -1,0 +1,41 @@
+# Everything runs in .venv, which the first target makes. `make help` says what there is.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "trunkline: setting up the virtual environment $(VENV) (first time: about a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "trunkline needs Python 3.11 or newer; call make PYTHON=python3.11 …")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --progress-bar on -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(STAMP)  ## make the virtual environment
+
+demo: $(STAMP)  ## real flights from PostgreSQL through Kafka to three destinations, with proof
+	@$(BIN)/trunkline demo $(ARGS)
+
+test: $(STAMP)  ## all tests, on real servers
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)  ## ruff, mypy, pyright, import-linter, schemas
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/trunkline schemas generate --check
+
+bench: $(STAMP)  ## benchmarks side by side with peers (JOB=route|cdc|latency)
+	@$(BIN)/python -m benchmarks $(JOB) $(ARGS)
+
+clean:  ## forget the environment and the local stack's data
+	rm -rf $(VENV) .venv-* .trunkline dist build

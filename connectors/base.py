@@ -1,0 +1,107 @@
+"""The contract between the engine and a connector: who calls what, when, and from which thread.
+
+A connector is done when it passes the shipped acceptance suite, ``trunkline.connectors.contract``.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from trunkline.event import Event, Record
+
+T = TypeVar("T")
+
+Position = dict[str, Any]
+"""Where a source stands: JSON-able, understood by that source alone, stored in Kafka."""
+
+Publish = Callable[[Sequence[Record]], Awaitable[None]]
+"""Publishes records; returns when Kafka has acknowledged all of them, raises when it has not."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records in their order, and the position after the last of them.
+
+    ``records`` may be empty: then only the position moves on.
+    """
+
+    records: list[Record]
+    position: Position
+
+
+class Source(ABC):
+    """Reads a system whose changes have a position: CDC, polling, files.
+
+    The engine runs one instance at a time over all workers, in a thread of its own, and calls
+    ``read`` → ``acknowledge`` (any number of times) → ``close``. It publishes each batch and
+    stores its position in one Kafka transaction.
+    """
+
+    @abstractmethod
+    def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
+        """Yield batches from ``position`` on (None: from the beginning, snapshot first).
+
+        Runs in the source's own thread and may block, but for less than 0.5 s once ``stop`` is
+        set. Yields micro-batches of what has arrived, up to about 2,000 records, and does not
+        wait to fill them. A change read again after a restart has the same ``Record.id``.
+        Raises SourceError when the system cannot be read: the engine starts again from the last
+        stored position, with back-off. Returning ends the source for good.
+        """
+
+    def acknowledge(self, position: Position) -> None:
+        """Kafka holds everything up to ``position``: the system may forget it.
+
+        Called from the source's thread, between two batches, in order; not for every batch.
+        """
+
+    def close(self) -> None:
+        """Release everything. Called once, from the source's thread, also after an error."""
+
+
+class PushSource(ABC):
+    """A system that calls us: webhooks. Every worker runs one; there is no position."""
+
+    @abstractmethod
+    async def start(self, publish: Publish) -> None:
+        """Begin to accept. Confirm to the caller only after ``await publish(records)`` returned."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Finish what was accepted, accept nothing more, release everything."""
+
+
+class Sink(ABC, Generic[T]):
+    """Writes events to a system.
+
+    The engine calls ``open`` once, then ``deliver`` from one event loop, with up to
+    ``concurrency`` calls under way at once, then ``close`` when none is. Events of one key are
+    never in two calls at once, and come in order.
+    """
+
+    type: type[T]
+    """The canonical type of what it accepts."""
+    accepts_deletes: ClassVar[bool] = False
+    """Whether an event without data (``change == "delete"``) can be delivered."""
+    max_batch: int = 1
+    """How many events one ``deliver`` takes at the most."""
+    concurrency: int = 1
+    """How many ``deliver`` calls may be under way at once in one worker."""
+
+    async def open(self) -> None:
+        """Connect and check. Raise Unavailable when the system is down: the engine tries again."""
+
+    @abstractmethod
+    async def deliver(self, events: Sequence[Event[T]]) -> None:
+        """Deliver all events, in their order; returning means that the system has them.
+
+        ``event.id`` is the idempotency key: the same event may come again after a crash.
+        Raises Rejected, Retryable or Unavailable for the whole batch, or PartialFailure naming
+        the failed ones by index. Anything else counts as Retryable. May be cancelled.
+        """
+
+    async def close(self) -> None:
+        """Release everything."""

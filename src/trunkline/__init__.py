@@ -1,0 +1,1 @@
+"""Trunkline: an enterprise integration backbone on Kafka."""

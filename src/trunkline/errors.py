@@ -1,0 +1,96 @@
+"""Every error that Trunkline raises, and what each one tells the engine to do.
+
+TrunklineError
+├── ConfigurationError        the program cannot start: a parameter, a flow, a schema is wrong
+│   └── MissingExtra          a driver is not installed; the message names the extra
+├── DataError                 this event cannot be read or written: it ends in the DLQ
+│   ├── SerializationError    a value does not fit its schema
+│   └── NoData                ``event.data`` of a delete that carries only its key
+├── RegistryUnavailable       the schema registry cannot be asked now: the partition is held
+├── SourceError               a source cannot go on; the engine restarts it with back-off
+└── DeliveryError             an instruction of a sink to the engine
+    ├── Rejected              never accepted: to the DLQ at once
+    ├── Retryable             perhaps accepted later
+    ├── Unavailable           the system is down: every event would fail now
+    └── PartialFailure        some events of the batch failed, the others are delivered
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class TrunklineError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigurationError(TrunklineError):
+    """The program cannot start as it is configured; the message says what to change."""
+
+
+class MissingExtra(ConfigurationError):
+    """An optional driver is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an extra: pip install 'trunkline[{extra}]'")
+
+
+class DataError(TrunklineError):
+    """One event cannot be processed, now or ever; it ends in the dead-letter queue."""
+
+
+class SerializationError(DataError):
+    """A value does not fit its Avro schema, or bytes are not what their schema says."""
+
+
+class NoData(DataError):
+    """The event is a delete or a truncate: it has a key, but no data."""
+
+
+class RegistryUnavailable(TrunklineError):
+    """The schema registry does not answer. Never a reason to dead-letter: wait and ask again."""
+
+
+class SourceError(TrunklineError):
+    """A source cannot go on. The engine restarts it from its last position, with back-off."""
+
+
+class DeliveryError(TrunklineError):
+    """Base of what a sink raises: each subclass is an instruction to the engine."""
+
+
+class Rejected(DeliveryError):
+    """The destination will never accept this event: it goes to the DLQ at once."""
+
+
+class Retryable(DeliveryError):
+    """The destination may accept this event later.
+
+    ``after``: seconds that the destination asked us to wait (``Retry-After``), or None.
+    """
+
+    def __init__(self, message: str = "", *, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Unavailable(DeliveryError):
+    """The destination is down (connect error, timeout, 502, 503, 504): any event would fail now.
+
+    ``after``: seconds that the destination asked us to wait (``Retry-After``), or None.
+    """
+
+    def __init__(self, message: str = "", *, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class PartialFailure(DeliveryError):
+    """Some events of a batch failed; all others of the batch are delivered.
+
+    ``failures``: the error of each failed event, by its index in the batch.
+    """
+
+    def __init__(self, failures: Mapping[int, DeliveryError]) -> None:
+        super().__init__(f"{len(failures)} events of the batch failed")
+        self.failures = dict(failures)

@@ -1,0 +1,158 @@
+"""The canonical event and the source record, and how an event's attributes become headers.
+
+Headers follow the CloudEvents Kafka protocol binding, binary content mode
+(cloudevents/spec, ``kafka-protocol-binding.md``): attributes are headers named ``ce_*``,
+UTF-8, and the value is the data alone. ``traceparent`` follows W3C Trace Context.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, TypeVar
+
+from trunkline.errors import NoData
+
+T_co = TypeVar("T_co", covariant=True)
+
+Change = Literal["create", "update", "delete", "snapshot", "truncate"]
+Headers = Sequence[tuple[str, bytes]]
+
+CONTENT_TYPE = "application/vnd.confluent.avro"
+
+
+@dataclass(slots=True, kw_only=True)
+class Record:
+    """One change that a source read, before it is canonical.
+
+    ``key``: the entity's key, or "" for a truncate. ``data``: the row or body after the change;
+    for a delete what the system still tells (the key's columns, perhaps more); {} for a truncate.
+    ``stream``: the table or collection. ``id`` must be the same when the source reads the same
+    change again: it becomes ``ce_id``, the idempotency key of everything behind. ``time``: when
+    the change happened in the system, UTC.
+    """
+
+    key: str
+    data: dict[str, Any]
+    change: Change = "create"
+    stream: str = ""
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    traceparent: str = ""
+
+
+class Event(Generic[T_co]):
+    """One canonical event as a route and a sink see it.
+
+    ``data`` is decoded when it is first read, once, however many routes read it. Two events
+    share nothing; an event is not for use by several threads at once.
+    """
+
+    __slots__ = ("_data", "_decode", "_named", "headers", "key", "offset", "partition", "topic", "value")
+
+    def __init__(
+        self,
+        *,
+        key: str,
+        value: bytes | None,
+        headers: Headers,
+        decode: Callable[[bytes], T_co],
+        topic: str = "",
+        partition: int = 0,
+        offset: int = 0,
+    ) -> None:
+        self.key = key
+        self.value = value
+        self.headers = headers
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self._decode = decode
+        self._data: T_co | None = None
+        self._named: dict[str, bytes] | None = None
+
+    @property
+    def data(self) -> T_co:
+        """The value as the topic's type. Raises NoData for a delete that carries only its key,
+        SerializationError for bytes that are not Avro of a known schema."""
+        if self._data is None:
+            if self.value is None:
+                raise NoData(f"the {self.change} of {self.key!r} carries only its key")
+            self._data = self._decode(self.value)
+        return self._data
+
+    def header(self, name: str) -> str:
+        """The header's text, or "" if there is none."""
+        if self._named is None:
+            self._named = dict(self.headers)
+        return self._named.get(name, b"").decode()
+
+    @property
+    def id(self) -> str:
+        """``ce_id``: the idempotency key, stable through retries, replays and restarts."""
+        return self.header("ce_id")
+
+    @property
+    def type(self) -> str:
+        """``ce_type``, as ``order.paid`` or ``public.orders.update``."""
+        return self.header("ce_type")
+
+    @property
+    def source(self) -> str:
+        """``ce_source``: the flow and the source that published the event."""
+        return self.header("ce_source")
+
+    @property
+    def subject(self) -> str:
+        """``ce_subject``: the table or collection that the event comes from."""
+        return self.header("ce_subject")
+
+    @property
+    def time(self) -> datetime:
+        """``ce_time``: when it happened in the source system, UTC."""
+        return datetime.fromisoformat(self.header("ce_time"))
+
+    @property
+    def change(self) -> Change:
+        """The change verb; ``create`` where nobody said otherwise."""
+        return self.header("tl_change") or "create"  # type: ignore[return-value]
+
+    @property
+    def traceparent(self) -> str:
+        """The W3C trace context, or ""."""
+        return self.header("traceparent")
+
+    def __repr__(self) -> str:
+        return f"Event({self.type} {self.key!r} id={self.id} {self.topic}/{self.partition}/{self.offset})"
+
+
+def event_headers(record: Record, *, source: str, type: str) -> list[tuple[str, bytes]]:
+    """The headers of a record's canonical event, each name once."""
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", record.id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", type.encode()),
+        ("ce_time", record.time.isoformat().encode()),
+        ("content-type", CONTENT_TYPE.encode()),
+        ("traceparent", (record.traceparent or new_traceparent()).encode()),
+        ("tl_change", record.change.encode()),
+    ]
+    if record.stream:
+        headers.append(("ce_subject", record.stream.encode()))
+    return headers
+
+
+def replaced(headers: Headers, new: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
+    """``headers`` with ``new`` in place of any of the same names: replaced, never appended."""
+    kept = [(name, value) for name, value in headers if name not in new]
+    kept.extend(new.items())
+    return kept
+
+
+def new_traceparent() -> str:
+    """A fresh, sampled W3C trace context."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"

@@ -1,0 +1,1 @@
+"""The embedded servers: a real Kafka, schema registry and databases as child processes."""

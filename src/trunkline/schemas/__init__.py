@@ -1,0 +1,1 @@
+"""Avro schemas: the codec, the registry and the types generated from them."""

@@ -1,0 +1,1 @@
+"""What happens between topics: the flow API, routing and delivery."""
