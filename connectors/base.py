@@ -9,7 +9,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from trunkline.event import Event, Record
 
@@ -52,13 +52,13 @@ class Source(ABC):
         stored position, with back-off. Returning ends the source for good.
         """
 
-    def acknowledge(self, position: Position) -> None:
+    def acknowledge(self, position: Position) -> None:  # noqa: B027 -- optional
         """Kafka holds everything up to ``position``: the system may forget it.
 
         Called from the source's thread, between two batches, in order; not for every batch.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 -- optional
         """Release everything. Called once, from the source's thread, also after an error."""
 
 
@@ -84,7 +84,7 @@ class Sink(ABC, Generic[T]):
 
     type: type[T]
     """The canonical type of what it accepts."""
-    accepts_deletes: ClassVar[bool] = False
+    accepts_deletes: bool = False
     """Whether an event without data (``change == "delete"``) can be delivered."""
     max_batch: int = 1
     """How many events one ``deliver`` takes at the most."""

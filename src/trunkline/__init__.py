@@ -1,1 +1,36 @@
-"""Trunkline: an enterprise integration backbone on Kafka."""
+"""Trunkline: an enterprise integration backbone on Kafka, flows as Python code.
+
+This module is the public face: what stands here stays.
+"""
+
+from trunkline.errors import (
+    ConfigurationError,
+    PartialFailure,
+    Rejected,
+    Retryable,
+    TrunklineError,
+    Unavailable,
+)
+from trunkline.event import Change, Event, Record
+from trunkline.params import Params, Secret
+from trunkline.streams.flow import Flow
+from trunkline.streams.retry import Retry
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Change",
+    "ConfigurationError",
+    "Event",
+    "Flow",
+    "Params",
+    "PartialFailure",
+    "Record",
+    "Rejected",
+    "Retry",
+    "Retryable",
+    "Secret",
+    "TrunklineError",
+    "Unavailable",
+    "__version__",
+]

@@ -1,0 +1,164 @@
+"""A flow's parameters: typed, from the environment and ``environments/<name>.toml``; secrets masked.
+
+Precedence, highest first: the process environment (``WAREHOUSE_URL`` for ``warehouse_url``), the
+environment's file, the field's default. The backbone's own addresses come the same way, as
+``TRUNKLINE_BOOTSTRAP`` or the file's ``[trunkline]`` table; a flow's parameters stand in
+``[params]``.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    ValidationError,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from trunkline.errors import ConfigurationError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class Secret:
+    """Text that never shows itself: ``str``, ``repr``, logs and errors print ``***``."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself. Call it at the last moment, where the text is needed."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        del source, handler
+        return core_schema.no_info_plain_validator_function(
+            cls._validated, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def _validated(cls, value: object) -> Secret:
+        if isinstance(value, Secret):
+            return value
+        if isinstance(value, str):
+            return cls(value)
+        raise ValueError("a secret is text")
+
+
+def revealed(value: Secret | str) -> str:
+    """The text of a secret, or the text itself."""
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+class Params(BaseModel):
+    """Base of a flow's parameters: one typed field a parameter.
+
+    An unknown name in the environment's file is an error: it is a misspelling more often than not.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Backbone(BaseModel):
+    """Where Kafka and the schema registry are, and what Trunkline may do there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    bootstrap: str = "localhost:9092"
+    registry: str = "http://localhost:8081/apis/ccompat/v7"
+    registry_user: str = ""
+    registry_password: Secret = Secret("")
+    kafka: dict[str, str] = {}
+    """More client settings of librdkafka, as ``security.protocol`` or ``sasl.username``."""
+    create: bool = True
+    """Whether missing topics are created and missing schemas registered at the start."""
+    partitions: int = 4
+    """Partitions of topics that are created."""
+    replication: int = 1
+    """Replicas of topics that are created; 3 in production."""
+
+
+def environment_file(name: str, root: Path = Path("environments")) -> dict[str, Any]:
+    """The tables of ``environments/<name>.toml``. Raises ConfigurationError if it is not there
+    or not TOML."""
+    path = root / f"{name}.toml"
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        there = ", ".join(sorted(p.stem for p in root.glob("*.toml"))) or "none"
+        raise ConfigurationError(
+            f"environment {name!r}: {path} is not there (environments found: {there})"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: not TOML: {error}") from None
+
+
+def load_params(
+    model: type[ModelT], file: Mapping[str, Any], *, environ: Mapping[str, str] = os.environ
+) -> ModelT:
+    """The parameters of ``model`` from a file's ``[params]`` and the environment.
+
+    Raises ConfigurationError naming every missing or ill-typed parameter at once, without values.
+    """
+    return _load(model, dict(file.get("params", {})), "", environ)
+
+
+def load_backbone(file: Mapping[str, Any], *, environ: Mapping[str, str] = os.environ) -> Backbone:
+    """The backbone's addresses from a file's ``[trunkline]`` and ``TRUNKLINE_*`` variables."""
+    return _load(Backbone, dict(file.get("trunkline", {})), "TRUNKLINE_", environ)
+
+
+def _load(
+    model: type[ModelT], values: dict[str, Any], prefix: str, environ: Mapping[str, str]
+) -> ModelT:
+    for name, field in model.model_fields.items():
+        text = environ.get(prefix + name.upper())
+        if text is not None:
+            values[name] = text.split(",") if _is_list(field.annotation) else text
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(_explained(error, prefix)) from None
+
+
+def _is_list(annotation: Any) -> bool:
+    return getattr(annotation, "__origin__", annotation) in (list, tuple) or any(
+        _is_list(part) for part in get_args(annotation) if part is not type(None)
+    )
+
+
+def _explained(error: ValidationError, prefix: str) -> str:
+    lines = []
+    table = "trunkline" if prefix else "params"
+    for problem in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"parameter {name!r} is unknown: take it out of [{table}]")
+        elif problem["type"] == "missing":
+            lines.append(
+                f"parameter {name!r} is missing: set {prefix}{name.upper()} or {name} in [{table}]"
+            )
+        else:
+            lines.append(f"parameter {name!r}: {problem['msg']}")
+    return "\n".join(lines)

@@ -1,0 +1,292 @@
+"""Flows as code: a Python file wires sources, topics, routes and destinations.
+
+Importing a flow does no I/O: builders (sources and destinations) run when a worker has its
+parameters. The functions' names are the topology: topics, metrics, CLI arguments and consumer
+groups come from them. Decorated functions stay callable, so a route is tested by calling it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Protocol, TypeVar, overload
+
+from trunkline.connectors.base import PushSource, Sink, Source
+from trunkline.event import Event, Record
+from trunkline.params import Params
+from trunkline.streams.retry import Retry
+
+EnvT = TypeVar("EnvT", bound=Params)
+T = TypeVar("T")
+S = TypeVar("S")
+D = TypeVar("D")
+R_co = TypeVar("R_co", covariant=True)
+
+Order = Literal["key", "none"]
+AnySource = Source | PushSource
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a definition stands: what every message about it names."""
+
+    file: str
+    line: int
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Place:
+        code = function.__code__
+        return cls(code.co_filename, code.co_firstlineno)
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class _Definition:
+    """A decorated function: its name, its place, and itself."""
+
+    def __init__(self, flow: Flow[Any], function: Callable[..., Any], kind: str) -> None:
+        self.flow = flow
+        self.function = function
+        self.name: str = function.__name__
+        self.kind = kind
+        self.place = Place.of(function)
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.flow.name}.{self.name}>"
+
+
+class SourceDefinition(_Definition, Generic[EnvT]):
+    """A source of a flow: call it with the parameters and it builds the connector."""
+
+    function: Callable[[EnvT], AnySource]
+
+    def __call__(self, env: EnvT) -> AnySource:
+        return self.function(env)
+
+    @property
+    def positions(self) -> str:
+        """The compacted topic that holds the source's position; its owner runs the source."""
+        return f"{self.flow.name}.{self.name}.positions"
+
+    @property
+    def dlq(self) -> str:
+        """The topic of records that could not be made canonical."""
+        return f"{self.flow.name}.{self.name}.dlq"
+
+
+class Topic(_Definition, Generic[T]):
+    """A canonical topic: call it with a record and it returns the canonical value, or None."""
+
+    def __init__(
+        self,
+        flow: Flow[Any],
+        function: Callable[[Record], T | None],
+        topic: str,
+        *,
+        sources: Sequence[SourceDefinition[Any]] = (),
+        key: Callable[[Record], str] | None = None,
+        event_type: str | Callable[[T], str] | None = None,
+        type: type[T] | None = None,
+    ) -> None:
+        super().__init__(flow, function, "topic")
+        self.topic = topic
+        self.sources = tuple(sources)
+        self.key = key
+        self.event_type = event_type
+        self.declared_type = type
+
+    def __call__(self, record: Record) -> T | None:
+        value: T | None = self.function(record)
+        return value
+
+
+class Destination(_Definition, Generic[EnvT, T]):
+    """A destination of a flow: call it with the parameters and it builds the sink."""
+
+    function: Callable[[EnvT], Sink[T]]
+
+    def __init__(
+        self, flow: Flow[Any], function: Callable[[EnvT], Sink[T]], *, order: Order, retry: Retry
+    ) -> None:
+        super().__init__(flow, function, "destination")
+        self.order = order
+        self.retry = retry
+
+    def __call__(self, env: EnvT) -> Sink[T]:
+        return self.function(env)
+
+    @property
+    def inbox(self) -> str:
+        """The destination's own topic: everything that it is to receive passes through it."""
+        return f"{self.flow.name}.{self.name}.inbox"
+
+    @property
+    def dlq(self) -> str:
+        """The topic where this destination's undeliverable events end."""
+        return f"{self.flow.name}.{self.name}.dlq"
+
+
+class Route(_Definition, Generic[S, R_co]):
+    """A pure function from a canonical event to a destination's messages."""
+
+    function: Callable[[Event[S]], R_co]
+
+    def __init__(
+        self,
+        flow: Flow[Any],
+        function: Callable[[Event[S]], R_co],
+        topic: Topic[S],
+        to: Destination[Any, Any],
+        only: tuple[str, ...],
+    ) -> None:
+        super().__init__(flow, function, "route")
+        self.topic = topic
+        self.to = to
+        self.only = only
+
+    def __call__(self, event: Event[S]) -> R_co:
+        return self.function(event)
+
+
+class _RouteDecorator(Protocol[S, D]):
+    """What ``@flow.route(...)`` accepts: the return type must be the destination's."""
+
+    @overload
+    def __call__(self, function: Callable[[Event[S]], D]) -> Route[S, D]: ...
+    @overload
+    def __call__(self, function: Callable[[Event[S]], D | None]) -> Route[S, D | None]: ...
+    @overload
+    def __call__(self, function: Callable[[Event[S]], Sequence[D]]) -> Route[S, Sequence[D]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[Event[S]], Awaitable[D | Sequence[D] | None]]
+    ) -> Route[S, Awaitable[D | Sequence[D] | None]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[Event[S]], D | Sequence[D] | None]
+    ) -> Route[S, D | Sequence[D] | None]: ...
+
+
+class _TopicDecorator(Protocol):
+    def __call__(self, function: Callable[[Record], T | None]) -> Topic[T]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a flow, and where."""
+
+    place: Place
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+@dataclass
+class Flow(Generic[EnvT]):
+    """One integration: everything of one file. ``params`` is the type of its parameters.
+
+    Mistakes in the wiring are collected in ``problems`` with their places, so that
+    ``trunkline check`` shows all of them at once; a flow with problems does not run.
+    """
+
+    name: str
+    params: type[EnvT]
+    sources: list[SourceDefinition[EnvT]] = field(default_factory=list)
+    topics: list[Topic[Any]] = field(default_factory=list)
+    destinations: list[Destination[EnvT, Any]] = field(default_factory=list)
+    routes: list[Route[Any, Any]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def source(self, build: Callable[[EnvT], AnySource]) -> SourceDefinition[EnvT]:
+        """Declare a source: a function from the parameters to a connector."""
+        source: SourceDefinition[EnvT] = SourceDefinition(self, build, "source")
+        self.sources.append(source)
+        return source
+
+    def topic(
+        self,
+        topic: str,
+        *,
+        source: SourceDefinition[EnvT] | Sequence[SourceDefinition[EnvT]],
+        key: Callable[[Record], str] | None = None,
+        event_type: str | Callable[[Any], str] | None = None,
+    ) -> _TopicDecorator:
+        """Declare a canonical topic: a function from a source's record to its canonical value.
+
+        None drops the record. ``key``: the entity's key, the record's own by default; for a
+        delete the record's data may hold the key's columns only. ``event_type``: ``ce_type``, or
+        a function of the value; ``<topic>.<change>`` by default. A delete does not call the
+        function: it is published with its key alone.
+        """
+        sources = (source,) if isinstance(source, SourceDefinition) else tuple(source)
+
+        def declare(function: Callable[[Record], Any]) -> Topic[Any]:
+            declared: Topic[Any] = Topic(
+                self, function, topic, sources=sources, key=key, event_type=event_type
+            )
+            self.topics.append(declared)
+            return declared
+
+        return declare
+
+    def existing_topic(self, topic: str, type: type[T]) -> Topic[T]:
+        """A canonical topic that somebody else publishes, as another flow."""
+
+        def existing(record: Record) -> T | None:
+            raise TypeError(f"{topic} is published elsewhere: this flow only reads it")
+
+        declared = Topic(self, existing, topic, type=type)
+        declared.name = topic
+        self.topics.append(declared)
+        return declared
+
+    @overload
+    def destination(self, build: Callable[[EnvT], Sink[T]], /) -> Destination[EnvT, T]: ...
+    @overload
+    def destination(
+        self, /, *, order: Order = ..., retry: Retry = ...
+    ) -> Callable[[Callable[[EnvT], Sink[T]]], Destination[EnvT, T]]: ...
+    def destination(
+        self,
+        build: Callable[[EnvT], Sink[Any]] | None = None,
+        /,
+        *,
+        order: Order = "key",
+        retry: Retry = Retry.DEFAULT,
+    ) -> Any:
+        """Declare a destination: a function from the parameters to a sink, and its policy.
+
+        ``order="key"`` delivers the events of a key in their order; ``"none"`` gives that up for
+        throughput. ``retry``: the delays between attempts.
+        """
+
+        def declare(function: Callable[[EnvT], Sink[Any]]) -> Destination[EnvT, Any]:
+            declared: Destination[EnvT, Any] = Destination(self, function, order=order, retry=retry)
+            self.destinations.append(declared)
+            return declared
+
+        return declare if build is None else declare(build)
+
+    def route(
+        self, topic: Topic[S], *, to: Destination[EnvT, D], only: str | Sequence[str] = ()
+    ) -> _RouteDecorator[S, D]:
+        """Declare a route: a pure function from an event to the destination's message, several
+        messages, or None.
+
+        ``only``: the event types it listens to (``order.*`` matches a prefix), decided on the
+        headers before anything is decoded. Returning ``event.data`` itself forwards the original
+        bytes. A delete does not call the route: it is forwarded by key to a destination that
+        accepts deletes. What a route raises sends that event to the destination's DLQ.
+        """
+        types = (only,) if isinstance(only, str) else tuple(only)
+
+        def declare(function: Callable[[Event[S]], Any]) -> Route[S, Any]:
+            declared: Route[S, Any] = Route(self, function, topic, to, types)
+            self.routes.append(declared)
+            return declared
+
+        return declare
