@@ -1,0 +1,197 @@
+"""HttpSink: one request an event, to any HTTP API.
+
+aiohttp's client, as it costs a third of the CPU that httpx takes for a request.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl as tls
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import aiohttp
+from yarl import URL
+
+from trunkline.connectors.base import Sink
+from trunkline.connectors.http_answer import failure
+from trunkline.connectors.http_path import PathOf, path_template
+from trunkline.connectors.plain import to_json
+from trunkline.errors import ConfigurationError, DataError, Rejected, Unavailable
+from trunkline.event import Event
+from trunkline.params import Secret, revealed
+
+T = TypeVar("T")
+
+SHOWN = 500
+"""How many bytes of an answer stand in the error: enough to see why."""
+DRAINED = 65_536
+"""How much of an answer is read so that its connection can be used again."""
+
+
+class HttpSink(Sink[T]):
+    """Sends each event as a JSON request to an HTTP API.
+
+    ``url``: the API's address. ``path``: what follows it, beginning with / or ?: a template such
+    as ``/orders/{key}`` over the event's key and its data's fields (percent-encoded), or a
+    function of the event that returns an encoded path. ``token`` goes out as ``Authorization: Bearer``, ``auth`` as Basic.
+    ``delete_method``: the method for events without data; None: the destination takes no deletes.
+    ``timeout``: seconds for one request, all in all. ``tls_context``: for a private CA or client
+    certificates; a sound one is the default.
+
+    The body is the event's data (``connectors/plain.py`` has the forms); a delete has none. Each
+    request carries ``event.id`` in ``idempotency_header`` and the event's ``traceparent``.
+    At-least-once: the API tells repeats by the idempotency key. What each status means to the
+    engine: ``connectors/http_answer.py``; connect errors, timeouts and broken connections are
+    Unavailable. Raises ConfigurationError for arguments that cannot work.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        type: type[T],
+        *,
+        method: str = "POST",
+        path: str | Callable[[Event[T]], str] = "",
+        token: Secret | str | None = None,
+        auth: tuple[str, Secret | str] | None = None,
+        headers: Mapping[str, Secret | str] | None = None,
+        idempotency_header: str = "Idempotency-Key",
+        delete_method: str | None = None,
+        timeout: float = 10.0,
+        concurrency: int = 64,
+        tls_context: tls.SSLContext | None = None,
+    ) -> None:
+        self.type = type
+        self.concurrency = concurrency
+        self.accepts_deletes = delete_method is not None
+        self._url = _checked(url)
+        self._method = method
+        self._delete_method = delete_method
+        self._path: PathOf = (
+            path if callable(path) else path_template(path, type, deletes=delete_method is not None)
+        )
+        self._headers = {"User-Agent": "trunkline", **_plain_headers(headers or {})}
+        self._headers |= _authorization(token, auth)
+        self._hidden = [revealed(s) for s in (token, auth and auth[1]) if s]
+        self._hidden += [v.reveal() for v in (headers or {}).values() if isinstance(v, Secret)]
+        self._idempotency_header = idempotency_header
+        self._timeout = timeout
+        self._tls = tls_context
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the session; the first request connects."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self.concurrency, ssl=self._tls or True),
+            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),  # requests are independent of each other
+        )
+
+    async def close(self) -> None:
+        """Close the session and its connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def deliver(self, events: Sequence[Event[T]]) -> None:
+        """Send the one event. Raises Rejected, Retryable or Unavailable as the answer tells."""
+        (event,) = events
+        method, url, headers, body = self._request(event)
+        try:
+            await self._send(method, url, headers, body)
+        except TimeoutError as error:
+            raise Unavailable(f"{method} {url}: no answer in {self._timeout} s") from error
+        except aiohttp.ClientError as error:
+            raise Unavailable(f"{method} {url}: {self._masked(_named(error))}") from error
+        except ValueError as error:  # a line break in a header, and the like
+            raise Rejected(f"{method} {url} cannot be sent: {self._masked(str(error))}") from error
+
+    def _request(self, event: Event[T]) -> tuple[str, URL, dict[str, str], bytes | None]:
+        headers = {self._idempotency_header: event.id}
+        if event.traceparent:
+            headers["traceparent"] = event.traceparent
+        try:
+            path = self._path(event)
+            url = self._joined(path)
+            if self._delete_method is not None and event.change == "delete":
+                return self._delete_method, url, headers, None
+            headers["Content-Type"] = "application/json"
+            return self._method, url, headers, to_json(event.data)
+        except DataError as error:
+            raise Rejected(str(error)) from error
+
+    async def _send(
+        self, method: str, url: URL, headers: dict[str, str], body: bytes | None
+    ) -> None:
+        assert self._session is not None, "deliver before open"
+        async with self._session.request(
+            method, url, headers=headers, data=body, allow_redirects=False
+        ) as response:
+            answer = await _start_of(response)
+            if 200 <= response.status < 300:
+                return
+            shown = self._masked(answer[:SHOWN].decode(errors="replace"))
+            raise failure(
+                response.status,
+                f"{method} {url} answered {response.status}: {shown or response.reason}",
+                retry_after=response.headers.get("Retry-After", ""),
+                location=response.headers.get("Location", ""),
+            )
+
+    def _joined(self, path: str) -> URL:
+        if not path:
+            return self._url
+        if path[0] not in "/?":  # it could change the host: http://api + @elsewhere
+            raise Rejected(f"the path {path!r} must begin with / or ?")
+        base = str(self._url)
+        return URL((base.rstrip("/") if path[0] == "/" else base) + path, encoded=True)
+
+    def _masked(self, text: str) -> str:
+        for secret in self._hidden:
+            text = text.replace(secret, "***")
+        return text
+
+
+async def _start_of(response: aiohttp.ClientResponse) -> bytes:
+    """The answer's first bytes; a longer answer's connection is given up, not read to its end."""
+    read = bytearray()
+    while chunk := await response.content.readany():
+        read += chunk
+        if len(read) > DRAINED:
+            response.close()
+            break
+    return bytes(read)
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _checked(url: str) -> URL:
+    parsed = URL(url)
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigurationError(f"HttpSink: {url!r} is not an http(s) URL")
+    if parsed.user or parsed.password:
+        raise ConfigurationError("HttpSink: take user and password out of the URL, use auth=")
+    if parsed.raw_query_string or parsed.raw_fragment:
+        raise ConfigurationError("HttpSink: put a query into path=, url= is followed by the path")
+    return parsed
+
+
+def _plain_headers(headers: Mapping[str, Secret | str]) -> dict[str, str]:
+    return {name: revealed(value) for name, value in headers.items()}
+
+
+def _authorization(
+    token: Secret | str | None, auth: tuple[str, Secret | str] | None
+) -> dict[str, str]:
+    if token is not None and auth is not None:
+        raise ConfigurationError("HttpSink: give token= or auth=, not both")
+    if token is not None:
+        return {"Authorization": f"Bearer {revealed(token)}"}
+    if auth is not None:
+        pair = f"{auth[0]}:{revealed(auth[1])}".encode()
+        return {"Authorization": "Basic " + base64.b64encode(pair).decode()}
+    return {}

@@ -1,0 +1,46 @@
+"""What an HTTP answer tells the engine: a delivery error for each status that is not 2xx.
+
+Status codes are those of RFC 9110; 425 is RFC 8470, 429 RFC 6585.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from trunkline.errors import DeliveryError, Rejected, Retryable, Unavailable
+
+LATER = frozenset({408, 425, 429})
+DOWN = frozenset({502, 503, 504})
+
+
+def failure(status: int, what: str, *, retry_after: str = "", location: str = "") -> DeliveryError:
+    """The instruction that a ``status`` outside 2xx stands for; ``what`` is its message.
+
+    408, 425, 429 and 5xx are Retryable, but 502, 503, 504 Unavailable; 3xx and all other 4xx are
+    Rejected (a redirect is a wrong URL in the flow, and following it could hand on the token).
+    """
+    if status in DOWN:
+        return Unavailable(what, after=seconds_until(retry_after))
+    if status in LATER or status >= 500:
+        return Retryable(what, after=seconds_until(retry_after))
+    if 300 <= status < 400:
+        return Rejected(f"{what} (redirects are not followed; location: {location or 'none'})")
+    return Rejected(what)
+
+
+def seconds_until(retry_after: str, now: datetime | None = None) -> float | None:
+    """``Retry-After`` in seconds from now, given as seconds or as an HTTP date (RFC 9110 10.2.3).
+
+    None for "" and for what is neither: a wrong header must not cost the event.
+    """
+    text = retry_after.strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        then = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if then.tzinfo is None:  # "-0000", and the old asctime form: both mean UTC here
+        then = then.replace(tzinfo=UTC)
+    return max(0.0, (then - (now or datetime.now(UTC))).total_seconds())

@@ -1,0 +1,74 @@
+"""Path templates: ``/orders/{key}`` over an event's key and the fields of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from string import Formatter
+from typing import Any
+from urllib.parse import quote
+
+from trunkline.errors import ConfigurationError, Rejected
+from trunkline.event import Event
+
+PathOf = Callable[[Event[Any]], str]
+
+
+def path_template(template: str, type: type, *, deletes: bool) -> PathOf:
+    """The function that fills ``template`` for an event.
+
+    ``{key}`` is the event's key, any other name a field of its data; values are percent-encoded,
+    so that a value never spans two segments. The function raises Rejected for a value that would
+    make another path: none, empty, ``.`` or ``..``. Raises ConfigurationError for a template that
+    cannot work for ``type``.
+    """
+    names = [name for _, name, _, _ in _parsed(template) if name is not None]
+    _check(template, names, type, deletes)
+    if not names:
+        return lambda _: template
+    if names == ["key"]:
+        return lambda event: template.format(key=_segment("key", event.key))
+    return lambda event: template.format_map(_Values(event))
+
+
+class _Values(dict[str, str]):
+    def __init__(self, event: Event[Any]) -> None:
+        super().__init__()
+        self._event = event
+
+    def __missing__(self, name: str) -> str:
+        return _segment(name, self._event.key if name == "key" else self._event.data.get(name))
+
+
+def _segment(name: str, value: object) -> str:
+    text = "" if value is None else str(value)
+    if text in ("", ".", ".."):
+        raise Rejected(f"the path's {{{name}}} is {text!r}, which makes another path")
+    return quote(text, safe="")
+
+
+def _parsed(template: str) -> list[tuple[str, str | None, str | None, str | None]]:
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        raise ConfigurationError(f"path {template!r}: {error}") from error
+    for _, name, spec, conversion in parts:
+        if name is not None and (not name.isidentifier() or spec or conversion):
+            raise ConfigurationError(f"path {template!r}: {{{name}}} must be a plain name")
+    return parts
+
+
+def _check(template: str, names: list[str], type: type, deletes: bool) -> None:
+    if template and template[0] not in "/?":
+        raise ConfigurationError(f"path {template!r} must begin with / or ?")
+    fields = {name for name in names if name != "key"}
+    known = set(getattr(type, "__annotations__", ()))
+    if hasattr(type, "__required_keys__") and not fields <= known:
+        unknown = ", ".join(sorted(fields - known))
+        raise ConfigurationError(
+            f"path {template!r}: {type.__name__} has no field {unknown} (it has: "
+            f"{', '.join(sorted(known))}; {{key}} is the event's key)"
+        )
+    if deletes and fields:
+        raise ConfigurationError(
+            f"path {template!r}: a delete carries only its key: use {{key}}, or a function"
+        )
