@@ -34,7 +34,8 @@ class HttpSink(Sink[T]):
 
     ``url``: the API's address. ``path``: what follows it, beginning with / or ?: a template such
     as ``/orders/{key}`` over the event's key and its data's fields (percent-encoded), or a
-    function of the event that returns an encoded path. ``token`` goes out as ``Authorization: Bearer``, ``auth`` as Basic.
+    function of the event that returns an encoded path. ``token`` goes out as
+    ``Authorization: Bearer``, ``auth`` as Basic.
     ``delete_method``: the method for events without data; None: the destination takes no deletes.
     ``timeout``: seconds for one request, all in all. ``tls_context``: for a private CA or client
     certificates; a sound one is the default.

@@ -33,4 +33,4 @@ def _plain(value: Any) -> Any:
         return value.total_seconds()
     if isinstance(value, set | frozenset):
         return sorted(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    raise TypeError
