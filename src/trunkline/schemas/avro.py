@@ -1,0 +1,149 @@
+"""What fastavro leaves to its caller: usable defaults, equality of schemas, and dangerous ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from fastavro import parse_schema
+from fastavro.read import LOGICAL_READERS
+
+STRUCTURE = {"type", "name", "fields", "items", "values", "symbols", "size"}
+MEANINGFUL = STRUCTURE | {"logicalType", "precision", "scale"}
+
+
+def parse(schema_json: str) -> Any:
+    """fastavro's parsed form of a schema, whose defaults are values as a reader returns them.
+
+    fastavro hands out defaults as they stand in the JSON (bytes as text, a date as a number).
+    Raises ValueError, TypeError, KeyError or fastavro's SchemaParseException and UnknownType.
+    """
+    named: dict[str, Any] = {}
+    parsed = parse_schema(json.loads(schema_json), named)
+    for field in _fields(named):
+        if "default" in field:
+            field["default"] = _default(field["default"], field["type"], named)
+    return parsed
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two parsed schemas write the same bytes for the same values."""
+    return bool(_essence(one) == _essence(other))
+
+
+def is_recursive(parsed: Any) -> bool:
+    """Whether a type contains itself: its values can be nested to any depth."""
+    return _recurs(parsed, _named(parsed), ())
+
+
+def has_endless_array(parsed: Any) -> bool:
+    """Whether there is an array whose items take no bytes: ten bytes could declare 2⁶² of them."""
+    named = _named(parsed)
+    return any(
+        kind(node) == "array" and _takes_nothing(node["items"], named) for node in walk(parsed)
+    )
+
+
+def has_mutable_defaults(parsed: Any) -> bool:
+    """Whether a default is a list or a dict, which two events must not share."""
+    fields = _fields(_named(parsed))
+    return any(isinstance(field.get("default"), list | dict) for field in fields)
+
+
+def kind(schema: Any) -> str:
+    """The type of a schema: a primitive's or a named type's name, ``union``, ``record``, …"""
+    if isinstance(schema, list):
+        return "union"
+    return str(schema["type"] if isinstance(schema, dict) else schema)
+
+
+def children(schema: Any) -> list[Any]:
+    """The schemas directly inside of a schema."""
+    match kind(schema):
+        case "union":
+            return list(schema)
+        case "array":
+            return [schema["items"]]
+        case "map":
+            return [schema["values"]]
+        case "record" | "error":
+            return [field["type"] for field in schema["fields"]]
+        case _:
+            return []
+
+
+def walk(schema: Any) -> Iterator[Any]:
+    """The schema and everything inside of it, outer before inner."""
+    yield schema
+    for child in children(schema):
+        yield from walk(child)
+
+
+def _named(parsed: Any) -> dict[str, Any]:
+    return {
+        node["name"]: node for node in walk(parsed) if isinstance(node, dict) and "name" in node
+    }
+
+
+def _fields(named: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for schema in named.values():
+        yield from schema.get("fields", ())
+
+
+def _essence(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_essence(item) for item in schema]
+    if isinstance(schema, dict):
+        return {name: _essence(schema[name]) for name in MEANINGFUL & schema.keys()}
+    return schema
+
+
+def _recurs(schema: Any, named: dict[str, Any], inside: tuple[str, ...]) -> bool:
+    name = schema["name"] if isinstance(schema, dict) and "name" in schema else str(schema)
+    if name in inside:
+        return True
+    if isinstance(schema, str):
+        return schema in named and _recurs(named[schema], named, inside)
+    if "name" in schema:
+        inside = (*inside, name)
+    return any(_recurs(child, named, inside) for child in children(schema))
+
+
+def _takes_nothing(schema: Any, named: dict[str, Any], inside: tuple[str, ...] = ()) -> bool:
+    name = kind(schema)
+    if name in named and name not in inside:
+        return _takes_nothing(named[name], named, (*inside, name))
+    if name in ("record", "error"):
+        return all(_takes_nothing(child, named, inside) for child in children(schema))
+    return name == "null" or (name == "fixed" and schema["size"] == 0)
+
+
+def _default(value: Any, schema: Any, named: dict[str, Any]) -> Any:
+    if isinstance(schema, list):
+        branches = [branch for branch in schema if branch != "null"]
+        return value if value is None or not branches else _default(value, branches[0], named)
+    if isinstance(schema, str) and schema in named:
+        return _default(value, named[schema], named)
+    plain = _plain_default(value, schema, named)
+    logical = schema.get("logicalType") if isinstance(schema, dict) else None
+    convert = LOGICAL_READERS.get(f"{kind(schema)}-{logical}")
+    return convert(plain, schema, None) if convert else plain
+
+
+def _plain_default(value: Any, schema: Any, named: dict[str, Any]) -> Any:
+    match kind(schema):
+        case "bytes" | "fixed" if isinstance(value, str):
+            return value.encode("iso-8859-1")  # the Avro specification's JSON form of bytes
+        case "array":
+            return [_default(item, schema["items"], named) for item in value]
+        case "map":
+            return {key: _default(item, schema["values"], named) for key, item in value.items()}
+        case "record" | "error":
+            return {
+                field["name"]: _default(value[field["name"]], field["type"], named)
+                for field in schema["fields"]
+                if field["name"] in value
+            }
+        case _:
+            return value

@@ -1,0 +1,163 @@
+"""Avro values in the Confluent wire format: a zero, the schema's id in four bytes, the data.
+
+The format is described in Confluent's documentation, "Wire format" of the schema registry.
+"""
+
+from __future__ import annotations
+
+import copy
+import struct
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, TypeVar, cast
+
+# The compiled reader recurses on the C stack: nested data of a few kilobytes would crash the
+# process. fastavro's own Python reader raises RecursionError there, for twice the time.
+from fastavro._read_py import schemaless_reader as careful_reader
+from fastavro.read import schemaless_reader
+from fastavro.validation import ValidationError, validate
+from fastavro.write import schemaless_writer
+
+from trunkline.errors import SerializationError
+from trunkline.schemas import avro
+from trunkline.schemas.registry import Registry
+from trunkline.schemas.types import AvroSchema, schema_of
+
+T = TypeVar("T")
+
+PREFIX = struct.Struct(">bI")
+Plan = tuple[Callable[[bytes], BytesIO], Callable[..., Any], Any, Any]
+"""How to read: a stream's class, fastavro's function, writer's and, if it differs, reader's schema."""
+
+
+class Codec:
+    """Encodes and decodes values under a registry. May be used by any number of threads."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def encoder(self, cls: type[T], subject: str, *, register: bool) -> Callable[[T], bytes]:
+        """A function from values of ``cls`` to bytes; its SerializationError names the field.
+
+        The schema's id is asked for now and not per event. ``register``: whether a schema that the
+        subject lacks is registered. Raises ConfigurationError and RegistryUnavailable.
+        """
+        schema = schema_of(cls)
+        ask = self._registry.register if register else self._registry.lookup
+        return _encoder(schema, PREFIX.pack(0, ask(subject, schema.json)))
+
+    def decoder(self, cls: type[T]) -> Callable[[bytes], T]:
+        """A function from bytes to values of ``cls``, whatever version of its schema wrote them.
+
+        It raises SerializationError for bytes that are no such value, and RegistryUnavailable
+        when they name a schema that is not known yet and the registry cannot be asked now.
+        """
+        return cast(Callable[[bytes], T], self._decoder(schema_of(cls)))
+
+    def decode_any(self, value: bytes) -> Any:
+        """The value as its writer saw it; raises as a decoder does."""
+        return self._decoder(None)(value)
+
+    def _decoder(self, target: AvroSchema | None) -> Callable[[bytes], Any]:
+        plans: dict[bytes, Plan] = {}
+
+        def learn(value: bytes) -> Plan:
+            plan = plans[value[:5]] = _plan(self._writer(schema_id(value)), target)
+            return plan
+
+        def decode(value: bytes) -> Any:
+            # Every event comes through here: measure before you add a call.
+            try:
+                open_, read, writer, reader = plans[value[:5]]
+            except KeyError:
+                open_, read, writer, reader = learn(value)
+            try:
+                stream = open_(value)
+                stream.seek(5)
+                data = read(stream, writer, reader)
+            except Exception as error:  # fastavro raises a dozen kinds on bad bytes
+                raise _unreadable(value, error) from error
+            if stream.tell() != len(value):
+                raise _unreadable(value, f"{len(value) - stream.tell()} bytes are left over")
+            return data
+
+        return decode
+
+    def _writer(self, id: int) -> Any:
+        text = self._registry.schema(id)
+        try:
+            parsed = avro.parse(text)
+        except Exception as error:  # whatever is wrong with it, no event of it can be read
+            raise SerializationError(f"schema {id} is no Avro schema: {error}") from error
+        if avro.has_endless_array(parsed):
+            raise SerializationError(f"schema {id} has an array of items that take no bytes")
+        return parsed
+
+
+def schema_id(value: bytes) -> int:
+    """The id of the schema that wrote a value. Raises SerializationError for a foreign format."""
+    if len(value) < 5 or value[0] != 0:
+        raise SerializationError(
+            f"{len(value)} bytes that begin with {value[:5].hex()!r} are not in the Confluent wire "
+            "format (00, four bytes of schema id, Avro)"
+        )
+    return int(PREFIX.unpack_from(value)[1])
+
+
+class _Strict(BytesIO):
+    """Bytes that end with an error. fastavro skips a field that the reader lacks past the end,
+    and would do so 2⁶² times for an array that says it is so long."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if len(data) != size:
+            raise EOFError(f"{size} bytes expected, {len(data)} left")
+        return data
+
+
+def _plan(writer: Any, target: AvroSchema | None) -> Plan:
+    read = careful_reader if avro.is_recursive(writer) else schemaless_reader
+    if target is None:
+        return BytesIO, read, writer, None
+    if avro.same(writer, target.parsed):
+        return BytesIO, read, target.parsed, None
+    if avro.has_mutable_defaults(target.parsed):
+        return _Strict, lambda *args: copy.deepcopy(read(*args)), writer, target.parsed
+    return _Strict, read, writer, target.parsed
+
+
+def _encoder(schema: AvroSchema, prefix: bytes) -> Callable[[Any], bytes]:
+    parsed = schema.parsed
+
+    def encode(data: Any) -> bytes:
+        # Every event comes through here: measure before you add a call.
+        stream = BytesIO()
+        try:
+            # Fields without a default must be there, and unknown ones are an error.
+            schemaless_writer(stream, parsed, data, strict_allow_default=True)
+        except Exception as error:  # what fastavro raises depends on the type that it got
+            raise SerializationError(_unwritable(schema, data, error)) from error
+        return prefix + stream.getvalue()
+
+    return encode
+
+
+def _unreadable(value: bytes, why: object) -> SerializationError:
+    name = f"{type(why).__name__}: {why}" if isinstance(why, Exception) else str(why)
+    return SerializationError(
+        f"the value ({len(value)} bytes) cannot be read with its schema {schema_id(value)}: {name}"
+    )
+
+
+def _unwritable(schema: AvroSchema, data: Any, error: Exception) -> str:
+    """Which field is wrong: slow, so asked only when writing has failed."""
+    if not isinstance(data, dict):
+        return f"{schema.name} is written from a dict, not from {type(data).__name__}"
+    try:
+        validate(data, schema.parsed, strict=True)
+    except ValidationError as invalid:
+        found = invalid.errors[0]
+        return f"{found.field}: {type(found.datum).__name__} where the schema wants {found.schema}"
+    except Exception as worse:  # noqa: BLE001 - the check can fail in as many ways as writing
+        return f"{schema.name}: {worse}"
+    return f"{schema.name}: {error}"

@@ -1,0 +1,192 @@
+"""A schema registry's REST API, as Confluent defined it and Karapace and Apicurio speak it too.
+
+Confluent's documentation calls it the Schema Registry API, version 1. Only what Trunkline needs
+of it is here: Avro, without references.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from trunkline.errors import ConfigurationError, RegistryUnavailable, SerializationError
+
+CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
+FORGET_UNKNOWN_AFTER = 10.0  # seconds in which a flood of bad events asks for an id only once
+NO_SUCH_SUBJECT, NO_SUCH_VERSION, NO_SUCH_SCHEMA = 40401, 40402, 40403
+BUSY = (408, 425, 429)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    body: Any
+
+    @property
+    def code(self) -> int:
+        """The registry's own error code; 0 where a stranger answered."""
+        code = self.body.get("error_code", 0) if isinstance(self.body, dict) else 0
+        return int(code) if self.status >= 400 else 0
+
+    @property
+    def message(self) -> str:
+        message = self.body.get("message") if isinstance(self.body, dict) else None
+        return str(message or self.body)[:1000]
+
+
+class Registry:
+    """A client that asks for each thing once. May be used by any number of threads.
+
+    Ids are immutable, so answers are kept for good. Every method raises RegistryUnavailable when
+    the registry cannot be asked now (no connection, timeout, 5xx, 429) and ConfigurationError when
+    it will never answer this program (401, 403, no registry at this address).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        """``url``: the API's root, as ``http://registry:8081`` or, for Apicurio,
+        ``http://registry:8080/apis/ccompat/v7``. Nothing is asked before it is needed."""
+        self.url = _checked(url)
+        self._client = httpx.Client(
+            base_url=self.url,
+            auth=(user, password or "") if user is not None else None,
+            headers={"Accept": f"{CONTENT_TYPE}, application/json", "Content-Type": CONTENT_TYPE},
+            timeout=timeout,
+        )
+        self._schemas: dict[int, str] = {}
+        self._ids: dict[tuple[str, str], int] = {}
+        self._unknown: dict[int, float] = {}
+
+    def schema(self, id: int) -> str:
+        """The schema with this id, as JSON. Raises SerializationError if there is none."""
+        known = self._schemas.get(id)
+        if known is None:
+            known = self._schemas[id] = self._fetch(id)
+        return known
+
+    def register(self, subject: str, schema_json: str) -> int:
+        """The id of the schema in the subject, which is given this version if it lacks it.
+
+        Raises ConfigurationError if the registry refuses it, with what is incompatible.
+        """
+        return self._id(subject, schema_json, f"/subjects/{_safe(subject)}/versions")
+
+    def lookup(self, subject: str, schema_json: str) -> int:
+        """The id of the schema in the subject. Raises ConfigurationError if it is not there."""
+        return self._id(subject, schema_json, f"/subjects/{_safe(subject)}")
+
+    def compatible(self, subject: str, schema_json: str) -> list[str]:
+        """What speaks against the schema as the subject's next version; empty if nothing does."""
+        path = f"/compatibility/subjects/{_safe(subject)}/versions/latest?verbose=true"
+        answer = self._ask("POST", path, {"schema": schema_json})
+        if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
+            return []
+        if answer.status != httpx.codes.OK:
+            return [answer.message]
+        if answer.body.get("is_compatible"):
+            return []
+        return answer.body.get("messages") or ["the registry says no more"]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _fetch(self, id: int) -> str:
+        if self._unknown.get(id, 0.0) > time.monotonic():
+            raise SerializationError(f"schema {id} is unknown to the registry at {self.url}")
+        answer = self._ask("GET", f"/schemas/ids/{id}")
+        if answer.code == NO_SUCH_SCHEMA:
+            self._unknown[id] = time.monotonic() + FORGET_UNKNOWN_AFTER
+            raise SerializationError(f"schema {id} is unknown to the registry at {self.url}")
+        self._expect(answer, "schema", f"schema {id}")
+        kind = answer.body.get("schemaType", "AVRO")
+        if kind != "AVRO":
+            raise SerializationError(f"schema {id} is not Avro but {kind}")
+        return str(answer.body["schema"])
+
+    def _id(self, subject: str, schema_json: str, path: str) -> int:
+        known = self._ids.get((subject, schema_json))
+        if known is None:
+            answer = self._ask("POST", path, {"schema": schema_json})
+            self._refused(answer, subject, schema_json)
+            self._expect(answer, "id", f"the id of a schema of {subject}")
+            known = self._ids[subject, schema_json] = int(answer.body["id"])
+        return known
+
+    def _refused(self, answer: _Answer, subject: str, schema_json: str) -> None:
+        name = json.loads(schema_json).get("name", "the schema")
+        if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_SCHEMA):
+            raise ConfigurationError(
+                f"{name} is not registered in subject {subject} at {self.url}, and registering it "
+                "is not allowed here: register it in your pipeline, or allow it"
+            )
+        if answer.status == httpx.codes.CONFLICT:
+            problems = self.compatible(subject, schema_json) or [answer.message]
+            raise ConfigurationError(
+                f"the registry at {self.url} refuses {name} in subject {subject}, because it is "
+                "incompatible with an earlier version:\n" + "\n".join(f"- {p}" for p in problems)
+            )
+
+    def _expect(self, answer: _Answer, member: str, what: str) -> None:
+        if answer.status != httpx.codes.OK or member not in answer.body:
+            raise ConfigurationError(
+                f"{self.url} does not tell {what} but answers {answer.status}: {answer.message}; "
+                "is this the address of a schema registry?"
+            )
+
+    def _ask(self, method: str, path: str, body: Any = None) -> _Answer:
+        try:
+            response = self._client.request(method, path, json=body)
+        except httpx.RequestError as error:
+            raise RegistryUnavailable(
+                f"the schema registry at {self.url} cannot be asked: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        self._answering(response)
+        return _Answer(response.status_code, _body(response))
+
+    def _answering(self, response: httpx.Response) -> None:
+        status = response.status_code
+        if status >= 500 or status in BUSY:
+            raise RegistryUnavailable(
+                f"the schema registry at {self.url} answers {status}: {response.text[:300]}"
+            )
+        if status in (401, 403):
+            raise ConfigurationError(
+                f"the schema registry at {self.url} refuses access ({status}): check its user and "
+                "password, and what they are allowed to do"
+            )
+
+
+def _checked(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ConfigurationError(f"{url!r} is no address of a schema registry: http:// is missing")
+    return url.rstrip("/")
+
+
+def _safe(subject: str) -> str:
+    return quote(subject, safe="")
+
+
+def _body(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return response.text
