@@ -7,6 +7,7 @@ UTF-8, and the value is the data alone. ``traceparent`` follows W3C Trace Contex
 
 from __future__ import annotations
 
+import json
 import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +52,17 @@ class Event(Generic[T_co]):
     share nothing; an event is not for use by several threads at once.
     """
 
-    __slots__ = ("_data", "_decode", "_named", "headers", "key", "offset", "partition", "topic", "value")
+    __slots__ = (
+        "_data",
+        "_decode",
+        "_named",
+        "headers",
+        "key",
+        "offset",
+        "partition",
+        "topic",
+        "value",
+    )
 
     def __init__(
         self,
@@ -83,6 +94,10 @@ class Event(Generic[T_co]):
                 raise NoData(f"the {self.change} of {self.key!r} carries only its key")
             self._data = self._decode(self.value)
         return self._data
+
+    def is_own(self, data: object) -> bool:
+        """Whether ``data`` is this event's own decoded value: then its bytes can be handed on."""
+        return data is self._data and data is not None
 
     def header(self, name: str) -> str:
         """The header's text, or "" if there is none."""
@@ -126,7 +141,8 @@ class Event(Generic[T_co]):
         return self.header("traceparent")
 
     def __repr__(self) -> str:
-        return f"Event({self.type} {self.key!r} id={self.id} {self.topic}/{self.partition}/{self.offset})"
+        place = f"{self.topic}/{self.partition}/{self.offset}"
+        return f"Event({self.type} {self.key!r} id={self.id} {place})"
 
 
 def event_headers(record: Record, *, source: str, type: str) -> list[tuple[str, bytes]]:
@@ -156,3 +172,27 @@ def replaced(headers: Headers, new: Mapping[str, bytes]) -> list[tuple[str, byte
 def new_traceparent() -> str:
     """A fresh, sampled W3C trace context."""
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def join_key(values: Sequence[str]) -> str:
+    """One event key of an entity's key values: a single value is itself, several are a JSON array.
+
+    ``split_key`` gives the values back. Raises ValueError for no values.
+    """
+    if not values:
+        raise ValueError("a key needs at least one value")
+    if len(values) == 1 and not values[0].startswith("["):
+        return values[0]
+    return json.dumps(list(values), ensure_ascii=False, separators=(",", ":"))
+
+
+def split_key(key: str) -> list[str]:
+    """The values that ``join_key`` made ``key`` of; any other text is a single value."""
+    if not key.startswith("["):
+        return [key]
+    try:
+        values = json.loads(key)
+    except ValueError:
+        return [key]
+    joined = bool(values) and all(isinstance(value, str) for value in values)
+    return values if joined else [key]
