@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import pairwise
 from typing import ClassVar
 
 from trunkline.errors import ConfigurationError
@@ -37,7 +38,7 @@ class Retry:
         steps = tuple(seconds(delay) for delay in delays)
         if not steps:
             raise ConfigurationError("Retry() needs a delay, as Retry('10s', '1m')")
-        if any(later < earlier for earlier, later in zip(steps, steps[1:], strict=False)):
+        if any(later < earlier for earlier, later in pairwise(steps)):
             raise ConfigurationError(f"Retry{delays}: the delays must not shrink")
         if not 0 <= jitter <= 1:
             raise ConfigurationError(f"Retry(jitter={jitter}): between 0 and 1")

@@ -1,0 +1,149 @@
+"""Right wiring: everything here must pass mypy strict and pyright."""
+
+from collections.abc import Sequence
+from typing import TypedDict, assert_type
+
+from trunkline import Event, Flow, Params, Record, Secret
+from trunkline.connectors.base import Sink, Source
+from trunkline.connectors.http import HttpSink
+
+
+class Order(TypedDict):
+    id: str
+    status: str
+
+
+class PickList(TypedDict):
+    order_id: str
+
+
+class Env(Params):
+    url: str
+    token: Secret
+
+
+class Picks(Sink[PickList]):
+    async def deliver(self, events: Sequence[Event[PickList]]) -> None: ...
+
+
+def some_source(dsn: str) -> Source:
+    raise NotImplementedError(dsn)
+
+
+flow = Flow("orders", Env)
+
+
+@flow.source
+def shop(env: Env) -> Source:
+    return some_source(env.token.reveal())
+
+
+@flow.topic("commerce.orders", source=shop)
+def orders(row: Record) -> Order:
+    return Order(id=row.key, status=row.data["status"])
+
+
+@flow.topic("commerce.paid", source=[shop], key=lambda row: row.key, event_type="order.paid")
+def paid(row: Record) -> Order | None:
+    return Order(id=row.key, status="paid") if row.data["paid"] else None
+
+
+refunds = flow.existing_topic("commerce.refunds", Order)
+
+
+@flow.destination
+def warehouse(env: Env) -> Picks:
+    return Picks()
+
+
+@flow.destination(order="none")
+def picker(env: Env) -> HttpSink[PickList]:
+    return HttpSink(env.url, PickList, token=env.token)
+
+
+@flow.destination
+def crm(env: Env) -> HttpSink[Order]:
+    return HttpSink(env.url, Order, token=env.token)
+
+
+@flow.route(orders, to=warehouse)
+def always(order: Event[Order]) -> PickList:
+    return PickList(order_id=order.data["id"])
+
+
+@flow.route(orders, to=warehouse, only="order.paid")
+def maybe(order: Event[Order]) -> PickList | None:
+    return PickList(order_id=order.data["id"]) if order.data["status"] == "paid" else None
+
+
+@flow.route(orders, to=picker, only=["order.paid", "order.sent"])
+def several(order: Event[Order]) -> list[PickList]:
+    return [PickList(order_id=order.data["id"])] * 2
+
+
+@flow.route(orders, to=picker)
+def several_or_none(order: Event[Order]) -> list[PickList] | None:
+    return [PickList(order_id=order.data["id"])]
+
+
+@flow.route(orders, to=picker)
+def a_tuple(order: Event[Order]) -> tuple[PickList, ...]:
+    return (PickList(order_id=order.data["id"]),)
+
+
+@flow.route(orders, to=warehouse)
+async def awaited(order: Event[Order]) -> PickList:
+    return PickList(order_id=order.data["id"])
+
+
+@flow.route(orders, to=warehouse)
+async def awaited_maybe(order: Event[Order]) -> PickList | None:
+    return None
+
+
+@flow.route(orders, to=warehouse)
+async def awaited_several(order: Event[Order]) -> list[PickList]:
+    return []
+
+
+@flow.route(orders, to=warehouse)
+async def awaited_anything(order: Event[Order]) -> PickList | list[PickList] | None:
+    return []
+
+
+@flow.route(orders, to=warehouse)
+def anything(order: Event[Order]) -> PickList | list[PickList] | None:
+    return []
+
+
+@flow.route(orders, to=warehouse)
+def nothing(order: Event[Order]) -> None:
+    return None
+
+
+@flow.route(orders, to=crm)
+def forwarded(order: Event[Order]) -> Order:
+    return order.data
+
+
+@flow.route(refunds, to=crm)
+def refunded(order: Event[Order]) -> Order:
+    return order.data
+
+
+def decorated_stay_callable(event: Event[Order], row: Record, env: Env) -> None:
+    """What a unit test sees."""
+    assert_type(orders(row), Order | None)
+    assert_type(paid(row), Order | None)
+    assert_type(always(event), PickList)
+    assert_type(maybe(event), PickList | None)
+    assert_type(several(event), list[PickList])
+    assert_type(several_or_none(event), PickList | Sequence[PickList] | None)
+    assert_type(forwarded(event), Order)
+
+
+async def awaited_stay_awaitable(event: Event[Order]) -> None:
+    """What an async unit test sees."""
+    assert_type(await awaited(event), PickList)
+    assert_type(await awaited_maybe(event), PickList | None)
+    assert_type(await awaited_several(event), PickList | Sequence[PickList] | None)

@@ -1,0 +1,174 @@
+"""Wrong wiring: each ``# wrong`` line must be an error in mypy strict and in pyright, and no
+other line may be one."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from trunkline import Event, Flow, Params, Record, Retry, Secret
+from trunkline.connectors.base import Sink, Source
+from trunkline.connectors.http import HttpSink
+
+
+class Order(TypedDict):
+    id: str
+    status: str
+
+
+class PickList(TypedDict):
+    order_id: str
+
+
+class Env(Params):
+    url: str
+    token: Secret
+
+
+class OtherEnv(Params):
+    dsn: str
+
+
+class NoParams:
+    url: str
+
+
+class Picks(Sink[PickList]):
+    async def deliver(self, events: Sequence[Event[PickList]]) -> None: ...
+
+
+flow = Flow("orders", Env)
+not_params = Flow("orders", NoParams)  # wrong
+
+
+@flow.source  # wrong
+def source_of_another_env(env: OtherEnv) -> Source:
+    raise NotImplementedError(env.dsn)
+
+
+@flow.source  # wrong
+def source_that_is_none(env: Env) -> str:
+    return env.url
+
+
+@flow.source
+def shop(env: Env) -> Source:
+    raise NotImplementedError(env.missing)  # wrong
+
+
+@flow.topic("commerce.orders", source=shop)
+def orders(row: Record) -> Order:
+    return Order(id=row.key, status="paid")
+
+
+@flow.topic("commerce.orders", source=shop)  # wrong
+def not_of_a_record(row: str) -> Order:
+    return Order(id=row, status="paid")
+
+
+@flow.topic("commerce.orders", source=orders)  # wrong
+def not_of_a_source(row: Record) -> Order:
+    return Order(id=row.key, status="paid")
+
+
+@flow.topic("commerce.orders", source=shop)
+def misspelt(row: Record) -> Order:
+    return Order(id=row.key, state="paid")  # wrong
+
+
+@flow.destination
+def warehouse(env: Env) -> Picks:
+    return Picks()
+
+
+@flow.destination
+def of_the_wrong_type(env: Env) -> HttpSink[PickList]:
+    return HttpSink(env.url, Order)  # wrong
+
+
+@flow.destination
+def with_a_secret_address(env: Env) -> HttpSink[Order]:
+    return HttpSink(env.token, Order)  # wrong
+
+
+@flow.destination  # wrong
+def of_another_env(env: OtherEnv) -> Picks:
+    return Picks()
+
+
+@flow.destination  # wrong
+def that_is_no_sink(env: Env) -> str:
+    return env.url
+
+
+@flow.destination(order="keys", retry=Retry("10s"))  # wrong
+def in_no_order(env: Env) -> Picks:
+    return Picks()
+
+
+@flow.destination(retry="10s")  # wrong
+def with_no_retry(env: Env) -> Picks:
+    return Picks()
+
+
+@flow.route(orders, to=warehouse)  # wrong
+def returns_another_type(order: Event[Order]) -> Order:
+    return order.data
+
+
+@flow.route(orders, to=warehouse)  # wrong
+def returns_several_of_another_type(order: Event[Order]) -> list[Order]:
+    return [order.data]
+
+
+@flow.route(orders, to=warehouse)  # wrong
+async def awaits_another_type(order: Event[Order]) -> Order | None:
+    return order.data
+
+
+@flow.route(orders, to=warehouse)
+def returns_what_it_does_not_say(order: Event[Order]) -> PickList | None:
+    return order.data  # wrong
+
+
+@flow.route(orders, to=warehouse)  # wrong
+def takes_another_event(pick: Event[PickList]) -> PickList:
+    return pick.data
+
+
+@flow.route(orders, to=warehouse)  # wrong
+def takes_the_value(order: Order) -> PickList:
+    return PickList(order_id=order["id"])
+
+
+@flow.route(orders, to=warehouse)
+def reads_what_is_not_there(order: Event[Order]) -> PickList:
+    return PickList(order_id=order.data["number"])  # wrong
+
+
+@flow.route(orders, to=shop)  # wrong
+def into_a_source(order: Event[Order]) -> Order:
+    return order.data
+
+
+@flow.route(warehouse, to=warehouse)  # wrong
+def out_of_a_destination(order: Event[PickList]) -> PickList:
+    return order.data
+
+
+@flow.route("commerce.orders", to=warehouse)  # wrong
+def out_of_a_name(order: Event[Order]) -> PickList:
+    return PickList(order_id=order.data["id"])
+
+
+@flow.route(orders, to=warehouse, only=1)  # wrong
+def only_a_number(order: Event[Order]) -> PickList:
+    return PickList(order_id=order.data["id"])
+
+
+@flow.route(orders, to=warehouse)
+def right(order: Event[Order]) -> PickList:
+    return PickList(order_id=order.data["id"])
+
+
+right("an event")  # wrong
+orders({"id": "1"})  # wrong
+warehouse(OtherEnv(dsn=""))  # wrong
