@@ -16,16 +16,15 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CHECKERS = {
-    "mypy": ["mypy", "--strict", "--no-error-summary", "--show-absolute-path"],
-    "pyright": ["pyright", "--pythonpath", sys.executable],
+    "mypy": ["mypy", "--strict", str(HERE / "right.py"), str(HERE / "wrong.py")],
+    "pyright": ["pyright", "--project", str(HERE), "--pythonpath", sys.executable],
 }
 ERROR = re.compile(r"^\s*(?P<file>\S+\.py):(?P<line>\d+)(:\d+)?(:| -) error", re.MULTILINE)
 
 
 def errors(checker: str) -> dict[str, set[int]]:
     """The lines that ``checker`` finds wrong, by file name."""
-    files = [str(HERE / "right.py"), str(HERE / "wrong.py")]
-    command = [sys.executable, "-m", *CHECKERS[checker], *files]
+    command = [sys.executable, "-m", *CHECKERS[checker]]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, f"{checker} did not report: {done.stdout}{done.stderr}"
     found: dict[str, set[int]] = {"right.py": set(), "wrong.py": set()}
