@@ -12,6 +12,8 @@ from typing import ClassVar
 from trunkline.errors import MissingExtra
 from trunkline.local.process import Command
 
+# Up in a third of the time: one light compiler, and a collector that suits a small heap.
+JVM_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 SYSTEM_DATA = Path("/var/lib/trunkline")
 
 

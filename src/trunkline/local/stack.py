@@ -1,0 +1,288 @@
+"""The local stack: Kafka, the schema registry and, on request, databases, as one thing.
+
+    with Stack(Path(".trunkline"), postgres=True) as stack:
+        print(stack.endpoints.bootstrap)
+
+One thread starts, watches and stops the servers, because the kernel ends a child with the thread
+that made it. A server that dies is started again on its data. While the stack runs it holds a lock
+on its home, and ``stack.json`` there tells other programs where the servers are.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+
+from trunkline.errors import TrunklineError
+from trunkline.local import artifacts
+from trunkline.local.kafka import Kafka
+from trunkline.local.ports import free_port, require_free
+from trunkline.local.postgres import Postgres
+from trunkline.local.process import POLL_SECONDS, Child, ProcessError
+from trunkline.local.registry import Registry
+from trunkline.local.server import Server
+
+RESTARTS = 5
+WATCH_SECONDS = 0.25
+
+
+class StackError(TrunklineError):
+    """The stack cannot start, or does not stay up."""
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where the servers of a stack listen; None: not part of it."""
+
+    bootstrap: str
+    registry: str
+    postgres: str | None = None
+    mariadb: str | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """One server, now. ``state``: ``waiting``, ``starting``, ``up`` or ``down``."""
+
+    name: str
+    state: str
+    address: str
+    pid: int | None = None
+    restarts: int = 0
+
+
+@dataclass
+class _Member:
+    server: Server
+    child: Child | None = None
+    up: bool = False
+    restarts: int = 0
+
+    @property
+    def status(self) -> Status:
+        state = "waiting" if self.child is None else "up" if self.up else "starting"
+        pid = self.child.pid if self.child else None
+        return Status(self.server.name, state, self.server.address, pid, self.restarts)
+
+
+class Stack:
+    """Real servers with their data under ``home``; a context manager.
+
+    A port of 0 means any free one. ``report`` is told, in words, what happens to a server.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        kafka_port: int = 9092,
+        registry_port: int = 8081,
+        postgres: bool = False,
+        postgres_port: int = 5432,
+        mariadb: bool = False,
+        mariadb_port: int = 3306,
+        kafka_heap: str = "512m",
+        report: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.home = home.absolute()
+        kafka = Kafka(self.home, kafka_port or free_port(), kafka_heap)
+        servers: list[Server] = [kafka]
+        servers += [Registry(self.home, registry_port or free_port(), kafka.address)]
+        servers += [Postgres(self.home, postgres_port or free_port())] if postgres else []
+        servers += [_mariadb(self.home, mariadb_port or free_port())] if mariadb else []
+        self._members = [_Member(server) for server in servers]
+        self._report = report
+        self._stopping = threading.Event()
+        self._settled = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._supervise, name="trunkline-stack")
+
+    @property
+    def endpoints(self) -> Endpoints:
+        where = {member.server.name: member.server.address for member in self._members}
+        postgres, mariadb = where.get("postgres"), where.get("mariadb")
+        return Endpoints(where["kafka"], where["registry"], postgres, mariadb)
+
+    def status(self) -> list[Status]:
+        return [member.status for member in self._members]
+
+    def start(self) -> None:
+        """Start all servers side by side and wait until they serve.
+
+        Raises StackError, ArtifactError or ProcessError, with nothing left running.
+        """
+        self._thread.start()
+        self._settled.wait()
+        self._raise_failure()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until the stack has stopped; True if it has. Raises what made it fail."""
+        self._thread.join(seconds)
+        self._raise_failure()
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Stop all servers, in order, and wait until they are gone. Safe to call twice."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def __enter__(self) -> Stack:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _supervise(self) -> None:
+        try:
+            with _held(self.home):
+                try:
+                    self._bring_up()
+                    self._watch()
+                finally:
+                    self._tear_down()
+        except BaseException as error:  # noqa: BLE001  raised again in the caller's thread
+            self._failure = error
+        finally:
+            self._settled.set()
+
+    def _bring_up(self) -> None:
+        servers = [member.server for member in self._members]
+        for server in servers:
+            require_free(server.name, server.port)
+        artifacts.fetch(*(server.bundle for server in servers))
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda server: server.prepare(), servers))
+        for member in self._members:
+            member.child = Child(member.server.command())
+        while not all(member.up for member in self._members) and not self._stopping.is_set():
+            self._look()
+            self._stopping.wait(POLL_SECONDS)
+        self._settled.set()
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(WATCH_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        """Notice who came up and who died; write it down."""
+        before = self.status()
+        for member in self._members:
+            if member.up and member.child and not member.child.alive:
+                self._revive(member, member.child)
+            elif member.child and not member.up and member.child.is_ready():
+                member.up = True
+                self._report(f"{member.server.name} is up: {member.server.address}")
+        if self.status() != before:
+            self._write()
+
+    def _revive(self, member: _Member, dead: Child) -> None:
+        name = member.server.name
+        if member.restarts == RESTARTS:
+            raise ProcessError(
+                f"{name} {dead.ending} again, after {RESTARTS} restarts: giving up. "
+                f"Its log is {member.server.log}"
+            )
+        self._report(f"{name} {dead.ending}: starting it again with the same data")
+        member.up, member.restarts = False, member.restarts + 1
+        member.child = Child(member.server.command())
+
+    def _tear_down(self) -> None:
+        """Last started, first stopped: the registry still finds Kafka when it says goodbye."""
+        (self.home / "stack.json").unlink(missing_ok=True)
+        for member in reversed(self._members):
+            if member.child is not None:
+                member.child.stop()
+
+    def _write(self) -> None:
+        state = {
+            "pid": os.getpid(),
+            "ready": all(member.up for member in self._members),
+            "endpoints": asdict(self.endpoints),
+            "servers": [asdict(status) for status in self.status()],
+        }
+        new = self.home / "stack.json.new"
+        new.write_text(json.dumps(state, indent=1), "utf-8")
+        new.replace(self.home / "stack.json")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A stack that another process supervises."""
+
+    pid: int
+    ready: bool
+    endpoints: Endpoints
+    servers: tuple[Status, ...]
+
+
+def inspect(home: Path) -> Running | None:
+    """The stack that runs on this home, ready or not; None: there is none."""
+    if not _is_held(home):
+        return None
+    try:
+        state = json.loads((home / "stack.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    servers = tuple(Status(**server) for server in state["servers"])
+    return Running(state["pid"], state["ready"], Endpoints(**state["endpoints"]), servers)
+
+
+def running(home: Path) -> Endpoints | None:
+    """The endpoints of the stack that runs on this home, if all its servers are up."""
+    found = inspect(home)
+    return found.endpoints if found and found.ready else None
+
+
+@contextmanager
+def _held(home: Path) -> Iterator[None]:
+    """Hold the lock of a home. Raises StackError if another stack holds it."""
+    home.mkdir(parents=True, exist_ok=True)
+    with open(home / "lock", "a") as lock:
+        deadline = time.monotonic() + 1  # whoever just looks holds it for an instant
+        while not _try_lock(lock.fileno(), fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise StackError(f"a stack already runs on {home}; see `trunkline status`")
+            time.sleep(POLL_SECONDS)
+        yield
+
+
+def _is_held(home: Path) -> bool:
+    try:
+        with open(home / "lock") as lock:
+            return not _try_lock(lock.fileno(), fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+
+
+def _try_lock(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _mariadb(home: Path, port: int) -> Server:
+    from trunkline.local.mariadb import MariaDB
+
+    return MariaDB(home, port)

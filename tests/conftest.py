@@ -1,0 +1,79 @@
+"""Real servers for the tests, started when a test first asks for one, on free ports.
+
+To save their start while developing, keep a stack running and name it:
+``TRUNKLINE_TEST_BOOTSTRAP``, ``TRUNKLINE_TEST_REGISTRY``, ``TRUNKLINE_TEST_POSTGRES``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from trunkline.local.ports import free_port
+from trunkline.local.postgres import Postgres
+from trunkline.local.process import Child
+from trunkline.local.stack import Endpoints, Stack
+
+
+@pytest.fixture(scope="session")
+def server_home() -> Iterator[Path]:
+    """A folder that servers can enter which run as another user (pytest's own is closed)."""
+    home = Path(tempfile.mkdtemp(prefix="trunkline-"))
+    home.chmod(0o755)
+    yield home
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def stack(server_home: Path) -> Iterator[Endpoints]:
+    """Kafka and the schema registry, shared by all tests: use topics and subjects of your own."""
+    bootstrap = os.environ.get("TRUNKLINE_TEST_BOOTSTRAP")
+    registry = os.environ.get("TRUNKLINE_TEST_REGISTRY")
+    if bootstrap and registry:
+        yield Endpoints(bootstrap, registry)
+        return
+    with Stack(server_home / "stack", kafka_port=0, registry_port=0) as running:
+        yield running.endpoints
+
+
+@pytest.fixture(scope="session")
+def bootstrap(stack: Endpoints) -> str:
+    return stack.bootstrap
+
+
+@pytest.fixture(scope="session")
+def registry_url(stack: Endpoints) -> str:
+    return stack.registry
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(server_home: Path) -> Iterator[str]:
+    """A PostgreSQL with ``wal_level=logical``, shared: use a database of your own."""
+    if given := os.environ.get("TRUNKLINE_TEST_POSTGRES"):
+        yield given
+        return
+    server = Postgres(server_home / "postgres", free_port())
+    server.home.mkdir()
+    server.prepare()
+    child = Child(server.command())
+    try:
+        child.wait_ready()
+        yield server.address
+    finally:
+        child.stop()
+
+
+@pytest.fixture
+def topic() -> Callable[[str], str]:
+    """Names that no other test has: ``topic("orders")`` is ``orders-3f2a91c0``."""
+
+    def unique(name: str = "topic") -> str:
+        return f"{name}-{uuid.uuid4().hex[:8]}"
+
+    return unique
