@@ -1,0 +1,219 @@
+"""SqlSink: the newest state of every entity as a row, in PostgreSQL, MariaDB, MySQL or SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from trunkline.connectors.base import Sink
+from trunkline.connectors.sql_engine import ERRORS, delivery_error, sql_engine
+from trunkline.connectors.sql_schema import prepare
+from trunkline.connectors.sql_statements import KEYS, advance, delete_keys, positions_of, upsert
+from trunkline.connectors.sql_table import fields_of, tables_for
+from trunkline.errors import DeliveryError, NoData, PartialFailure, Rejected
+from trunkline.event import Event, join_key, split_key
+from trunkline.params import Secret, revealed
+from trunkline.schemas.types import schema_of
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Change:
+    """What one event makes of one row: its new state, or None where it is deleted."""
+
+    key: str
+    values: tuple[Any, ...]
+    row: dict[str, Any] | None
+    inbox: str
+    position: int
+
+
+class SqlSink(Sink[T]):
+    """Keeps the newest state of each entity in a table: upsert and delete by key, in batches.
+
+    ``url``: ``postgresql://…``, ``mariadb://…``, ``mysql://…`` or ``sqlite:///file``. ``table``:
+    its name, with the schema if not the default one. ``key``: the column or columns of its primary
+    key. ``columns``: field → column, for other names or fewer fields; by default each field has
+    the column of its name. ``create_table``: create what is missing, from the Avro schema.
+    ``positions``: the name of the table of positions, None to do without.
+    ``timeout``: seconds for connecting and for each statement.
+
+    Effectively-once: a row never goes back to an older state and a deleted row never comes back,
+    whatever is delivered again. The table of positions holds, for each key, the inbox offset of
+    the newest event applied; a batch moves the positions on first, which locks its keys, and then
+    writes only what is still the newest, in the same transaction. Without it (``positions=None``)
+    delivery is at-least-once: repeats are harmless, but a late one is seen until the next event
+    of its key.
+
+    The drivers block, so each transaction runs in a thread of the sink's own. A row that the
+    database refuses is found by trying the batch's events one by one. Raises ConfigurationError
+    for arguments that cannot work, MissingExtra if the driver is not installed.
+    """
+
+    accepts_deletes = True
+
+    def __init__(
+        self,
+        url: Secret | str,
+        type: type[T],
+        *,
+        table: str,
+        key: str | Sequence[str] = "id",
+        columns: Mapping[str, str] | None = None,
+        create_table: bool = False,
+        positions: str | None = "{table}_tl_pos",
+        max_batch: int = 500,
+        concurrency: int = 1,
+        timeout: float = 30.0,
+    ) -> None:
+        self.type = type
+        self.max_batch = max_batch
+        self.concurrency = concurrency
+        key = [key] if isinstance(key, str) else list(key)
+        self._fields = fields_of(schema_of(type).parsed, columns)
+        self._key = [field for name in key for field in self._fields if field.column == name]
+        self._table, self._positions = tables_for(table, self._fields, key, positions)
+        self._create = create_table
+        self._engine = sql_engine(revealed(url), timeout=timeout, connections=concurrency)
+        self._upsert = upsert(self._table, self._engine.dialect.name)
+        self._delete = delete_keys(self._table)
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def open(self) -> None:
+        """Connect, create what is missing if that is wanted, and check the tables.
+
+        Raises ConfigurationError naming what is missing, with the DDL; Unavailable."""
+        self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="sql-sink")
+        tables = [table for table in (self._table, self._positions) if table is not None]
+        try:
+            await self._in_thread(prepare, self._engine, tables, self._create)
+        except SQLAlchemyError as error:
+            raise delivery_error(error) from error
+
+    async def deliver(self, events: Sequence[Event[T]]) -> None:
+        """Apply the events in one transaction.
+
+        Raises PartialFailure naming the rows that are refused (Rejected for a single event),
+        Retryable for deadlocks, Unavailable when the connection is lost or cannot be made."""
+        await self._in_thread(self._write, list(events))
+
+    async def close(self) -> None:
+        """Wait for the transactions under way, also cancelled ones, and close all connections."""
+        if self._threads is not None:
+            await asyncio.to_thread(self._threads.shutdown)
+            self._threads = None
+        self._engine.dispose()
+
+    async def _in_thread(self, function: Any, *args: Any) -> None:
+        assert self._threads is not None, "the sink is not open"
+        await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+    def _write(self, events: list[Event[T]]) -> None:
+        try:
+            self._transact(events)
+        except ERRORS as error:
+            failure = delivery_error(error)
+            if len(events) == 1 or not isinstance(failure, Rejected):
+                raise failure from error
+            self._write_one_by_one(events)
+
+    def _write_one_by_one(self, events: list[Event[T]]) -> None:
+        """Find the refused ones: each event in a transaction of its own."""
+        failures: dict[int, DeliveryError] = {}
+        for index, event in enumerate(events):
+            try:
+                self._write([event])
+            except Rejected as error:
+                failures[index] = error
+        if failures:
+            raise PartialFailure(failures)
+
+    def _transact(self, events: list[Event[T]]) -> None:
+        newest: dict[str, _Change] = {}
+        for event in events:
+            change = self._change(event)
+            newest[change.key] = change
+        # All writers lock in the same order, so that they wait for each other, not deadlock.
+        changes = [newest[key] for key in sorted(newest)]
+        with self._engine.begin() as connection:
+            if self._positions is not None:
+                changes = self._still_newest(connection, changes)
+            self._apply(connection, changes)
+
+    def _still_newest(self, connection: Connection, changes: list[_Change]) -> list[_Change]:
+        """Move the positions on; the changes that no later one has overtaken."""
+        table = self._positions
+        assert table is not None
+        connection.execute(
+            advance(table, self._engine.dialect.name),
+            [{"tl_key": c.key, "tl_inbox": c.inbox, "tl_pos": c.position} for c in changes],
+        )
+        stands = {
+            (key, inbox): position
+            for key, inbox, position in connection.execute(
+                positions_of(table), {KEYS: [change.key for change in changes]}
+            )
+        }
+        newest = [c for c in changes if stands[c.key, c.inbox] == c.position]
+        if old := len(changes) - len(newest):
+            log.warning(
+                "%s: %d repeated events are older than their rows and were passed over. After a "
+                "restart that is as it should be; if the inbox was made anew, empty table %s.",
+                self._table.fullname,
+                old,
+                table.fullname,
+            )
+        return newest
+
+    def _apply(self, connection: Connection, changes: list[_Change]) -> None:
+        rows = [change.row for change in changes if change.row is not None]
+        if rows:
+            connection.execute(self._upsert, rows)
+        gone = [change.values for change in changes if change.row is None]
+        if gone:
+            single = len(self._key) == 1
+            connection.execute(self._delete, {KEYS: [v[0] for v in gone] if single else gone})
+
+    def _change(self, event: Event[T]) -> _Change:
+        row = self._row(event)
+        if row is None:
+            values = self._key_values(event.key)
+        else:
+            values = tuple(row[field.column] for field in self._key)
+        return _Change(
+            key=join_key([str(value) for value in values]),
+            values=values,
+            row=None if event.change == "delete" else row,
+            inbox=_inbox(event),
+            position=int(event.header("tl_seq") or event.offset),
+        )
+
+    def _row(self, event: Event[T]) -> dict[str, Any] | None:
+        if event.change == "truncate":
+            raise NoData("a truncate is not delivered to a table: empty it by hand if it is meant")
+        if event.value is None and event.change == "delete":
+            return None
+        data: Any = event.data
+        return {field.column: data.get(field.name) for field in self._fields}
+
+    def _key_values(self, key: str) -> tuple[Any, ...]:
+        texts = split_key(key)
+        if len(texts) != len(self._key):
+            columns = ", ".join(field.column for field in self._key)
+            raise NoData(f"key {key!r} does not hold a value each for {columns}")
+        return tuple(field.parsed(text) for field, text in zip(self._key, texts, strict=True))
+
+
+def _inbox(event: Event[Any]) -> str:
+    """The inbox partition that the position counts in; an event of a retry tier keeps its own."""
+    destination = event.topic.partition(".retry.")[0].removesuffix(".inbox")
+    return f"{destination}/{event.partition}"
