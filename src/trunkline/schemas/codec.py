@@ -27,7 +27,8 @@ T = TypeVar("T")
 
 PREFIX = struct.Struct(">bI")
 Plan = tuple[Callable[[bytes], BytesIO], Callable[..., Any], Any, Any]
-"""How to read: a stream's class, fastavro's function, writer's and, if it differs, reader's schema."""
+"""How to read: a stream's class, fastavro's function, the writer's schema and, if it differs,
+the reader's."""
 
 
 class Codec:

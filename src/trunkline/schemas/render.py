@@ -1,0 +1,171 @@
+"""Writes a domain's types as a Python module, in the form that ruff format gives it."""
+
+from __future__ import annotations
+
+import json
+import keyword
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from fastavro.read import LOGICAL_READERS
+
+from trunkline.schemas import avro
+from trunkline.schemas.sources import Definition, Domain
+
+GENERATED = "by `trunkline schemas generate`"
+WIDTH = 100
+PRIMITIVE = {
+    "null": "None",
+    "boolean": "bool",
+    "int": "int",
+    "long": "int",
+    "float": "float",
+    "double": "float",
+    "bytes": "bytes",
+    "fixed": "bytes",
+    "string": "str",
+}
+LOGICAL = {
+    "date": "datetime.date",
+    "time-millis": "datetime.time",
+    "time-micros": "datetime.time",
+    "timestamp-millis": "datetime.datetime",
+    "timestamp-micros": "datetime.datetime",
+    "local-timestamp-millis": "datetime.datetime",
+    "local-timestamp-micros": "datetime.datetime",
+    "decimal": "decimal.Decimal",
+    "uuid": "uuid.UUID",
+}
+USED_NAMES = {name.partition(".")[0] for name in [*PRIMITIVE.values(), *LOGICAL.values()]}
+USED_NAMES |= {"list", "dict"}
+
+
+def module(domain: Domain, source: str) -> str:
+    """The text of the module of a domain. ``source``: the folder's name, for the reader."""
+    records = [type_ for type_ in domain.types.values() if type_.schema["type"] == "record"]
+    aliases = [_alias(type_) for type_ in domain.types.values() if type_ not in records]
+    blocks = [f"{_record(record)}\n\n{_avro_type(record, domain)}" for record in records]
+    head = (
+        f'"""The types of {domain.name}, made {GENERATED}:\n'
+        f'change {source}/{domain.name}, not this file."""\n'
+    )
+    body = "\n\n".join(["\n".join(aliases), *blocks] if aliases else ["", *blocks])
+    start = "from __future__ import annotations\n"
+    return "\n".join([head, *_lint(body, records), start, *_imports(domain), "", body])
+
+
+def _alias(type_: Definition) -> str:
+    """An enum or a fixed."""
+    if type_.schema["type"] == "fixed":
+        return f"{type_.short} = bytes\n{_doc(type_.schema, '')}"
+    return _enum(type_)
+
+
+def _record(record: Definition) -> str:
+    return _functional(record) if _clashes(record) else _class(record)
+
+
+def _enum(definition: Definition) -> str:
+    symbols = [_json(symbol) for symbol in definition.schema["symbols"]]
+    line = f"{definition.short} = Literal[{', '.join(symbols)}]"
+    if len(line) > WIDTH:
+        line = f"{definition.short} = Literal[\n    " + ",\n    ".join(symbols) + ",\n]"
+    return f"{line}\n{_doc(definition.schema, '')}"
+
+
+def _class(definition: Definition) -> str:
+    fields = [
+        f"    {field['name']}: {annotation(field['type'])}\n{_doc(field, '    ')}"
+        for field in definition.schema["fields"]
+    ]
+    doc = _doc(definition.schema, "    ")
+    body = (doc + "\n" if doc and fields else doc) + "".join(fields)
+    return f"class {definition.short}(TypedDict):\n{body or '    pass' + chr(10)}"
+
+
+def _functional(definition: Definition) -> str:
+    """A class cannot have a field named ``from``, or ``str`` and another one of that type."""
+    fields = [
+        f"        {_json(field['name'])}: {_json(annotation(field['type']))},\n"
+        for field in definition.schema["fields"]
+    ]
+    name = definition.short
+    head = f"{name} = TypedDict(\n    {_json(name)},\n    {{\n{''.join(fields)}    }},\n)\n"
+    return head + _doc(definition.schema, "")
+
+
+def _avro_type(definition: Definition, domain: Domain) -> str:
+    """The schema in lines of its fields: people compare versions of this file."""
+    schema = json.loads(domain.complete(definition))
+    fields = ",\n".join(_json(field) for field in schema.pop("fields"))
+    text = f'{_json(schema)[:-1]}, "fields": [\n{fields}\n]}}'
+    return f'avro_type(\n    {definition.short},\n    r"""\n{text}\n""",\n)\n'
+
+
+def annotation(schema: Any) -> str:
+    """The Python type of an Avro type, as fastavro reads it."""
+    match avro.kind(schema):
+        case "union":
+            return _union(schema)
+        case "array":
+            return f"list[{annotation(schema['items'])}]"
+        case "map":
+            return f"dict[str, {annotation(schema['values'])}]"
+        case name if isinstance(schema, dict) and f"{name}-{_logical(schema)}" in LOGICAL_READERS:
+            return LOGICAL.get(_logical(schema), PRIMITIVE[name])
+        case "record" | "enum" | "fixed" if "name" in schema:
+            return str(schema["name"]).rpartition(".")[2]
+        case name:
+            return PRIMITIVE.get(name) or name.rpartition(".")[2]
+
+
+def _union(branches: list[Any]) -> str:
+    types = list(dict.fromkeys(annotation(branch) for branch in branches))
+    types.sort(key=lambda name: name == "None")  # stable: None goes last
+    return " | ".join(types)
+
+
+def _logical(schema: dict[str, Any]) -> str:
+    return str(schema.get("logicalType"))
+
+
+def _clashes(definition: Definition) -> bool:
+    fields = {field["name"] for field in definition.schema["fields"]}
+    return any(keyword.iskeyword(name) or name in USED_NAMES for name in fields)
+
+
+def _doc(described: dict[str, Any], indent: str) -> str:
+    """The ``doc`` as a docstring below what it describes, or nothing."""
+    text = " ".join(str(described.get("doc", "")).replace("\\", "\\\\").split())
+    if not text:
+        return ""
+    text = text.replace('"""', "'''")
+    lines = textwrap.wrap(text, WIDTH - 8 - len(indent), break_long_words=False)
+    before = " " if text.startswith('"') else ""  # as ruff format does
+    after = " " if text.endswith('"') else ""
+    return f'{indent}"""{before}' + f"\n{indent}".join(lines) + f'{after}"""\n'
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _imports(domain: Domain) -> Iterator[str]:
+    schemas = [type_.schema for type_ in domain.types.values()]
+    kinds = {schema["type"] for schema in schemas}
+    fields = [field for schema in schemas for field in schema.get("fields", ())]
+    used = " ".join(annotation(field["type"]) for field in fields)
+    yield from (f"import {name}" for name in ("datetime", "decimal", "uuid") if f"{name}." in used)
+    typing = {"enum": "Literal", "record": "TypedDict"}
+    if names := [name for kind, name in typing.items() if kind in kinds]:
+        yield f"from typing import {', '.join(names)}"
+    if "record" in kinds:
+        yield "\nfrom trunkline.schemas.types import avro_type"
+
+
+def _lint(body: str, records: list[Definition]) -> Iterator[str]:
+    rules = ["E501"] if any(len(line) > WIDTH for line in body.splitlines()) else []
+    rules += ["UP013"] if any(map(_clashes, records)) else []
+    if rules:
+        yield f"# ruff: noqa: {', '.join(rules)}\n"

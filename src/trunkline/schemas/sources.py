@@ -1,0 +1,172 @@
+"""Reads ``avro_schemas/<domain>/<Type>.avsc``: files whose types may refer to each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastavro.schema import SchemaParseException, UnknownType
+
+from trunkline.errors import ConfigurationError
+from trunkline.schemas import avro
+
+PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
+NAMED = ("record", "enum", "fixed")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A named type: its full name, the schema with full names only, and the file it stands in."""
+
+    name: str
+    schema: dict[str, Any]
+    file: Path
+
+    @property
+    def short(self) -> str:
+        """The name without its namespace: the name of the Python type."""
+        return self.name.rpartition(".")[2]
+
+
+class Domain:
+    """The types of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Reads all files. Raises ConfigurationError naming the file that is wrong."""
+        self.name = folder.name
+        self.types: dict[str, Definition] = {}
+        for file in sorted(folder.glob("*.avsc")):
+            self._read(file)
+        self._check_names(folder)
+        for definition in self.types.values():
+            _check(definition, self.complete(definition))
+
+    def complete(self, definition: Definition) -> str:
+        """The type's schema as JSON in which each type that it needs is defined where it first
+        occurs: one that stands for itself, as the registry wants it."""
+        schema = self._inlined(definition.name, definition.file, set())
+        return json.dumps(schema, ensure_ascii=False)
+
+    def _read(self, file: Path) -> None:
+        schema = _json(file)
+        if not isinstance(schema, dict) or schema.get("type") not in NAMED:
+            raise ConfigurationError(f"{file} does not describe a record, an enum or a fixed")
+        if str(schema.get("name", "")).rpartition(".")[2] != file.stem:
+            raise ConfigurationError(f"{file} must describe the type {file.stem}: set its name so")
+        for name, node in _named_types(schema, file):
+            if name in self.types:
+                raise ConfigurationError(
+                    f"{name} is defined twice: in {self.types[name].file} and in {file}"
+                )
+            self.types[name] = Definition(name, node, file)
+
+    def _check_names(self, folder: Path) -> None:
+        """All types of a domain become names of one Python module."""
+        names: dict[str, str] = {}
+        for definition in self.types.values():
+            other = names.setdefault(definition.short, definition.name)
+            if other != definition.name:
+                raise ConfigurationError(
+                    f"{folder}: {other} and {definition.name} would be one Python name; rename one"
+                )
+
+    def _inlined(self, schema: Any, file: Path, seen: set[str]) -> Any:
+        if isinstance(schema, str):
+            if schema in PRIMITIVES or schema in seen:
+                return schema
+            schema = self._known(schema, file).schema
+        if avro.kind(schema) in NAMED:
+            if schema["name"] in seen:
+                return schema["name"]
+            seen.add(schema["name"])
+        return _rebuilt(schema, lambda child: self._inlined(child, file, seen))
+
+    def _known(self, name: str, file: Path) -> Definition:
+        try:
+            return self.types[name]
+        except KeyError:
+            known = ", ".join(sorted(self.types)) or "nothing"
+            raise ConfigurationError(
+                f"{file} refers to {name}, which no file of {file.parent} defines; it has {known}"
+            ) from None
+
+
+def read_domains(source: Path) -> list[Domain]:
+    """All domains of a folder, by name. Raises ConfigurationError naming the file that is wrong."""
+    folders = sorted({file.parent for file in source.glob("*/*.avsc")})
+    if not folders:
+        raise ConfigurationError(f"{source} has no <domain>/<Type>.avsc: is it the right folder?")
+    for folder in folders:
+        if not folder.name.isidentifier():
+            raise ConfigurationError(f"{folder}: a domain becomes a Python module; rename it so")
+    return [Domain(folder) for folder in folders]
+
+
+def _named_types(schema: Any, file: Path) -> list[tuple[str, dict[str, Any]]]:
+    try:
+        return list(_definitions(_qualified(schema, "")))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(f"{file} is no Avro schema: {error!r} is wrong") from error
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise ConfigurationError(f"{file} is not JSON: {error}") from error
+
+
+def _qualified(schema: Any, namespace: str) -> Any:
+    """The schema with full names, as the Avro specification's "Names" resolves them."""
+    if isinstance(schema, str):
+        return schema if schema in PRIMITIVES else _full(schema, namespace)
+    if avro.kind(schema) in NAMED:
+        name = _full(schema["name"], schema.get("namespace", namespace))
+        namespace = name.rpartition(".")[0]
+        rest = {key: schema[key] for key in schema if key not in ("type", "name", "namespace")}
+        schema = {"type": schema["type"], "name": name, **rest}
+    return _rebuilt(schema, lambda child: _qualified(child, namespace))
+
+
+def _rebuilt(schema: Any, change: Callable[[Any], Any]) -> Any:
+    """The schema with another one for each schema directly inside of it."""
+    match avro.kind(schema):
+        case "union":
+            return [change(branch) for branch in schema]
+        case "array":
+            return {**schema, "items": change(schema["items"])}
+        case "map":
+            return {**schema, "values": change(schema["values"])}
+        case "record":
+            fields = [{**field, "type": change(field["type"])} for field in schema["fields"]]
+            return {**schema, "fields": fields}
+        case _:
+            return schema
+
+
+def _full(name: str, namespace: str) -> str:
+    return name if "." in name or not namespace else f"{namespace}.{name}"
+
+
+def _definitions(schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every named type in a schema, inner before outer, so that Python can read them in order."""
+    if isinstance(schema, str):
+        return
+    for child in avro.children(schema):
+        yield from _definitions(child)
+    if isinstance(schema, dict) and schema["type"] in NAMED:
+        yield schema["name"], schema
+
+
+def _check(definition: Definition, complete: str) -> None:
+    try:
+        parsed = avro.parse(complete)
+    except (ValueError, TypeError, KeyError, SchemaParseException, UnknownType) as error:
+        raise ConfigurationError(f"{definition.file}: {definition.name}: {error}") from error
+    if avro.has_endless_array(parsed):
+        raise ConfigurationError(
+            f"{definition.file}: {definition.name} has an array of items that take no bytes"
+        )
