@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
 from trunkline.connectors.base import PushSource, Sink, Source
+from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
 from trunkline.params import Params
+from trunkline.streams.problems import Place, Problem
 from trunkline.streams.retry import Retry
 
 EnvT = TypeVar("EnvT", bound=Params)
@@ -26,31 +28,20 @@ Order = Literal["key", "none"]
 AnySource = Source | PushSource
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a definition stands: what every message about it names."""
-
-    file: str
-    line: int
-
-    @classmethod
-    def of(cls, function: Callable[..., Any]) -> Place:
-        code = function.__code__
-        return cls(code.co_filename, code.co_firstlineno)
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
-
-
 class _Definition:
     """A decorated function: its name, its place, and itself."""
 
     def __init__(self, flow: Flow[Any], function: Callable[..., Any], kind: str) -> None:
+        if isinstance(function, _Definition):
+            raise ConfigurationError(
+                f"{function!r} has a decorator of the flow: a {kind} too? "
+                "Write a function of its own"
+            )
+        self.place = Place.of(function)
         self.flow = flow
         self.function = function
         self.name: str = function.__name__
         self.kind = kind
-        self.place = Place.of(function)
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
 
@@ -151,6 +142,9 @@ class Route(_Definition, Generic[S, R_co]):
         return self.function(event)
 
 
+_ARTICLE = {SourceDefinition: "a source", Topic: "a topic", Destination: "a destination"}
+
+
 class _RouteDecorator(Protocol[S, D]):
     """What ``@flow.route(...)`` accepts: the return type must be the destination's."""
 
@@ -180,17 +174,6 @@ class _TopicDecorator(Protocol):
     def __call__(self, function: Callable[[Record], T | None]) -> Topic[T]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong with a flow, and where."""
-
-    place: Place
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.message}"
-
-
 @dataclass
 class Flow(Generic[EnvT]):
     """One integration: everything of one file. ``params`` is the type of its parameters.
@@ -206,6 +189,10 @@ class Flow(Generic[EnvT]):
     destinations: list[Destination[EnvT, Any]] = field(default_factory=list)
     routes: list[Route[Any, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    place: Place = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.place = Place.of_caller(2)  # over the generated __init__, to the flow file
 
     def source(self, build: Callable[[EnvT], AnySource]) -> SourceDefinition[EnvT]:
         """Declare a source: a function from the parameters to a connector."""
@@ -228,9 +215,10 @@ class Flow(Generic[EnvT]):
         a function of the value; ``<topic>.<change>`` by default. A delete does not call the
         function: it is published with its key alone.
         """
-        sources = (source,) if isinstance(source, SourceDefinition) else tuple(source)
+        given = tuple(source) if isinstance(source, Sequence) else (source,)
 
         def declare(function: Callable[[Record], Any]) -> Topic[Any]:
+            sources = self._only(SourceDefinition, given, function, "source=")
             declared: Topic[Any] = Topic(
                 self, function, topic, sources=sources, key=key, event_type=event_type
             )
@@ -247,6 +235,7 @@ class Flow(Generic[EnvT]):
 
         declared = Topic(self, existing, topic, type=type)
         declared.name = topic
+        declared.place = Place.of_caller(1)
         self.topics.append(declared)
         return declared
 
@@ -292,7 +281,20 @@ class Flow(Generic[EnvT]):
 
         def declare(function: Callable[[Event[S]], Any]) -> Route[S, Any]:
             declared: Route[S, Any] = Route(self, function, topic, to, types)
-            self.routes.append(declared)
+            right = self._only(Topic, (topic,), function, "the first argument")
+            right += self._only(Destination, (to,), function, "to=")
+            if len(right) == 2:
+                self.routes.append(declared)
             return declared
 
         return declare
+
+    def _only(
+        self, kind: type[Any], given: Sequence[Any], function: Callable[..., Any], what: str
+    ) -> tuple[Any, ...]:
+        """Those of ``given`` that are a ``kind``; each other one is a problem of ``function``."""
+        for wrong in (thing for thing in given if not isinstance(thing, kind)):
+            expected = _ARTICLE[kind]
+            message = f"{function.__name__}: {what} is {wrong!r}: name {expected} of this flow"
+            self.problems.append(Problem(Place.of(function), message))
+        return tuple(thing for thing in given if isinstance(thing, kind))

@@ -1,0 +1,60 @@
+"""What is wrong with a flow, and where: each line that ``trunkline check`` prints."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from trunkline.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a definition stands. Line 0: the file as a whole."""
+
+    file: str
+    line: int = 0
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Place:
+        """The place of a function. Raises ConfigurationError for what was not written as one."""
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        if code is None:
+            raise ConfigurationError(f"{function!r} is not a function: decorate a def")
+        return cls(code.co_filename, code.co_firstlineno)
+
+    @classmethod
+    def of_caller(cls, depth: int) -> Place:
+        """The line that is being run ``depth`` calls above the caller of this method."""
+        frame = sys._getframe(depth + 1)
+        return cls(frame.f_code.co_filename, frame.f_lineno)
+
+    def __str__(self) -> str:
+        """``file:line``, the file as seen from the working directory if it is below it."""
+        here = os.getcwd() + os.sep
+        file = self.file.removeprefix(here)
+        return f"{file}:{self.line}" if self.line else file
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a flow, and where. A warning does not keep the flow from running."""
+
+    place: Place
+    message: str
+    warning: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.place}: {'warning: ' if self.warning else ''}{self.message}"
+
+
+class FlowError(ConfigurationError):
+    """A flow file cannot be used; ``problem`` says why and where."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem

@@ -1,0 +1,168 @@
+"""Which types a flow's definitions work with, read from their annotations.
+
+The annotations are the only place where a flow names its types: the engine finds the schemas by
+them, and ``trunkline check`` compares them. Annotations may be strings, as under
+``from __future__ import annotations``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from trunkline.connectors.base import Sink
+from trunkline.event import Event
+from trunkline.streams.flow import Destination, Route, Topic, _Definition
+from trunkline.streams.problems import FlowError, Problem
+
+
+def type_of_topic(topic: Topic[Any]) -> type:
+    """The canonical type: what the topic's function returns, or ``existing_topic`` was given.
+
+    Raises FlowError, a ConfigurationError that names the place.
+    """
+    if topic.declared_type is not None:
+        return _one_type(topic, topic.declared_type, "the topic's type")
+    (found, *more) = _members(returned(topic)) or [NoneType]
+    if more:
+        raise wrong(topic, "returns several types; a topic has one, so declare a topic for each")
+    return _one_type(topic, found, "returns")
+
+
+def type_of_destination(destination: Destination[Any, Any]) -> type:
+    """The type that the sink accepts: ``PickList`` of a builder that returns
+    ``HttpSink[PickList]``, or a class that derives from ``Sink[PickList]``.
+
+    Raises FlowError, a ConfigurationError that names the place.
+    """
+    annotation = returned(destination)
+    found = _argument(annotation, Sink)
+    if found is None:
+        raise wrong(destination, f"returns {shown(annotation)}, which is no Sink")
+    if isinstance(found, TypeVar) or found is Any:
+        sink = shown(get_origin(annotation) or annotation)
+        raise wrong(destination, f"says not what its sink accepts: write -> {sink}[Order]")
+    return _one_type(destination, found, "the sink accepts")
+
+
+def type_of_event(route: Route[Any, Any]) -> Any:
+    """The ``X`` of the route's ``Event[X]``. Raises FlowError if it takes anything else."""
+    annotation = parameter(route)
+    if get_origin(annotation) is not Event:
+        raise wrong(route, f"takes {shown(annotation)}: write Event[…] with the topic's type")
+    return get_args(annotation)[0]
+
+
+def types_of_messages(route: Route[Any, Any]) -> list[Any]:
+    """The types of the messages that a route may return, None and sequences taken apart."""
+    annotation = returned(route)
+    if _is_a(annotation, (Awaitable, Iterator, AsyncIterator)):
+        raise wrong(route, f"returns {shown(annotation)}: write async def, and return a list")
+    return [_element(member) for member in _members(annotation)]
+
+
+def parameter(definition: _Definition) -> Any:
+    """The annotation of the one parameter. Raises FlowError if there is not one, annotated."""
+    names = [p.name for p in _parameters(definition.function)]
+    if len(names) != 1:
+        raise wrong(definition, f"takes {len(names)} parameters: a {definition.kind} takes one")
+    try:
+        return _hints(definition)[names[0]]
+    except KeyError:
+        raise wrong(definition, f"its parameter {names[0]!r} has no annotation") from None
+
+
+def returned(definition: _Definition) -> Any:
+    """The annotation of what it returns. Raises FlowError if there is none."""
+    try:
+        return _hints(definition)["return"]
+    except KeyError:
+        raise wrong(definition, "does not say what it returns: add -> and the type") from None
+
+
+def wrong(definition: _Definition, message: str) -> FlowError:
+    """The error that a definition is wrong, with its name and place."""
+    text = f"{definition.kind} {definition.name}: {message}"
+    return FlowError(Problem(definition.place, text))
+
+
+def shown(annotation: Any) -> str:
+    """An annotation as a person writes it."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
+
+
+def _hints(definition: _Definition) -> dict[str, Any]:
+    try:
+        return get_type_hints(definition.function)
+    except NameError as error:
+        hint = "import it outside of TYPE_CHECKING, at the top of the file"
+        raise wrong(
+            definition, f"{error.name!r} in its annotations is not there: {hint}"
+        ) from error
+    except (TypeError, SyntaxError, AttributeError) as error:
+        raise wrong(definition, f"its annotations cannot be read: {error}") from error
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Those that a caller must give; ones with a default are the author's own business."""
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [
+        p
+        for p in inspect.signature(function).parameters.values()
+        if p.default is p.empty and p.kind not in optional
+    ]
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The members of a union, without None."""
+    union = get_origin(annotation) in (Union, UnionType)
+    members = get_args(annotation) if union else (annotation,)
+    return [member for member in members if member not in (None, NoneType)]
+
+
+def _element(annotation: Any) -> Any:
+    """``PickList`` of ``list[PickList]``, ``tuple[PickList, ...]``, ``Sequence[PickList]``."""
+    args = [arg for arg in get_args(annotation) if arg is not Ellipsis]
+    if _is_a(annotation, (Sequence,)) and len(set(args)) == 1:
+        return args[0]
+    return annotation
+
+
+def _is_a(annotation: Any, kinds: tuple[type, ...]) -> bool:
+    origin = get_origin(annotation) or annotation
+    return isinstance(origin, type) and origin is not Any and issubclass(origin, kinds)
+
+
+def _argument(annotation: Any, base: type) -> Any:
+    """What ``annotation`` gives to the generic ``base`` among its ancestors; None: it has none."""
+    origin = get_origin(annotation) or annotation
+    if not isinstance(origin, type) or not issubclass(origin, base):
+        return None
+    given = get_args(annotation)
+    if origin is base:
+        return given[0] if given else Any
+    bound = dict(zip(getattr(origin, "__parameters__", ()), given, strict=False))
+    found = (_argument(_bind(parent, bound), base) for parent in _parents(origin))
+    return next((argument for argument in found if argument is not None), None)
+
+
+def _parents(cls: type) -> tuple[Any, ...]:
+    """The bases as they were written, with their type arguments."""
+    written: tuple[Any, ...] = cls.__dict__.get("__orig_bases__", cls.__bases__)
+    return written
+
+
+def _bind(annotation: Any, bound: dict[Any, Any]) -> Any:
+    """``annotation`` with its type variables replaced by what they are bound to."""
+    free = getattr(annotation, "__parameters__", ()) if get_origin(annotation) else ()
+    return annotation[tuple(bound.get(p, p) for p in free)] if free else annotation
+
+
+def _one_type(definition: _Definition, found: Any, what: str) -> type:
+    if isinstance(found, type) and not get_args(found) and found is not NoneType:
+        return found
+    raise wrong(definition, f"{what} {shown(found)}: it must be one type that has a schema")
