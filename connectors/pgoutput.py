@@ -1,0 +1,235 @@
+"""The messages of the plugin pgoutput, protocol version 1, as records.
+
+PostgreSQL documentation, "Logical Replication Message Formats". A transaction's messages come
+when it has committed: Begin, then its changes (a Relation before the first change of a table, and
+again after its columns changed), then Commit; transactions come in the order of their commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from struct import Struct
+from typing import Any, Final
+
+from trunkline.connectors.pgtypes import UNCHANGED, Shape, Types
+from trunkline.errors import ConfigurationError
+from trunkline.event import Record
+
+_INT16 = Struct(">H")
+_INT32 = Struct(">I")
+_LENGTH = Struct(">I").unpack_from
+_BEGIN = Struct(">xQqI")  # commit LSN, commit time, transaction id
+_COMMIT = Struct(">xxQQq")  # flags, commit LSN, end LSN, commit time
+_ATTRIBUTE = Struct(">Ii")  # type, type modifier
+
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_KEY_ONLY, _NEW, _NULL, _VALUE = b"KNnt"
+_ALL = 1 << 62
+
+
+def lsn_text(lsn: int) -> str:
+    """An LSN as PostgreSQL writes it: ``0/16B3748``."""
+    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
+
+
+def lsn_number(text: str) -> int:
+    """The number of an LSN that PostgreSQL wrote."""
+    high, low = text.split("/")
+    return int(high, 16) << 32 | int(low, 16)
+
+
+def row_at(payload: bytes, at: int) -> tuple[list[Any], int]:
+    """The raw values of the TupleData at ``at``, and where it ends."""
+    row: list[Any] = []
+    append = row.append
+    (count,) = _INT16.unpack_from(payload, at)
+    at += 2
+    for _ in range(count):
+        kind = payload[at]
+        if kind == _VALUE:
+            start = at + 5
+            at = start + _LENGTH(payload, at + 1)[0]
+            append(payload[start:at])
+        else:
+            append(None if kind == _NULL else UNCHANGED)
+            at += 1
+    return row, at
+
+
+class Decoder:
+    """Takes messages in, gives records out, and knows where it stands.
+
+    ``keys``: the key columns of each table wanted, by stream name; changes of other tables are
+    passed over. ``types``: gives what there is to know of types with these
+    oids. ``unchanged``: stands
+    for a value that the server did not send. ``end``, ``commit``, ``index``: where an earlier
+    decoder stood (see there); what it gave out is passed over, so that a transaction that the
+    server sends again from its start goes on in its middle.
+    """
+
+    def __init__(
+        self,
+        keys: Mapping[str, tuple[str, ...]],
+        types: Callable[[Collection[int]], Types],
+        *,
+        unchanged: object = UNCHANGED,
+        end: int = 0,
+        commit: int = 0,
+        index: int = 0,
+    ) -> None:
+        self.records: list[Record] = []
+        self.end = end
+        """The LSN up to which every transaction is given out to its last change."""
+        self.commit = 0
+        """The commit LSN of the transaction under way, or 0."""
+        self.index = 0
+        """How many changes of the transaction under way are given out."""
+        self._resume = {commit: index}
+        self._skip = 0
+        self._time = _EPOCH
+        self._keys = keys
+        self._types = types
+        self._unchanged = unchanged
+        self._shapes: dict[int, Shape | None] = {}
+        self._handlers: dict[int, Callable[[bytes], None]] = {
+            ord("B"): self._begin,
+            ord("C"): self._commit,
+            ord("R"): self._relation,
+            ord("I"): self._insert,
+            ord("U"): self._update,
+            ord("D"): self._delete,
+            ord("T"): self._truncate,
+        }
+
+    def feed(self, payload: bytes) -> None:
+        """Take one message in; Type, Origin and Message tell nothing that records need."""
+        handler = self._handlers.get(payload[0])
+        if handler is not None:
+            handler(payload)
+
+    def take(self) -> list[Record]:
+        """The records since the last call."""
+        records, self.records = self.records, []
+        return records
+
+    def _begin(self, payload: bytes) -> None:
+        commit, micros, _ = _BEGIN.unpack_from(payload)
+        self.commit, self.index = commit, 0
+        self._time = _EPOCH + timedelta(microseconds=micros)
+        self._skip = _ALL if commit < self.end else self._resume.get(commit, 0)
+
+    def _commit(self, payload: bytes) -> None:
+        _, _, self.end, _ = (0, *_COMMIT.unpack_from(payload))
+        self.commit = self.index = 0
+
+    def _relation(self, payload: bytes) -> None:
+        oid, stream, identity, columns, flagged = parse_relation(payload)
+        if stream not in self._keys:
+            if self._shapes.get(oid) is not None:
+                raise ConfigurationError(_renamed(self._shapes[oid], stream))
+            self._shapes[oid] = None
+            return
+        key = self._keys[stream] if identity == "f" else flagged
+        if not set(key) & {name for name, _ in columns}:
+            raise ConfigurationError(f"table {stream} has lost its primary key: {no_key(stream)}")
+        types = self._types([type_ for _, type_ in columns])
+        self._shapes[oid] = Shape(stream, columns, key, types)
+
+    def _wanted(self, payload: bytes) -> Shape | None:
+        """The shape of the change's table; None if the change is not to be given out."""
+        self.index += 1
+        if self.index <= self._skip:
+            return None
+        return self._shapes[_LENGTH(payload, 1)[0]]
+
+    def _insert(self, payload: bytes) -> None:
+        shape = self._wanted(payload)
+        if shape is not None:
+            row, _ = row_at(payload, 6)
+            self._add(shape, shape.key(row), shape.data(row), "create")
+
+    def _update(self, payload: bytes) -> None:
+        shape = self._wanted(payload)
+        if shape is None:
+            return
+        old, at = (None, 5) if payload[5] == _NEW else row_at(payload, 6)
+        new, _ = row_at(payload, at + 1)
+        if UNCHANGED in new:
+            self._fill(new, None if payload[5] == _KEY_ONLY else old)
+        key = shape.key(new)
+        was = key if old is None else shape.key(old)
+        if was == key:
+            self._add(shape, key, shape.data(new), "update")
+            return
+        gone = shape.key_data(old or new) if payload[5] == _KEY_ONLY else shape.data(old or new)
+        self._add(shape, was, gone, "delete", ".delete")
+        self._add(shape, key, shape.data(new), "create")
+
+    def _fill(self, new: list[Any], old: list[Any] | None) -> None:
+        for at, value in enumerate(new):
+            if value is UNCHANGED:
+                new[at] = self._unchanged if old is None else old[at]
+
+    def _delete(self, payload: bytes) -> None:
+        shape = self._wanted(payload)
+        if shape is not None:
+            row, _ = row_at(payload, 6)
+            data = shape.key_data(row) if payload[5] == _KEY_ONLY else shape.data(row)
+            self._add(shape, shape.key(row), data, "delete")
+
+    def _truncate(self, payload: bytes) -> None:
+        self.index += 1
+        if self.index <= self._skip:
+            return
+        (count,) = _INT32.unpack_from(payload, 1)
+        for number in range(count):
+            shape = self._shapes[_LENGTH(payload, 6 + 4 * number)[0]]
+            if shape is not None:
+                self._add(shape, "", {}, "truncate", f".{number}")
+
+    def _add(
+        self, shape: Shape, key: str, data: dict[str, Any], change: Any, part: str = ""
+    ) -> None:
+        self.records.append(
+            Record(
+                key=key,
+                data=data,
+                change=change,
+                stream=shape.stream,
+                id=f"{self.commit:X}-{self.index}{part}",
+                time=self._time,
+            )
+        )
+
+
+def parse_relation(payload: bytes) -> tuple[int, str, str, list[tuple[str, int]], tuple[str, ...]]:
+    """A Relation message: id, stream name, replica identity, columns with their types, and the
+    columns flagged as the replica identity's."""
+    (oid,) = _INT32.unpack_from(payload, 1)
+    schema, name, rest = payload[5:].split(b"\0", 2)
+    identity, (count,), at = chr(rest[0]), _INT16.unpack_from(rest, 1), 3
+    columns: list[tuple[str, int]] = []
+    flagged: list[str] = []
+    for _ in range(count):
+        end = rest.index(b"\0", at + 1)
+        column = rest[at + 1 : end].decode()
+        columns.append((column, _ATTRIBUTE.unpack_from(rest, end + 1)[0]))
+        if rest[at] & 1:
+            flagged.append(column)
+        at = end + 1 + _ATTRIBUTE.size
+    stream = f"{schema.decode() or 'pg_catalog'}.{name.decode()}"
+    return oid, stream, identity, columns, tuple(flagged)
+
+
+def no_key(stream: str) -> str:
+    """What to run for a table whose rows nothing identifies."""
+    return (
+        f"run ALTER TABLE {stream} ADD PRIMARY KEY (…); or, if it has a unique index of columns "
+        f"that are never NULL: ALTER TABLE {stream} REPLICA IDENTITY USING INDEX …;"
+    )
+
+
+def _renamed(shape: Shape | None, stream: str) -> str:
+    was = shape.stream if shape else ""
+    return f"table {was} was renamed to {stream}: name it so in tables= (and keep slot= as it is)"

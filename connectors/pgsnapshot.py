@@ -1,0 +1,117 @@
+"""A consistent snapshot of tables, taken at the point where a new replication slot begins.
+
+PostgreSQL documentation, "Logical Decoding", "Exported Snapshots": CREATE_REPLICATION_SLOT
+exports the snapshot that shows exactly the transactions committed before the slot's consistent
+point; every later one comes from the slot. So nothing is missing between the two, or in both.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extensions import BYTES, ISOLATION_LEVEL_REPEATABLE_READ
+
+from trunkline.connectors.pgcatalog import Table
+from trunkline.connectors.pgconnect import Connection, connect, stoppable, translated
+from trunkline.connectors.pgtypes import Shape, Types
+from trunkline.event import Record
+
+_FIRST_FETCH = 100
+_FETCH_BYTES = 8_000_000
+"""What one fetch should hold in memory at the most, by the width of the rows seen so far."""
+
+
+@contextmanager
+def new_slot(dsn: str, slot: str, stop: threading.Event) -> Iterator[tuple[str, str]]:
+    """Makes the slot; gives its consistent point and the name of the snapshot there, which can
+    be taken up until the context ends. Waits for all transactions that are under way."""
+    with closing(connect(dsn, replication=True)) as connection:
+        with (
+            translated(f"creating slot {slot}"),
+            stoppable(connection, stop),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(f'CREATE_REPLICATION_SLOT "{slot}" LOGICAL pgoutput')
+            _, lsn, snapshot, _ = cursor.fetchone() or ("", "", "", "")
+        yield lsn, snapshot
+
+
+def take_up(connection: Connection, snapshot: str) -> datetime:
+    """Begins the transaction that sees the snapshot; gives the server's time."""
+    connection.set_session(
+        isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True, autocommit=False
+    )
+    with translated("taking up the snapshot"), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION SNAPSHOT %s", (snapshot,))
+        cursor.execute("SELECT now()")
+        (now,) = cursor.fetchone() or (None,)
+    assert isinstance(now, datetime)
+    return now
+
+
+def lock(connection: Connection, tables: Sequence[Table]) -> None:
+    """Keeps the tables' definitions as they are until the transaction ends."""
+    names = sql.SQL(", ").join(table.identifier for table in tables)
+    statement = sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names)
+    with translated("locking the tables"), connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def fetch(connection: Connection, table: Table, limit: int) -> Iterator[list[tuple[Any, ...]]]:
+    """The table's rows as raw values, up to ``limit`` at a time; fewer if they are wide."""
+    columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in table.columns)
+    query = sql.SQL("SELECT {} FROM {}").format(columns, table.identifier)
+    if table.where:
+        query = sql.SQL("{} WHERE {}").format(query, sql.SQL(table.where))
+    with translated(f"reading table {table.stream}"), connection.cursor("trunkline") as cursor:
+        cursor.string_types = dict.fromkeys((oid for _, oid in table.columns), BYTES)
+        cursor.execute(query)
+        rows = cursor.fetchmany(min(limit, _FIRST_FETCH))
+        while rows:
+            yield rows
+            rows = cursor.fetchmany(_next_fetch(rows, limit))
+
+
+def _next_fetch(rows: Sequence[Sequence[bytes | None]], limit: int) -> int:
+    sample = rows[:: max(1, len(rows) // 50)]
+    width = max(sum(len(value or b"") for value in row) for row in sample)
+    return max(1, min(limit, _FETCH_BYTES // max(1, width)))
+
+
+def snapshot_records(
+    shape: Shape, rows: Sequence[Sequence[Any]], point: str, time: datetime
+) -> list[Record]:
+    """Rows as records. ``point`` goes into their ids: another snapshot's rows have other ids."""
+    stream, key_of, data_of = shape.stream, shape.key, shape.data
+    prefix = f"{point}-{stream}-"
+    return [
+        Record(
+            key=(key := key_of(row)),
+            data=data_of(row),
+            change="snapshot",
+            stream=stream,
+            id=prefix + key,
+            time=time,
+        )
+        for row in rows
+    ]
+
+
+def tables_records(
+    connection: Connection,
+    tables: Sequence[Table],
+    types: Types,
+    point: str,
+    time: datetime,
+    limit: int,
+) -> Iterator[list[Record]]:
+    """All rows of all tables, table by table."""
+    for table in tables:
+        shape = table.shape(types)
+        for rows in fetch(connection, table, limit):
+            yield snapshot_records(shape, rows, point, time)

@@ -1,0 +1,184 @@
+"""PostgreSQL's text output as Python values, one converter a type, and a table's rows as records.
+
+Snapshot and stream both hand over the text that the server's output functions write (as bytes),
+so that a row has the same Python values whichever way it comes. The session must write dates in
+ISO style, UTC, and bytea in hex: ``pgconnect.connect`` sees to it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from binascii import unhexlify
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+Convert = Callable[[bytes], Any]
+Raw = Sequence[Any]
+"""A row as the server wrote it: bytes, None for NULL, or UNCHANGED, column by column."""
+
+_ARRAY_TOKEN = re.compile(rb'[{},]|"((?:[^"\\]|\\.)*)"|[^{},"]+', re.DOTALL)
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+
+
+class Unchanged:
+    """The type of UNCHANGED."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<unchanged: not sent by PostgreSQL unless REPLICA IDENTITY is FULL>"
+
+
+UNCHANGED: Final = Unchanged()
+"""Stands for a large (TOAST) value that an update left alone, and the server therefore did not
+send. No Avro type accepts it, so that it cannot pass for a value by mistake."""
+
+
+def _bool(text: bytes) -> bool:
+    return text == b"t"
+
+
+def _bytea(text: bytes) -> bytes:
+    return unhexlify(text[2:])  # after the \x
+
+
+def _numeric(text: bytes) -> Decimal:
+    return Decimal(text.decode())
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)  # type json may hold what orjson is too strict for: lone surrogates
+
+
+def _iso(parse: Callable[[str], Any]) -> Convert:
+    """What Python's calendar does not have (infinity, BC, years after 9999, 24:00) is None."""
+
+    def convert(text: bytes) -> Any:
+        try:
+            return parse(text.decode())
+        except ValueError:
+            return None
+
+    return convert
+
+
+_TEXT: Convert = bytes.decode
+_CONVERTERS: dict[int, Convert] = {
+    16: _bool,
+    17: _bytea,
+    20: int,  # int8
+    21: int,  # int2
+    23: int,  # int4
+    26: int,  # oid
+    114: _json,
+    700: float,  # float4
+    701: float,  # float8
+    1082: _iso(date.fromisoformat),
+    1083: _iso(time.fromisoformat),
+    1114: _iso(datetime.fromisoformat),
+    1184: _iso(datetime.fromisoformat),
+    1700: _numeric,
+    3802: _json,  # jsonb
+}
+
+
+def parse_array(text: bytes, convert: Convert) -> list[Any]:
+    """An array's text (``{1,NULL,"a b"}``, nested for more dimensions) as lists.
+
+    PostgreSQL documentation, "Arrays", "Array Input and Output Syntax".
+    """
+    if text.startswith(b"["):  # [0:2]={…}: bounds that do not start at 1
+        text = text[text.index(b"=") + 1 :]
+    if b'"' in text or b"{" in text[1:]:
+        return _nested_array(text, convert)
+    if text == b"{}":
+        return []
+    return [None if item == b"NULL" else convert(item) for item in text[1:-1].split(b",")]
+
+
+def _nested_array(text: bytes, convert: Convert) -> list[Any]:
+    stack: list[list[Any]] = [[]]
+    for token in _ARRAY_TOKEN.finditer(text):
+        item = token[0]
+        if item == b"{":
+            stack.append([])
+        elif item == b"}":
+            done = stack.pop()
+            stack[-1].append(done)
+        elif token[1] is not None:
+            stack[-1].append(convert(_ESCAPED.sub(rb"\1", token[1])))
+        elif item != b",":
+            stack[-1].append(None if item == b"NULL" else convert(item))
+    array: list[Any] = stack[0][0]
+    return array
+
+
+@dataclass(slots=True)
+class Types:
+    """What a database knows of its types: all of them, the base of each domain, the element of
+    each array."""
+
+    known: frozenset[int] = frozenset()
+    domains: Mapping[int, int] = field(default_factory=dict)
+    arrays: Mapping[int, int] = field(default_factory=dict)
+
+    def converter(self, oid: int) -> Convert:
+        """How to read a value of type ``oid``; enums and all types not named here stay text."""
+        while oid in self.domains:
+            oid = self.domains[oid]
+        if oid in self.arrays:
+            return partial(parse_array, convert=self.converter(self.arrays[oid]))
+        return _CONVERTERS.get(oid, _TEXT)
+
+
+def key_text(values: Sequence[str]) -> str:
+    """A key of one column is its text; of several, joined by ``|`` with ``\\`` before any ``|``
+    or ``\\`` of a value, so that different keys never have the same text."""
+    if len(values) == 1:
+        return values[0]
+    return "|".join(value.replace("\\", "\\\\").replace("|", "\\|") for value in values)
+
+
+class Shape:
+    """The columns of a table at one moment: turns raw rows into data and keys."""
+
+    __slots__ = ("_columns", "_keys", "_single", "names", "stream")
+
+    def __init__(
+        self, stream: str, columns: Sequence[tuple[str, int]], key: Sequence[str], types: Types
+    ) -> None:
+        self.stream = stream
+        self.names = [name for name, _ in columns]
+        self._columns = [(name, types.converter(oid)) for name, oid in columns]
+        self._keys = [at for at, name in enumerate(self.names) if name in key]
+        self._single = self._keys[0] if len(self._keys) == 1 else -1
+
+    def data(self, row: Raw) -> dict[str, Any]:
+        """Column → value; whatever is not text of the server (NULL, a placeholder) stays."""
+        return {
+            name: convert(value) if value.__class__ is bytes else value
+            for (name, convert), value in zip(self._columns, row, strict=True)
+        }
+
+    def key(self, row: Raw) -> str:
+        """The key's text: see ``key_text``. Raises TypeError if a key column is not in the row."""
+        if self._single >= 0:
+            return bytes.decode(row[self._single])
+        return key_text([bytes.decode(row[at]) for at in self._keys])
+
+    def key_data(self, row: Raw) -> dict[str, Any]:
+        """The key's columns alone: what the server tells of a deleted row."""
+        columns = [self._columns[at] for at in self._keys]
+        return {
+            name: convert(row[at]) for (name, convert), at in zip(columns, self._keys, strict=True)
+        }

@@ -1,0 +1,275 @@
+"""PostgresCDC: the rows of PostgreSQL tables, first as they are, then every change of them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import threading
+import time
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import closing
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal
+
+from trunkline.connectors.base import Batch, Position, Source
+from trunkline.connectors.pgoutput import Decoder, lsn_number, lsn_text
+from trunkline.connectors.pgtypes import UNCHANGED, Types
+from trunkline.errors import ConfigurationError, MissingExtra, SourceError, TrunklineError
+from trunkline.params import Secret, revealed
+
+_HAS_DRIVER = find_spec("psycopg2") is not None
+if TYPE_CHECKING or _HAS_DRIVER:  # without it the constructor says which extra to install
+    from trunkline.connectors import pgcatalog, pgsnapshot
+    from trunkline.connectors.pgconnect import Connection, Stopped, connect, stoppable
+    from trunkline.connectors.pgstream import Stream
+
+log = logging.getLogger(__name__)
+
+_WAIT = 0.2
+"""Seconds of waiting for the server before looking at ``stop``."""
+_SOON, _LATER = 1.0, 10.0
+"""Seconds after records, and after an empty batch, until another empty batch gives the engine an
+occasion to acknowledge what it has published meanwhile."""
+_SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
+
+
+class PostgresCDC(Source):
+    """Change data capture from PostgreSQL 14 or newer, by logical replication (pgoutput).
+
+    ``dsn``: a connection string; its role needs REPLICATION, SELECT on the tables and, unless
+    the publication is there, CREATE on the database and the tables' ownership.
+    ``tables``: ``schema.table`` as the catalog writes the names; ``public.`` may be left out.
+    ``slot``: the replication slot, made at the first start; derived from the tables' names, so
+    two sources of the same tables need a name each. ``publication``: as the slot unless given.
+    ``snapshot``: "initial" reads all rows before the changes; "never" begins with the changes,
+    at the slot's own position if somebody made it before. ``batch``: records of a batch.
+    ``unchanged``: stands for large values that an update left alone, which PostgreSQL sends only
+    with REPLICA IDENTITY FULL. By default a marker that no Avro type accepts.
+
+    Records: ``key`` is the replica identity's (primary key's) text, ``data`` column → value,
+    ``stream`` the ``schema.table``; an update of the key is a delete and a create.
+
+    Guarantees: no gap and no duplicate between snapshot and changes; changes in the order of
+    their commits; a change read again has the same id. A snapshot that was interrupted starts
+    again, with a new slot and new ids.
+
+    Raises MissingExtra without psycopg2 and ConfigurationError for names that cannot be;
+    ``read`` raises ConfigurationError with the SQL to run for what a person must mend,
+    and SourceError for what may pass.
+    """
+
+    def __init__(
+        self,
+        dsn: Secret | str,
+        tables: Sequence[str],
+        *,
+        slot: str = "",
+        publication: str = "",
+        snapshot: Literal["initial", "never"] = "initial",
+        batch: int = 2000,
+        unchanged: object = UNCHANGED,
+    ) -> None:
+        if not _HAS_DRIVER:
+            raise MissingExtra("PostgresCDC", "postgres")
+        self._dsn = dsn
+        self.tables = [name if "." in name else f"public.{name}" for name in tables]
+        self.slot = slot or _derived(self.tables)
+        self.publication = publication or self.slot
+        self._with_snapshot = snapshot == "initial"
+        self._batch = batch
+        self._unchanged = unchanged
+        self._stream: Stream | None = None
+        self._acknowledged = 0
+        self._useless_slot = False
+        self._types = Types()
+        _check(self.tables, self.slot, batch)
+
+    def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
+        """See ``Source.read``. Positions: ``{"phase": "snapshot", "slot": …}``, then
+        ``{"phase": "stream", "slot": …, "lsn": …}``, inside a transaction also its ``commit``
+        LSN and the ``index`` of the last change given out."""
+        if position is not None and position["slot"] != self.slot:
+            raise ConfigurationError(
+                f"the stored position belongs to slot {position['slot']}, the source has "
+                f"{self.slot}: set slot={position['slot']!r}, or reset the position"
+            )
+        try:
+            if position is None or position["phase"] == "snapshot":
+                position = yield from self._begin(position, stop)
+            yield from self._changes(position, stop)
+        except Stopped:
+            return
+
+    def acknowledge(self, position: Position) -> None:
+        """See ``Source.acknowledge``: the slot moves on to the last whole transaction."""
+        if self._stream is not None and position["phase"] == "stream":
+            self._acknowledged = lsn_number(position["lsn"])
+            self._stream.acknowledge(self._acknowledged)
+
+    def close(self) -> None:
+        """Closes the connections. The slot stays, and with it the WAL that it needs; only the
+        slot of an unfinished snapshot goes, because the next start takes a new one."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+        if self._useless_slot:
+            self._drop_useless_slot()
+
+    def drop(self) -> None:
+        """Drops slot and publication, for good: the server forgets this source. Raises
+        SourceError while the slot is in use."""
+        with closing(self._connect()) as connection:
+            pgcatalog.drop_slot(connection, self.slot)
+            pgcatalog.drop_publication(connection, self.publication)
+
+    def _connect(self) -> Connection:
+        return connect(revealed(self._dsn))
+
+    def _begin(
+        self, position: Position | None, stop: threading.Event
+    ) -> Generator[Batch, None, Position]:
+        """From the very beginning; returns the position where the changes start."""
+        with closing(self._connect()) as connection:
+            there = self._prepare(connection, owned=position is not None)
+            if there:
+                point = pgcatalog.slot_point(connection, self.slot)
+            elif self._with_snapshot:
+                point = yield from self._snapshot(connection, stop)
+            else:
+                with pgsnapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, _):
+                    pass
+        self._useless_slot = False
+        start: Position = {"phase": "stream", "slot": self.slot, "lsn": point}
+        yield Batch([], start)
+        return start
+
+    def _prepare(self, connection: Connection, *, owned: bool) -> bool:
+        """Everything that can be wrong is found, and the publication made. Returns whether to go
+        on from a slot that is there; one left by our unfinished snapshot (``owned``) goes."""
+        pgcatalog.require_logical(connection)
+        tables = pgcatalog.describe(connection, self.tables)
+        pgcatalog.publish(connection, self.publication, tables)
+        if not pgcatalog.has_slot(connection, self.slot):
+            return False
+        if owned:
+            pgcatalog.drop_slot(connection, self.slot)
+            return False
+        if self._with_snapshot:
+            raise ConfigurationError(_foreign(self.slot))
+        return True
+
+    def _snapshot(
+        self, connection: Connection, stop: threading.Event
+    ) -> Generator[Batch, None, str]:
+        position: Position = {"phase": "snapshot", "slot": self.slot}
+        # stored before the slot is there: a crash in between leaves no slot that nobody owns
+        yield Batch([], position)
+        types, tables = pgcatalog.load_types(connection), self._published(connection)
+        self._useless_slot = True
+        with stoppable(connection, stop):
+            with pgsnapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, name):
+                taken = pgsnapshot.take_up(connection, name)
+                pgsnapshot.lock(connection, tables)
+            if self._published(connection) != tables:
+                raise SourceError("a table was altered while its snapshot began")
+            position["lsn"] = point
+            rows = pgsnapshot.tables_records(connection, tables, types, point, taken, self._batch)
+            for records in rows:
+                yield Batch(records, position)
+                if stop.is_set():
+                    raise Stopped
+        return point
+
+    def _published(self, connection: Connection) -> list[pgcatalog.Table]:
+        tables = pgcatalog.describe(connection, self.tables)
+        return pgcatalog.published(connection, self.publication, tables)
+
+    def _changes(self, position: Position, stop: threading.Event) -> Iterator[Batch]:
+        decoder = self._decoder(position)
+        self._acknowledged = decoder.end
+        stream = Stream(revealed(self._dsn), self.slot, self.publication, decoder)
+        self._stream, due = stream, 0.0
+        while not stop.is_set():
+            more = stream.receive(self._batch)
+            if decoder.records:
+                yield Batch(decoder.take(), self._position(decoder))
+                due = time.monotonic() + _SOON
+            elif decoder.end > self._acknowledged and time.monotonic() >= due:
+                yield Batch([], self._position(decoder))
+                due = time.monotonic() + _LATER
+            elif not more:
+                stream.report()
+                stream.wait(_WAIT)
+
+    def _decoder(self, position: Position) -> Decoder:
+        with closing(self._connect()) as connection:
+            pgcatalog.require_logical(connection)
+            if not pgcatalog.has_slot(connection, self.slot):
+                raise ConfigurationError(_gone(self.slot))
+            tables = self._published(connection)
+            self._types = pgcatalog.load_types(connection)
+        return Decoder(
+            {table.stream: table.key for table in tables},
+            self._types_of,
+            unchanged=self._unchanged,
+            end=lsn_number(position["lsn"]),
+            commit=lsn_number(position.get("commit", "0/0")),
+            index=position.get("index", 0),
+        )
+
+    def _types_of(self, oids: Collection[int]) -> Types:
+        """The types; read again when a table comes with one that was made meanwhile."""
+        if not self._types.known.issuperset(oids):
+            with closing(self._connect()) as connection:
+                self._types = pgcatalog.load_types(connection)
+        return self._types
+
+    def _position(self, decoder: Decoder) -> Position:
+        position: Position = {
+            "phase": "stream",
+            "slot": self.slot,
+            "lsn": lsn_text(decoder.end),
+        }
+        if decoder.commit:
+            position |= {"commit": lsn_text(decoder.commit), "index": decoder.index}
+        return position
+
+    def _drop_useless_slot(self) -> None:
+        try:
+            with closing(self._connect()) as connection:
+                pgcatalog.drop_slot(connection, self.slot)
+        except TrunklineError as error:
+            log.warning("slot %s of an unfinished snapshot is left: %s", self.slot, error)
+
+
+def _derived(tables: Sequence[str]) -> str:
+    return "trunkline_" + hashlib.sha256("\n".join(sorted(tables)).encode()).hexdigest()[:12]
+
+
+def _check(tables: Sequence[str], slot: str, batch: int) -> None:
+    if not tables:
+        raise ConfigurationError("tables= is empty: name at least one table")
+    if len(set(tables)) < len(tables):
+        raise ConfigurationError(f"tables= names a table twice: {', '.join(tables)}")
+    if not _SLOT_NAME.fullmatch(slot):
+        raise ConfigurationError(
+            f"slot={slot!r} is no slot name: up to 63 lower-case letters, digits and underscores"
+        )
+    if batch < 1:
+        raise ConfigurationError(f"batch={batch}: must be at least 1")
+
+
+def _foreign(slot: str) -> str:
+    return (
+        f"slot {slot} is there already, but this source has no position: the slot belongs to "
+        "another source (give this one another slot=), or the position was reset. In that case "
+        f"run SELECT pg_drop_replication_slot('{slot}'); to begin with a new snapshot"
+    )
+
+
+def _gone(slot: str) -> str:
+    return (
+        f"slot {slot} was dropped: the changes since then are lost to this source. Reset its "
+        "position to begin with a new snapshot"
+    )
