@@ -1,7 +1,8 @@
 """Real servers for the tests, started when a test first asks for one, on free ports.
 
 To save their start while developing, keep a stack running and name it:
-``TRUNKLINE_TEST_BOOTSTRAP``, ``TRUNKLINE_TEST_REGISTRY``, ``TRUNKLINE_TEST_POSTGRES``.
+``TRUNKLINE_TEST_BOOTSTRAP``, ``TRUNKLINE_TEST_REGISTRY``, ``TRUNKLINE_TEST_POSTGRES``,
+``TRUNKLINE_TEST_MARIADB``.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from trunkline.local import artifacts
+from trunkline.local.mariadb import MariaDB
 from trunkline.local.ports import free_port
 from trunkline.local.postgres import Postgres
 from trunkline.local.process import Child
+from trunkline.local.server import Server
 from trunkline.local.stack import Endpoints, Stack
 
 
@@ -58,13 +63,35 @@ def postgres_dsn(server_home: Path) -> Iterator[str]:
     if given := os.environ.get("TRUNKLINE_TEST_POSTGRES"):
         yield given
         return
-    server = Postgres(server_home / "postgres", free_port())
+    with _running(Postgres(server_home / "postgres", free_port())) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="session")
+def mariadb_url(server_home: Path) -> Iterator[str]:
+    """A MariaDB, shared: use tables of your own. Skips without network, but never in CI."""
+    if given := os.environ.get("TRUNKLINE_TEST_MARIADB"):
+        yield given
+        return
+    server = MariaDB(server_home / "mariadb", free_port())
+    try:
+        artifacts.fetch(server.bundle)
+    except artifacts.ArtifactError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no MariaDB: {error}")
+    with _running(server):
+        yield server.address
+
+
+@contextmanager
+def _running(server: Server) -> Iterator[Server]:
     server.home.mkdir()
     server.prepare()
     child = Child(server.command())
     try:
         child.wait_ready()
-        yield server.address
+        yield server
     finally:
         child.stop()
 

@@ -19,13 +19,15 @@ import platform
 import shutil
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
+from threading import Event
 from typing import IO
 
 import httpx
@@ -108,20 +110,13 @@ def fetch(*bundles: str) -> None:
     if not any(_missing(bundle) for bundle in bundles):
         return
     with exclusively("download"), _progress() as progress, httpx.Client(timeout=30) as client:
-        jobs = [
-            (artifact, _advance(progress, bundle, missing))
-            for bundle in bundles
-            if (missing := _missing(bundle))
-            for artifact in missing
-        ]
-        with ThreadPoolExecutor(6) as pool:
-            downloads = [pool.submit(_download, client, *job) for job in jobs]
-            try:
-                for download in downloads:
-                    download.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        shutil.rmtree(_parts(), ignore_errors=True)  # of a process that was killed
+        missing = {bundle: found for bundle in bundles if (found := _missing(bundle))}
+        _all_or_stop(list(_downloads(client, progress, missing)))
+
+
+class _Stopped(Exception):
+    """A download that was told to stop because another one failed."""
 
 
 def files(bundle: str) -> list[Path]:
@@ -131,7 +126,7 @@ def files(bundle: str) -> list[Path]:
 
 
 def unpacked(bundle: str, into: Path | None = None) -> Path:
-    """The folder with the contents of a bundle's one archive (tar.gz, or a jar that holds a txz).
+    """The folder with the contents of a bundle's one archive: a tar.gz, a jar, or a jar with a txz.
 
     ``into``: where unpacked archives are kept, by default in the cache. Complete or not there.
     Raises ArtifactError.
@@ -170,36 +165,59 @@ def _progress() -> Progress:
     return Progress(*columns, TransferSpeedColumn(), console=console)
 
 
-def _advance(progress: Progress, bundle: str, missing: list[Artifact]) -> Callable[[int], None]:
-    total = sum(artifact.size for artifact in missing)
-    known = next((t for t in progress.tasks if t.description == bundle), None)
-    task = known.id if known else progress.add_task(bundle, total=total)
+def _bar(progress: Progress, bundle: str, missing: list[Artifact]) -> Callable[[int], None]:
+    task = progress.add_task(bundle, total=sum(artifact.size for artifact in missing))
     return lambda amount: progress.advance(task, amount)
 
 
-def _download(client: httpx.Client, artifact: Artifact, advance: Callable[[int], None]) -> None:
+def _downloads(
+    client: httpx.Client, progress: Progress, missing: dict[str, list[Artifact]]
+) -> Iterator[Callable[[Event], None]]:
+    for bundle, artifacts in missing.items():
+        advance = _bar(progress, bundle, artifacts)
+        for artifact in artifacts:
+            yield partial(_download, client, artifact, advance)
+
+
+def _all_or_stop(jobs: list[Callable[[Event], None]]) -> None:
+    """Run downloads side by side; if one fails, or we are interrupted, the others end at once."""
+    stop = Event()
+    with ThreadPoolExecutor(6) as pool:
+        downloads = [pool.submit(job, stop) for job in jobs]
+        try:
+            for download in as_completed(downloads):
+                download.result()
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _download(
+    client: httpx.Client, artifact: Artifact, advance: Callable[[int], None], stop: Event
+) -> None:
     """Put a verified file into the cache under its name, by one rename, or nothing at all."""
     target = cache_dir() / artifact.path
     with _clear_disk_errors(target), _clear_network_errors(artifact):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _part_of(target) as part:
-            found = _receive(client, f"{repository()}/{artifact.path}", part, advance)
-            _verify(artifact, found)
+        with _part() as part:
+            digest = hashlib.sha256()
+            for chunk in _chunks(client, f"{repository()}/{artifact.path}", stop):
+                part.write(chunk)
+                digest.update(chunk)
+                advance(len(chunk))
+            part.flush()
+            _verify(artifact, digest.hexdigest())
             os.replace(part.name, target)
 
 
-def _receive(
-    client: httpx.Client, url: str, part: IO[bytes], advance: Callable[[int], None]
-) -> str:
-    digest = hashlib.sha256()
+def _chunks(client: httpx.Client, url: str, stop: Event) -> Iterator[bytes]:
     with client.stream("GET", url, follow_redirects=True) as response:
         response.raise_for_status()
         for chunk in response.iter_bytes(1 << 16):
-            part.write(chunk)
-            digest.update(chunk)
-            advance(len(chunk))
-    part.flush()
-    return digest.hexdigest()
+            if stop.is_set():
+                raise _Stopped
+            yield chunk
 
 
 def _verify(artifact: Artifact, found: str) -> None:
@@ -210,10 +228,16 @@ def _verify(artifact: Artifact, found: str) -> None:
         )
 
 
+def _parts() -> Path:
+    """Where downloads grow: on the disk of the cache, for the rename."""
+    return cache_dir() / "parts"
+
+
 @contextmanager
-def _part_of(target: Path) -> Iterator[IO[bytes]]:
-    """A file beside the target that vanishes unless it was renamed."""
-    with tempfile.NamedTemporaryFile(prefix=".part-", dir=target.parent, delete=False) as part:
+def _part() -> Iterator[IO[bytes]]:
+    """A new file that vanishes unless it is renamed."""
+    _parts().mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=_parts(), delete=False) as part:
         try:
             os.fchmod(part.fileno(), 0o644)
             yield part
@@ -250,15 +274,26 @@ def _clear_disk_errors(place: Path) -> Iterator[None]:
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".part-", dir=target.parent))
+    part = target.with_name(".part")
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+    part.mkdir(parents=True)
     try:
-        part.chmod(0o755)
+        archives = [archive]
         if archive.suffix == ".jar":
-            shutil.unpack_archive(archive, part, "zip")
-            (archive,) = part.glob("*.txz")
-        with tarfile.open(archive) as tar:
-            tar.extractall(part, filter="data")
+            _unzip(archive, part)
+            archives = list(part.glob("*.txz"))
+        for inner in archives:
+            with tarfile.open(inner) as tar:
+                tar.extractall(part, filter="data")
         part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _unzip(archive: Path, into: Path) -> None:
+    """As shutil does it, but what was executable stays executable."""
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            path = Path(file.extract(member, into))
+            if not member.is_dir() and member.external_attr >> 16 & 0o111:
+                path.chmod(0o755)
