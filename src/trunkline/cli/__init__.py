@@ -1,1 +1,35 @@
-"""The ``trunkline`` command."""
+"""The ``trunkline`` command. Each command lives in a module of its own and is registered here."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from trunkline.cli import stack
+from trunkline.cli.schemas import schemas_app
+from trunkline.errors import TrunklineError
+
+app = typer.Typer(
+    name="trunkline",
+    help="An enterprise integration backbone on Kafka.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+app.command()(stack.up)
+app.command()(stack.down)
+app.command()(stack.status)
+app.add_typer(schemas_app)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one clear message and exit code 1."""
+    try:
+        app()
+    except TrunklineError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(1)

@@ -89,7 +89,7 @@ def native(bundle: str) -> str:
 
 @cache
 def _lock() -> dict[str, tuple[Artifact, ...]]:
-    text = resources.files(__package__).joinpath("artifacts.lock.json").read_text("utf-8")
+    text = resources.files("trunkline.local").joinpath("artifacts.lock.json").read_text("utf-8")
     return {name: tuple(Artifact(**f) for f in files) for name, files in json.loads(text).items()}
 
 

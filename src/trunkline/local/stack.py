@@ -51,7 +51,7 @@ class Endpoints:
 
 @dataclass(frozen=True)
 class Status:
-    """One server, now. ``state``: ``waiting``, ``starting``, ``up`` or ``down``."""
+    """One server, now. ``state``: ``waiting``, ``starting`` or ``up``."""
 
     name: str
     state: str
@@ -115,14 +115,22 @@ class Stack:
     def status(self) -> list[Status]:
         return [member.status for member in self._members]
 
+    def download(self) -> None:
+        """Fill the cache, with progress bars; ``start`` does so too. Raises ArtifactError."""
+        artifacts.fetch(*(member.server.bundle for member in self._members))
+
     def start(self) -> None:
         """Start all servers side by side and wait until they serve.
 
         Raises StackError, ArtifactError or ProcessError, with nothing left running.
         """
-        self._thread.start()
+        self.launch()
         self._settled.wait()
         self._raise_failure()
+
+    def launch(self) -> None:
+        """Begin to start; does not wait."""
+        self._thread.start()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the stack has stopped; True if it has. Raises what made it fail."""
@@ -130,9 +138,13 @@ class Stack:
         self._raise_failure()
         return not self._thread.is_alive()
 
+    def request_stop(self) -> None:
+        """Begin to stop; does not wait. May be called by a signal handler."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """Stop all servers, in order, and wait until they are gone. Safe to call twice."""
-        self._stopping.set()
+        self.request_stop()
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -169,7 +181,8 @@ class Stack:
         servers = [member.server for member in self._members]
         for server in servers:
             require_free(server.name, server.port)
-        artifacts.fetch(*(server.bundle for server in servers))
+        self._write()
+        self.download()
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda server: server.prepare(), servers))
         for member in self._members:

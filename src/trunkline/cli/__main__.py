@@ -1,0 +1,5 @@
+"""``python -m trunkline.cli`` is ``trunkline``."""
+
+from trunkline.cli import main
+
+main()
