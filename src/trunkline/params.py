@@ -1,4 +1,6 @@
-"""A flow's parameters: typed, from the environment and ``environments/<name>.toml``; secrets masked.
+"""A flow's parameters: typed, from the environment and ``environments/<name>.toml``.
+
+Secrets are masked wherever they could be printed.
 
 Precedence, highest first: the process environment (``WAREHOUSE_URL`` for ``warehouse_url``), the
 environment's file, the field's default. The backbone's own addresses come the same way, as
@@ -17,6 +19,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     GetCoreSchemaHandler,
     ValidationError,
 )
@@ -71,6 +74,14 @@ def revealed(value: Secret | str) -> str:
     return value.reveal() if isinstance(value, Secret) else value
 
 
+class ParameterError(ConfigurationError):
+    """Parameters are missing, ill-typed or unknown; ``problems`` says what, by their names."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__("\n".join(problems.values()))
+        self.problems = dict(problems)
+
+
 class Params(BaseModel):
     """Base of a flow's parameters: one typed field a parameter.
 
@@ -89,8 +100,8 @@ class Backbone(BaseModel):
     registry: str = "http://localhost:8081/apis/ccompat/v7"
     registry_user: str = ""
     registry_password: Secret = Secret("")
-    kafka: dict[str, str] = {}
-    """More client settings of librdkafka, as ``security.protocol`` or ``sasl.username``."""
+    kafka: dict[str, str] = Field(default={}, repr=False)
+    """More client settings of librdkafka, as ``security.protocol`` or ``sasl.password``."""
     create: bool = True
     """Whether missing topics are created and missing schemas registered at the start."""
     partitions: int = 4
@@ -100,11 +111,11 @@ class Backbone(BaseModel):
 
 
 def environment_file(name: str, root: Path = Path("environments")) -> dict[str, Any]:
-    """The tables of ``environments/<name>.toml``. Raises ConfigurationError if it is not there
-    or not TOML."""
+    """The tables of ``environments/<name>.toml``. Raises ConfigurationError if it is not there,
+    not TOML, or has tables that nobody reads."""
     path = root / f"{name}.toml"
     try:
-        return tomllib.loads(path.read_text())
+        return _known_tables(path, tomllib.loads(path.read_text()))
     except FileNotFoundError:
         there = ", ".join(sorted(p.stem for p in root.glob("*.toml"))) or "none"
         raise ConfigurationError(
@@ -114,18 +125,32 @@ def environment_file(name: str, root: Path = Path("environments")) -> dict[str, 
         raise ConfigurationError(f"{path}: not TOML: {error}") from None
 
 
+def _known_tables(path: Path, tables: dict[str, Any]) -> dict[str, Any]:
+    for name, table in tables.items():
+        if name not in ("params", "trunkline") or not isinstance(table, dict):
+            raise ConfigurationError(
+                f"{path}: {name!r} is read by nobody: parameters stand in [params], "
+                "the backbone's addresses in [trunkline]"
+            )
+    return tables
+
+
 def load_params(
     model: type[ModelT], file: Mapping[str, Any], *, environ: Mapping[str, str] = os.environ
 ) -> ModelT:
     """The parameters of ``model`` from a file's ``[params]`` and the environment.
 
-    Raises ConfigurationError naming every missing or ill-typed parameter at once, without values.
+    Raises ParameterError naming every missing, ill-typed or unknown parameter at once, without
+    their values.
     """
     return _load(model, dict(file.get("params", {})), "", environ)
 
 
 def load_backbone(file: Mapping[str, Any], *, environ: Mapping[str, str] = os.environ) -> Backbone:
-    """The backbone's addresses from a file's ``[trunkline]`` and ``TRUNKLINE_*`` variables."""
+    """The backbone's addresses from a file's ``[trunkline]`` and ``TRUNKLINE_*`` variables.
+
+    Raises ParameterError, as ``load_params`` does.
+    """
     return _load(Backbone, dict(file.get("trunkline", {})), "TRUNKLINE_", environ)
 
 
@@ -135,11 +160,15 @@ def _load(
     for name, field in model.model_fields.items():
         text = environ.get(prefix + name.upper())
         if text is not None:
-            values[name] = text.split(",") if _is_list(field.annotation) else text
+            values[name] = _listed(text) if _is_list(field.annotation) else text
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigurationError(_explained(error, prefix)) from None
+        raise ParameterError(_explained(error, prefix)) from None
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _is_list(annotation: Any) -> bool:
@@ -148,17 +177,19 @@ def _is_list(annotation: Any) -> bool:
     )
 
 
-def _explained(error: ValidationError, prefix: str) -> str:
-    lines = []
-    table = "trunkline" if prefix else "params"
+def _explained(error: ValidationError, prefix: str) -> dict[str, str]:
+    """A message for each parameter. Only names and rules: a value could be a secret."""
+    found: dict[str, str] = {}
     for problem in error.errors(include_url=False, include_input=False):
         name = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"parameter {name!r} is unknown: take it out of [{table}]")
-        elif problem["type"] == "missing":
-            lines.append(
-                f"parameter {name!r} is missing: set {prefix}{name.upper()} or {name} in [{table}]"
-            )
-        else:
-            lines.append(f"parameter {name!r}: {problem['msg']}")
-    return "\n".join(lines)
+        found[name] = f"parameter {name!r} {_mended(problem['type'], problem['msg'], name, prefix)}"
+    return found
+
+
+def _mended(kind: str, message: str, name: str, prefix: str) -> str:
+    table = "trunkline" if prefix else "params"
+    if kind == "extra_forbidden":
+        return f"is unknown: take it out of [{table}]"
+    if kind == "missing":
+        return f"is missing: set {prefix}{name.upper()} or {name} in [{table}]"
+    return f"is wrong: {message}"

@@ -1,0 +1,103 @@
+"""A flow file, by its path or module name, as its Flow object.
+
+Importing runs the file, as Python does; a flow's builders do not run, so nothing is connected.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from trunkline.errors import ConfigurationError
+from trunkline.streams.flow import Flow
+from trunkline.streams.problems import FlowError, Place, Problem
+
+_OURS = str(Path(__file__).parent.parent)
+_INSTALLED = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+_NOT_THE_USERS = ("<frozen ", *(folder + os.sep for folder in [_OURS, *_INSTALLED]))
+
+
+def load(target: str) -> Flow[Any]:
+    """The one flow of a file (``flows/orders.py``) or a module (``company.flows.orders``).
+
+    Each call runs a file anew; a module is imported once a process. Files beside the flow file
+    can be imported by their names. Raises FlowError, naming file and line, when it is not there,
+    cannot be imported, or holds not exactly one Flow.
+    """
+    if target.endswith(".py") or os.sep in target:
+        return _only_flow(_run_file(Path(target).resolve()), target)
+    return _only_flow(_import_module(target), target)
+
+
+def _run_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise _error(Place(str(path)), "there is no such file")
+    name = f"trunkline_flow_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None, "a .py file has a loader"
+    assert spec.loader is not None, "a .py file has a loader"
+    module = importlib.util.module_from_spec(spec)
+    _importable(path.parent)
+    sys.modules[name] = module  # typing and pydantic look modules up there
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise _explained(error, str(path)) from error
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    _importable(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{name}.".startswith(f"{error.name}."):
+            hint = "give the path of a file that ends in .py, or the name of a module"
+            raise _error(Place(name), f"there is no such module: {hint}") from error
+        raise _explained(error, name) from error
+    except (Exception, SystemExit) as error:
+        raise _explained(error, name) from error
+
+
+def _importable(folder: Path) -> None:
+    """At the end of the path: a helper beside a flow never hides an installed package."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _only_flow(module: ModuleType, target: str) -> Flow[Any]:
+    """The flow that was made in this module; those that it imports from others do not count."""
+    file = str(module.__file__)
+    flows = {
+        id(f): f for f in vars(module).values() if isinstance(f, Flow) and f.place.file == file
+    }
+    if not flows:
+        hint = 'a flow file says flow = Flow("name", Env) at its top level'
+        raise _error(Place(file), f"there is no flow in it: {hint}")
+    flow, *more = flows.values()
+    if more:
+        others = ", ".join(f"{other.name!r} in line {other.place.line}" for other in more)
+        raise _error(flow.place, f"a second flow, {others}: give each a file of its own")
+    return flow
+
+
+def _explained(error: BaseException, file: str) -> FlowError:
+    """The error at the line of the user's code that led to it."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return _error(Place(error.filename, error.lineno or 0), f"syntax error: {error.msg}")
+    frames = traceback.extract_tb(error.__traceback__)
+    users = [f for f in frames if f.filename == file or not f.filename.startswith(_NOT_THE_USERS)]
+    place = Place(users[-1].filename, users[-1].lineno or 0) if users else Place(file)
+    ours = isinstance(error, ConfigurationError)
+    return _error(place, str(error) if ours else f"{type(error).__name__}: {error}")
+
+
+def _error(place: Place, message: str) -> FlowError:
+    return FlowError(Problem(place, message))
