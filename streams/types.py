@@ -25,7 +25,7 @@ def type_of_topic(topic: Topic[Any]) -> type:
     """
     if topic.declared_type is not None:
         return _one_type(topic, topic.declared_type, "the topic's type")
-    (found, *more) = _members(returned(topic)) or [NoneType]
+    (found, *more) = members(returned(topic)) or [NoneType]
     if more:
         raise wrong(topic, "returns several types; a topic has one, so declare a topic for each")
     return _one_type(topic, found, "returns")
@@ -58,9 +58,9 @@ def type_of_event(route: Route[Any, Any]) -> Any:
 def types_of_messages(route: Route[Any, Any]) -> list[Any]:
     """The types of the messages that a route may return, None and sequences taken apart."""
     annotation = returned(route)
-    if _is_a(annotation, (Awaitable, Iterator, AsyncIterator)):
+    if is_a(annotation, (Awaitable, Iterator, AsyncIterator)):
         raise wrong(route, f"returns {shown(annotation)}: write async def, and return a list")
-    return [_element(member) for member in _members(annotation)]
+    return [_element(member) for member in members(annotation)]
 
 
 def parameter(definition: _Definition) -> Any:
@@ -117,7 +117,7 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     ]
 
 
-def _members(annotation: Any) -> list[Any]:
+def members(annotation: Any) -> list[Any]:
     """The members of a union, without None."""
     union = get_origin(annotation) in (Union, UnionType)
     members = get_args(annotation) if union else (annotation,)
@@ -127,12 +127,12 @@ def _members(annotation: Any) -> list[Any]:
 def _element(annotation: Any) -> Any:
     """``PickList`` of ``list[PickList]``, ``tuple[PickList, ...]``, ``Sequence[PickList]``."""
     args = [arg for arg in get_args(annotation) if arg is not Ellipsis]
-    if _is_a(annotation, (Sequence,)) and len(set(args)) == 1:
+    if is_a(annotation, (Sequence,)) and len(set(args)) == 1:
         return args[0]
     return annotation
 
 
-def _is_a(annotation: Any, kinds: tuple[type, ...]) -> bool:
+def is_a(annotation: Any, kinds: tuple[type, ...]) -> bool:
     origin = get_origin(annotation) or annotation
     return isinstance(origin, type) and origin is not Any and issubclass(origin, kinds)
 

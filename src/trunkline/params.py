@@ -118,9 +118,7 @@ def environment_file(name: str, root: Path = Path("environments")) -> dict[str, 
         return _known_tables(path, tomllib.loads(path.read_text()))
     except FileNotFoundError:
         there = ", ".join(sorted(p.stem for p in root.glob("*.toml"))) or "none"
-        raise ConfigurationError(
-            f"environment {name!r}: {path} is not there (environments found: {there})"
-        ) from None
+        raise ConfigurationError(f"{path}: there is no such environment (found: {there})") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not TOML: {error}") from None
 
@@ -192,4 +190,4 @@ def _mended(kind: str, message: str, name: str, prefix: str) -> str:
         return f"is unknown: take it out of [{table}]"
     if kind == "missing":
         return f"is missing: set {prefix}{name.upper()} or {name} in [{table}]"
-    return f"is wrong: {message}"
+    return f"is wrong: {message.removeprefix('Value error, ')}"

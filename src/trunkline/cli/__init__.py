@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from trunkline.cli import stack
+from trunkline.cli import check, graph, stack
 from trunkline.cli.schemas import schemas_app
 from trunkline.errors import TrunklineError
 
@@ -20,6 +20,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command()(check.check)
+app.command()(graph.graph)
 app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.status)

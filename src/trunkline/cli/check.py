@@ -1,0 +1,61 @@
+"""``trunkline check``: every mistake in flows that can be found without connecting anywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from trunkline.streams.checking import check as check_flow
+from trunkline.streams.checking import check_together
+from trunkline.streams.checking_params import check_environment
+from trunkline.streams.flow import Flow
+from trunkline.streams.loading import load
+from trunkline.streams.problems import FlowError, Problem
+
+
+def check(
+    flows: Annotated[list[str], typer.Argument(help="Flow files, or modules that hold a flow.")],
+    env: Annotated[
+        str | None, typer.Option(help="Check the parameters too, of environments/<ENV>.toml.")
+    ] = None,
+) -> None:
+    """Find mistakes in flows without connecting anywhere. Exit code 1 if there are any."""
+    loaded, problems = _loaded(flows)
+    for flow in loaded:
+        problems += check_flow(flow)
+    problems += [*check_together(loaded), *check_environment(loaded, env)]
+    problems.sort(key=lambda problem: problem.place)
+    for problem in problems:
+        typer.echo(str(problem), err=True)
+    errors = sum(not problem.warning for problem in problems)
+    if errors:
+        typer.echo(f"{errors} problem{'s' if errors > 1 else ''} found", err=True)
+        raise typer.Exit(1)
+    for flow in loaded:
+        typer.echo(_summary(flow))
+
+
+def _loaded(targets: list[str]) -> tuple[list[Flow[Any]], list[Problem]]:
+    """The flows that can be loaded, and why the others cannot."""
+    flows: list[Flow[Any]] = []
+    problems: list[Problem] = []
+    for target in dict.fromkeys(targets):
+        try:
+            flows.append(load(target))
+        except FlowError as error:
+            problems.append(error.problem)
+    return flows, problems
+
+
+def _summary(flow: Flow[Any]) -> str:
+    counts = ", ".join(
+        f"{len(parts)} {kind}{'' if len(parts) == 1 else 's'}"
+        for kind, parts in (
+            ("source", flow.sources),
+            ("topic", flow.topics),
+            ("route", flow.routes),
+            ("destination", flow.destinations),
+        )
+    )
+    return f"{flow.name}: ok ({counts})"

@@ -1,0 +1,288 @@
+"""What is wrong with flows, found without I/O: no Kafka, no registry, no connector is built.
+
+Each check looks at one thing and yields all that is wrong with it, so that ``trunkline check``
+shows everything at once. A check that needs a type stays silent where there is none: the check
+of the annotations has said so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from inspect import iscoroutinefunction
+from itertools import chain, combinations
+from typing import Any, TypeVar, get_args
+
+from trunkline.connectors.base import PushSource, Source
+from trunkline.event import Change
+from trunkline.params import Params
+from trunkline.schemas.types import has_schema
+from trunkline.streams.flow import Destination, Flow, Route, SourceDefinition, Topic, _Definition
+from trunkline.streams.problems import FlowError, Problem
+from trunkline.streams.retry import Retry
+from trunkline.streams.types import (
+    is_a,
+    members,
+    parameter,
+    returned,
+    shown,
+    type_of_destination,
+    type_of_event,
+    type_of_topic,
+    types_of_messages,
+    wrong,
+)
+
+T = TypeVar("T")
+Problems = Iterator[Problem]
+LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+"""What Kafka takes as a topic's name (``org.apache.kafka.common.internals.Topic``)."""
+
+
+def check(flow: Flow[Any]) -> list[Problem]:
+    """Everything that is wrong with one flow, in the order of the file."""
+    found = [*flow.problems, *chain.from_iterable(look(flow) for look in _CHECKS)]
+    return sorted(dict.fromkeys(found), key=lambda problem: problem.place)
+
+
+def check_together(flows: Sequence[Flow[Any]]) -> list[Problem]:
+    """What is wrong between flows that share a Kafka cluster, each of them right by itself."""
+    return [*_same_name(flows), *_types_disagree(flows), *_colliding_topics(flows)]
+
+
+def _names(flow: Flow[Any]) -> Problems:
+    if not LEGAL.fullmatch(flow.name):
+        yield Problem(flow.place, f"flow {flow.name!r}: {_RULE}")
+        return
+    for definition in _definitions(flow):
+        for name in _topics_of(definition):
+            if not LEGAL.fullmatch(name) or name in (".", ".."):
+                yield _problem(definition, f"its topic {name!r} cannot be: {_RULE}")
+
+
+_RULE = "Kafka takes letters, digits, '.', '_' and '-', up to 249 of them"
+
+
+def _params_type(flow: Flow[Any]) -> Problems:
+    if not is_a(flow.params, (Params,)):
+        message = f"flow {flow.name!r}: {shown(flow.params)} is no class that derives from Params"
+        yield Problem(flow.place, message)
+
+
+def _defined_twice(flow: Flow[Any]) -> Problems:
+    first: dict[str, _Definition] = {}
+    for definition in sorted(_definitions(flow), key=lambda d: d.place):
+        before = first.setdefault(definition.name, definition)
+        if before is not definition and not _is_existing(definition):
+            message = f"the name is taken by the {before.kind} in line {before.place.line}"
+            yield _problem(definition, f"{message}: names make topics and metrics, choose another")
+
+
+def _published_twice(flow: Flow[Any]) -> Problems:
+    first: dict[str, Topic[Any]] = {}
+    for topic in flow.topics:
+        before = first.setdefault(topic.topic, topic)
+        if before is not topic:
+            message = f"{topic.topic!r} is declared in line {before.place.line} already"
+            yield _problem(topic, f"{message}: declare it once, with source=[…] for several")
+
+
+def _strangers(flow: Flow[Any]) -> Problems:
+    used: list[tuple[_Definition, _Definition]] = []
+    used += [(topic, source) for topic in flow.topics for source in topic.sources]
+    used += [(route, part) for route in flow.routes for part in (route.topic, route.to)]
+    for definition, part in used:
+        if part.flow is not flow:
+            message = f"the {part.kind} {part.name} belongs to the flow {part.flow.name!r}"
+            mend = (
+                f"; use flow.existing_topic({part.topic!r}, …)" if isinstance(part, Topic) else ""
+            )
+            yield _problem(definition, message + mend)
+
+
+def _unconnected(flow: Flow[Any]) -> Problems:
+    fed = [source for topic in flow.topics for source in topic.sources]
+    for source in _without(flow.sources, fed):
+        yield _problem(
+            source, f"no topic takes its records: add @flow.topic(…, source={source.name})"
+        )
+    known = [problem.place for problem in flow.problems]
+    for topic in flow.topics:
+        if not topic.sources and not _is_existing(topic) and topic.place not in known:
+            yield _problem(topic, "no source feeds it: give source=")
+    for destination in _without(flow.destinations, [route.to for route in flow.routes]):
+        yield _problem(
+            destination, f"no route leads to it: add @flow.route(…, to={destination.name})"
+        )
+    for topic in _without(flow.topics, [route.topic for route in flow.routes]):
+        yield Problem(topic.place, f"topic {topic.name}: no route of this flow reads it", True)
+
+
+def _shapes(flow: Flow[Any]) -> Problems:
+    """One annotated parameter, an annotated result, and plain functions where Python waits."""
+    for definition in _written(flow):
+        yield from _caught(parameter, definition)
+        yield from _caught(returned, definition)
+        if iscoroutinefunction(definition.function) and not isinstance(definition, Route):
+            yield _problem(definition, "is async: only routes may be")
+
+
+def _builders(flow: Flow[Any]) -> Problems:
+    for builder in (*flow.sources, *flow.destinations):
+        takes = _known(parameter, builder)
+        if takes is not None and not is_a(flow.params, (takes,)) and takes is not Any:
+            message = f"takes {shown(takes)}, but the flow's parameters are {shown(flow.params)}"
+            yield _problem(builder, message)
+    for source in flow.sources:
+        returns = _known(returned, source)
+        if returns is not None and not all(is_a(m, (Source, PushSource)) for m in members(returns)):
+            yield _problem(source, f"returns {shown(returns)}, which is no Source")
+
+
+def _types(flow: Flow[Any]) -> Problems:
+    """Topics and destinations have one type each, and each type has a schema."""
+    typed: list[tuple[Any, Callable[[Any], type]]] = []
+    typed += [(topic, type_of_topic) for topic in flow.topics]
+    typed += [(destination, type_of_destination) for destination in flow.destinations]
+    for definition, type_of in typed:
+        yield from _caught(type_of, definition)
+        found = _known(type_of, definition)
+        if found is not None and not has_schema(found):
+            yield _problem(definition, f"{shown(found)} has no Avro schema: {_DESCRIBE}")
+
+
+_DESCRIBE = (
+    "describe it in avro_schemas/<domain>/, run `trunkline schemas generate`, "
+    "and import the type that it makes"
+)
+
+
+def _route_types(flow: Flow[Any]) -> Problems:
+    for route in flow.routes:
+        yield from _caught(type_of_event, route)
+        yield from _caught(types_of_messages, route)
+        takes, sends = _known(type_of_event, route), _known(type_of_topic, route.topic)
+        if takes not in (None, Any, sends) and sends is not None:
+            event = f"takes Event[{shown(takes)}]"
+            yield _problem(route, f"{event}, but {route.topic.topic} carries {shown(sends)}")
+        accepts = _known(type_of_destination, route.to)
+        for message in _known(types_of_messages, route) or ():
+            if accepts is not None and message not in (Any, accepts):
+                sink = f"the destination {route.to.name} accepts {shown(accepts)}"
+                yield _problem(route, f"returns {shown(message)}, but {sink}")
+
+
+def _never_wanted(flow: Flow[Any]) -> Problems:
+    for route in flow.routes:
+        possible = _event_types(route.topic)
+        for pattern in route.only if possible else ():
+            if not any(fnmatchcase(event_type, pattern) for event_type in possible):
+                message = f"only={pattern!r} never matches: the events of {route.topic.topic} are"
+                yield _problem(route, f"{message} of type {', '.join(possible)}")
+
+
+def _policies(flow: Flow[Any]) -> Problems:
+    for destination in flow.destinations:
+        if destination.order not in ("key", "none"):
+            yield _problem(destination, f"order={destination.order!r}: it is 'key' or 'none'")
+        if not isinstance(destination.retry, Retry):
+            yield _problem(destination, f"retry={destination.retry!r}: write Retry('10s', '1m')")
+
+
+_CHECKS: list[Callable[[Flow[Any]], Problems]] = [
+    _names,
+    _params_type,
+    _defined_twice,
+    _published_twice,
+    _strangers,
+    _unconnected,
+    _shapes,
+    _builders,
+    _types,
+    _route_types,
+    _never_wanted,
+    _policies,
+]
+
+
+def _same_name(flows: Sequence[Flow[Any]]) -> Problems:
+    for one, other in combinations(flows, 2):
+        if one.name == other.name:
+            message = f"flow {other.name!r}: the flow at {one.place} has the same name"
+            yield Problem(other.place, f"{message}; they would share inboxes, so choose another")
+
+
+def _types_disagree(flows: Sequence[Flow[Any]]) -> Problems:
+    for one, other in combinations([topic for flow in flows for topic in flow.topics], 2):
+        types = _known(type_of_topic, one), _known(type_of_topic, other)
+        if one.topic == other.topic and None not in types and types[0] is not types[1]:
+            there = f"{shown(types[0])} at {one.place}"
+            yield _problem(other, f"{other.topic} carries {shown(types[1])} here and {there}")
+
+
+def _colliding_topics(flows: Sequence[Flow[Any]]) -> Problems:
+    """Kafka refuses a topic that differs from another only by '.' and '_'."""
+    first: dict[str, str] = {}
+    for definition in chain.from_iterable(map(_definitions, flows)):
+        for name in _topics_of(definition):
+            before = first.setdefault(name.replace(".", "_"), name)
+            if before != name:
+                message = f"its topic {name!r} collides with {before!r}"
+                yield _problem(definition, f"{message}: to Kafka '.' and '_' are the same here")
+
+
+def _definitions(flow: Flow[Any]) -> list[_Definition]:
+    return [*flow.sources, *flow.topics, *flow.destinations, *flow.routes]
+
+
+def _written(flow: Flow[Any]) -> list[_Definition]:
+    """Those that are functions of the flow file."""
+    return [definition for definition in _definitions(flow) if not _is_existing(definition)]
+
+
+def _is_existing(definition: _Definition) -> bool:
+    return isinstance(definition, Topic) and definition.declared_type is not None
+
+
+def _topics_of(definition: _Definition) -> tuple[str, ...]:
+    """The Kafka topics that belong to a definition."""
+    if isinstance(definition, Topic):
+        return (definition.topic,)
+    if isinstance(definition, SourceDefinition):
+        return (definition.positions, definition.dlq)
+    if isinstance(definition, Destination):
+        return (definition.inbox, definition.dlq)
+    return ()
+
+
+def _event_types(topic: Topic[Any]) -> list[str]:
+    """The event types that a topic can have; [] if that is decided when it runs."""
+    if _is_existing(topic) or callable(topic.event_type):
+        return []
+    if topic.event_type is None:
+        return [f"{topic.topic}.{change}" for change in get_args(Change)]
+    return [topic.event_type]
+
+
+def _without(all_: Iterable[T], used: Sequence[Any]) -> Iterator[T]:
+    return (one for one in all_ if not any(one is other for other in used))
+
+
+def _known(type_of: Callable[[Any], T], definition: _Definition) -> T | None:
+    """What ``type_of`` finds; None where it raises, which another check reports."""
+    try:
+        return type_of(definition)
+    except FlowError:
+        return None
+
+
+def _caught(type_of: Callable[[Any], object], definition: _Definition) -> Problems:
+    try:
+        type_of(definition)
+    except FlowError as error:
+        yield error.problem
+
+
+def _problem(definition: _Definition, message: str) -> Problem:
+    return wrong(definition, message).problem

@@ -1,0 +1,97 @@
+"""What is wrong with the parameters of flows in one environment, with file and line."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trunkline.errors import ConfigurationError
+from trunkline.params import (
+    ParameterError,
+    Params,
+    environment_file,
+    load_backbone,
+    load_params,
+)
+from trunkline.streams.flow import Flow
+from trunkline.streams.problems import Place, Problem
+
+ENVIRONMENTS = Path("environments")
+
+
+def check_environment(
+    flows: Sequence[Flow[Any]],
+    environment: str | None,
+    *,
+    root: Path = ENVIRONMENTS,
+    environ: Mapping[str, str] = os.environ,
+) -> list[Problem]:
+    """What is missing, ill-typed or unknown when these flows run in ``environment``.
+
+    Without an environment only the process environment counts, and a flow of which it sets no
+    parameter at all is left out: that is a developer's shell, not a place where the flow runs.
+    """
+    toml = root / f"{environment}.toml"
+    try:
+        file = environment_file(environment, root) if environment else {}
+    except ConfigurationError as error:
+        return [Problem(Place(str(toml)), str(error).removeprefix(f"{toml}: "))]
+    found = list(_backbone(file, toml, environ))
+    for flow in flows:
+        if environment or is_set(flow, environ):
+            found += _of_flow(flow, file, toml, environ)
+    return found
+
+
+def is_set(flow: Flow[Any], environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the process environment sets any of the flow's parameters."""
+    return _has_params(flow) and any(n.upper() in environ for n in flow.params.model_fields)
+
+
+def _backbone(file: Mapping[str, Any], toml: Path, environ: Mapping[str, str]) -> Iterator[Problem]:
+    try:
+        load_backbone(file, environ=environ)
+    except ParameterError as error:
+        for name, message in error.problems.items():
+            yield Problem(_in_file(toml, name), message)
+
+
+def _of_flow(
+    flow: Flow[Any], file: Mapping[str, Any], toml: Path, environ: Mapping[str, str]
+) -> Iterator[Problem]:
+    if not _has_params(flow):
+        return
+    try:
+        load_params(flow.params, file, environ=environ)
+    except ParameterError as error:
+        for name, message in error.problems.items():
+            known = name.split(".")[0] in flow.params.model_fields
+            place = _in_class(flow.params, name) if known else _in_file(toml, name)
+            yield Problem(place, f"flow {flow.name!r}: {message}")
+
+
+def _has_params(flow: Flow[Any]) -> bool:
+    return inspect.isclass(flow.params) and issubclass(flow.params, Params)
+
+
+def _in_file(path: Path, name: str) -> Place:
+    if not path.is_file():
+        return Place(str(path))
+    return Place(str(path.resolve()), _line(path.read_text().splitlines(), name, "="))
+
+
+def _in_class(params: type[Params], name: str) -> Place:
+    """The line of the field, or of the class for an inherited one."""
+    lines, first = inspect.getsourcelines(params)
+    file = str(inspect.getsourcefile(params))
+    return Place(file, first + max(_line(lines, name, ":") - 1, 0))
+
+
+def _line(lines: Sequence[str], name: str, then: str) -> int:
+    """The number of the first line that sets ``name``; 0 if none does."""
+    field = re.compile(rf"\s*{re.escape(name.split('.')[0])}\s*{then}")
+    return next((number for number, line in enumerate(lines, 1) if field.match(line)), 0)
