@@ -126,8 +126,9 @@ def _default(value: Any, schema: Any, named: dict[str, Any]) -> Any:
     if isinstance(schema, str) and schema in named:
         return _default(value, named[schema], named)
     plain = _plain_default(value, schema, named)
-    logical = schema.get("logicalType") if isinstance(schema, dict) else None
-    convert = LOGICAL_READERS.get(f"{kind(schema)}-{logical}")
+    if not isinstance(schema, dict):
+        return plain
+    convert = LOGICAL_READERS.get(f"{kind(schema)}-{schema.get('logicalType')}")
     return convert(plain, schema, None) if convert else plain
 
 

@@ -144,21 +144,34 @@ def _encoder(schema: AvroSchema, prefix: bytes) -> Callable[[Any], bytes]:
 
 
 def _unreadable(value: bytes, why: object) -> SerializationError:
-    name = f"{type(why).__name__}: {why}" if isinstance(why, Exception) else str(why)
+    if isinstance(why, Exception):
+        why = f"{type(why).__name__}: {why}" if str(why) else type(why).__name__
     return SerializationError(
-        f"the value ({len(value)} bytes) cannot be read with its schema {schema_id(value)}: {name}"
+        f"the value ({len(value)} bytes) cannot be read with its schema {schema_id(value)}: {why}"
     )
 
 
 def _unwritable(schema: AvroSchema, data: Any, error: Exception) -> str:
     """Which field is wrong: slow, so asked only when writing has failed."""
     if not isinstance(data, dict):
-        return f"{schema.name} is written from a dict, not from {type(data).__name__}"
+        return f"{schema.name} is written from a dict, not from {_type_name(data)}"
     try:
-        validate(data, schema.parsed, strict=True)
+        validate(data, schema.parsed)
     except ValidationError as invalid:
-        found = invalid.errors[0]
-        return f"{found.field}: {type(found.datum).__name__} where the schema wants {found.schema}"
+        # No values: they may be confidential, and errors go to logs and headers.
+        wrong = invalid.errors[0]
+        wanted = dict.fromkeys(_wanted(e.schema) for e in invalid.errors if e.field == wrong.field)
+        return f"{wrong.field} wants {' or '.join(wanted)}, not {_type_name(wrong.datum)}"
     except Exception as worse:  # noqa: BLE001 - the check can fail in as many ways as writing
         return f"{schema.name}: {worse}"
     return f"{schema.name}: {error}"
+
+
+def _type_name(value: Any) -> str:
+    return "nothing" if value is None else type(value).__name__
+
+
+def _wanted(schema: Any) -> str:
+    kind = avro.kind(schema)
+    name = f" {schema['name']}" if isinstance(schema, dict) and "name" in schema else ""
+    return f"{kind}{name}"

@@ -10,7 +10,6 @@ from typing import TypedDict
 from trunkline.schemas.types import avro_type
 
 
-
 class Order(TypedDict):
     """An order of a customer, as the shop knows it."""
 

@@ -56,11 +56,14 @@ class Registry:
         timeout: float = 10.0,
     ) -> None:
         """``url``: the API's root, as ``http://registry:8081`` or, for Apicurio,
-        ``http://registry:8080/apis/ccompat/v7``. Nothing is asked before it is needed."""
-        self.url = _checked(url)
+        ``http://registry:8080/apis/ccompat/v7``; it may carry the user and password instead.
+        Nothing is asked before it is needed."""
+        address = _checked(url)
+        user, password = user or address.username, password or address.password
+        self.url = str(address.copy_with(userinfo=b"")).rstrip("/")  # goes into messages
         self._client = httpx.Client(
             base_url=self.url,
-            auth=(user, password or "") if user is not None else None,
+            auth=(user, password) if user else None,
             headers={"Accept": f"{CONTENT_TYPE}, application/json", "Content-Type": CONTENT_TYPE},
             timeout=timeout,
         )
@@ -78,7 +81,7 @@ class Registry:
     def register(self, subject: str, schema_json: str) -> int:
         """The id of the schema in the subject, which is given this version if it lacks it.
 
-        Raises ConfigurationError if the registry refuses it, with what is incompatible.
+        Raises ConfigurationError if the registry refuses it, with the registry's reasons.
         """
         return self._id(subject, schema_json, f"/subjects/{_safe(subject)}/versions")
 
@@ -92,11 +95,13 @@ class Registry:
         answer = self._ask("POST", path, {"schema": schema_json})
         if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
             return []
-        if answer.status != httpx.codes.OK:
+        if answer.code:
             return [answer.message]
-        if answer.body.get("is_compatible"):
+        self._expect(answer, "is_compatible", f"whether a schema suits {subject}")
+        if answer.body["is_compatible"]:
             return []
-        return answer.body.get("messages") or ["the registry says no more"]
+        # Apicurio gives its reasons only to those who register.
+        return answer.body.get("messages") or ["it is incompatible with the latest version"]
 
     def close(self) -> None:
         """Close the connections."""
@@ -131,21 +136,25 @@ class Registry:
         return known
 
     def _refused(self, answer: _Answer, subject: str, schema_json: str) -> None:
-        name = json.loads(schema_json).get("name", "the schema")
+        what = f"{_name(schema_json)} in subject {subject}"
         if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_SCHEMA):
             raise ConfigurationError(
-                f"{name} is not registered in subject {subject} at {self.url}, and registering it "
-                "is not allowed here: register it in your pipeline, or allow it"
+                f"the registry at {self.url} does not have {what}, and registering it is not "
+                "allowed here: register it in your pipeline, or allow it"
             )
         if answer.status == httpx.codes.CONFLICT:
-            problems = self.compatible(subject, schema_json) or [answer.message]
             raise ConfigurationError(
-                f"the registry at {self.url} refuses {name} in subject {subject}, because it is "
-                "incompatible with an earlier version:\n" + "\n".join(f"- {p}" for p in problems)
+                f"the registry at {self.url} refuses {what}: it is incompatible with an earlier "
+                f"version ({answer.message}); give new fields a default, and rename or retype none"
+            )
+        if answer.code:
+            raise ConfigurationError(
+                f"the registry at {self.url} refuses {what}: {answer.status} {answer.message}"
             )
 
     def _expect(self, answer: _Answer, member: str, what: str) -> None:
-        if answer.status != httpx.codes.OK or member not in answer.body:
+        body = answer.body if isinstance(answer.body, dict) else {}
+        if answer.status != httpx.codes.OK or member not in body:
             raise ConfigurationError(
                 f"{self.url} does not tell {what} but answers {answer.status}: {answer.message}; "
                 "is this the address of a schema registry?"
@@ -175,14 +184,23 @@ class Registry:
             )
 
 
-def _checked(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"{url!r} is no address of a schema registry: http:// is missing")
-    return url.rstrip("/")
+def _checked(url: str) -> httpx.URL:
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ConfigurationError(f"the schema registry's address is wrong: {error}") from error
+    if address.scheme not in ("http", "https") or not address.host:
+        raise ConfigurationError("the schema registry's address must begin with http://HOST")
+    return address
 
 
 def _safe(subject: str) -> str:
     return quote(subject, safe="")
+
+
+def _name(schema_json: str) -> str:
+    schema = json.loads(schema_json)
+    return str(schema["name"]) if isinstance(schema, dict) and "name" in schema else schema_json
 
 
 def _body(response: httpx.Response) -> Any:

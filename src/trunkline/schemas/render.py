@@ -50,7 +50,8 @@ def module(domain: Domain, source: str) -> str:
         f'"""The types of {domain.name}, made {GENERATED}:\n'
         f'change {source}/{domain.name}, not this file."""\n'
     )
-    body = "\n\n".join(["\n".join(aliases), *blocks] if aliases else ["", *blocks])
+    body = "\n\n".join(["\n".join(aliases), *blocks] if aliases else blocks)
+    body = body if aliases else f"\n{body}"
     start = "from __future__ import annotations\n"
     return "\n".join([head, *_lint(body, records), start, *_imports(domain), "", body])
 

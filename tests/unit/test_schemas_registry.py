@@ -1,0 +1,237 @@
+"""The registry's client against a real HTTP server that answers as it is told."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from trunkline.errors import ConfigurationError, RegistryUnavailable, SerializationError
+from trunkline.schemas import registry as registry_module
+from trunkline.schemas.codec import Codec
+from trunkline.schemas.commerce import Order
+from trunkline.schemas.registry import Registry
+from trunkline.schemas.types import schema_of
+
+ORDER = schema_of(Order).json
+UNKNOWN = (404, {"error_code": 40403, "message": "Schema not found"})
+
+
+class Server(ThreadingHTTPServer):
+    """Answers every request with ``answer``: a status and a body."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int = 0) -> None:
+        self.answer: tuple[int, Any] = (200, {"schema": ORDER, "id": 7})
+        self.requests: list[tuple[str, str, Any]] = []
+        self.authorization = ""
+        super().__init__(("127.0.0.1", port), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.authorization = self.headers.get("Authorization", "")
+        self.server.requests.append((self.command, self.path, json.loads(body or "null")))
+        status, answer = self.server.answer
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """A test's output is for failures."""
+
+
+@contextmanager
+def serving(port: int = 0) -> Iterator[Server]:
+    with Server(port) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def registry(server: Server) -> Iterator[Registry]:
+    with Registry(server.url, timeout=5) as client:
+        yield client
+
+
+def test_each_thing_is_asked_once(server: Server, registry: Registry) -> None:
+    for _ in range(3):
+        assert registry.schema(7) == ORDER
+        assert registry.register("a/b value", ORDER) == 7
+    assert server.requests == [
+        ("GET", "/schemas/ids/7", None),
+        ("POST", "/subjects/a%2Fb%20value/versions", {"schema": ORDER}),
+    ]
+
+
+def test_a_lookup_registers_nothing(server: Server, registry: Registry) -> None:
+    assert registry.lookup("orders-value", ORDER) == 7
+    assert server.requests == [("POST", "/subjects/orders-value", {"schema": ORDER})]
+
+
+def test_the_codec_asks_per_schema_and_not_per_event(server: Server, registry: Registry) -> None:
+    codec = Codec(registry)
+    encode = codec.encoder(Order, "orders-value", register=True)
+    decode = codec.decoder(Order)
+    for number in range(100):
+        order = Order(id=str(number), status="paid", total_cents=number)
+        assert decode(encode(order)) == order
+    assert len(server.requests) == 2
+
+
+def test_threads_share_a_client(server: Server, registry: Registry) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(registry.schema, [7] * 100)) == {ORDER}
+    assert len(server.requests) <= 8
+
+
+@pytest.mark.parametrize("code", [40401, 40403])
+def test_a_lookup_of_what_is_missing(server: Server, registry: Registry, code: int) -> None:
+    server.answer = (404, {"error_code": code, "message": "not found"})
+    with pytest.raises(ConfigurationError, match=r"commerce\.Order in subject orders-value.*allow"):
+        registry.lookup("orders-value", ORDER)
+
+
+def test_an_unknown_id_is_asked_again_later(
+    server: Server, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answer = UNKNOWN
+    for _ in range(3):
+        with pytest.raises(SerializationError, match="schema 9 is unknown to the registry"):
+            registry.schema(9)
+    assert len(server.requests) == 1
+    monkeypatch.setattr(registry_module, "FORGET_UNKNOWN_AFTER", 0.0)
+    registry._unknown.clear()
+    with pytest.raises(SerializationError):
+        registry.schema(9)
+    server.answer = (200, {"schema": ORDER})
+    assert registry.schema(9) == ORDER
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_registry_in_trouble_is_unavailable(
+    server: Server, registry: Registry, status: int
+) -> None:
+    server.answer = (status, b"<html>come back later</html>")
+    for ask in (registry.register, registry.lookup, registry.compatible):
+        with pytest.raises(RegistryUnavailable, match=str(status)):
+            ask("orders-value", ORDER)
+    with pytest.raises(RegistryUnavailable, match="come back later"):
+        registry.schema(7)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_wrong_credentials_are_a_mistake_of_configuration(
+    server: Server, registry: Registry, status: int
+) -> None:
+    server.answer = (status, {"error_code": status, "message": "no"})
+    with pytest.raises(ConfigurationError, match="user and password"):
+        registry.schema(7)
+    with pytest.raises(ConfigurationError, match="user and password"):
+        registry.register("orders-value", ORDER)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(404, b"<html>"), (404, {"status": 404}), (200, b"<html>"), (200, []), (302, b"")],
+    ids=["page 404", "json 404", "page 200", "list 200", "redirect"],
+)
+def test_a_stranger_at_the_address_is_no_reason_to_dead_letter(
+    server: Server, registry: Registry, answer: tuple[int, Any]
+) -> None:
+    server.answer = answer
+    with pytest.raises(ConfigurationError, match="is this the address of a schema registry"):
+        registry.schema(7)
+    with pytest.raises(ConfigurationError, match="is this the address of a schema registry"):
+        registry.register("orders-value", ORDER)
+
+
+def test_a_schema_of_another_kind_is_a_data_error(server: Server, registry: Registry) -> None:
+    server.answer = (200, {"schema": "{}", "schemaType": "JSON"})
+    with pytest.raises(SerializationError, match="schema 7 is not Avro but JSON"):
+        registry.schema(7)
+
+
+def test_a_refusal_tells_the_registrys_reason(server: Server, registry: Registry) -> None:
+    server.answer = (422, {"error_code": 42201, "message": "no such type: strnig"})
+    with pytest.raises(ConfigurationError, match=r"refuses commerce\.Order .*: 422 no such type"):
+        registry.register("orders-value", ORDER)
+    assert registry.compatible("orders-value", ORDER) == ["no such type: strnig"]
+
+
+def test_the_registrys_messages_about_compatibility(server: Server, registry: Registry) -> None:
+    server.answer = (200, {"is_compatible": False, "messages": ["a", "b"]})
+    assert registry.compatible("orders-value", ORDER) == ["a", "b"]
+    server.answer = (404, {"error_code": 40401, "message": "no such subject"})
+    assert registry.compatible("orders-value", ORDER) == []
+
+
+def test_an_outage_ends() -> None:
+    with serving() as server:
+        registry = Registry(server.url, timeout=5)
+        assert registry.register("orders-value", ORDER) == 7
+    value = b"\0\0\0\0\7\2a\2b\2"
+    decode = Codec(registry).decoder(Order)
+    with registry:
+        with pytest.raises(RegistryUnavailable, match=registry.url):
+            decode(value)
+        assert registry.register("orders-value", ORDER) == 7  # known from before
+        with serving(int(registry.url.rpartition(":")[2])):
+            assert decode(value) == {"id": "a", "status": "b", "total_cents": 1}
+        assert decode(value)["id"] == "a"  # and from now on without the registry
+
+
+def test_a_registry_that_does_not_answer_times_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with (
+            Registry(f"http://127.0.0.1:{port}", timeout=0.1) as registry,
+            pytest.raises(RegistryUnavailable, match="Timeout"),
+        ):
+            registry.schema(7)
+
+
+def test_credentials_are_sent_and_never_shown(server: Server) -> None:
+    address = server.url.replace("//", "//me:hunter2@")
+    for registry in (Registry(address), Registry(server.url, user="me", password="hunter2")):
+        with registry:
+            registry.schema(7)
+            assert server.authorization == "Basic bWU6aHVudGVyMg=="
+            assert registry.url == server.url
+        server.authorization = ""
+
+
+@pytest.mark.parametrize("url", ["", "registry:8081", "http://", "ftp://registry", "http://r:x"])
+def test_a_wrong_address_is_told_at_once(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="schema registry's address"):
+        Registry(url)
