@@ -92,7 +92,8 @@ class SqlSink(Sink[T]):
         """Connect, create what is missing if that is wanted, and check the tables.
 
         Raises ConfigurationError naming what is missing, with the DDL; Unavailable."""
-        self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="sql-sink")
+        if self._threads is None:  # it may be called again after Unavailable
+            self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="sql-sink")
         tables = [table for table in (self._table, self._positions) if table is not None]
         try:
             await self._in_thread(prepare, self._engine, tables, self._create)

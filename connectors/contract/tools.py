@@ -1,0 +1,88 @@
+"""What the suites share: events, skipping, and counting what a connector leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import uuid
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+from trunkline.errors import DeliveryError, MissingExtra
+from trunkline.event import Change, Event, Record, event_headers
+
+PATIENCE = 20.0
+"""Seconds after which something that should have happened has not."""
+
+
+def make_event(
+    key: str,
+    data: Any = None,
+    *,
+    change: Change = "update",
+    id: str = "",
+    topic: str = "contract.sink.inbox",
+    partition: int = 0,
+    offset: int = 0,
+    type: str = "contract.item",
+) -> Event[Any]:
+    """An event as the engine hands it to a sink; ``data`` None: it carries only its key."""
+    record = Record(key=key, data={}, change=change, id=id or str(uuid.uuid4()))
+    return Event(
+        key=key,
+        value=None if data is None else b"contract",
+        headers=event_headers(record, source="contract", type=type),
+        decode=lambda _: data,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+    )
+
+
+def skip(reason: str) -> NoReturn:
+    """Skip this test, visibly."""
+    _pytest().skip(reason)
+    raise AssertionError("unreachable")
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run one test's coroutine, for a limited time."""
+    _pytest()
+    asyncio.run(asyncio.wait_for(coroutine, 2 * PATIENCE))
+
+
+async def failure_of(call: Coroutine[Any, Any, object]) -> DeliveryError | None:
+    """The delivery error that ``call`` raises, None if it succeeds."""
+    try:
+        await call
+    except DeliveryError as error:
+        return error
+    return None
+
+
+def leaves_nothing(use: Callable[[], object]) -> None:
+    """Assert that ``use`` leaves no thread and no open file or socket.
+
+    The first use may open what a process opens once; the second must not leave more.
+    """
+    use()
+    before = _held()
+    use()
+    after = _held()
+    assert after[0] <= before[0], f"threads left running: {threading.enumerate()}"
+    assert after[1] <= before[1], f"{after[1] - before[1]} files or sockets left open"
+
+
+def _held() -> tuple[int, int]:
+    gc.collect()
+    return threading.active_count(), len(os.listdir("/dev/fd"))
+
+
+def _pytest() -> Any:
+    try:
+        import pytest
+    except ImportError as error:
+        raise MissingExtra("the acceptance suite of connectors", "dev") from error
+    return pytest
