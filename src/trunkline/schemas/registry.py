@@ -13,6 +13,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
+from fastavro.schema import fullname
 
 from trunkline.errors import ConfigurationError, RegistryUnavailable, SerializationError
 
@@ -200,7 +201,7 @@ def _safe(subject: str) -> str:
 
 def _name(schema_json: str) -> str:
     schema = json.loads(schema_json)
-    return str(schema["name"]) if isinstance(schema, dict) and "name" in schema else schema_json
+    return fullname(schema) if isinstance(schema, dict) and "name" in schema else schema_json
 
 
 def _body(response: httpx.Response) -> Any:
