@@ -10,7 +10,6 @@ The cache is ``$TRUNKLINE_CACHE``, else ``$XDG_CACHE_HOME/trunkline``, else ``~/
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -35,8 +34,10 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from trunkline.errors import MissingExtra, TrunklineError
+from trunkline.local.disk import full_disk_explained
 
 console = Console(stderr=True)
+ELSEWHERE = "What there was of it is removed. Free space, or set TRUNKLINE_CACHE to another disk."
 
 
 class ArtifactError(TrunklineError):
@@ -105,7 +106,7 @@ def locked(bundle: str) -> tuple[Artifact, ...]:
 def fetch(*bundles: str) -> None:
     """Download what the cache lacks of these bundles, with progress bars. Offline if it has all.
 
-    Raises ArtifactError: no network, a wrong checksum, a full disk. No partial file is left.
+    Raises ArtifactError (no network, a wrong checksum) or DiskFull. No partial file is left.
     """
     if not any(_missing(bundle) for bundle in bundles):
         return
@@ -120,7 +121,7 @@ class _Stopped(Exception):
 
 
 def files(bundle: str) -> list[Path]:
-    """The cached files of a bundle, downloaded if they are missing. Raises ArtifactError."""
+    """The cached files of a bundle, downloaded if they are missing. Raises as ``fetch``."""
     fetch(bundle)
     return [cache_dir() / artifact.path for artifact in locked(bundle)]
 
@@ -129,14 +130,14 @@ def unpacked(bundle: str, into: Path | None = None) -> Path:
     """The folder with the contents of a bundle's one archive: a tar.gz, a jar, or a jar with a txz.
 
     ``into``: where unpacked archives are kept, by default in the cache. Complete or not there.
-    Raises ArtifactError.
+    Raises as ``fetch``.
     """
     (archive,) = files(bundle)
     root = into or cache_dir() / "unpacked"
     target = root / f"{bundle}-{locked(bundle)[0].sha256[:12]}"
     if target.exists():
         return target
-    with exclusively("unpack"), _clear_disk_errors(root):
+    with exclusively("unpack"), full_disk_explained(root, ELSEWHERE):
         if not target.exists():
             _unpack(archive, target)
     return target
@@ -198,7 +199,7 @@ def _download(
 ) -> None:
     """Put a verified file into the cache under its name, by one rename, or nothing at all."""
     target = cache_dir() / artifact.path
-    with _clear_disk_errors(target), _clear_network_errors(artifact):
+    with full_disk_explained(target, ELSEWHERE), _network_explained(artifact):
         target.parent.mkdir(parents=True, exist_ok=True)
         with _part() as part:
             digest = hashlib.sha256()
@@ -246,7 +247,7 @@ def _part() -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _clear_network_errors(artifact: Artifact) -> Iterator[None]:
+def _network_explained(artifact: Artifact) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPStatusError as error:
@@ -260,23 +261,12 @@ def _clear_network_errors(artifact: Artifact) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _clear_disk_errors(place: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise ArtifactError(
-            f"the disk is full: {place} could not be written, and what there was of it is removed. "
-            f"Free some space, or set TRUNKLINE_CACHE to a folder on another disk."
-        ) from error
-
-
 def _unpack(archive: Path, target: Path) -> None:
     part = target.with_name(".part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     part.mkdir(parents=True)
+    for folder in (part, part.parent):  # whatever the umask: a server may run as another user
+        folder.chmod(0o755)
     try:
         archives = [archive]
         if archive.suffix == ".jar":

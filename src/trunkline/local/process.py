@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trunkline.errors import TrunklineError
+from trunkline.local import disk
 
 LAUNCHER = str(Path(__file__).with_name("launch.py"))
 POLL_SECONDS = 0.05
@@ -71,11 +72,11 @@ class Child:
     def is_ready(self) -> bool:
         """Whether it serves now. Raises ProcessError if it ended, or takes too long to start."""
         if not self.alive:
-            raise ProcessError(f"{self.command.name} {self.ending} at start{self._tail()}")
+            raise ProcessError(f"{self.command.name} {self.ending} at start{ending(self.command)}")
         if time.monotonic() > self._deadline:
             seconds = self.command.ready_seconds
             raise ProcessError(
-                f"{self.command.name} is not ready after {seconds:.0f} s{self._tail()}"
+                f"{self.command.name} is not ready after {seconds:.0f} s{ending(self.command)}"
             )
         try:
             return self.command.ready(self.pid)
@@ -107,9 +108,6 @@ class Child:
         except ProcessLookupError:
             return
 
-    def _tail(self) -> str:
-        return f"; its log {self.command.log} ends:\n{tail(self.command.log)}"
-
 
 def run(command: Command, seconds: float = 120.0) -> None:
     """Run a preparation to its end, as the same user. Raises ProcessError if it fails."""
@@ -120,13 +118,15 @@ def run(command: Command, seconds: float = 120.0) -> None:
         process.kill()
         process.wait()
     if process.returncode != 0:
-        end = f"its log {command.log} ends:\n{tail(command.log)}"
-        raise ProcessError(f"{command.name} failed (exit code {process.returncode}); {end}")
+        raise ProcessError(
+            f"{command.name} failed (exit code {process.returncode}){ending(command)}"
+        )
 
 
-def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log."""
-    return "\n".join(log.read_text("utf-8", "replace").splitlines()[-lines:])
+def ending(command: Command, lines: int = 15) -> str:
+    """The end of a failed command's log, for a message about it."""
+    last = command.log.read_text("utf-8", "replace").splitlines()[-lines:]
+    return f".{disk.hint(command.cwd)} Its log {command.log} ends:\n" + "\n".join(last)
 
 
 def _spawn(command: Command) -> subprocess.Popen[bytes]:

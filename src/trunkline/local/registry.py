@@ -40,6 +40,9 @@ class Registry(Server):
             "quarkus.http.access-log.enabled": "false",
             "apicurio.storage.kind": "kafkasql",
             "apicurio.kafkasql.bootstrap.servers": self.bootstrap,
+            # It waits out this time (5,000 by default) twice at each start, for snapshots that it
+            # makes only on request; without them it reads its whole journal, as it should.
+            "apicurio.kafkasql.consumer.poll.timeout": 100,
         }
 
     def prepare(self) -> None:

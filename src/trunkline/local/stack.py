@@ -15,23 +15,25 @@ import json
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 from trunkline.errors import TrunklineError
 from trunkline.local import artifacts
+from trunkline.local.disk import full_disk_explained
 from trunkline.local.kafka import Kafka
 from trunkline.local.ports import free_port, require_free
 from trunkline.local.postgres import Postgres
-from trunkline.local.process import POLL_SECONDS, Child, ProcessError
+from trunkline.local.process import POLL_SECONDS, Child, ProcessError, ending
 from trunkline.local.registry import Registry
 from trunkline.local.server import Server
 
-RESTARTS = 5
+RESTARTS, RESTARTS_SECONDS = 5, 600.0
 WATCH_SECONDS = 0.25
 
 
@@ -66,6 +68,16 @@ class _Member:
     child: Child | None = None
     up: bool = False
     restarts: int = 0
+    deaths: deque[float] = field(default_factory=lambda: deque(maxlen=RESTARTS + 1))
+
+    @property
+    def is_dead(self) -> bool:
+        """It ran and ended; one that ended at its first start is an error of its own."""
+        return self.child is not None and not self.child.alive and (self.up or self.restarts > 0)
+
+    @property
+    def is_hopeless(self) -> bool:
+        return len(self.deaths) > RESTARTS and self.deaths[-1] - self.deaths[0] < RESTARTS_SECONDS
 
     @property
     def status(self) -> Status:
@@ -166,16 +178,20 @@ class Stack:
 
     def _supervise(self) -> None:
         try:
-            with _held(self.home):
-                try:
-                    self._bring_up()
-                    self._watch()
-                finally:
-                    self._tear_down()
+            with full_disk_explained(self.home, "Free some space, then start again."):
+                self._live()
         except BaseException as error:  # noqa: BLE001  raised again in the caller's thread
             self._failure = error
         finally:
             self._settled.set()
+
+    def _live(self) -> None:
+        with _held(self.home):
+            try:
+                self._bring_up()
+                self._watch()
+            finally:
+                self._tear_down()
 
     def _bring_up(self) -> None:
         servers = [member.server for member in self._members]
@@ -200,7 +216,7 @@ class Stack:
         """Notice who came up and who died; write it down."""
         before = self.status()
         for member in self._members:
-            if member.up and member.child and not member.child.alive:
+            if member.child and member.is_dead:
                 self._revive(member, member.child)
             elif member.child and not member.up and member.child.is_ready():
                 member.up = True
@@ -210,10 +226,11 @@ class Stack:
 
     def _revive(self, member: _Member, dead: Child) -> None:
         name = member.server.name
-        if member.restarts == RESTARTS:
+        member.deaths.append(time.monotonic())
+        if member.is_hopeless:
             raise ProcessError(
-                f"{name} {dead.ending} again, after {RESTARTS} restarts: giving up. "
-                f"Its log is {member.server.log}"
+                f"{name} {dead.ending} again, after {RESTARTS} restarts: giving up"
+                f"{ending(dead.command)}"
             )
         self._report(f"{name} {dead.ending}: starting it again with the same data")
         member.up, member.restarts = False, member.restarts + 1
