@@ -1,0 +1,200 @@
+"""WebhookSource: an HTTP endpoint that other systems call when something happens in them."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from trunkline.connectors.base import Publish, PushSource
+from trunkline.errors import ConfigurationError, SourceError
+from trunkline.event import Record
+from trunkline.params import Secret, revealed
+
+log = logging.getLogger(__name__)
+
+Body = dict[str, Any]
+
+ID_HEADERS = ("Idempotency-Key", "webhook-id")
+"""Headers that hold a message's id if ``id`` names none (the second: Standard Webhooks)."""
+TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+RETRY_AFTER = 5
+"""Seconds after which a caller may try again when Kafka could not take its message."""
+
+
+class WebhookSource(PushSource):
+    """Publishes the JSON bodies of POST requests: an object, or an array of objects.
+
+    ``host``, ``port``, ``path``: where it listens; port 0 takes a free one, ``.port`` tells which.
+    ``key``: the field that holds the entity's key, a JSON pointer (``/order/id``, RFC 6901), or a
+    function of the body. ``id``: the header or, as a pointer, the field that holds an id which is
+    the same when the caller sends again; by default the header ``Idempotency-Key`` or
+    ``webhook-id``, and without one a hash of the body: then equal bodies are one event.
+    ``secret``: callers sign the body, ``<signature_header>: sha256=<hex of HMAC-SHA256>``, as
+    GitHub does. ``token``: callers send ``Authorization: Bearer <token>``. ``max_body``: bytes.
+    ``stream``: the records' stream.
+
+    Answers 202 only when Kafka has all records of the request; 401 wrong signature or token,
+    400 no JSON, 413 too large, 422 no key, 503 with Retry-After when Kafka cannot take them: then
+    the caller sends again, and the records have the same ids. Raises ConfigurationError without
+    any of ``secret`` and ``token`` unless it listens on this machine only.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int,
+        key: str | Callable[[Body], str],
+        host: str = "127.0.0.1",
+        path: str = "/",
+        id: str | None = None,
+        secret: Secret | str | None = None,
+        signature_header: str = "X-Hub-Signature-256",
+        token: Secret | str | None = None,
+        max_body: int = 1_000_000,
+        stream: str = "webhook",
+    ) -> None:
+        self.host, self.port, self.path, self.stream = host, port, path, stream
+        self._key = key if callable(key) else _field(key)
+        self._id = id
+        self._secret = None if secret is None else revealed(secret).encode()
+        self._signature_header = signature_header
+        self._token = None if token is None else f"Bearer {revealed(token)}".encode()
+        self._max_body = max_body
+        self._publish: Publish | None = None
+        self._runner: web.AppRunner | None = None
+        if not (secret or token) and host not in ("127.0.0.1", "::1", "localhost"):
+            raise ConfigurationError(
+                f"WebhookSource on {host} is open to everybody: give it a secret= or a token="
+            )
+
+    async def start(self, publish: Publish) -> None:
+        """Listen. Raises SourceError if the port cannot be had."""
+        self._publish = publish
+        app = web.Application(client_max_size=self._max_body)
+        app.router.add_post(self.path, self._accept)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        try:
+            # shared, as every worker on this machine runs one
+            await web.TCPSite(self._runner, self.host, self.port, reuse_port=True).start()
+        except OSError as error:
+            await self.stop()
+            raise SourceError(f"webhook on {self.host}:{self.port}: {error.strerror}") from error
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Accept nothing more, answer what was accepted (up to a minute), release the port."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _accept(self, request: web.Request) -> web.Response:
+        body = await request.read()  # raises 413
+        if not self._is_allowed(request, body):
+            return _refusal(401, "the signature or token is missing or wrong")
+        try:
+            bodies = _bodies(body)
+        except ValueError as error:
+            return _refusal(400, str(error))
+        try:
+            records = [self._record(request, one, n, len(bodies)) for n, one in enumerate(bodies)]
+        except (LookupError, TypeError, ValueError) as error:  # the last two: of a key function
+            return _refusal(422, str(error))
+        return await self._published(records)
+
+    async def _published(self, records: list[Record]) -> web.Response:
+        assert self._publish is not None
+        try:
+            await self._publish(records)
+        except Exception:  # whatever it is, the caller keeps its message and sends it again
+            log.exception("webhook: %d records were not published", len(records))
+            again = {"Retry-After": str(RETRY_AFTER)}
+            return _refusal(503, "not taken: send it again", headers=again)
+        return web.json_response({"accepted": len(records)}, status=202)
+
+    def _is_allowed(self, request: web.Request, body: bytes) -> bool:
+        """Every check that is configured must pass; each takes the same time, right or wrong."""
+        allowed = True
+        if self._secret is not None:
+            given = _header(request, self._signature_header).removeprefix(b"sha256=")
+            right = hmac.new(self._secret, body, hashlib.sha256).hexdigest().encode()
+            allowed &= hmac.compare_digest(given, right)
+        if self._token is not None:
+            allowed &= hmac.compare_digest(_header(request, "Authorization"), self._token)
+        return allowed
+
+    def _record(self, request: web.Request, body: Body, number: int, count: int) -> Record:
+        key = _text(self._key(body), "the key")
+        record = Record(key=key, data=body, stream=self.stream, id=self._id_of(request, body))
+        if TRACEPARENT.fullmatch(trace := request.headers.get("traceparent", "")):
+            record.traceparent = trace
+        if count > 1 and not self._is_field_id():
+            record.id = f"{record.id}-{number}"  # one header names all of the request
+        return record
+
+    def _is_field_id(self) -> bool:
+        return self._id is not None and self._id.startswith("/")
+
+    def _id_of(self, request: web.Request, body: Body) -> str:
+        if self._is_field_id():
+            return _text(_field(str(self._id))(body), "the id")
+        names = ID_HEADERS if self._id is None else (self._id,)
+        for name in names:
+            if found := _header(request, name):
+                return found.decode(errors="replace")
+        if self._id is not None:
+            raise LookupError(f"the header {self._id} is missing: it holds the message's id")
+        return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _bodies(body: bytes) -> list[Body]:
+    """The objects of a request. Raises ValueError."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"the body is not JSON: {error}") from None
+    bodies = value if isinstance(value, list) else [value]
+    if not bodies or not all(isinstance(one, dict) for one in bodies):
+        raise ValueError("the body must be a JSON object, or an array of objects")
+    return bodies
+
+
+def _field(pointer: str) -> Callable[[Body], Any]:
+    """Reads a field by its name, or by a JSON pointer. Raises LookupError where it is not."""
+    path = pointer.removeprefix("/").split("/") if pointer.startswith("/") else [pointer]
+    names = [name.replace("~1", "/").replace("~0", "~") for name in path]
+
+    def read(body: Any) -> Any:
+        for name in names:
+            if isinstance(body, list) and name.isdecimal() and int(name) < len(body):
+                body = body[int(name)]
+            elif isinstance(body, dict) and name in body:
+                body = body[name]
+            else:
+                raise LookupError(f"the body has no {pointer}")
+        return body
+
+    return read
+
+
+def _text(value: Any, what: str) -> str:
+    """A key or id as text. Raises LookupError for what is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
+        raise LookupError(f"{what} must be text or a number, not {value!r}"[:200])
+    return str(value)
+
+
+def _header(request: web.Request, name: str) -> bytes:
+    """The header's bytes as they came, which need not be UTF-8."""
+    return request.headers.get(name, "").encode(errors="surrogateescape")
+
+
+def _refusal(status: int, why: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": why}, status=status, headers=headers)
