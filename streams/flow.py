@@ -80,6 +80,7 @@ class Topic(_Definition, Generic[T]):
         sources: Sequence[SourceDefinition[Any]] = (),
         key: Callable[[Record], str] | None = None,
         event_type: str | Callable[[T], str] | None = None,
+        streams: tuple[str, ...] = (),
         type: type[T] | None = None,
     ) -> None:
         super().__init__(flow, function, "topic")
@@ -87,6 +88,7 @@ class Topic(_Definition, Generic[T]):
         self.sources = tuple(sources)
         self.key = key
         self.event_type = event_type
+        self.streams = streams
         self.declared_type = type
 
     def __call__(self, record: Record) -> T | None:
@@ -207,20 +209,29 @@ class Flow(Generic[EnvT]):
         source: SourceDefinition[EnvT] | Sequence[SourceDefinition[EnvT]],
         key: Callable[[Record], str] | None = None,
         event_type: str | Callable[[Any], str] | None = None,
+        stream: str | Sequence[str] = (),
     ) -> _TopicDecorator:
         """Declare a canonical topic: a function from a source's record to its canonical value.
 
         None drops the record. ``key``: the entity's key, the record's own by default; for a
         delete the record's data may hold the key's columns only. ``event_type``: ``ce_type``, or
-        a function of the value; ``<topic>.<change>`` by default. A delete does not call the
-        function: it is published with its key alone.
+        a function of the value; ``<topic>.<change>`` by default. ``stream``: the source's tables
+        or collections that belong here, as ``public.orders``; all by default. A delete does not
+        call the function: it is published with its key alone.
         """
         given = tuple(source) if isinstance(source, Sequence) else (source,)
+        streams = (stream,) if isinstance(stream, str) else tuple(stream)
 
         def declare(function: Callable[[Record], Any]) -> Topic[Any]:
             sources = self._only(SourceDefinition, given, function, "source=")
             declared: Topic[Any] = Topic(
-                self, function, topic, sources=sources, key=key, event_type=event_type
+                self,
+                function,
+                topic,
+                sources=sources,
+                key=key,
+                event_type=event_type,
+                streams=streams,
             )
             self.topics.append(declared)
             return declared

@@ -8,6 +8,7 @@ them, and ``trunkline check`` compares them. Annotations may be strings, as unde
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -92,7 +93,7 @@ def shown(annotation: Any) -> str:
     """An annotation as a person writes it."""
     if isinstance(annotation, type) and not get_args(annotation):
         return annotation.__name__
-    return str(annotation).replace("typing.", "")
+    return re.sub(r"[\w.]+\.(?=\w)", "", str(annotation))  # without the names of modules
 
 
 def _hints(definition: _Definition) -> dict[str, Any]:

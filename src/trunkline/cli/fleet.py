@@ -1,0 +1,67 @@
+"""Several workers on one machine: the same command once a process, kept running."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+log = logging.getLogger(__name__)
+
+_LONGEST = 30.0
+
+
+class Fleet:
+    """Runs this very command in ``size`` processes, each as one worker; restarts what dies.
+
+    ``port``: of the first worker's health pages, 0 for none; the next ones count up.
+    """
+
+    def __init__(self, size: int, port: int) -> None:
+        self._size = size
+        self._port = port
+        self._stop = threading.Event()
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Until SIGTERM or Ctrl-C, which every worker gets too; then wait for all of them."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        keepers = [threading.Thread(target=self._keep, args=(i,)) for i in range(self._size)]
+        for keeper in keepers:
+            keeper.start()
+        self._stop.wait()
+        with self._lock:
+            for child in self._children:
+                if child.poll() is None:
+                    child.terminate()
+        for keeper in keepers:
+            keeper.join()
+
+    def _keep(self, index: int) -> None:
+        delay = 0.5
+        while True:
+            started = time.monotonic()
+            with self._lock:
+                if self._stop.is_set():
+                    return
+                child = subprocess.Popen(_command(index, self._port))
+                self._children.append(child)
+            code = child.wait()
+            with self._lock:
+                self._children.remove(child)
+            if self._stop.is_set():
+                return
+            delay = 0.5 if time.monotonic() - started > _LONGEST else min(delay * 2, _LONGEST)
+            log.error("worker %d ended with %d; again in %.1f s", index, code, delay)
+            self._stop.wait(delay)
+
+
+def _command(index: int, port: int) -> list[str]:
+    """This command line as worker ``index`` alone: the last option of a name wins."""
+    own = ["--workers", "1", "--port", str(port + index if port else 0)]
+    return [sys.executable, "-m", "trunkline", *sys.argv[1:], *own]

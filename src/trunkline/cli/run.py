@@ -1,0 +1,86 @@
+"""``trunkline run``: the workers of a flow."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trunkline import logs
+from trunkline.cli.fleet import Fleet
+from trunkline.errors import ConfigurationError
+from trunkline.local.stack import running
+from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
+from trunkline.streams.flow import Flow
+from trunkline.streams.loading import load
+from trunkline.streams.worker import ROLES, Options, Worker
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    flow: Annotated[str, typer.Argument(help="A flow's file or module.")],
+    env: Annotated[str, typer.Option(help="environments/<ENV>.toml")] = "",
+    only: Annotated[str, typer.Option(help="Steps to run: source,route,deliver.")] = "",
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    host: Annotated[str, typer.Option(help="Address of the health pages.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 turns them off.")
+    ] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Most events in a micro-batch.")] = 2000,
+    log_format: Annotated[str, typer.Option(help="json, text, or auto.")] = "auto",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run a flow: its sources, routes and deliveries, until Ctrl-C or SIGTERM.
+
+    Creates missing topics and registers missing schemas, unless the environment says
+    create = false. With several workers each has its own process, and its health pages at PORT,
+    PORT + 1 and so on.
+    """
+    logs.set_up(log_format, log_level)
+    loaded, params, backbone = prepare(flow, env)
+    roles = _roles(only)
+    if workers > 1:
+        Fleet(workers, port).run()
+        return
+    options = Options(roles=roles, host=host, port=port or None, batch=batch)
+    asyncio.run(_until_signal(Worker(loaded, params, backbone, options)))
+
+
+def prepare(flow: str, env: str) -> tuple[Flow[Any], Params, Backbone]:
+    """A flow and its parameters, everything checked. Raises ConfigurationError."""
+    loaded = load(flow)
+    if loaded.problems:
+        raise ConfigurationError("\n".join(map(str, loaded.problems)))
+    file = environment_file(env) if env else {}
+    return loaded, load_params(loaded.params, file), backbone_of(file)
+
+
+def backbone_of(file: dict[str, Any]) -> Backbone:
+    """The backbone's addresses: the environment's, else those of a local stack that runs here."""
+    local = running(Path(".trunkline"))
+    if local is not None:
+        found = {"bootstrap": local.bootstrap, "registry": local.registry}
+        file = {**file, "trunkline": {**found, **file.get("trunkline", {})}}
+    return load_backbone(file)
+
+
+def _roles(only: str) -> tuple[str, ...]:
+    roles = tuple(part.strip() for part in only.split(",") if part.strip()) or ROLES
+    unknown = sorted(set(roles) - set(ROLES))
+    if unknown:
+        raise ConfigurationError(f"--only {', '.join(unknown)}: the steps are {', '.join(ROLES)}")
+    return roles
+
+
+async def _until_signal(worker: Worker) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await worker.run(stop)
+    log.info("stopped; everything under way is committed")

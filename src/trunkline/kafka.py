@@ -1,0 +1,257 @@
+"""Kafka clients as Trunkline uses them, all on confluent-kafka (librdkafka).
+
+Settings of a user's cluster (``Backbone.kafka``) come last and win.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from trunkline.errors import ConfigurationError, TrunklineError
+from trunkline.params import Backbone
+
+log = logging.getLogger(__name__)
+
+MAX_VALUE = 10_000_000
+"""The largest value in bytes that travels; topics take more, so that headers always fit."""
+TOPIC_MAX = MAX_VALUE + 1_000_000
+
+Out = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
+"""A record to produce: topic, key, value, headers."""
+
+
+class KafkaUnavailable(TrunklineError):
+    """The Kafka cluster does not answer."""
+
+
+def settings(backbone: Backbone, **more: object) -> dict[str, object]:
+    """librdkafka settings for any client of this backbone."""
+    common: dict[str, object] = {
+        "bootstrap.servers": backbone.bootstrap,
+        "client.id": "trunkline",
+        "message.max.bytes": TOPIC_MAX,
+        "socket.nagle.disable": True,
+        # The default back-off (100 ms, growing) is what a transaction waits that follows close on
+        # the one before, and what a client waits for a coordinator that moves.
+        "retry.backoff.ms": 2,
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 2000,
+        "log.connection.close": False,
+    }
+    return common | more | dict(backbone.kafka)
+
+
+def consumer(
+    backbone: Backbone, group: str, *, assignor: str = "range", **more: object
+) -> Consumer:
+    """A consumer that sees committed records only and commits nothing by itself."""
+    return Consumer(
+        settings(
+            backbone,
+            **{
+                "group.id": group,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+                "partition.assignment.strategy": assignor,
+                "session.timeout.ms": 10_000,
+                "heartbeat.interval.ms": 1_000,
+                # Bounds of what is fetched ahead: memory stays flat on a topic of any length.
+                "queued.min.messages": 20_000,
+                "queued.max.messages.kbytes": 16_384,
+                "fetch.queue.backoff.ms": 20,
+                "fetch.error.backoff.ms": 50,
+            }
+            | more,
+        ),
+        logger=log,
+    )
+
+
+def producer(backbone: Backbone, *, transactional_id: str = "") -> Producer:
+    """An idempotent producer with acks=all; transactional if it has an id.
+
+    The partitioner is Java's (murmur2), so that every client puts a key into one partition.
+    """
+    more: dict[str, object] = {
+        "enable.idempotence": True,
+        "acks": "all",
+        "partitioner": "murmur2_random",
+        "compression.type": "lz4",
+        "linger.ms": 2,
+        "batch.size": 500_000,
+    }
+    if transactional_id:
+        more |= {"transactional.id": transactional_id, "transaction.timeout.ms": 10_000}
+    return Producer(settings(backbone, **more), logger=log)
+
+
+def unique_id(flow: str, role: str) -> str:
+    """A transactional id of this process alone: fencing is by the consumer group's generation."""
+    return f"trunkline.{flow}.{role}.{os.getpid()}.{time.time_ns():x}"
+
+
+def produce(
+    to: Producer, records: Iterable[Out], report: Callable[..., None] | None = None
+) -> None:
+    """Put records into the producer's queue; waits while the queue is full."""
+    send = to.produce
+    for topic, key, value, headers in records:
+        while True:
+            try:
+                send(topic, value, key, headers=headers, on_delivery=report)
+                break
+            except BufferError:
+                to.poll(0.1)
+
+
+def transact(
+    by: Producer,
+    records: Iterable[Out],
+    offsets: Sequence[TopicPartition] = (),
+    group: object | None = None,
+) -> None:
+    """One transaction: ``records``, and a group's offsets if given. Everything or nothing.
+
+    Raises KafkaException after it has aborted; then ``reusable`` says whether the producer can
+    go on. The transaction protocol is KIP-98, fencing by group metadata KIP-447.
+    """
+    by.begin_transaction()
+    try:
+        produce(by, records)
+        if offsets:
+            _retried(lambda: by.send_offsets_to_transaction(list(offsets), group))
+        _retried(by.commit_transaction)
+    except KafkaException as failure:
+        if reusable(failure):
+            _retried(by.abort_transaction)
+        raise
+
+
+def reusable(failure: KafkaException) -> bool:
+    """Whether the producer that raised this can begin another transaction after an abort."""
+    return not failure.args[0].fatal()
+
+
+def _retried(call: Callable[[], object]) -> None:
+    """Calls that librdkafka calls retriable are continued by calling them again."""
+    while True:
+        try:
+            call()
+            return
+        except KafkaException as failure:
+            if not failure.args[0].retriable():
+                raise
+            log.warning("retrying a transaction step", extra={"error": str(failure)})
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic that a flow needs. ``compact``: keep the newest record per key, for ever."""
+
+    name: str
+    partitions: int
+    compact: bool = False
+    config: dict[str, str] = field(default_factory=dict)
+
+
+def admin(backbone: Backbone) -> AdminClient:
+    """An admin client."""
+    return AdminClient(settings(backbone), logger=log)
+
+
+def existing_topics(client: AdminClient, timeout: float = 10.0) -> dict[str, int]:
+    """Every topic's partition count. Raises KafkaUnavailable."""
+    try:
+        topics = client.list_topics(timeout=timeout).topics
+    except KafkaException as failure:
+        raise KafkaUnavailable(
+            f"Kafka does not answer: {failure.args[0].str()}; "
+            "is TRUNKLINE_BOOTSTRAP right, and is it up (trunkline up)?"
+        ) from failure
+    return {name: len(topic.partitions) for name, topic in topics.items()}
+
+
+def ensure_topics(backbone: Backbone, specs: Iterable[TopicSpec]) -> list[str]:
+    """Create the missing topics; returns their names.
+
+    Raises ConfigurationError naming the missing ones where ``backbone.create`` forbids it, and
+    KafkaUnavailable. Existing topics stay as they are.
+    """
+    client = admin(backbone)
+    there = existing_topics(client)
+    missing = {spec.name: spec for spec in specs if spec.name not in there}
+    if missing and not backbone.create:
+        raise ConfigurationError(
+            f"topics are missing: {', '.join(sorted(missing))}; "
+            "create them, or allow it with create = true"
+        )
+    if not missing:
+        return []
+    made = client.create_topics([_new_topic(backbone, spec) for spec in missing.values()])
+    for name, future in made.items():
+        _created(name, future.exception())
+    return sorted(missing)
+
+
+def _new_topic(backbone: Backbone, spec: TopicSpec) -> NewTopic:
+    config = {"max.message.bytes": str(TOPIC_MAX), **spec.config}
+    if spec.compact:
+        config["cleanup.policy"] = "compact"
+    if backbone.replication >= 3:
+        config["min.insync.replicas"] = "2"
+    return NewTopic(
+        spec.name,
+        num_partitions=spec.partitions,
+        replication_factor=backbone.replication,
+        config=config,
+    )
+
+
+def _created(name: str, failure: BaseException | None) -> None:
+    if failure is None:
+        return
+    code = failure.args[0].code() if isinstance(failure, KafkaException) else None
+    if code != KafkaError.TOPIC_ALREADY_EXISTS:  # another worker was first
+        raise ConfigurationError(f"topic {name!r} could not be created: {failure}") from failure
+
+
+def last_record(backbone: Backbone, topic: str, group: str) -> Message | None:
+    """The newest committed record of a one-partition topic, or None.
+
+    Reads backwards in growing steps, since transaction markers take up offsets too.
+    """
+    reader = consumer(backbone, group, **{"enable.partition.eof": True})
+    try:
+        low, high = reader.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)
+        step = 50
+        while True:
+            start = max(low, high - step)
+            found = _read_to_end(reader, TopicPartition(topic, 0, start))
+            if found or start == low:
+                return found[-1] if found else None
+            step *= 8
+    finally:
+        reader.close()
+
+
+def _read_to_end(reader: Consumer, start: TopicPartition) -> list[Message]:
+    reader.assign([start])
+    found: list[Message] = []
+    while True:
+        for message in reader.consume(500, timeout=0.5):
+            error = message.error()
+            if error is None:
+                found.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                return found
+            elif error.fatal():
+                raise KafkaException(error)

@@ -1,0 +1,79 @@
+"""A flow made ready to run: functions with their schemas, topics and registry ids looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from trunkline.connectors.base import Sink
+from trunkline.schemas.codec import Codec
+from trunkline.streams.flow import Destination, Flow, Route, SourceDefinition, Topic
+from trunkline.streams.publishing import CompiledOutput, Publisher
+from trunkline.streams.routing import CompiledRoute, CompiledTopic, Router
+from trunkline.streams.types import type_of_destination, type_of_topic
+
+
+def subject(topic: str) -> str:
+    """The registry's subject of a topic's values (Confluent's TopicNameStrategy)."""
+    return f"{topic}-value"
+
+
+class Compiler:
+    """Compiles the parts of one flow. Raises ConfigurationError for what is wrong with it, and
+    RegistryUnavailable. ``register``: whether missing schemas may be registered."""
+
+    def __init__(self, flow: Flow[Any], codec: Codec, *, register: bool) -> None:
+        self._flow = flow
+        self._codec = codec
+        self._register = register
+
+    def publisher(self, source: SourceDefinition[Any]) -> Publisher:
+        """What turns a source's records into canonical events."""
+        outputs = [self._output(t) for t in self._flow.topics if source in t.sources]
+        return Publisher(f"/{self._flow.name}/{source.name}", source.dlq, outputs)
+
+    def router(self, sinks: dict[str, Sink[Any]]) -> Router:
+        """The flow's routes. ``sinks``: by destination, for what each can take."""
+        topics = {}
+        for topic in self._flow.topics:
+            routes = [
+                self._route(route, sinks[route.to.name])
+                for route in self._flow.routes
+                if route.topic is topic
+            ]
+            if routes:
+                topics[topic.topic] = CompiledTopic(
+                    self._codec.decoder(type_of_topic(topic)), routes
+                )
+        return Router(topics)
+
+    def decoder_of(self, destination: Destination[Any, Any]) -> Callable[[bytes], Any]:
+        """What reads the values of a destination's inbox."""
+        decode: Callable[[bytes], Any] = self._codec.decoder(type_of_destination(destination))
+        return decode
+
+    def _output(self, topic: Topic[Any]) -> CompiledOutput:
+        return CompiledOutput(
+            topic=topic.topic,
+            function=topic.function,
+            encode=self._codec.encoder(
+                type_of_topic(topic), subject(topic.topic), register=self._register
+            ),
+            key=topic.key,
+            event_type=topic.event_type,
+            streams=topic.streams,
+        )
+
+    def _route(self, route: Route[Any, Any], sink: Sink[Any]) -> CompiledRoute:
+        inbox = route.to.inbox
+        encode: Callable[[Any], bytes] = self._codec.encoder(
+            type_of_destination(route.to), subject(inbox), register=self._register
+        )
+        return CompiledRoute.of(
+            route.function,
+            inbox=inbox,
+            dlq=route.to.dlq,
+            encode=encode,
+            only=route.only,
+            accepts_deletes=sink.accepts_deletes,
+        )

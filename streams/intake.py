@@ -1,0 +1,227 @@
+"""The thread that polls one consumer group and hands micro-batches to the event loop.
+
+Stock Faust acknowledges, commits and rebalances by itself, with gaps; here that is ours, on
+confluent-kafka, and Faust's agents receive whole micro-batches over a channel. A batch is what
+has arrived, never a timer's worth.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+log = logging.getLogger(__name__)
+
+POLL = 0.2
+"""Seconds that one poll waits: how late a stop or a rewind can be noticed."""
+
+
+@dataclass(slots=True)
+class MicroBatch:
+    """Messages as they came, in order per partition.
+
+    ``epoch`` and ``group``: the assignment under which they were read. A batch of an older epoch
+    must be dropped: its partitions are read again, here or elsewhere.
+    """
+
+    messages: list[Message]
+    epoch: int
+    group: Any
+
+
+class Handler(Protocol):
+    """What an intake tells its owner. Every method is called from the intake's thread."""
+
+    def assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Partitions are ours now; their ``offset`` may be set to where to begin."""
+
+    def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
+        """Partitions go away when this returns: finish and commit, or if lost, forget."""
+
+    def received(self, batch: MicroBatch) -> None:
+        """A micro-batch; ``finished`` must be called once it is done with."""
+
+
+class Intake:
+    """A consumer in a thread of its own. ``room``: how many messages may be outstanding."""
+
+    def __init__(
+        self,
+        make_consumer: Callable[[], Consumer],
+        topics: list[str],
+        handler: Handler,
+        *,
+        batch: int = 2000,
+        room: int = 8000,
+    ) -> None:
+        self._make_consumer = make_consumer
+        self._topics = topics
+        self._handler = handler
+        self._batch = batch
+        self._room = room
+        self._outstanding = 0
+        self._written = 0
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._rewinding = False
+        self.epoch = 0
+        self.ready = False
+        self.failure: BaseException | None = None
+        self.consumer: Consumer | None = None
+        self._thread = threading.Thread(target=self._run, name=f"intake-{topics[0]}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to poll."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Leave the group, which revokes and so finishes everything, and wait for the thread."""
+        self._stopping = True
+        with self._changed:
+            self._changed.notify_all()
+        self._thread.join()
+
+    def finished(self, count: int, epoch: int) -> None:
+        """So many messages that were received in that epoch are done with. From any thread."""
+        with self._changed:
+            if epoch == self.epoch:
+                self._outstanding -= count
+                self._changed.notify_all()
+
+    def rewind(self) -> None:
+        """Read again from the committed offsets; batches under way are of an old epoch now."""
+        self._begin_epoch(rewinding=True)
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until nothing is outstanding; False if that took longer."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._outstanding == 0, timeout)
+
+    def oldest_age(self) -> float:
+        """Seconds since the oldest batch that is outstanding was written; 0 when none is."""
+        with self._changed:
+            written = self._written if self._outstanding > 0 else None
+        return max(0.0, time.time() - written / 1000) if written else 0.0
+
+    def lag(self) -> int:
+        """Messages in the assigned partitions that nobody has read yet, as last heard."""
+        consumer = self.consumer
+        if consumer is None or not self.ready:
+            return 0
+        behind = 0
+        for at in consumer.position(consumer.assignment()):
+            _, high = consumer.get_watermark_offsets(at, cached=True)
+            behind += max(0, high - at.offset) if at.offset >= 0 else 0
+        return behind
+
+    def _run(self) -> None:
+        try:
+            self.consumer = self._make_consumer()
+            self.consumer.subscribe(
+                self._topics,
+                on_assign=self._assigned,
+                on_revoke=self._revoked,
+                on_lost=self._lost,
+            )
+            while not self._stopping:
+                self._step(self.consumer)
+            self.consumer.close()
+        except Exception as failure:
+            log.exception("an intake failed", extra={"topics": self._topics})
+            self.failure = failure
+        finally:
+            self.ready = False
+
+    def _step(self, consumer: Consumer) -> None:
+        if self._rewinding:
+            self._seek_committed(consumer)
+        if not self._has_room(1.0):
+            self._hold(consumer)
+            return
+        first = consumer.consume(1, timeout=POLL)
+        if first:
+            self._receive(consumer, first + consumer.consume(self._batch - 1, timeout=0))
+
+    def _receive(self, consumer: Consumer, polled: list[Message]) -> None:
+        messages = [message for message in polled if message.error() is None]
+        if len(messages) < len(polled):
+            self._complain([error for m in polled if (error := m.error()) is not None])
+        with self._changed:
+            if not messages or self._rewinding:  # what is dropped here is read again
+                return
+            if self._outstanding <= 0:
+                self._written = messages[0].timestamp()[1]
+            self._outstanding += len(messages)
+            epoch = self.epoch
+        self._handler.received(MicroBatch(messages, epoch, consumer.consumer_group_metadata()))
+
+    def _complain(self, errors: list[KafkaError]) -> None:
+        for error in errors:
+            if error.fatal():
+                raise KafkaException(error)
+            log.warning("Kafka: %s", error.str(), extra={"topics": self._topics})
+
+    def _has_room(self, timeout: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._outstanding < self._room or self._stopping, timeout
+            )
+
+    def _hold(self, consumer: Consumer) -> None:
+        """Pause until there is room. Polling goes on, so that no rebalance takes our partitions.
+
+        Only after a second without room: a pause throws away what was fetched ahead.
+        """
+        epoch = self.epoch
+        paused = consumer.assignment()
+        consumer.pause(paused)
+        while epoch == self.epoch and not self._stopping:
+            self._receive(consumer, consumer.consume(1, timeout=POLL))
+            if self._has_room(0):
+                break
+        held = {(p.topic, p.partition) for p in paused}
+        consumer.resume([p for p in consumer.assignment() if (p.topic, p.partition) in held])
+
+    def _begin_epoch(self, *, rewinding: bool) -> None:
+        with self._changed:
+            self.epoch += 1
+            self._outstanding = 0
+            self._rewinding = rewinding
+            self._changed.notify_all()
+
+    def _seek_committed(self, consumer: Consumer) -> None:
+        self._rewinding = False
+        for partition in consumer.committed(consumer.assignment(), timeout=30):
+            if partition.offset < 0:
+                partition.offset, _ = consumer.get_watermark_offsets(partition, timeout=30)
+            consumer.seek(TopicPartition(partition.topic, partition.partition, partition.offset))
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._begin_epoch(rewinding=False)
+        self._handler.assigned(consumer, partitions)
+        consumer.assign(partitions)
+        self.ready = True
+        log.info("assigned %s", _named(partitions))
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._handler.revoked(partitions, lost=False)
+        self._forget(partitions)
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.warning("lost %s: another worker has them", _named(partitions))
+        self._handler.revoked(partitions, lost=True)
+        self._forget(partitions)
+
+    def _forget(self, partitions: list[TopicPartition]) -> None:
+        self._begin_epoch(rewinding=False)
+        log.info("released %s", _named(partitions))
+
+
+def _named(partitions: list[TopicPartition]) -> str:
+    return ", ".join(sorted(f"{p.topic}/{p.partition}" for p in partitions)) or "nothing"

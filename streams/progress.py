@@ -1,0 +1,108 @@
+"""How far a partition is delivered: a prefix, and what is completed beyond it.
+
+Events of different keys complete out of order. A commit is the prefix's end as the offset and,
+in the commit's metadata, a bitmap of what is completed beyond, so that a restart repeats only
+what was really under way.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from collections import deque
+
+from trunkline.errors import TrunklineError
+
+METADATA_LIMIT = 4000
+"""The broker takes 4,096 bytes of commit metadata (offset.metadata.max.bytes)."""
+WINDOW = 20_000
+"""Offsets beyond the prefix that the bitmap may cover: even an incompressible one fits."""
+
+
+class CorruptMetadata(TrunklineError):
+    """A commit's metadata is not ours: somebody else commits for this group."""
+
+
+class Progress:
+    """One partition's progress from ``start`` on. ``metadata``: of the commit at ``start``."""
+
+    def __init__(self, start: int = 0, metadata: str = "") -> None:
+        self._open: deque[int] = deque()
+        self._done = unpack(start, metadata)
+        self._end = start
+        self.changed = False
+
+    def receive(self, offset: int) -> bool:
+        """Note that an event was read; False if it was completed before a restart."""
+        self._end = offset + 1
+        if offset in self._done and not self._open:
+            self._done.discard(offset)
+            return False
+        self._open.append(offset)
+        return offset not in self._done
+
+    def complete(self, offset: int) -> int:
+        """The event at ``offset`` is delivered or dead-lettered; returns how many events the
+        prefix has passed thereby."""
+        waiting, done = self._open, self._done
+        done.add(offset)
+        self.changed = True
+        before = len(waiting)
+        while waiting and waiting[0] in done:
+            done.discard(waiting.popleft())
+        return before - len(waiting)
+
+    @property
+    def prefix(self) -> int:
+        """Everything before this offset is completed."""
+        return self._open[0] if self._open else self._end
+
+    @property
+    def open(self) -> int:
+        """How many events were read and are not in the prefix yet."""
+        return len(self._open)
+
+    @property
+    def window(self) -> int:
+        """How many offsets lie between the prefix and the newest event read."""
+        return self._end - self.prefix
+
+    def cut(self) -> tuple[int, str]:
+        """The offset and the metadata to commit now."""
+        self.changed = False
+        prefix = self.prefix
+        return prefix, pack(prefix, self._done)
+
+
+def pack(prefix: int, done: set[int]) -> str:
+    """A bitmap of ``done`` relative to ``prefix``, deflated, base64. Text of at most 4,000 bytes:
+    completed events beyond what fits are left out, and would be repeated."""
+    beyond = [offset - prefix for offset in done if prefix <= offset < prefix + WINDOW]
+    if not beyond:
+        return ""
+    bits = bytearray(max(beyond) // 8 + 1)
+    for place in beyond:
+        bits[place >> 3] |= 1 << (place & 7)
+    text = base64.b64encode(zlib.compress(bytes(bits), 1)).decode()
+    while len(text) > METADATA_LIMIT:
+        del bits[len(bits) * 3 // 4 :]
+        text = base64.b64encode(zlib.compress(bytes(bits), 1)).decode()
+    return text
+
+
+def unpack(prefix: int, metadata: str) -> set[int]:
+    """The completed offsets beyond ``prefix``. Raises CorruptMetadata."""
+    if not metadata:
+        return set()
+    try:
+        bits = zlib.decompress(base64.b64decode(metadata, validate=True))
+    except (binascii.Error, zlib.error, ValueError) as error:
+        raise CorruptMetadata(f"the commit at {prefix} has metadata of another program") from error
+    return {
+        prefix + (index << 3) + bit
+        for index, byte in enumerate(bits)
+        if byte
+        for bit in range(8)
+        if byte >> bit & 1
+    }

@@ -1,0 +1,102 @@
+"""The publishing step of a source that calls us: every worker runs one, and there is no position.
+
+The caller is told yes only after all of its records are acknowledged by Kafka (acks=all).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from trunkline.connectors.base import PushSource
+from trunkline.event import Record
+from trunkline.kafka import KafkaUnavailable, Out, produce
+from trunkline.streams.metrics import StepMetrics
+from trunkline.streams.publishing import Publisher
+
+log = logging.getLogger(__name__)
+
+
+class PushStep:
+    """Runs a push source."""
+
+    def __init__(
+        self,
+        name: str,
+        publisher: Publisher,
+        *,
+        source: PushSource,
+        make_producer: Callable[[], Producer],
+        metrics: StepMetrics,
+    ) -> None:
+        self.name = name
+        self._publisher = publisher
+        self._source = source
+        self._make_producer = make_producer
+        self._metrics = metrics
+        self._stopping = threading.Event()
+        self.failure: BaseException | None = None
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        self._producer = self._make_producer()
+        self._reports = threading.Thread(target=self._poll, name=f"push-{self.name}", daemon=True)
+        self._reports.start()
+        await self._source.start(self.publish)
+
+    async def stop(self) -> None:
+        """Finish what was accepted, then accept nothing more."""
+        await self._source.stop()
+        self._stopping.set()
+        await asyncio.to_thread(self._reports.join)
+
+    def refresh(self) -> None:
+        """Nothing waits here: what is accepted is in Kafka."""
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Publish all records; returns when Kafka has them. Raises KafkaUnavailable."""
+        made = self._publisher.publish(records)
+        dead, self._publisher.dead = self._publisher.dead, 0
+        await self._acknowledged(made)
+        self._metrics.events_in.inc(len(records))
+        self._metrics.events_out.inc(len(made) - dead)
+        self._metrics.dead_letters.inc(dead)
+
+    async def _acknowledged(self, records: list[Out]) -> None:
+        if not records:
+            return
+        waiting = _Acknowledgements(len(records))
+        await asyncio.to_thread(produce, self._producer, records, waiting.report)
+        error = await waiting.all
+        if error is not None:
+            self._metrics.error(KafkaUnavailable())
+            raise KafkaUnavailable(f"Kafka did not take the records: {error.str()}")
+
+    def _poll(self) -> None:
+        while not self._stopping.is_set():
+            self._producer.poll(0.2)
+
+
+class _Acknowledgements:
+    """Counts delivery reports, which come in another thread. ``all``: the first error, or None."""
+
+    def __init__(self, count: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._left = count
+        self._error: KafkaError | None = None
+        self.all: asyncio.Future[KafkaError | None] = self._loop.create_future()
+
+    def report(self, error: KafkaError | None, message: Message) -> None:
+        del message
+        self._error = self._error or error
+        self._left -= 1
+        if not self._left:
+            self._loop.call_soon_threadsafe(self._finish)
+
+    def _finish(self) -> None:
+        if not self.all.done():  # the caller may have gone away
+            self.all.set_result(self._error)

@@ -1,0 +1,263 @@
+"""What a destination gets: canonical messages in, inbox records out. No connection here.
+
+The same code runs in a worker, in a test without a broker, and for a replay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from inspect import iscoroutinefunction
+from typing import Any
+
+from confluent_kafka import Message
+
+from trunkline.errors import DataError, RegistryUnavailable, Rejected
+from trunkline.event import Event, Headers
+from trunkline.kafka import MAX_VALUE, Out
+from trunkline.streams.deadletter import dead_letter
+
+Decode = Callable[[bytes], Any]
+Encode = Callable[[Any], bytes]
+
+_REPLACED = ("tl_from", "tl_origin")
+
+
+@dataclass(slots=True)
+class CompiledRoute:
+    """A route with everything that it needs per event looked up once."""
+
+    function: Callable[[Event[Any]], Any]
+    inbox: str
+    dlq: str
+    encode: Encode
+    only: tuple[str, ...] = ()
+    accepts_deletes: bool = False
+    is_async: bool = False
+    _listens: dict[str, bool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, function: Callable[[Event[Any]], Any], **more: Any) -> CompiledRoute:
+        return cls(function=function, is_async=iscoroutinefunction(function), **more)
+
+    def listens(self, event_type: str) -> bool:
+        """Whether ``only`` names the event's type; types are few, so each is matched once."""
+        known = self._listens.get(event_type)
+        if known is None:
+            known = any(fnmatchcase(event_type, pattern) for pattern in self.only)
+            self._listens[event_type] = known
+        return known
+
+
+@dataclass(slots=True)
+class CompiledTopic:
+    """A canonical topic: how its values are read, and who listens to it."""
+
+    decode: Decode
+    routes: list[CompiledRoute]
+
+
+@dataclass(slots=True)
+class Routed:
+    """Records for inboxes and DLQs, in the order of the events that they were made of."""
+
+    records: list[Out] = field(default_factory=list)
+    routed: int = 0
+    dead: int = 0
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An async route's result that is still to come: its records belong at ``index``."""
+
+    index: int
+    event: Event[Any]
+    raw_key: bytes
+    route: CompiledRoute
+    result: Awaitable[Any]
+
+
+class Router:
+    """Routes micro-batches. A route that raises sends that event to its destination's DLQ.
+
+    Raises RegistryUnavailable when a value's schema cannot be asked for: hold the batch, and
+    route it again later.
+    """
+
+    def __init__(self, topics: dict[str, CompiledTopic]) -> None:
+        self._topics = topics
+
+    async def route(self, messages: Sequence[Message]) -> Routed:
+        """The records of a batch. Async routes of one batch run at the same time."""
+        done = Routed()
+        pending: list[_Pending] = []
+        for message in messages:
+            self._route_one(message, done, pending)
+        if pending:
+            await self._settle(done, pending)
+        return done
+
+    def _route_one(self, message: Message, done: Routed, pending: list[_Pending]) -> None:
+        compiled = self._topics[message.topic()]  # type: ignore[index]
+        raw_key = message.key()
+        headers: Any = message.headers() or []
+        try:
+            event = _event(message, raw_key, headers, compiled.decode)
+        except DataError as error:
+            self._refuse(message, headers, compiled, error, done)
+            return
+        assert raw_key is not None
+        for route in compiled.routes:
+            if route.only and not route.listens(event.type):
+                continue
+            if event.value is None:
+                self._forward_delete(event, raw_key, route, done)
+            elif route.is_async:
+                pending.append(
+                    _Pending(len(done.records), event, raw_key, route, route.function(event))
+                )
+            else:
+                try:
+                    result = route.function(event)
+                    if result is not None:
+                        _emit(event, raw_key, route, result, done)
+                except RegistryUnavailable:
+                    raise
+                except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
+                    _bury(event, raw_key, route, error, done)
+
+    async def _settle(self, done: Routed, pending: list[_Pending]) -> None:
+        results = await asyncio.gather(*(p.result for p in pending), return_exceptions=True)
+        for result in results:
+            if isinstance(result, RegistryUnavailable | asyncio.CancelledError):
+                raise result
+        # Backwards, so that inserting does not move the places that are still to be filled.
+        for waiting, result in zip(reversed(pending), reversed(results), strict=True):
+            one = Routed()
+            _settle_one(waiting, result, one)
+            done.records[waiting.index : waiting.index] = one.records
+            done.routed += one.routed
+            done.dead += one.dead
+
+    def _forward_delete(
+        self, event: Event[Any], raw_key: bytes, route: CompiledRoute, done: Routed
+    ) -> None:
+        if event.change == "truncate":
+            error = Rejected(
+                "the source truncated its table: empty the destination by hand, then discard this"
+            )
+            _bury(event, raw_key, route, error, done)
+        elif route.accepts_deletes:
+            done.records.append((route.inbox, raw_key, None, _headers(event, 1)))
+            done.routed += 1
+
+    def _refuse(
+        self,
+        message: Message,
+        headers: Headers,
+        compiled: CompiledTopic,
+        error: DataError,
+        done: Routed,
+    ) -> None:
+        """An event that is none goes to the DLQ of everyone who would have seen it, once each."""
+        for dlq in dict.fromkeys(route.dlq for route in compiled.routes):
+            done.dead += 1
+            done.records.append(
+                dead_letter(
+                    dlq,
+                    key=message.key(),
+                    value=message.value(),
+                    headers=headers,
+                    came_from=f"{message.topic()}/{message.partition()}/{message.offset()}",
+                    stage="route",
+                    error=error,
+                )
+            )
+
+
+def _event(
+    message: Message, raw_key: bytes | None, headers: list[tuple[str, bytes]], decode: Decode
+) -> Event[Any]:
+    if not raw_key:
+        raise DataError("the event has no key: without one there is no order to keep")
+    try:
+        key = raw_key.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"the key is not UTF-8: {error}") from error
+    return Event(
+        key=key,
+        value=message.value(),
+        headers=headers,
+        decode=decode,
+        topic=message.topic(),  # type: ignore[arg-type]
+        partition=message.partition(),  # type: ignore[arg-type]
+        offset=message.offset(),  # type: ignore[arg-type]
+    )
+
+
+def _emit(
+    event: Event[Any], raw_key: bytes, route: CompiledRoute, result: Any, done: Routed
+) -> None:
+    """The records of what a route returned: a message, or several."""
+    if isinstance(result, list | tuple):
+        records = [
+            (route.inbox, raw_key, _value(event, route, one), _headers(event, part))
+            for part, one in enumerate(result, start=1)
+        ]
+        done.records += records
+        done.routed += len(records)
+        return
+    done.records.append((route.inbox, raw_key, _value(event, route, result), _headers(event, 1)))
+    done.routed += 1
+
+
+def _value(event: Event[Any], route: CompiledRoute, result: Any) -> bytes:
+    """The event's own bytes if the route hands on its data, else the result's encoding."""
+    value = event.value if event.is_own(result) else route.encode(result)
+    assert value is not None
+    if len(value) > MAX_VALUE:
+        raise Rejected(f"the message has {len(value)} bytes; the limit is {MAX_VALUE}")
+    return value
+
+
+def _headers(event: Event[Any], part: int) -> list[tuple[str, bytes]]:
+    came_from = f"{event.topic}/{event.partition}/{event.offset}/{part}".encode()
+    headers = [header for header in event.headers if header[0] not in _REPLACED]
+    headers.append(("tl_from", came_from))
+    headers.append(("tl_origin", b"original"))
+    if part > 1:
+        id_ = f"{event.id}#{part}".encode()
+        headers = [(name, id_ if name == "ce_id" else value) for name, value in headers]
+    return headers
+
+
+def _settle_one(waiting: _Pending, result: Any, done: Routed) -> None:
+    event, raw_key, route = waiting.event, waiting.raw_key, waiting.route
+    try:
+        if isinstance(result, BaseException):
+            raise result
+        if result is not None:
+            _emit(event, raw_key, route, result, done)
+    except RegistryUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
+        _bury(event, raw_key, route, error, done)
+
+
+def _bury(
+    event: Event[Any], raw_key: bytes, route: CompiledRoute, error: Exception, done: Routed
+) -> None:
+    done.dead += 1
+    done.records.append(
+        dead_letter(
+            route.dlq,
+            key=raw_key,
+            value=event.value,
+            headers=event.headers,
+            came_from=f"{event.topic}/{event.partition}/{event.offset}",
+            stage="route",
+            error=error,
+        )
+    )

@@ -1,0 +1,158 @@
+"""The publishing step: from a source to its canonical topics.
+
+A source with a position runs in one worker at a time: the one that owns the only partition of
+its positions topic. Records and position are one transaction under an id of the source's own, so
+whoever takes over fences the worker before and goes on exactly where Kafka stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import orjson
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+
+from trunkline.connectors.base import Batch, Position, Source
+from trunkline.errors import ConfigurationError
+from trunkline.kafka import Out, transact
+from trunkline.streams.intake import Intake, MicroBatch
+from trunkline.streams.metrics import StepMetrics
+from trunkline.streams.publishing import Publisher
+from trunkline.streams.retry import Retry
+
+log = logging.getLogger(__name__)
+
+
+class SourceStep:
+    """Runs a source while this worker owns its position."""
+
+    def __init__(
+        self,
+        name: str,
+        positions: str,
+        publisher: Publisher,
+        *,
+        build: Callable[[], Source],
+        make_consumer: Callable[[], Consumer],
+        make_producer: Callable[[], Producer],
+        newest_position: Callable[[], Message | None],
+        metrics: StepMetrics,
+        retry: Retry = Retry.DEFAULT,
+    ) -> None:
+        self.name = name
+        self._positions = positions
+        self._publisher = publisher
+        self._build = build
+        self._make_producer = make_producer
+        self._newest_position = newest_position
+        self._metrics = metrics
+        self._retry = retry
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._read_at = 0.0
+        self.failure: BaseException | None = None
+        self.intake = Intake(make_consumer, [positions], self)
+
+    # The lease, in the intake's thread.
+
+    def assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """The position is ours: run the source."""
+        if not partitions:
+            return
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, name=f"source-{self.name}", daemon=True)
+        self._thread.start()
+
+    def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
+        """Stop the source; what it has published is committed."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def received(self, batch: MicroBatch) -> None:
+        """Positions that this worker itself has written: nothing to do."""
+        self.intake.finished(len(batch.messages), batch.epoch)
+
+    # The source's own thread.
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            self._read_at = 0.0
+            try:
+                self._run_once()
+                return
+            except ConfigurationError as error:
+                log.error("source %s cannot run: %s", self.name, error)
+                self.failure = error
+                return
+            except Exception as error:
+                failures = 1 if self._read_at else failures + 1
+                delay = self._retry.wait(failures)
+                self._metrics.error(error)
+                log.exception("source %s starts again in %.1f s", self.name, delay)
+                self._stop.wait(delay)
+
+    def _run_once(self) -> None:
+        producer = self._make_producer()
+        producer.init_transactions(60)  # fences whoever ran this source before
+        position = self._stored_position()
+        log.info("source %s runs from %s", self.name, position or "the beginning")
+        source = self._build()
+        try:
+            for batch in source.read(position, self._stop):
+                self._publish(producer, batch)
+                source.acknowledge(batch.position)
+                self._read_at = time.time()
+        finally:
+            source.close()
+
+    def _stored_position(self) -> Position | None:
+        message = self._newest_position()
+        value = message.value() if message is not None else None
+        if not value:
+            return None
+        stored: Position = orjson.loads(value)["position"]
+        return stored
+
+    def _publish(self, producer: Producer, batch: Batch) -> None:
+        started = time.monotonic()
+        records = self._publisher.publish(batch.records)
+        place: Out = (
+            self._positions,
+            self.name.encode(),
+            orjson.dumps({"position": batch.position}),
+            [],
+        )
+        try:
+            transact(producer, [*records, place])
+        except KafkaException:
+            self._metrics.transaction_failures.inc()
+            raise
+        self._count(batch, len(records), started)
+
+    def _count(self, batch: Batch, produced: int, started: float) -> None:
+        dead, self._publisher.dead = self._publisher.dead, 0
+        self._metrics.events_in.inc(len(batch.records))
+        self._metrics.events_out.inc(produced - dead)
+        self._metrics.dead_letters.inc(dead)
+        self._metrics.batch_seconds.observe(time.monotonic() - started)
+        if batch.records:
+            age = time.time() - batch.records[0].time.timestamp()
+            self._metrics.lag_seconds.set(max(0.0, age))
+
+    async def start(self) -> None:
+        """Take part in the election of the position's owner."""
+        self.intake.start()
+
+    async def stop(self) -> None:
+        """Stop the source and leave."""
+        await asyncio.to_thread(self.intake.stop)
+
+    def refresh(self) -> None:
+        """Nothing to bring up to date: a source's lag is set as it reads."""

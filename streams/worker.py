@@ -1,0 +1,147 @@
+"""One worker process of a flow: its steps, started and stopped in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from trunkline import kafka
+from trunkline.errors import RegistryUnavailable
+from trunkline.params import Backbone, Params
+from trunkline.streams.app import FlowApp
+from trunkline.streams.assembly import Assembly, Step
+from trunkline.streams.delivery import DeliveryStep
+from trunkline.streams.flow import Flow
+from trunkline.streams.intake import Intake
+from trunkline.streams.metrics import Metrics
+from trunkline.streams.topology import topics_of
+
+log = logging.getLogger(__name__)
+
+ROLES = ("source", "route", "deliver")
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a worker runs. ``roles``: which steps. ``port``: of the health pages, None for none."""
+
+    roles: Collection[str] = ROLES
+    host: str = "127.0.0.1"
+    port: int | None = None
+    batch: int = 2000
+
+
+class Worker:
+    """The steps of one flow in this process.
+
+    ``run`` returns after ``stop`` was asked for and everything under way is finished and
+    committed, and raises what a step could not go on from.
+    """
+
+    def __init__(
+        self, flow: Flow[Any], env: Params, backbone: Backbone, options: Options | None = None
+    ) -> None:
+        self._flow = flow
+        self._env = env
+        self._backbone = backbone
+        self._options = options or Options()
+        self._metrics = Metrics()
+        self._steps: list[Step] = []
+        self._starting: list[asyncio.Task[None]] = []
+        self._started = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until ``stop`` is set."""
+        options = self._options
+        app = FlowApp(self._flow.name, self._metrics, host=options.host, port=options.port)
+        await self._prepared(app, stop)
+        self._pages(app)
+        await app.start()
+        try:
+            self._starting = [asyncio.create_task(self._start(s, app)) for s in self._steps]
+            await self._until(stop, app)
+        finally:
+            await self._stop_steps()
+            await app.stop()
+        if app.failed.done():
+            raise app.failed.result()
+
+    async def _start(self, step: Step, app: FlowApp) -> None:
+        """A step that waits for its system holds up no other step."""
+        try:
+            await step.start()
+        except Exception as failure:  # noqa: BLE001 - it ends the worker, which raises it
+            app.fail(failure)
+
+    async def _stop_steps(self) -> None:
+        """Sources first, then routing, then delivery: nothing new comes while the rest ends."""
+        for starting in self._starting:
+            starting.cancel()
+        await asyncio.gather(*self._starting, return_exceptions=True)
+        for step in self._steps:
+            await step.stop()
+
+    async def _until(self, stop: asyncio.Event, app: FlowApp) -> None:
+        stopped = asyncio.ensure_future(stop.wait())
+        while not stopped.done() and not app.failed.done():
+            ends: set[asyncio.Future[Any]] = {stopped, app.failed}
+            await asyncio.wait(ends, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            for failure in self._failures():
+                app.fail(failure)
+        stopped.cancel()
+
+    async def _prepared(self, app: FlowApp, stop: asyncio.Event) -> None:
+        """Topics, schemas and steps; waits while Kafka or the registry cannot be reached."""
+        delay = 0.5
+        while not stop.is_set():
+            try:
+                await asyncio.to_thread(self._ensure_topics)
+                self._steps = await asyncio.to_thread(self._assembled, app)
+                return
+            except (kafka.KafkaUnavailable, RegistryUnavailable) as error:
+                log.warning("the start waits: %s", error)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 10.0)
+
+    def _ensure_topics(self) -> None:
+        specs = topics_of(self._flow, self._backbone.partitions)
+        made = kafka.ensure_topics(self._backbone, specs)
+        if made:
+            log.info("created topics: %s", ", ".join(made))
+
+    def _assembled(self, app: FlowApp) -> list[Step]:
+        assembly = Assembly(self._flow, self._env, self._backbone, app, self._metrics)
+        return assembly.steps(self._options.roles, batch=self._options.batch)
+
+    def _failures(self) -> list[BaseException]:
+        parts = [*self._steps, *self._intakes()]
+        found = [getattr(part, "failure", None) for part in parts]
+        return [failure for failure in found if failure is not None]
+
+    def _intakes(self) -> list[Intake]:
+        return [step.intake for step in self._steps if hasattr(step, "intake")]
+
+    def _pages(self, app: FlowApp) -> None:
+        app.page("/healthz", lambda: (200, b'{"status":"ok"}', JSON))
+        app.page("/readyz", self._readiness)
+        app.metrics_page(self._refresh)
+
+    def _refresh(self) -> None:
+        for step in self._steps:
+            step.refresh()
+
+    def _readiness(self) -> tuple[int, bytes, str]:
+        """Ready when every consumer has joined its group, with or without partitions."""
+        ready = bool(self._starting) and all(s.done() for s in self._starting)
+        ready = ready and all(intake.ready for intake in self._intakes())
+        body = {
+            "ready": ready,
+            "held": [d.name for d in self._steps if isinstance(d, DeliveryStep) and d.held],
+        }
+        return (200 if ready else 503), orjson.dumps(body), JSON
