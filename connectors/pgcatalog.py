@@ -45,6 +45,10 @@ FROM pg_replication_slots s WHERE slot_name = %s
 """
 
 
+class SlotInUse(SourceError):
+    """Another process reads from the slot."""
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """One table to be captured, as the catalog describes it."""
@@ -198,7 +202,7 @@ def drop_publication(connection: Connection, publication: str) -> None:
 
 def has_slot(connection: Connection, slot: str) -> bool:
     """Whether the slot is there. Raises ConfigurationError if it is there, but nothing can be
-    read from it any more; SourceError while another process reads from it."""
+    read from it any more; SlotInUse while another process reads from it."""
     with connection.cursor() as cursor, translated(f"reading slot {slot}"):
         cursor.execute(_SLOT, (slot,))
         found = cursor.fetchone()
@@ -216,7 +220,7 @@ def has_slot(connection: Connection, slot: str) -> bool:
             "source's position to take a new snapshot"
         )
     if active is not None:
-        raise SourceError(f"slot {slot} is in use by the server's process {active}")
+        raise SlotInUse(f"slot {slot} is in use by the server's process {active}")
     return True
 
 

@@ -44,6 +44,7 @@ class Stream:
                 start_lsn=self._decoder.end,
                 options={"proto_version": 1, "publication_names": quoted},
                 decode=False,
+                status_interval=1,
             )
         self._selector.register(self._connection.fileno(), EVENT_READ)
 

@@ -31,6 +31,8 @@ _WAIT = 0.2
 _SOON, _LATER = 1.0, 10.0
 """Seconds after records, and after an empty batch, until another empty batch gives the engine an
 occasion to acknowledge what it has published meanwhile."""
+_HANDOVER = 5.0
+"""Seconds that a slot may still be in use when we start."""
 _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
 
 
@@ -131,7 +133,7 @@ class PostgresCDC(Source):
     ) -> Generator[Batch, None, Position]:
         """From the very beginning; returns the position where the changes start."""
         with closing(self._connect()) as connection:
-            there = self._prepare(connection, owned=position is not None)
+            there = self._prepare(connection, stop, owned=position is not None)
             if there:
                 point = pgcatalog.slot_point(connection, self.slot)
             elif self._with_snapshot:
@@ -144,13 +146,13 @@ class PostgresCDC(Source):
         yield Batch([], start)
         return start
 
-    def _prepare(self, connection: Connection, *, owned: bool) -> bool:
+    def _prepare(self, connection: Connection, stop: threading.Event, *, owned: bool) -> bool:
         """Everything that can be wrong is found, and the publication made. Returns whether to go
         on from a slot that is there; one left by our unfinished snapshot (``owned``) goes."""
         pgcatalog.require_logical(connection)
         tables = pgcatalog.describe(connection, self.tables)
         pgcatalog.publish(connection, self.publication, tables)
-        if not pgcatalog.has_slot(connection, self.slot):
+        if not self._has_slot(connection, stop):
             return False
         if owned:
             pgcatalog.drop_slot(connection, self.slot)
@@ -186,7 +188,7 @@ class PostgresCDC(Source):
         return pgcatalog.published(connection, self.publication, tables)
 
     def _changes(self, position: Position, stop: threading.Event) -> Iterator[Batch]:
-        decoder = self._decoder(position)
+        decoder = self._decoder(position, stop)
         self._acknowledged = decoder.end
         stream = Stream(revealed(self._dsn), self.slot, self.publication, decoder)
         self._stream, due = stream, 0.0
@@ -202,10 +204,10 @@ class PostgresCDC(Source):
                 stream.report()
                 stream.wait(_WAIT)
 
-    def _decoder(self, position: Position) -> Decoder:
+    def _decoder(self, position: Position, stop: threading.Event) -> Decoder:
         with closing(self._connect()) as connection:
             pgcatalog.require_logical(connection)
-            if not pgcatalog.has_slot(connection, self.slot):
+            if not self._has_slot(connection, stop):
                 raise ConfigurationError(_gone(self.slot))
             tables = self._published(connection)
             self._types = pgcatalog.load_types(connection)
@@ -217,6 +219,18 @@ class PostgresCDC(Source):
             commit=lsn_number(position.get("commit", "0/0")),
             index=position.get("index", 0),
         )
+
+    def _has_slot(self, connection: Connection, stop: threading.Event) -> bool:
+        """The server may need a moment to see that the reader before us has gone."""
+        deadline = time.monotonic() + _HANDOVER
+        while True:
+            try:
+                return pgcatalog.has_slot(connection, self.slot)
+            except pgcatalog.SlotInUse:
+                if time.monotonic() > deadline:
+                    raise
+            if stop.wait(_WAIT):
+                raise Stopped
 
     def _types_of(self, oids: Collection[int]) -> Types:
         """The types; read again when a table comes with one that was made meanwhile."""

@@ -1,0 +1,65 @@
+"""What PostgresCDC says before it has spoken to a server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from trunkline.connectors.postgres import PostgresCDC
+from trunkline.errors import ConfigurationError
+from trunkline.params import Secret
+
+WITHOUT_DRIVER = """
+import sys
+sys.modules["psycopg2"] = None
+from trunkline.connectors.postgres import PostgresCDC
+from trunkline.errors import MissingExtra
+try:
+    PostgresCDC("", ["public.orders"])
+except MissingExtra as error:
+    print(error)
+"""
+
+
+def test_a_missing_driver_is_named_at_construction() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DRIVER], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "PostgresCDC needs an extra: pip install 'trunkline[postgres]'"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tables": []}, "tables= is empty"),
+        ({"tables": ["orders", "public.orders"]}, "twice"),
+        ({"tables": ["orders"], "slot": "My Slot"}, "slot='My Slot' is no slot name"),
+        ({"tables": ["orders"], "batch": 0}, "batch=0"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        PostgresCDC("host=nowhere", **arguments)  # type: ignore[arg-type]
+
+
+def test_the_slots_name_is_the_tables() -> None:
+    one = PostgresCDC("", ["public.a", "b"])
+    assert one.slot == PostgresCDC("", ["public.b", "a"]).slot
+    assert one.slot != PostgresCDC("", ["public.a"]).slot
+    assert one.publication == one.slot
+
+
+def test_another_slots_position_is_refused() -> None:
+    source = PostgresCDC("", ["orders"], slot="mine")
+    with pytest.raises(ConfigurationError, match="set slot='theirs', or reset the position"):
+        next(source.read({"phase": "snapshot", "slot": "theirs"}, threading.Event()))
+
+
+def test_a_bad_dsn_is_not_shown() -> None:
+    source = PostgresCDC(Secret("hunter2 is no dsn"), ["orders"])
+    with pytest.raises(ConfigurationError, match="not a PostgreSQL connection string") as caught:
+        next(source.read(None, threading.Event()))
+    assert "hunter2" not in repr(caught.getrepr(style="native"))
