@@ -1,0 +1,1 @@
+"""Trunkline beside its peers, on the same servers, in the same run: ``python -m benchmarks``."""

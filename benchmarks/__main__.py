@@ -1,0 +1,42 @@
+"""``python -m benchmarks [JOB] [--quick] [--only SYSTEM]``: run, write results and the README."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+from benchmarks import report
+from trunkline.errors import TrunklineError
+
+JOBS = ("route", "cdc", "latency")
+
+
+def main() -> int:
+    options = _options()
+    for job in [options.job] if options.job else JOBS:
+        print(f"{job}: {'quick' if options.quick else 'full size'}", file=sys.stderr)
+        machine = report.machine()
+        found = import_module(f"benchmarks.{job}").run(quick=options.quick, only=options.only)
+        found.about |= machine
+        print(f"\n{found.title}\n\n{report.table(found)}\n")
+        if not options.quick and not options.only:
+            print(f"written to {found.save()}")
+    if not options.quick and not options.only and not report.write_readme():
+        print(f"the README has no {report.START} … {report.END}: no table written", file=sys.stderr)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("job", nargs="?", choices=JOBS, help="one job alone; all without it")
+    parser.add_argument("--quick", action="store_true", help="few events: does everything run?")
+    parser.add_argument("--only", default="", help="systems whose name contains this")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except TrunklineError as error:
+        sys.exit(f"error: {error}")

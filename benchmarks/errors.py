@@ -1,0 +1,13 @@
+"""What can go wrong in a benchmark."""
+
+from __future__ import annotations
+
+from trunkline.errors import TrunklineError
+
+
+class BenchmarkError(TrunklineError):
+    """A system did not do its work; the message has the end of its log where there is one."""
+
+
+class Skipped(TrunklineError):
+    """A peer cannot run on this machine; the table says why."""

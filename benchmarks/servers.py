@@ -1,0 +1,70 @@
+"""The servers of a run: a stack of its own on free ports, thrown away afterwards."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.system import ROOT
+from benchmarks.topics import Topics
+from trunkline.local.stack import Stack
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the servers are, and a folder for logs."""
+
+    bootstrap: str
+    registry: str
+    postgres: str
+    kafka_pid: int
+    logs: Path
+    topics: Topics
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What a Trunkline worker or a peer is told."""
+        return {
+            "TRUNKLINE_BOOTSTRAP": self.bootstrap,
+            "TRUNKLINE_REGISTRY": self.registry,
+            "BOOTSTRAP": self.bootstrap,
+            "REGISTRY": self.registry,
+            "PYTHONPATH": str(ROOT),
+            **more,
+        }
+
+
+@contextmanager
+def servers(*, postgres: bool = False) -> Iterator[Servers]:
+    """Start Kafka, the registry and, on request, PostgreSQL."""
+    home = Path(tempfile.mkdtemp(prefix="trunkline-bench-"))
+    home.chmod(0o755)  # PostgreSQL runs as another user when we are root
+    free = {"kafka_port": 0, "registry_port": 0, "postgres_port": 0}
+    try:
+        with Stack(home, postgres=postgres, kafka_heap="1g", **free, report=_tell) as stack:
+            where = stack.endpoints
+            pid = next(s.pid for s in stack.status() if s.name == "kafka" and s.pid)
+            yield Servers(
+                bootstrap=where.bootstrap,
+                registry=where.registry,
+                postgres=where.postgres or "",
+                kafka_pid=pid,
+                logs=ROOT / ".trunkline" / "bench-logs",
+                topics=Topics(where.bootstrap),
+            )
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def trunkline(flow: str, *options: str) -> list[str]:
+    """The command of a worker of ``benchmarks/flows/<flow>.py``."""
+    file = ROOT / "benchmarks" / "flows" / f"{flow}.py"
+    return [sys.executable, "-m", "trunkline.cli", "run", str(file), *options]
+
+
+def _tell(text: str) -> None:
+    print(f"  {text}", file=sys.stderr)
