@@ -10,20 +10,16 @@ on its home, and ``stack.json`` there tells other programs where the servers are
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
+import atexit
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from trunkline.errors import TrunklineError
 from trunkline.local import artifacts
 from trunkline.local.disk import full_disk_explained
 from trunkline.local.kafka import Kafka
@@ -32,34 +28,22 @@ from trunkline.local.postgres import Postgres
 from trunkline.local.process import POLL_SECONDS, Child, ProcessError, ending
 from trunkline.local.registry import Registry
 from trunkline.local.server import Server
+from trunkline.local.state import (
+    Endpoints,
+    Running,
+    StackError,
+    Status,
+    held,
+    inspect,
+    publish,
+    running,
+    withdraw,
+)
+
+__all__ = ["Endpoints", "Running", "Stack", "StackError", "Status", "inspect", "running"]
 
 RESTARTS, RESTARTS_SECONDS = 5, 600.0
 WATCH_SECONDS = 0.25
-
-
-class StackError(TrunklineError):
-    """The stack cannot start, or does not stay up."""
-
-
-@dataclass(frozen=True)
-class Endpoints:
-    """Where the servers of a stack listen; None: not part of it."""
-
-    bootstrap: str
-    registry: str
-    postgres: str | None = None
-    mariadb: str | None = None
-
-
-@dataclass(frozen=True)
-class Status:
-    """One server, now. ``state``: ``waiting``, ``starting`` or ``up``."""
-
-    name: str
-    state: str
-    address: str
-    pid: int | None = None
-    restarts: int = 0
 
 
 @dataclass
@@ -89,7 +73,8 @@ class _Member:
 class Stack:
     """Real servers with their data under ``home``; a context manager.
 
-    A port of 0 means any free one. ``report`` is told, in words, what happens to a server.
+    A port of 0 means any free one. ``report`` is told, in words, what happens to a server. A stack
+    starts once; to start it again, make another one on the same home.
     """
 
     def __init__(
@@ -116,7 +101,7 @@ class Stack:
         self._stopping = threading.Event()
         self._settled = threading.Event()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._supervise, name="trunkline-stack")
+        self._thread = threading.Thread(target=self._supervise, name="stack", daemon=True)
 
     @property
     def endpoints(self) -> Endpoints:
@@ -137,11 +122,16 @@ class Stack:
         Raises StackError, ArtifactError or ProcessError, with nothing left running.
         """
         self.launch()
-        self._settled.wait()
+        try:
+            self._settled.wait()
+        except BaseException:
+            self.stop()
+            raise
         self._raise_failure()
 
     def launch(self) -> None:
         """Begin to start; does not wait."""
+        atexit.register(self.stop)  # a program that forgets to stop leaves no server either
         self._thread.start()
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -157,6 +147,7 @@ class Stack:
     def stop(self) -> None:
         """Stop all servers, in order, and wait until they are gone. Safe to call twice."""
         self.request_stop()
+        atexit.unregister(self.stop)
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -171,6 +162,8 @@ class Stack:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+        if error is None:
+            self._raise_failure()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -186,7 +179,7 @@ class Stack:
             self._settled.set()
 
     def _live(self) -> None:
-        with _held(self.home):
+        with held(self.home):
             try:
                 self._bring_up()
                 self._watch()
@@ -194,10 +187,10 @@ class Stack:
                 self._tear_down()
 
     def _bring_up(self) -> None:
+        self._write()
         servers = [member.server for member in self._members]
         for server in servers:
             require_free(server.name, server.port)
-        self._write()
         self.download()
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda server: server.prepare(), servers))
@@ -238,78 +231,13 @@ class Stack:
 
     def _tear_down(self) -> None:
         """Last started, first stopped: the registry still finds Kafka when it says goodbye."""
-        (self.home / "stack.json").unlink(missing_ok=True)
+        withdraw(self.home)
         for member in reversed(self._members):
             if member.child is not None:
                 member.child.stop()
 
     def _write(self) -> None:
-        state = {
-            "pid": os.getpid(),
-            "ready": all(member.up for member in self._members),
-            "endpoints": asdict(self.endpoints),
-            "servers": [asdict(status) for status in self.status()],
-        }
-        new = self.home / "stack.json.new"
-        new.write_text(json.dumps(state, indent=1), "utf-8")
-        new.replace(self.home / "stack.json")
-
-
-@dataclass(frozen=True)
-class Running:
-    """A stack that another process supervises."""
-
-    pid: int
-    ready: bool
-    endpoints: Endpoints
-    servers: tuple[Status, ...]
-
-
-def inspect(home: Path) -> Running | None:
-    """The stack that runs on this home, ready or not; None: there is none."""
-    if not _is_held(home):
-        return None
-    try:
-        state = json.loads((home / "stack.json").read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    servers = tuple(Status(**server) for server in state["servers"])
-    return Running(state["pid"], state["ready"], Endpoints(**state["endpoints"]), servers)
-
-
-def running(home: Path) -> Endpoints | None:
-    """The endpoints of the stack that runs on this home, if all its servers are up."""
-    found = inspect(home)
-    return found.endpoints if found and found.ready else None
-
-
-@contextmanager
-def _held(home: Path) -> Iterator[None]:
-    """Hold the lock of a home. Raises StackError if another stack holds it."""
-    home.mkdir(parents=True, exist_ok=True)
-    with open(home / "lock", "a") as lock:
-        deadline = time.monotonic() + 1  # whoever just looks holds it for an instant
-        while not _try_lock(lock.fileno(), fcntl.LOCK_EX):
-            if time.monotonic() > deadline:
-                raise StackError(f"a stack already runs on {home}; see `trunkline status`")
-            time.sleep(POLL_SECONDS)
-        yield
-
-
-def _is_held(home: Path) -> bool:
-    try:
-        with open(home / "lock") as lock:
-            return not _try_lock(lock.fileno(), fcntl.LOCK_SH)
-    except FileNotFoundError:
-        return False
-
-
-def _try_lock(handle: int, kind: int) -> bool:
-    try:
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        publish(self.home, self.endpoints, self.status())
 
 
 def _mariadb(home: Path, port: int) -> Server:
