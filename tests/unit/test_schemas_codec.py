@@ -104,12 +104,16 @@ flights = st.builds(
 )
 
 
+FLIGHTS = Codec(Known({}))
+encode_flight = FLIGHTS.encoder(Flight, "flights-value", register=True)
+decode_flight = FLIGHTS.decoder(Flight)
+
+
 @given(flight=flights)
 def test_what_is_encoded_is_decoded(flight: Flight) -> None:
-    codec = Codec(Known({}))
-    value = codec.encoder(Flight, "flights-value", register=True)(flight)
-    assert codec.decoder(Flight)(value) == flight
-    assert codec.decode_any(value) == flight
+    value = encode_flight(flight)
+    assert decode_flight(value) == flight
+    assert FLIGHTS.decode_any(value) == flight
 
 
 everything = record(
@@ -147,11 +151,16 @@ things = st.fixed_dictionaries(
 )
 
 
+THINGS = Codec(Known({}))
+Everything = typed(everything)
+encode_thing = THINGS.encoder(Everything, "things-value", register=True)
+decode_thing = THINGS.decoder(Everything)
+decode_flag = THINGS.decoder(typed(record("Everything", flag="boolean")))
+
+
 @given(thing=things)
 def test_every_avro_type_comes_back(thing: dict[str, Any]) -> None:
-    codec = Codec(Known({}))
-    cls = typed(everything)
-    assert codec.decoder(cls)(codec.encoder(cls, "s", register=True)(thing)) == thing
+    assert decode_thing(encode_thing(thing)) == thing
 
 
 def test_the_wire_format_is_confluents() -> None:
@@ -275,12 +284,15 @@ noise = st.builds(
 )
 
 
+NOISE = Codec(Known(SCHEMAS))
+decoders = [NOISE.decoder(Everything), NOISE.decode_any]
+
+
 @given(value=st.binary() | noise)
 @example(b"")
 @example(b"\0\0\0\0\1")
 def test_garbage_is_a_serialization_error_or_a_value(value: bytes) -> None:
-    codec = Codec(Known(SCHEMAS))
-    for decode in (codec.decoder(typed(everything)), codec.decode_any):
+    for decode in decoders:
         try:
             decode(value)
         except SerializationError:
@@ -291,23 +303,21 @@ def test_garbage_is_a_serialization_error_or_a_value(value: bytes) -> None:
 
 @given(flight=flights, data=st.data())
 def test_a_cut_value_is_never_taken_for_a_whole_one(flight: Flight, data: st.DataObject) -> None:
-    codec = Codec(Known({}))
-    value = codec.encoder(Flight, "flights-value", register=True)(flight)
+    value = encode_flight(flight)
     cut = data.draw(st.integers(0, len(value) - 1))
     with pytest.raises(SerializationError):
-        codec.decoder(Flight)(value[:cut])
+        decode_flight(value[:cut])
 
 
 @given(thing=things, data=st.data())
 def test_a_cut_value_is_noticed_in_fields_that_the_reader_skips(
     thing: dict[str, Any], data: st.DataObject
 ) -> None:
-    codec = Codec(Known({}))
-    value = codec.encoder(typed(everything), "s", register=True)(thing)
-    decode = codec.decoder(typed(record("Everything", flag="boolean")))
-    assert decode(value) == {"flag": thing["flag"]}
+    value = encode_thing(thing)
+    assert decode_flag(value) == {"flag": thing["flag"]}
+    cut = data.draw(st.integers(0, len(value) - 1))
     with pytest.raises(SerializationError):
-        decode(value[: data.draw(st.integers(0, len(value) - 1))])
+        decode_flag(value[:cut])
 
 
 def test_bytes_that_are_left_over_are_an_error() -> None:

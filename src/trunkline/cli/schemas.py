@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from trunkline.errors import ConfigurationError
 from trunkline.schemas import generate as generator
 
 schemas_app = typer.Typer(
@@ -33,11 +32,7 @@ def generate(
     ),
 ) -> None:
     """Write a Python module of TypedDicts for each domain of Avro schemas."""
-    try:
-        files = (generator.stale if check else generator.generate)(source, into)
-    except ConfigurationError as error:
-        typer.echo(f"trunkline: {error}", err=True)
-        raise typer.Exit(2) from error
+    files = (generator.stale if check else generator.generate)(source, into)
     for file in files:
         typer.echo(f"{file} {'is stale: run `trunkline schemas generate`' if check else 'written'}")
     raise typer.Exit(1 if check and files else 0)

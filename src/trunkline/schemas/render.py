@@ -51,7 +51,7 @@ def module(domain: Domain, source: str) -> str:
         f'change {source}/{domain.name}, not this file."""\n'
     )
     body = "\n\n".join(["\n".join(aliases), *blocks] if aliases else blocks)
-    body = body if aliases else f"\n{body}"
+    body = f"\n{body}" if body.startswith("class") else body
     start = "from __future__ import annotations\n"
     return "\n".join([head, *_lint(body, records), start, *_imports(domain), "", body])
 
@@ -131,9 +131,13 @@ def _logical(schema: dict[str, Any]) -> str:
     return str(schema.get("logicalType"))
 
 
-def _clashes(definition: Definition) -> bool:
-    fields = {field["name"] for field in definition.schema["fields"]}
-    return any(keyword.iskeyword(name) or name in USED_NAMES for name in fields)
+def _clashes(record: Definition) -> bool:
+    hides = any(field["name"] in USED_NAMES for field in record.schema["fields"])
+    return hides or _has_keyword(record)
+
+
+def _has_keyword(record: Definition) -> bool:
+    return any(keyword.iskeyword(field["name"]) for field in record.schema["fields"])
 
 
 def _doc(described: dict[str, Any], indent: str) -> str:
@@ -167,6 +171,7 @@ def _imports(domain: Domain) -> Iterator[str]:
 
 def _lint(body: str, records: list[Definition]) -> Iterator[str]:
     rules = ["E501"] if any(len(line) > WIDTH for line in body.splitlines()) else []
-    rules += ["UP013"] if any(map(_clashes, records)) else []
+    if any(_clashes(record) and not _has_keyword(record) for record in records):
+        rules += ["UP013"]  # ruff sees that a class would do, not whose names it would hide
     if rules:
         yield f"# ruff: noqa: {', '.join(rules)}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +29,14 @@ _schemas: dict[type, AvroSchema] = {}
 
 
 def avro_type(cls: type, schema_json: str) -> None:
-    """Say that ``cls`` is the type of the record ``schema_json``. Generated modules call this."""
+    """Say that ``cls`` is the type of the record ``schema_json``. Generated modules call this.
+
+    Raises ConfigurationError for what is no schema of a record.
+    """
     try:
-        parsed = avro.parse(schema_json)
-        _schemas[cls] = AvroSchema(parsed["name"], schema_json, parsed)
+        canonical = json.dumps(json.loads(schema_json), ensure_ascii=False, separators=(",", ":"))
+        parsed = avro.parse(canonical)
+        _schemas[cls] = AvroSchema(parsed["name"], canonical, parsed)
     except (ValueError, TypeError, KeyError, SchemaParseException, UnknownType) as error:
         raise ConfigurationError(f"the Avro schema of {_full(cls)} is wrong: {error}") from error
 
