@@ -76,11 +76,18 @@ def reachable_place(wanted: Path) -> Path:
     """
     digest = hashlib.sha256(str(wanted.absolute()).encode()).hexdigest()[:12]
     stand_in = SYSTEM_DATA / f"{wanted.name}-{digest}"
-    if not unprivileged() or wanted.exists() or (_all_may_enter(wanted) and not stand_in.exists()):
+    if not unprivileged() or _is_own(wanted):
+        return wanted
+    if _all_may_enter(wanted) and not stand_in.exists():
         return wanted
     SYSTEM_DATA.mkdir(parents=True, exist_ok=True)
     SYSTEM_DATA.chmod(0o755)
     return stand_in
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a server lives there already: the cache's folders are root's, and not reachable."""
+    return folder.exists() and folder.owner() == unprivileged()
 
 
 def _all_may_enter(path: Path) -> bool:
