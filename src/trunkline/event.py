@@ -100,10 +100,10 @@ class Event(Generic[T_co]):
         return data is self._data and data is not None
 
     def header(self, name: str) -> str:
-        """The header's text, or "" if there is none."""
+        """The header's text, or "" if there is none; bytes that are not UTF-8 show as U+FFFD."""
         if self._named is None:
             self._named = dict(self.headers)
-        return self._named.get(name, b"").decode()
+        return self._named.get(name, b"").decode(errors="replace")
 
     @property
     def id(self) -> str:

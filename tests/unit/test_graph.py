@@ -1,0 +1,123 @@
+"""The topology as text and Mermaid: whole, in a fixed order, with every topic's name."""
+
+from __future__ import annotations
+
+from trunkline import Event, Flow, Params, Record, Retry
+from trunkline.connectors.base import Sink, Source
+from trunkline.schemas.commerce import Order, PickList
+from trunkline.streams.graph import mermaid, text
+
+flow = Flow("orders", Params)
+
+
+@flow.source
+def shop(env: Params) -> Source:
+    raise AssertionError("a graph builds nothing")
+
+
+@flow.source
+def till(env: Params) -> Source:
+    raise AssertionError("a graph builds nothing")
+
+
+@flow.topic("commerce.orders", source=[shop, till])
+def orders(row: Record) -> Order:
+    raise NotImplementedError
+
+
+@flow.topic("commerce.returns", source=till)
+def returns(row: Record) -> Order:
+    raise NotImplementedError
+
+
+refunds = flow.existing_topic("commerce.refunds-2", Order)
+
+
+@flow.destination(retry=Retry("10s", "1m"))
+def warehouse(env: Params) -> Sink[PickList]:
+    raise AssertionError("a graph builds nothing")
+
+
+@flow.destination(order="none", retry=Retry("1s"))
+def crm(env: Params) -> Sink[Order]:
+    raise AssertionError("a graph builds nothing")
+
+
+@flow.route(orders, to=warehouse)
+def pick_list(order: Event[Order]) -> PickList:
+    raise NotImplementedError
+
+
+@flow.route(orders, to=crm, only=["order.*", 'a "b"'])
+def history(order: Event[Order]) -> Order:
+    return order.data
+
+
+@flow.route(refunds, to=crm)
+def refunded(order: Event[Order]) -> Order:
+    return order.data
+
+
+TREE = """\
+flow orders
+├─ source shop  (positions orders.shop.positions, dlq orders.shop.dlq)
+│  └─ topic commerce.orders
+│     ├─ route pick_list
+│     │  └─ inbox orders.warehouse.inbox
+│     │     └─ destination warehouse  (order key, retry 10s 1m, dlq orders.warehouse.dlq)
+│     └─ route history  (only order.*, a "b")
+│        └─ inbox orders.crm.inbox
+│           └─ destination crm  (order none, retry 1s, dlq orders.crm.dlq)
+├─ source till  (positions orders.till.positions, dlq orders.till.dlq)
+│  ├─ topic commerce.orders  (as above)
+│  └─ topic commerce.returns
+└─ topic commerce.refunds-2  (published elsewhere)
+   └─ route refunded
+      └─ inbox orders.crm.inbox
+         └─ destination crm  (order none, retry 1s, dlq orders.crm.dlq)
+"""
+
+MERMAID = """\
+flowchart LR
+    source_shop["shop"]
+    source_shop_dlq[("orders.shop.dlq")]
+    source_shop -. not canonical .-> source_shop_dlq
+    source_till["till"]
+    source_till_dlq[("orders.till.dlq")]
+    source_till -. not canonical .-> source_till_dlq
+    topic_orders[("commerce.orders")]
+    source_shop --> topic_orders
+    source_till --> topic_orders
+    topic_returns[("commerce.returns")]
+    source_till --> topic_returns
+    topic_commerce_refunds_2[("commerce.refunds-2")]
+    destination_warehouse_inbox[("orders.warehouse.inbox")]
+    destination_warehouse["warehouse"]
+    destination_warehouse_dlq[("orders.warehouse.dlq")]
+    destination_warehouse_inbox --> destination_warehouse
+    destination_warehouse -. "retry 10s 1m" .-> destination_warehouse
+    destination_warehouse -. rejected .-> destination_warehouse_dlq
+    destination_crm_inbox[("orders.crm.inbox")]
+    destination_crm["crm"]
+    destination_crm_dlq[("orders.crm.dlq")]
+    destination_crm_inbox --> destination_crm
+    destination_crm -. "retry 1s" .-> destination_crm
+    destination_crm -. rejected .-> destination_crm_dlq
+    topic_orders -- "pick_list" --> destination_warehouse_inbox
+    topic_orders -- "history: only order.*, a #quot;b#quot;" --> destination_crm_inbox
+    topic_commerce_refunds_2 -- "refunded" --> destination_crm_inbox
+"""
+
+
+def test_the_tree_shows_the_way_of_an_event_from_each_source() -> None:
+    assert text(flow) == TREE
+
+
+def test_mermaid_draws_the_same() -> None:
+    assert mermaid(flow) == MERMAID
+
+
+def test_an_empty_flow_is_a_line() -> None:
+    empty = Flow("empty", Params)
+    assert text(empty) == "flow empty\n"
+    assert mermaid(empty) == "flowchart LR\n"
