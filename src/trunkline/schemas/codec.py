@@ -19,7 +19,7 @@ from fastavro.validation import ValidationError, validate
 from fastavro.write import schemaless_writer
 
 from trunkline.errors import SerializationError
-from trunkline.schemas import avro
+from trunkline.schemas import avro, strict
 from trunkline.schemas.registry import Registry
 from trunkline.schemas.types import AvroSchema, schema_of
 
@@ -129,11 +129,14 @@ def _plan(writer: Any, target: AvroSchema | None) -> Plan:
 
 def _encoder(schema: AvroSchema, prefix: bytes) -> Callable[[Any], bytes]:
     parsed = schema.parsed
+    check = strict.checker(parsed)
 
     def encode(data: Any) -> bytes:
         # Every event comes through here: measure before you add a call.
         stream = BytesIO()
         try:
+            if check is not None:
+                check(data)
             # Fields without a default must be there, and unknown ones are an error.
             schemaless_writer(stream, parsed, data, strict_allow_default=True)
         except Exception as error:  # what fastavro raises depends on the type that it got
@@ -155,6 +158,8 @@ def _unwritable(schema: AvroSchema, data: Any, error: Exception) -> str:
     """Which field is wrong: slow, so asked only when writing has failed."""
     if not isinstance(data, dict):
         return f"{schema.name} is written from a dict, not from {_type_name(data)}"
+    if isinstance(error, strict.Unfit):
+        return f"{schema.name}.{error}"
     try:
         validate(data, schema.parsed)
     except ValidationError as invalid:
