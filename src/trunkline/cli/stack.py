@@ -106,9 +106,11 @@ def _run(stack: Stack) -> None:
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
     with live or nullcontext():
         stack.launch()
+        shown: list[Status] = []
         while not stack.wait(0.25):
-            if live:
-                live.update(_table(stack.status()), refresh=True)
+            if live and (shown != (now := stack.status())):
+                shown = now
+                live.update(_table(now), refresh=True)
     console.print("stopped; the data are kept")
 
 
@@ -140,10 +142,13 @@ def _await_ready(home: Path, process: subprocess.Popen[bytes], log: Path) -> Run
 
 
 def _table(servers: Iterable[Status]) -> Table:
-    table = Table("server", "state", "address", "pid", "restarts")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("server", "state", "pid", "restarts"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("address", overflow="fold")
     colours = {"up": "green", "starting": "yellow", "waiting": "dim"}
     for server in servers:
         state = f"[{colours[server.state]}]{server.state}[/]"
-        pid = str(server.pid or "")
-        table.add_row(server.name, state, server.address, pid, str(server.restarts))
+        cells = (str(server.pid or ""), str(server.restarts), server.address)
+        table.add_row(server.name, state, *cells)
     return table
