@@ -14,6 +14,7 @@ from trunkline.connectors.contract.tools import PATIENCE, leaves_nothing, skip
 from trunkline.errors import SourceError
 from trunkline.event import Record
 
+MARK = "mark"
 Enough = Callable[[Sequence[Record]], bool]
 
 STOP_SECONDS = 0.5
@@ -70,24 +71,39 @@ class SourceContract:
     def adds_up_to(self, expected: dict[str, int]) -> Enough:
         return lambda records: self.state(records) == expected
 
+    def begun(self, *, acknowledge: bool = False, **expected: int) -> list[Batch]:
+        """Put what is expected and read it, and then a change made meanwhile, the mark: so the
+        snapshot, if there is one, is over."""
+        for key, revision in expected.items():
+            self.put(key, revision)
+        marked = False
+
+        def enough(records: Sequence[Record]) -> bool:
+            nonlocal marked
+            state = self.state(records)
+            if not marked and state == expected:
+                marked = True
+                self.put(MARK, 1)
+            return MARK in state
+
+        with _opened(self.source()) as source:
+            return _read(source, None, enough, acknowledge=acknowledge)
+
     def history(self) -> list[Batch]:
         """The batches of three entities, and of what then becomes of them."""
-        for key in "abc":
-            self.put(key, 1)
+        batches = self.begun(a=1, b=1, c=1)
+        self.put("d", 1)
+        self.put("a", 2)
+        self.put("a", 3)
+        expected = {"a": 3, "b": 1, "c": 1, "d": 1, MARK: 1}
+        if self.deletes:
+            self.remove("b")
+            del expected["b"]
+        before, enough = _records(batches), self.adds_up_to(expected)
         with _opened(self.source()) as source:
-            batches = _read(source, None, self.adds_up_to({"a": 1, "b": 1, "c": 1}))
-            self.put("d", 1)
-            self.put("a", 2)
-            self.put("a", 3)
-            expected = {"a": 3, "b": 1, "c": 1, "d": 1}
-            if self.deletes:
-                self.remove("b")
-                del expected["b"]
-        with _opened(self.source()) as source:
-            before = _records(batches)
-            enough = self.adds_up_to(expected)
-            batches += _read(source, batches[-1].position, lambda more: enough(before + list(more)))
-        return batches
+            return batches + _read(
+                source, batches[-1].position, lambda more: enough([*before, *more])
+            )
 
     # The tests.
 
@@ -133,20 +149,17 @@ class SourceContract:
         assert all(json.dumps(position) == text for position, text in kept)
 
     def test_every_position_gives_the_rest(self) -> None:
-        """From the last to the first, as nothing was acknowledged. What is left of a snapshot may
-        be read as a new snapshot, with new ids; all other changes must come again as they were."""
+        """From the last to the first, as nothing was acknowledged. A position inside of a snapshot
+        may lead to a new snapshot, with new ids; all other changes must come again as they were."""
         batches = self.history()
         final = self.state(_records(batches))
         for index in reversed(range(len(batches) - 1)):
             before, rest = _records(batches[: index + 1]), _records(batches[index + 1 :])
-            if not rest:
-                continue
             with _opened(self.source()) as source:
-                position = _through_json(batches[index].position)
-                if any(record.change == "snapshot" for record in rest):
-                    _read(source, position, self._reaches(before, final))
-                    continue
-                again = _records(_read(source, position, _as_many_as(rest)))
+                position = batches[index].position
+                again = _records(_read(source, position, self._reaches(before, final)))
+            if _has_snapshot(again) and all(r.change == "snapshot" for r in before):
+                continue
             assert [_identity(r) for r in again] == [_identity(r) for r in rest], (
                 f"reading on from batch {index} must give the same changes with the same ids"
             )
@@ -156,9 +169,7 @@ class SourceContract:
         return lambda got: final in (self.state(got), self.state(before + list(got)))
 
     def test_acknowledged_changes_do_not_come_again(self) -> None:
-        self.put("a", 1)
-        with _opened(self.source()) as source:
-            done = _read(source, None, self.adds_up_to({"a": 1}), acknowledge=True)
+        done = self.begun(a=1, acknowledge=True)
         self.put("b", 1)
         with _opened(self.source()) as source:
             position = _through_json(done[-1].position)
@@ -166,9 +177,7 @@ class SourceContract:
         assert [record.key for record in more] == ["b"]
 
     def test_changes_while_nobody_reads_are_not_lost(self) -> None:
-        self.put("a", 1)
-        with _opened(self.source()) as source:
-            done = _read(source, None, self.adds_up_to({"a": 1}), acknowledge=True)
+        done = self.begun(a=1, acknowledge=True)
         for revision in range(2, 12):
             self.put("a", revision)
         with _opened(self.source()) as source:
@@ -176,9 +185,7 @@ class SourceContract:
         assert [self.revision(record) for record in more] == list(range(2, 12))
 
     def test_it_stops_while_it_waits(self) -> None:
-        self.put("a", 1)
-        with _opened(self.source()) as source:
-            done = _read(source, None, self.adds_up_to({"a": 1}))
+        done = self.begun(a=1)
         with _opened(self.source()) as source:
             assert _seconds_to_stop(source, done[-1].position) < STOP_SECONDS + GRACE
 
@@ -198,9 +205,7 @@ class SourceContract:
         self.source().close()
 
     def test_close_releases_everything(self) -> None:
-        self.put("a", 1)
-        with _opened(self.source()) as source:
-            position = _read(source, None, self.adds_up_to({"a": 1}))[-1].position
+        position = self.begun(a=1)[-1].position
 
         def use() -> None:
             with _opened(self.source()) as source:
@@ -246,8 +251,8 @@ def _read(
     return batches
 
 
-def _as_many_as(records: Sequence[Record]) -> Enough:
-    return lambda got: len(got) >= len(records)
+def _has_snapshot(records: Sequence[Record]) -> bool:
+    return any(record.change == "snapshot" for record in records)
 
 
 def _seconds_to_stop(source: Source, position: Position) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -26,10 +27,7 @@ class TestPostgresCDC(SourceContract):
         self.connection.autocommit = True
         self._run("CREATE TABLE item (id text PRIMARY KEY, revision bigint NOT NULL)")
         yield
-        self._run(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
-            "WHERE database = current_database()"
-        )
+        self._drop_slot()
         self.connection.close()
         self._admin(f"DROP DATABASE {self.database} WITH (FORCE)")
 
@@ -39,6 +37,21 @@ class TestPostgresCDC(SourceContract):
         with connection.cursor() as cursor:
             cursor.execute(statement)
         connection.close()
+
+    def _drop_slot(self) -> None:
+        """The server needs a moment to see that a reader has gone."""
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                self._run(
+                    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+                    "WHERE slot_name = %s",
+                    self.database,
+                )
+                return
+            except psycopg2.errors.ObjectInUse:
+                assert time.monotonic() < deadline, "a reader is still there"
+                time.sleep(0.05)
 
     def _run(self, statement: str, *values: object) -> None:
         with self.connection.cursor() as cursor:
