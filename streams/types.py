@@ -134,6 +134,7 @@ def _element(annotation: Any) -> Any:
 
 
 def is_a(annotation: Any, kinds: tuple[type, ...]) -> bool:
+    """Whether an annotation is a class, generic or not, that derives from one of ``kinds``."""
     origin = get_origin(annotation) or annotation
     return isinstance(origin, type) and origin is not Any and issubclass(origin, kinds)
 
