@@ -33,6 +33,9 @@ ERRORS = (exc.SQLAlchemyError, *ROW_ERRORS)
 
 # Deadlock, serialization failure, lock not available (PostgreSQL's SQLSTATE, MySQL's errno).
 CONFLICTS = frozenset({"40P01", "40001", "55P03", 1213, 1205, 1020})
+# A constraint or a trigger of the user's own, where the driver gives it no class of its own
+# (MariaDB CHECK, MySQL CHECK, SIGNAL; PostgreSQL's WITH CHECK OPTION and RAISE EXCEPTION).
+REFUSALS = frozenset({4025, 3819, 1644, "44000", "P0001"})
 # Server is read-only: a replica after a failover, or a maintenance.
 READ_ONLY = frozenset({"25006", 1290, 1792, 1836})
 
@@ -71,7 +74,7 @@ def delivery_error(error: Exception) -> DeliveryError:
     if not isinstance(error, exc.DBAPIError):
         row = isinstance(error, (*ROW_ERRORS, exc.StatementError))
         return Rejected(what) if row else Retryable(what)
-    if isinstance(error, exc.IntegrityError | exc.DataError):
+    if isinstance(error, exc.IntegrityError | exc.DataError) or _code(error) in REFUSALS:
         return Rejected(what)
     if _code(error) in CONFLICTS or "database is locked" in what:
         return Retryable(what)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import Engine, Inspector, Table, exc, inspect
+from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.schema import CreateTable
 
 from trunkline.connectors.sql_table import ddl
@@ -38,28 +39,46 @@ def _create(engine: Engine, table: Table) -> None:
 
 
 def _problems(inspector: Inspector, table: Table) -> list[str]:
-    if not inspector.has_table(table.name, schema=table.schema):
+    where = {"table_name": table.name, "schema": table.schema}
+    if not inspector.has_table(**where):
         return [f"table {table.fullname} is missing"]
-    there = {column["name"] for column in inspector.get_columns(table.name, schema=table.schema)}
-    missing = [column.name for column in table.columns if column.name not in there]
-    if missing:
+    there = inspector.get_columns(**where)
+    names, written = {column["name"] for column in there}, set(table.columns.keys())
+    if missing := sorted(written - names):
         return [f"table {table.fullname} lacks column {', '.join(missing)}"]
+    if unfilled := [c["name"] for c in there if c["name"] not in written and _must_be_given(c)]:
+        return [f"table {table.fullname}: nothing fills its NOT NULL column {', '.join(unfilled)}"]
+    return _key_problems(inspector, table)
+
+
+def _must_be_given(column: ReflectedColumn) -> bool:
+    filled = column.get("autoincrement") is True or column.get("identity")
+    return not (column["nullable"] or column.get("default") or column.get("computed") or filled)
+
+
+def _key_problems(inspector: Inspector, table: Table) -> list[str]:
     key = {column.name for column in table.primary_key}
-    if key not in _unique(inspector, table):
+    unique = _unique(inspector, table)
+    if key not in unique:
+        names = ", ".join(sorted(key))
+        return [f"table {table.fullname} needs a primary key or unique index on {names}"]
+    others = [names for names in unique if names != key and names <= {*table.columns.keys()}]
+    if others and inspector.dialect.name == "mysql":
+        columns = ", ".join(sorted(str(name) for name in others[0]))
         return [
-            f"table {table.fullname} needs a primary key or unique index on "
-            f"{', '.join(sorted(key))}"
+            f"table {table.fullname} has another unique index, on {columns}: MariaDB and MySQL "
+            "would overwrite the row of another key instead of refusing the event"
         ]
     return []
 
 
 def _unique(inspector: Inspector, table: Table) -> list[set[str | None]]:
     where = {"table_name": table.name, "schema": table.schema}
-    primary = inspector.get_pk_constraint(**where)["constrained_columns"]
-    constraints = inspector.get_unique_constraints(**where)
-    indexes = [index for index in inspector.get_indexes(**where) if index["unique"]]
-    return [
-        set(primary),
-        *(set(constraint["column_names"]) for constraint in constraints),
-        *(set(index["column_names"]) for index in indexes),
+    columns = [inspector.get_pk_constraint(**where)["constrained_columns"]]
+    columns += [
+        constraint["column_names"] for constraint in inspector.get_unique_constraints(**where)
     ]
+    columns += [
+        index["column_names"] for index in inspector.get_indexes(**where) if index["unique"]
+    ]
+    return [set(names) for names in columns if names]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import uuid
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, TypedDict
 from uuid import UUID
 
+from sqlalchemy import text
+
+from trunkline.connectors.sql import SqlSink
+from trunkline.connectors.sql_engine import sql_engine
+from trunkline.event import Event
 from trunkline.schemas.types import avro_type
 
 
@@ -56,17 +64,26 @@ TYPES: dict[str, Any] = {
     ],
 }
 
-avro_type(
-    Rich,
-    json.dumps(
-        {
-            "type": "record",
-            "name": "Rich",
-            "namespace": "tests",
-            "fields": [{"name": name, "type": type} for name, type in TYPES.items()],
-        }
-    ),
-)
+
+class Line(TypedDict):
+    order: str
+    number: int
+    day: date
+    amount: int
+
+
+def described(cls: type, **types: Any) -> None:
+    fields = [{"name": name, "type": type} for name, type in types.items()]
+    avro_type(
+        cls,
+        json.dumps(
+            {"type": "record", "name": cls.__name__, "namespace": "tests", "fields": fields}
+        ),
+    )
+
+
+described(Rich, **TYPES)
+described(Line, order="string", number="long", day=_logical("int", "date"), amount="int")
 
 
 def rich(id: str, **changed: Any) -> Rich:
@@ -89,3 +106,46 @@ def rich(id: str, **changed: Any) -> Rich:
         "address": {"zip": "00100"},
     }
     return value | changed  # type: ignore[no-any-return]
+
+
+class Database:
+    """A database of any kind, and a table in it that no other test has."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.table = f"t_{uuid.uuid4().hex[:12]}"
+        self.engine = sql_engine(url, timeout=5, connections=4)
+        self.kind = self.engine.dialect.name
+
+    def run(self, statement: str) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(text(statement.replace("{table}", self.table)))
+
+    def rows(self, columns: str = "*") -> list[tuple[Any, ...]]:
+        """The table's rows in their order."""
+        with self.engine.connect() as connection:
+            found = connection.execute(text(f"SELECT {columns} FROM {self.table}"))
+            return sorted(tuple(row) for row in found)
+
+    def sink(self, type: type = Rich, **options: Any) -> SqlSink[Any]:
+        options = {"table": self.table, "create_table": True, **options}
+        return SqlSink(self.url, type, **options)
+
+    def deliver(self, *batches: Sequence[Event[Any]], type: type = Rich, **options: Any) -> None:
+        """Deliver the batches with one sink. Raises what the sink raises."""
+
+        async def run() -> None:
+            sink = self.sink(type, **options)
+            try:
+                await sink.open()
+                for batch in batches:
+                    await sink.deliver(batch)
+            finally:
+                await sink.close()
+
+        asyncio.run(run())
+
+    def close(self) -> None:
+        self.run("DROP TABLE IF EXISTS {table}")
+        self.run("DROP TABLE IF EXISTS {table}_tl_pos")
+        self.engine.dispose()
