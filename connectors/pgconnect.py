@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg2
@@ -50,7 +50,6 @@ _MUST_MEND = {
     "SELECT pg_drop_replication_slot('<slot>'); and reset the source's position",
     errors.ConfigurationLimitExceeded: "no replication slot is free. Run: ALTER SYSTEM SET "
     "max_replication_slots = <more>; and restart the server, or drop a slot nobody uses",
-    errors.InvalidCatalogName: "the database of the dsn does not exist",
 }
 
 
@@ -96,6 +95,9 @@ def translated(doing: str, mend: str = "") -> Iterator[None]:
         for kind, usual in _MUST_MEND.items():
             if isinstance(error, kind):
                 raise ConfigurationError(f"{text}\n{mend or usual}") from error
+        if "walsender" in text or "WAL sender" in text:  # a refused connection has no SQLSTATE
+            usual = _MUST_MEND[errors.InsufficientPrivilege]
+            raise ConfigurationError(f"{text}\n{usual}") from error
         raise SourceError(text) from error
 
 
@@ -107,7 +109,9 @@ def stoppable(connection: Connection, stop: threading.Event) -> Iterator[None]:
     def watch() -> None:
         while not done.wait(_STOP_CHECK):
             if stop.is_set():
-                connection.cancel()
+                # again and again: a cancel between two statements has no effect
+                with suppress(psycopg2.Error):  # the connection is lost: the statement ends too
+                    connection.cancel()
 
     watcher = threading.Thread(target=watch, name="postgres-stop", daemon=True)
     watcher.start()

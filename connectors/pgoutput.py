@@ -156,7 +156,7 @@ class Decoder:
         old, at = (None, 5) if payload[5] == _NEW else row_at(payload, 6)
         new, _ = row_at(payload, at + 1)
         if UNCHANGED in new:
-            self._fill(new, None if payload[5] == _KEY_ONLY else old)
+            self._fill(new, old)
         key = shape.key(new)
         was = key if old is None else shape.key(old)
         if was == key:
@@ -167,9 +167,11 @@ class Decoder:
         self._add(shape, key, shape.data(new), "create")
 
     def _fill(self, new: list[Any], old: list[Any] | None) -> None:
+        """An unchanged value is not NULL: where the old row has NULL, that was not sent either."""
         for at, value in enumerate(new):
             if value is UNCHANGED:
-                new[at] = self._unchanged if old is None else old[at]
+                known = None if old is None else old[at]
+                new[at] = self._unchanged if known is None else known
 
     def _delete(self, payload: bytes) -> None:
         shape = self._wanted(payload)

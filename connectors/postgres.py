@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Collection, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
@@ -100,8 +100,9 @@ class PostgresCDC(Source):
             if position is None or position["phase"] == "snapshot":
                 position = yield from self._begin(position, stop)
             yield from self._changes(position, stop)
-        except Stopped:
-            return
+        except Stopped as stopped:
+            if not stop.is_set():
+                raise SourceError(f"somebody cancelled {stopped}") from None
 
     def acknowledge(self, position: Position) -> None:
         """See ``Source.acknowledge``: the slot moves on to the last whole transaction."""
@@ -128,11 +129,17 @@ class PostgresCDC(Source):
     def _connect(self) -> Connection:
         return connect(revealed(self._dsn))
 
+    @contextmanager
+    def _connected(self, stop: threading.Event) -> Iterator[Connection]:
+        """A connection whose statements ``stop`` cancels, however long a lock keeps them."""
+        with closing(self._connect()) as connection, stoppable(connection, stop):
+            yield connection
+
     def _begin(
         self, position: Position | None, stop: threading.Event
     ) -> Generator[Batch, None, Position]:
         """From the very beginning; returns the position where the changes start."""
-        with closing(self._connect()) as connection:
+        with self._connected(stop) as connection:
             there = self._prepare(connection, stop, owned=position is not None)
             if there:
                 point = pgcatalog.slot_point(connection, self.slot)
@@ -169,18 +176,17 @@ class PostgresCDC(Source):
         yield Batch([], position)
         types, tables = pgcatalog.load_types(connection), self._published(connection)
         self._useless_slot = True
-        with stoppable(connection, stop):
-            with pgsnapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, name):
-                taken = pgsnapshot.take_up(connection, name)
-                pgsnapshot.lock(connection, tables)
-            if self._published(connection) != tables:
-                raise SourceError("a table was altered while its snapshot began")
-            position["lsn"] = point
-            rows = pgsnapshot.tables_records(connection, tables, types, point, taken, self._batch)
-            for records in rows:
-                yield Batch(records, position)
-                if stop.is_set():
-                    raise Stopped
+        with pgsnapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, name):
+            taken = pgsnapshot.take_up(connection, name)
+            pgsnapshot.lock(connection, tables)
+        if self._published(connection) != tables:
+            raise SourceError("a table was altered while its snapshot began")
+        position = position | {"lsn": point}
+        rows = pgsnapshot.tables_records(connection, tables, types, point, taken, self._batch)
+        for records in rows:
+            yield Batch(records, position)
+            if stop.is_set():
+                raise Stopped
         return point
 
     def _published(self, connection: Connection) -> list[pgcatalog.Table]:
@@ -205,7 +211,7 @@ class PostgresCDC(Source):
                 stream.wait(_WAIT)
 
     def _decoder(self, position: Position, stop: threading.Event) -> Decoder:
-        with closing(self._connect()) as connection:
+        with self._connected(stop) as connection:
             pgcatalog.require_logical(connection)
             if not self._has_slot(connection, stop):
                 raise ConfigurationError(_gone(self.slot))

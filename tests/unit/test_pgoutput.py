@@ -137,6 +137,11 @@ def test_an_unchanged_value_has_the_placeholder(placeholder: object) -> None:
     assert found == ("update", "1", {"id": 1, "note": placeholder})
 
 
+def test_a_large_key_is_known_from_the_old_one() -> None:
+    messages = begin(), relation(), update(UNCHANGED, b"x", old=b"K" + row(b"1", None))
+    assert decoded(*messages) == [("update", "1", {"id": 1, "note": "x"})]
+
+
 def test_new_columns_come_with_a_new_relation() -> None:
     more = (("id", 23, True), ("cents", 23, False), ("note", 25, False))
     assert decoded(
