@@ -80,8 +80,9 @@ class Kafka(Server):
         self._properties.write_text("".join(lines), "utf-8")
         if not (self.data / "meta.properties").exists():
             cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-            options = ("format", "-t", cluster, "-c", str(self._properties))
-            run(self._command("kafka.tools.StorageTool", *options))
+            # With "=": an id may begin with a dash.
+            options = (f"--cluster-id={cluster}", f"--config={self._properties}")
+            run(self._command("kafka.tools.StorageTool", "format", *options))
 
     def command(self) -> Command:
         return self._command("kafka.Kafka", str(self._properties))

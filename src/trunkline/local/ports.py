@@ -8,18 +8,21 @@ import socket
 
 from trunkline.errors import TrunklineError
 
+_given: set[int] = set()
+
 
 class PortTaken(TrunklineError):
     """A server cannot listen where it should; the message names the port and its owner."""
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now.
+    """A port of 127.0.0.1 that nobody listens on now; never the same one twice.
 
     Below the range of outgoing connections, so that none takes it while its server restarts.
     """
-    while not is_free(port := random.randrange(20_000, 32_000)):
+    while (port := random.randrange(20_000, 32_000)) in _given or not is_free(port):
         continue
+    _given.add(port)
     return port
 
 

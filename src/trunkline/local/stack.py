@@ -12,11 +12,7 @@ from __future__ import annotations
 
 import atexit
 import threading
-import time
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -25,7 +21,6 @@ from trunkline.local.disk import full_disk_explained
 from trunkline.local.kafka import Kafka
 from trunkline.local.ports import free_port, require_free
 from trunkline.local.postgres import Postgres
-from trunkline.local.process import POLL_SECONDS, Child, ProcessError, ending
 from trunkline.local.registry import Registry
 from trunkline.local.server import Server
 from trunkline.local.state import (
@@ -39,35 +34,9 @@ from trunkline.local.state import (
     running,
     withdraw,
 )
+from trunkline.local.supervisor import Supervisor
 
 __all__ = ["Endpoints", "Running", "Stack", "StackError", "Status", "inspect", "running"]
-
-RESTARTS, RESTARTS_SECONDS = 5, 600.0
-WATCH_SECONDS = 0.25
-
-
-@dataclass
-class _Member:
-    server: Server
-    child: Child | None = None
-    up: bool = False
-    restarts: int = 0
-    deaths: deque[float] = field(default_factory=lambda: deque(maxlen=RESTARTS + 1))
-
-    @property
-    def is_dead(self) -> bool:
-        """It ran and ended; one that ended at its first start is an error of its own."""
-        return self.child is not None and not self.child.alive and (self.up or self.restarts > 0)
-
-    @property
-    def is_hopeless(self) -> bool:
-        return len(self.deaths) > RESTARTS and self.deaths[-1] - self.deaths[0] < RESTARTS_SECONDS
-
-    @property
-    def status(self) -> Status:
-        state = "waiting" if self.child is None else "up" if self.up else "starting"
-        pid = self.child.pid if self.child else None
-        return Status(self.server.name, state, self.server.address, pid, self.restarts)
 
 
 class Stack:
@@ -96,8 +65,8 @@ class Stack:
         servers += [Registry(self.home, registry_port or free_port(), kafka.address)]
         servers += [Postgres(self.home, postgres_port or free_port())] if postgres else []
         servers += [_mariadb(self.home, mariadb_port or free_port())] if mariadb else []
-        self._members = [_Member(server) for server in servers]
-        self._report = report
+        self._servers = servers
+        self._supervisor = Supervisor(servers, self._publish, report)
         self._stopping = threading.Event()
         self._settled = threading.Event()
         self._failure: BaseException | None = None
@@ -105,16 +74,16 @@ class Stack:
 
     @property
     def endpoints(self) -> Endpoints:
-        where = {member.server.name: member.server.address for member in self._members}
+        where = {server.name: server.address for server in self._servers}
         postgres, mariadb = where.get("postgres"), where.get("mariadb")
         return Endpoints(where["kafka"], where["registry"], postgres, mariadb)
 
     def status(self) -> list[Status]:
-        return [member.status for member in self._members]
+        return self._supervisor.status()
 
     def download(self) -> None:
         """Fill the cache, with progress bars; ``start`` does so too. Raises ArtifactError."""
-        artifacts.fetch(*(member.server.bundle for member in self._members))
+        artifacts.fetch(*(server.bundle for server in self._servers))
 
     def start(self) -> None:
         """Start all servers side by side and wait until they serve.
@@ -181,63 +150,16 @@ class Stack:
     def _live(self) -> None:
         with held(self.home):
             try:
-                self._bring_up()
-                self._watch()
+                self._publish(self.status())
+                for server in self._servers:
+                    require_free(server.name, server.port)
+                self.download()
+                self._supervisor.run(self._stopping, self._settled)
             finally:
-                self._tear_down()
+                withdraw(self.home)
 
-    def _bring_up(self) -> None:
-        self._write()
-        servers = [member.server for member in self._members]
-        for server in servers:
-            require_free(server.name, server.port)
-        self.download()
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda server: server.prepare(), servers))
-        for member in self._members:
-            member.child = Child(member.server.command())
-        while not all(member.up for member in self._members) and not self._stopping.is_set():
-            self._look()
-            self._stopping.wait(POLL_SECONDS)
-        self._settled.set()
-
-    def _watch(self) -> None:
-        while not self._stopping.wait(WATCH_SECONDS):
-            self._look()
-
-    def _look(self) -> None:
-        """Notice who came up and who died; write it down."""
-        before = self.status()
-        for member in self._members:
-            if member.child and member.is_dead:
-                self._revive(member, member.child)
-            elif member.child and not member.up and member.child.is_ready():
-                member.up = True
-                self._report(f"{member.server.name} is up: {member.server.address}")
-        if self.status() != before:
-            self._write()
-
-    def _revive(self, member: _Member, dead: Child) -> None:
-        name = member.server.name
-        member.deaths.append(time.monotonic())
-        if member.is_hopeless:
-            raise ProcessError(
-                f"{name} {dead.ending} again, after {RESTARTS} restarts: giving up"
-                f"{ending(dead.command)}"
-            )
-        self._report(f"{name} {dead.ending}: starting it again with the same data")
-        member.up, member.restarts = False, member.restarts + 1
-        member.child = Child(member.server.command())
-
-    def _tear_down(self) -> None:
-        """Last started, first stopped: the registry still finds Kafka when it says goodbye."""
-        withdraw(self.home)
-        for member in reversed(self._members):
-            if member.child is not None:
-                member.child.stop()
-
-    def _write(self) -> None:
-        publish(self.home, self.endpoints, self.status())
+    def _publish(self, servers: Sequence[Status]) -> None:
+        publish(self.home, self.endpoints, servers)
 
 
 def _mariadb(home: Path, port: int) -> Server:
