@@ -50,6 +50,7 @@ class PushSourceContract:
         try:
             yield source, published
         finally:
+            published.let.set()
             await source.stop()
 
     def test_a_message_is_published_and_confirmed(self) -> None:

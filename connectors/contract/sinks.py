@@ -174,8 +174,9 @@ class SinkContract:
                 if not sink.accepts_deletes or sink.max_batch < 5:
                     skip("the sink takes no deletes, or no batches")
                 of = self.event
-                gone, back = of("a", 0, change="delete"), of("b", 0, change="delete")
-                await sink.deliver([of("a", 1), gone, of("b", 1), back, of("b", 2)])
+                gone = [of("a", 1), of("a", 0, change="delete")]
+                back = [of("b", 1), of("b", 0, change="delete"), of("b", 2)]
+                await sink.deliver([*gone, *back])
                 assert self.contents() == {"b": 2}
 
         run(test())
