@@ -66,7 +66,7 @@ def _of_flow(
     if not _has_params(flow):
         return
     try:
-        load_params(flow.params, file, environ=environ)
+        load_params(flow.params, file, flow=flow.name, environ=environ)
     except ParameterError as error:
         for name, message in error.problems.items():
             known = name.split(".")[0] in flow.params.model_fields

@@ -27,10 +27,11 @@ _NOT_THE_USERS = ("<frozen ", *(folder + os.sep for folder in [_OURS, *_INSTALLE
 def load(target: str) -> Flow[Any]:
     """The one flow of a file (``flows/orders.py``) or a module (``company.flows.orders``).
 
-    Each call runs a file anew; a module is imported once a process. Files beside the flow file
-    can be imported by their names. Raises FlowError, naming file and line, when it is not there,
-    cannot be imported, or holds not exactly one Flow.
+    Each call runs a file anew; a module is imported once a process. A flow can import what is
+    beside it and what is in the working directory. Raises FlowError, naming file and line, when
+    it is not there, cannot be imported, or holds not exactly one Flow.
     """
+    _importable(Path.cwd())
     if target.endswith(".py") or os.sep in target:
         return _only_flow(_run_file(Path(target).resolve()), target)
     return _only_flow(_import_module(target), target)
@@ -54,7 +55,6 @@ def _run_file(path: Path) -> ModuleType:
 
 
 def _import_module(name: str) -> ModuleType:
-    _importable(Path.cwd())
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -4,8 +4,8 @@ Secrets are masked wherever they could be printed.
 
 Precedence, highest first: the process environment (``WAREHOUSE_URL`` for ``warehouse_url``), the
 environment's file, the field's default. The backbone's own addresses come the same way, as
-``TRUNKLINE_BOOTSTRAP`` or the file's ``[trunkline]`` table; a flow's parameters stand in
-``[params]``.
+``TRUNKLINE_BOOTSTRAP`` or the file's ``[trunkline]`` table; parameters stand in ``[params]``,
+those of one flow among several in ``[params.<flow>]``.
 """
 
 from __future__ import annotations
@@ -134,14 +134,22 @@ def _known_tables(path: Path, tables: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_params(
-    model: type[ModelT], file: Mapping[str, Any], *, environ: Mapping[str, str] = os.environ
+    model: type[ModelT],
+    file: Mapping[str, Any],
+    *,
+    flow: str = "",
+    environ: Mapping[str, str] = os.environ,
 ) -> ModelT:
     """The parameters of ``model`` from a file's ``[params]`` and the environment.
 
-    Raises ParameterError naming every missing, ill-typed or unknown parameter at once, without
-    their values.
+    ``[params.<flow>]`` adds to and wins over ``[params]``; the tables of other flows are not
+    read, so that several flows can share a file. Raises ParameterError naming every missing,
+    ill-typed or unknown parameter at once, without their values.
     """
-    return _load(model, dict(file.get("params", {})), "", environ)
+    given, fields = file.get("params", {}), model.model_fields
+    tables = {name: v for name, v in given.items() if isinstance(v, dict) and name not in fields}
+    shared = {name: value for name, value in given.items() if name not in tables}
+    return _load(model, {**shared, **tables.get(flow, {})}, "", environ)
 
 
 def load_backbone(file: Mapping[str, Any], *, environ: Mapping[str, str] = os.environ) -> Backbone:
@@ -187,7 +195,8 @@ def _explained(error: ValidationError, prefix: str) -> dict[str, str]:
 def _mended(kind: str, message: str, name: str, prefix: str) -> str:
     table = "trunkline" if prefix else "params"
     if kind == "extra_forbidden":
-        return f"is unknown: take it out of [{table}]"
+        others = "" if prefix else "; what another flow has stands in [params.<flow>]"
+        return f"is unknown: take it out of [{table}]{others}"
     if kind == "missing":
         return f"is missing: set {prefix}{name.upper()} or {name} in [{table}]"
     return f"is wrong: {message.removeprefix('Value error, ')}"

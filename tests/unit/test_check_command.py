@@ -117,7 +117,8 @@ def test_parameters_are_shown_at_their_lines_and_without_values() -> None:
     assert done.exit_code == 1
     toml = "environments/prod.toml"
     assert done.stderr.splitlines() == [
-        f"{toml}:4: flow 'orders': parameter 'orders_urk' is unknown: take it out of [params]",
+        f"{toml}:4: flow 'orders': parameter 'orders_urk' is unknown: take it out of [params]; "
+        "what another flow has stands in [params.<flow>]",
         f"{toml}:6: parameter 'replication' is wrong: Input should be a valid integer, "
         "unable to parse string as an integer",
         f"{toml}:7: parameter 'botstrap' is unknown: take it out of [trunkline]",
@@ -128,6 +129,16 @@ def test_parameters_are_shown_at_their_lines_and_without_values() -> None:
         "Input should be a valid integer, unable to parse string as an integer",
         "6 problems found",
     ]
+
+
+def test_flows_that_share_an_environment() -> None:
+    billing = FLOW.replace('Flow("orders"', 'Flow("billing"').replace("orders_limit", "account")
+    Path("billing.py").write_text(billing)
+    environment(
+        '[params]\norders_url = "http://crm"\norders_token = "hush"\n'
+        "[params.orders]\norders_limit = 3\n[params.billing]\naccount = 4\n"
+    )
+    assert run("check", "orders.py", "billing.py", "--env", "prod").exit_code == 0
 
 
 def test_an_environment_that_is_not_there() -> None:

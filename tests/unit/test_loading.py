@@ -69,6 +69,15 @@ def test_files_beside_it_can_be_imported_but_hide_nothing_installed() -> None:
     assert load(file).name == "beside"
 
 
+def test_the_working_directory_can_be_imported() -> None:
+    write("company/__init__.py", 'NAME = "company"')
+    file = write(
+        "flows/orders.py",
+        "from company import NAME\nfrom trunkline import Flow, Params\nflow = Flow(NAME, Params)",
+    )
+    assert load(file).name == "company"
+
+
 def test_a_file_named_as_an_installed_package() -> None:
     assert load(write("pydantic.py", FLOW)).name == "orders"
 

@@ -59,6 +59,24 @@ def test_the_process_environment_wins_over_the_file_and_the_file_over_the_defaul
     assert load({"RATIO": "0.25"}).ratio == 0.25
 
 
+def test_flows_that_share_a_file_have_tables_of_their_own() -> None:
+    tables = {"orders": {"limit": 7}, "billing": {"account": "x"}}
+    file = {"params": {**FILE["params"], **tables}}
+    assert load_params(Env, file, flow="orders", environ={}).limit == 7
+    assert load_params(Env, file, flow="returns", environ={}).limit == 20
+    assert load_params(Env, file, flow="orders", environ={"LIMIT": "8"}).limit == 8
+    with pytest.raises(ParameterError, match="parameter 'account' is unknown"):
+        load_params(Env, file, flow="billing", environ={})
+
+
+def test_a_table_may_be_a_parameter() -> None:
+    class Labels(Params):
+        labels: dict[str, str]
+
+    file = {"params": {"labels": {"team": "erp"}}}
+    assert load_params(Labels, file, flow="labels", environ={}).labels == {"team": "erp"}
+
+
 def test_an_empty_variable_is_a_value() -> None:
     assert load({"URL": ""}).url == ""
 
@@ -100,7 +118,8 @@ def test_everything_that_is_wrong_is_said_at_once_with_how_to_mend_it() -> None:
         "limit": "parameter 'limit' is wrong: Input should be a valid integer, "
         "unable to parse string as an integer",
         "mode": "parameter 'mode' is wrong: Input should be 'a' or 'b'",
-        "urk": "parameter 'urk' is unknown: take it out of [params]",
+        "urk": "parameter 'urk' is unknown: take it out of [params]; "
+        "what another flow has stands in [params.<flow>]",
     }
     assert str(caught.value).splitlines() == list(caught.value.problems.values())
     assert isinstance(caught.value, ConfigurationError)

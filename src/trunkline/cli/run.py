@@ -15,6 +15,7 @@ from trunkline.cli.fleet import Fleet
 from trunkline.errors import ConfigurationError
 from trunkline.local.stack import running
 from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
+from trunkline.streams.checking import check
 from trunkline.streams.flow import Flow
 from trunkline.streams.loading import load
 from trunkline.streams.worker import ROLES, Options, Worker
@@ -54,10 +55,12 @@ def run(
 def prepare(flow: str, env: str) -> tuple[Flow[Any], Params, Backbone]:
     """A flow and its parameters, everything checked. Raises ConfigurationError."""
     loaded = load(flow)
-    if loaded.problems:
-        raise ConfigurationError("\n".join(map(str, loaded.problems)))
+    errors = [problem for problem in check(loaded) if not problem.warning]
+    if errors:
+        raise ConfigurationError("\n".join(map(str, errors)))
     file = environment_file(env) if env else {}
-    return loaded, load_params(loaded.params, file), backbone_of(file)
+    params = load_params(loaded.params, file, flow=loaded.name)
+    return loaded, params, backbone_of(file)
 
 
 def backbone_of(file: dict[str, Any]) -> Backbone:
