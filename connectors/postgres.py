@@ -91,11 +91,8 @@ class PostgresCDC(Source):
         """See ``Source.read``. Positions: ``{"phase": "snapshot", "slot": …}``, then
         ``{"phase": "stream", "slot": …, "lsn": …}``, inside a transaction also its ``commit``
         LSN and the ``index`` of the last change given out."""
-        if position is not None and position["slot"] != self.slot:
-            raise ConfigurationError(
-                f"the stored position belongs to slot {position['slot']}, the source has "
-                f"{self.slot}: set slot={position['slot']!r}, or reset the position"
-            )
+        if position is not None and position.get("slot") != self.slot:
+            raise ConfigurationError(_misplaced(position.get("slot"), self.slot))
         try:
             if position is None or position["phase"] == "snapshot":
                 position = yield from self._begin(position, stop)
@@ -175,8 +172,8 @@ class PostgresCDC(Source):
         # stored before the slot is there: a crash in between leaves no slot that nobody owns
         yield Batch([], position)
         types, tables = pgcatalog.load_types(connection), self._published(connection)
-        self._useless_slot = True
         with pgsnapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, name):
+            self._useless_slot = True
             taken = pgsnapshot.take_up(connection, name)
             pgsnapshot.lock(connection, tables)
         if self._published(connection) != tables:
@@ -285,6 +282,13 @@ def _foreign(slot: str) -> str:
         f"slot {slot} is there already, but this source has no position: the slot belongs to "
         "another source (give this one another slot=), or the position was reset. In that case "
         f"run SELECT pg_drop_replication_slot('{slot}'); to begin with a new snapshot"
+    )
+
+
+def _misplaced(stored: object, slot: str) -> str:
+    return (
+        f"the stored position belongs to slot {stored}, the source has {slot}: "
+        f"set slot={stored!r}, or reset the position to begin with a new snapshot"
     )
 
 

@@ -30,8 +30,9 @@ def _quoted(item: Any) -> str:
         return "NULL"
     if isinstance(item, list):
         return "{" + ",".join(map(_quoted, item)) + "}"
-    plain = item and item.upper() != "NULL" and not set(item) & set('{},"\\ \t\n\r\v\f')
-    return item if plain else '"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    text = str(item)
+    plain = text and text.upper() != "NULL" and not set(text) & set('{},"\\ \t\n\r\v\f')
+    return text if plain else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 @given(_items)
