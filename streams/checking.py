@@ -52,13 +52,17 @@ def check_together(flows: Sequence[Flow[Any]]) -> list[Problem]:
 
 
 def _names(flow: Flow[Any]) -> Problems:
-    if not LEGAL.fullmatch(flow.name):
+    if not _is_legal(flow.name):
         yield Problem(flow.place, f"flow {flow.name!r}: {_RULE}")
         return
     for definition in _definitions(flow):
         for name in _topics_of(definition):
-            if not LEGAL.fullmatch(name) or name in (".", ".."):
+            if not _is_legal(name):
                 yield _problem(definition, f"its topic {name!r} cannot be: {_RULE}")
+
+
+def _is_legal(name: Any) -> bool:
+    return isinstance(name, str) and bool(LEGAL.fullmatch(name)) and name not in (".", "..")
 
 
 _RULE = "Kafka takes letters, digits, '.', '_' and '-', up to 249 of them"
@@ -177,17 +181,26 @@ def _never_wanted(flow: Flow[Any]) -> Problems:
     for route in flow.routes:
         possible = _event_types(route.topic)
         for pattern in route.only if possible else ():
-            if not any(fnmatchcase(event_type, pattern) for event_type in possible):
+            if not any(fnmatchcase(event_type, str(pattern)) for event_type in possible):
                 message = f"only={pattern!r} never matches: the events of {route.topic.topic} are"
                 yield _problem(route, f"{message} of type {', '.join(possible)}")
 
 
-def _policies(flow: Flow[Any]) -> Problems:
+def _arguments(flow: Flow[Any]) -> Problems:
+    """What type checkers see too, for those who use none."""
+    for topic in flow.topics:
+        if topic.key is not None and not callable(topic.key):
+            yield _problem(topic, f"key={topic.key!r}: it is a function of the record")
+        if not isinstance(topic.event_type, str | None) and not callable(topic.event_type):
+            yield _problem(topic, f"event_type={topic.event_type!r}: it is a text or a function")
     for destination in flow.destinations:
         if destination.order not in ("key", "none"):
             yield _problem(destination, f"order={destination.order!r}: it is 'key' or 'none'")
         if not isinstance(destination.retry, Retry):
             yield _problem(destination, f"retry={destination.retry!r}: write Retry('10s', '1m')")
+    for route in flow.routes:
+        if not all(isinstance(pattern, str) for pattern in route.only):
+            yield _problem(route, f"only={route.only!r}: it is a text or several")
 
 
 _CHECKS: list[Callable[[Flow[Any]], Problems]] = [
@@ -202,7 +215,7 @@ _CHECKS: list[Callable[[Flow[Any]], Problems]] = [
     _types,
     _route_types,
     _never_wanted,
-    _policies,
+    _arguments,
 ]
 
 
@@ -226,7 +239,7 @@ def _colliding_topics(flows: Sequence[Flow[Any]]) -> Problems:
     first: dict[str, str] = {}
     for definition in chain.from_iterable(map(_definitions, flows)):
         for name in _topics_of(definition):
-            before = first.setdefault(name.replace(".", "_"), name)
+            before = first.setdefault(str(name).replace(".", "_"), name)
             if before != name:
                 message = f"its topic {name!r} collides with {before!r}"
                 yield _problem(definition, f"{message}: to Kafka '.' and '_' are the same here")
@@ -258,11 +271,11 @@ def _topics_of(definition: _Definition) -> tuple[str, ...]:
 
 def _event_types(topic: Topic[Any]) -> list[str]:
     """The event types that a topic can have; [] if that is decided when it runs."""
-    if _is_existing(topic) or callable(topic.event_type):
-        return []
-    if topic.event_type is None:
+    if isinstance(topic.event_type, str):
+        return [topic.event_type]
+    if topic.event_type is None and not _is_existing(topic):
         return [f"{topic.topic}.{change}" for change in get_args(Change)]
-    return [topic.event_type]
+    return []
 
 
 def _without(all_: Iterable[T], used: Sequence[Any]) -> Iterator[T]:

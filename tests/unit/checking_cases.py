@@ -317,6 +317,18 @@ def a(order: Event[Order]) -> PickList: ...
 @flow.route(orders, to=warehouse, only="order.*")  # !! only='order.*' never matches
 def b(order: Event[Order]) -> PickList: ...
 """,
+    "a flow's arguments in the wrong order": """
+flow = Flow(Env, "orders")  # !! Kafka takes letters # !! orders is no class that
+""",
+    "arguments that type checkers see too": WIRED
+    + """
+@flow.topic(17, source=shop, key="id", event_type=3)  # !! topic 17 # !! key= # !! event_type=3
+def a(row: Record) -> Order: ...
+@flow.route(a, to=warehouse)
+def b(order: Event[Order]) -> PickList: ...
+@flow.route(orders, to=warehouse, only=[None])  # !! only=(None,): it is a text # !! never matches
+def c(order: Event[Order]) -> PickList: ...
+""",
     "policies": WIRED
     + """
 @flow.destination(order="keys", retry="10s")  # !! order='keys' # !! retry='10s'

@@ -6,6 +6,7 @@ Without them an sdist silently loses a folder, pyright checks nothing, or a modu
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -54,10 +55,7 @@ def test_ruff_bans_a_second_name_for_a_module() -> None:
 def test_every_extra_that_an_error_names_exists() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     sources = [*(ROOT / "connectors").rglob("*.py"), *(ROOT / "src").rglob("*.py")]
-    named = {
-        line.split('MissingExtra("')[1].split('"')[2]
-        for path in sources
-        for line in path.read_text().splitlines()
-        if 'MissingExtra("' in line
-    }
+    call = re.compile(r'MissingExtra\(\s*"[^"]*",\s*"([^"]+)"')
+    named = {extra for path in sources for extra in call.findall(path.read_text())}
+    assert named
     assert named <= set(extras)
