@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -34,15 +35,16 @@ def trunkline(*arguments: str, **environment: str) -> subprocess.CompletedProces
     )
 
 
-def up(home: Path, *options: str, **environment: str) -> Running:
-    """``trunkline up --detach`` on free ports."""
-    done = trunkline(
-        *("up", "--detach", "--home", str(home), "--kafka-port=0", "--registry-port=0"),
-        *options,
-        **environment,
-    )
+@contextmanager
+def up(home: Path, *options: str, **environment: str) -> Iterator[Running]:
+    """``trunkline up --detach`` on free ports; stopped in any case."""
+    ports = ("--kafka-port=0", "--registry-port=0")
+    done = trunkline("up", "--detach", "--home", str(home), *ports, *options, **environment)
     assert done.returncode == 0, done.stderr
-    return found(home)
+    try:
+        yield found(home)
+    finally:
+        assert trunkline("down", "--home", str(home)).returncode == 0
 
 
 def found(home: Path) -> Running:
@@ -55,9 +57,8 @@ def found(home: Path) -> Running:
 def home(server_home: Path) -> Iterator[Path]:
     """A stack that runs detached, for tests that leave it as healthy as they found it."""
     home = server_home / "detached"
-    up(home)
-    yield home
-    assert trunkline("down", "--home", str(home)).returncode == 0
+    with up(home):
+        yield home
 
 
 def test_status_shows_every_server(home: Path) -> None:
@@ -103,18 +104,18 @@ def test_a_restart_keeps_the_data_needs_no_network_and_a_stop_leaves_no_process(
     server_home: Path,
 ) -> None:
     home = server_home / "restarted"
-    first = up(home, "--postgres", "--postgres-port=0")
-    write(first.endpoints.bootstrap, "kept", b"value")
-    register(first.endpoints.registry, "kept-value")
-    execute(first.endpoints.postgres, "create table kept as select 42 as answer")
-    os.kill(first.pid, signal.SIGTERM)
-    assert_nothing_is_left(first)
+    with up(home, "--postgres", "--postgres-port=0") as first:
+        write(first.endpoints.bootstrap, "kept", b"value")
+        register(first.endpoints.registry, "kept-value")
+        execute(first.endpoints.postgres, "create table kept as select 42 as answer")
+        os.kill(first.pid, signal.SIGTERM)
+        assert_nothing_is_left(first)
 
-    second = up(home, "--postgres", "--postgres-port=0", TRUNKLINE_MAVEN="http://127.0.0.1:9")
-    assert read(second.endpoints.bootstrap, "kept") == b"value"
-    assert httpx.get(f"{second.endpoints.registry}/subjects").json() == ["kept-value"]
-    assert execute(second.endpoints.postgres, "select answer from kept") == [(42,)]
-    assert trunkline("down", "--home", str(home)).returncode == 0
+    offline = {"TRUNKLINE_MAVEN": "http://127.0.0.1:9"}
+    with up(home, "--postgres", "--postgres-port=0", **offline) as second:
+        assert read(second.endpoints.bootstrap, "kept") == b"value"
+        assert httpx.get(f"{second.endpoints.registry}/subjects").json() == ["kept-value"]
+        assert execute(second.endpoints.postgres, "select answer from kept") == [(42,)]
     assert_nothing_is_left(second)
     assert trunkline("status", "--home", str(home)).returncode == 1
 

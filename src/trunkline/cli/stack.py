@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -53,7 +54,7 @@ def up(
         mariadb=mariadb,
         mariadb_port=mariadb_port,
         kafka_heap=kafka_heap,
-        report=console.print,
+        report=partial(console.print, markup=False, highlight=False),
     )
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)

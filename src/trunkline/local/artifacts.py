@@ -137,7 +137,7 @@ def unpacked(bundle: str, into: Path | None = None) -> Path:
     target = root / f"{bundle}-{locked(bundle)[0].sha256[:12]}"
     if target.exists():
         return target
-    with exclusively("unpack"), full_disk_explained(root, ELSEWHERE):
+    with exclusively(f"unpack-{bundle}"), full_disk_explained(root, ELSEWHERE):
         if not target.exists():
             _unpack(archive, target)
     return target
@@ -262,7 +262,7 @@ def _network_explained(artifact: Artifact) -> Iterator[None]:
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    part = target.with_name(".part")
+    part = target.with_name(f".{target.name}")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     part.mkdir(parents=True)
     for folder in (part, part.parent):  # whatever the umask: a server may run as another user
@@ -274,7 +274,9 @@ def _unpack(archive: Path, target: Path) -> None:
             archives = list(part.glob("*.txz"))
         for inner in archives:
             with tarfile.open(inner) as tar:
-                tar.extractall(part, filter="data")
+                # The first releases of Python 3.11 have no filters yet, and newer ones insist.
+                tar.extraction_filter = getattr(tarfile, "data_filter", None)
+                tar.extractall(part)
         part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
