@@ -9,20 +9,22 @@ from importlib import import_module
 from benchmarks import report
 from trunkline.errors import TrunklineError
 
+QUICK = 0.04
 JOBS = ("route", "cdc", "latency")
 
 
 def main() -> int:
     options = _options()
+    complete = options.scale == 1 and not options.only
     for job in [options.job] if options.job else JOBS:
-        print(f"{job}: {'quick' if options.quick else 'full size'}", file=sys.stderr)
+        print(f"{job}, {options.scale:g} of its full size", file=sys.stderr)
         machine = report.machine()
-        found = import_module(f"benchmarks.{job}").run(quick=options.quick, only=options.only)
+        found = import_module(f"benchmarks.{job}").run(scale=options.scale, only=options.only)
         found.about |= machine
         print(f"\n{found.title}\n\n{report.table(found)}\n")
-        if not options.quick and not options.only:
+        if complete:
             print(f"written to {found.save()}")
-    if not options.quick and not options.only and not report.write_readme():
+    if complete and not report.write_readme():
         print(f"the README has no {report.START} … {report.END}: no table written", file=sys.stderr)
     return 0
 
@@ -30,7 +32,10 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("job", nargs="?", choices=JOBS, help="one job alone; all without it")
-    parser.add_argument("--quick", action="store_true", help="few events: does everything run?")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--scale", type=float, default=1.0, help="share of the full number of events")
+    quick = {"action": "store_const", "dest": "scale", "const": QUICK}
+    size.add_argument("--quick", **quick, help="few events: does everything run?")
     parser.add_argument("--only", default="", help="systems whose name contains this")
     return parser.parse_args()
 

@@ -18,13 +18,13 @@ T = TypeVar("T")
 PEERS = Path(__file__).with_name("peers")
 VENVS = ROOT / ".venv-peers"
 KAFKA = "4.1.2"
-CONNECT_JARS = (
-    f"org.apache.kafka:connect-runtime:{KAFKA}"
-    "+org.apache.logging.log4j:log4j-slf4j-impl:2.25.4+org.apache.logging.log4j:log4j-core:2.25.4"
-)
+CONNECT_JARS = f"org.apache.kafka:connect-runtime:{KAFKA}"
+# Resolved apart: together with Connect it would change versions of Connect's own jars.
+LOGGING_JARS = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"
 DEBEZIUM_JARS = "io.debezium:debezium-connector-postgres:3.4.3.Final"
 CONVERTER_JARS = "io.apicurio:apicurio-registry-utils-converter:2.6.13.Final"
-STREAMS_JARS = f"org.apache.kafka:kafka-streams:{KAFKA}+org.apache.avro:avro:1.12.0"
+STREAMS_JARS = f"org.apache.kafka:kafka-streams:{KAFKA}"
+AVRO_JARS = "org.apache.avro:avro:1.12.0"
 COMPILER_JARS = "org.eclipse.jdt:ecj:3.46.100"
 
 
@@ -63,7 +63,7 @@ def java() -> str:
 
 def streams_command() -> list[str]:
     """Kafka Streams' route program, compiled if need be. Raises Skipped without Java."""
-    libraries = class_path(STREAMS_JARS)
+    libraries = class_path(STREAMS_JARS, AVRO_JARS, LOGGING_JARS)
     source = PEERS / "RouteStreams.java"
     classes = VENVS / f"streams-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
     if not (classes / "RouteStreams.class").exists():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.system import ROOT
 from benchmarks.topics import Topics
+from trunkline.local.ports import free_port
 from trunkline.local.stack import Stack
 
 
@@ -61,9 +62,10 @@ def servers(*, postgres: bool = False) -> Iterator[Servers]:
 
 
 def trunkline(flow: str, *options: str) -> list[str]:
-    """The command of a worker of ``benchmarks/flows/<flow>.py``."""
+    """The command of a worker of ``benchmarks/flows/<flow>.py``, with its health pages on."""
     file = ROOT / "benchmarks" / "flows" / f"{flow}.py"
-    return [sys.executable, "-m", "trunkline.cli", "run", str(file), *options]
+    port = str(free_port())
+    return [sys.executable, "-m", "trunkline.cli", "run", str(file), "--port", port, *options]
 
 
 def _tell(text: str) -> None:

@@ -53,6 +53,14 @@ class Program:
         if code:
             raise BenchmarkError(f"ended with {code}; its log {self.log} ends:\n{self._tail()}")
 
+    def pause(self) -> None:
+        """Let all its processes stand still."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        os.killpg(self.pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """End it as an operator would; what does not end is killed."""
         if self._process.poll() is None:

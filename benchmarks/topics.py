@@ -34,15 +34,34 @@ Message = tuple[str, bytes, list[tuple[str, bytes]]]
 
 @dataclass(frozen=True)
 class Output:
-    """What a system wrote: how many records, and when the first and the last came (epoch)."""
+    """What a system wrote: the broker's time of each record (epoch, seconds), in order."""
 
-    count: int
-    first: float
-    last: float
+    stamps: list[float]
+
+    @property
+    def count(self) -> int:
+        return len(self.stamps)
+
+    @property
+    def first(self) -> float:
+        return self.stamps[0]
+
+    @property
+    def last(self) -> float:
+        return self.stamps[-1]
 
     @property
     def seconds(self) -> float:
-        return max(self.last - self.first, 0.001)
+        return self.seconds_between(0, 1)
+
+    def after(self, count: int) -> Output:
+        """Without the first so many records."""
+        return Output(self.stamps[count:])
+
+    def seconds_between(self, begin: float, end: float) -> float:
+        """How long the records between two shares of all took, as 0.1 and 0.9."""
+        last = self.count - 1
+        return max(self.stamps[int(end * last)] - self.stamps[int(begin * last)], 0.001)
 
 
 class Topics:
@@ -108,12 +127,8 @@ class Topics:
         raise BenchmarkError(f"{found:,} of {count:,} messages after {seconds:.0f} s")
 
     def read(self, names: Sequence[str]) -> Output:
-        """Count all committed records, and look at the broker's times of the first and last."""
-        count, first, last = 0, float("inf"), 0.0
-        for stamp in self._stamps(names):
-            count += 1
-            first, last = min(first, stamp), max(last, stamp)
-        return Output(count, first, last)
+        """Read the broker's times of all committed records."""
+        return Output(sorted(self._stamps(names)))
 
     def ends(self, names: Sequence[str]) -> int:
         """The sum of the last stable offsets: records and transaction markers."""
@@ -144,20 +159,22 @@ class Topics:
         finally:
             reader.close()
 
-    def reader(self, names: Sequence[str], **more: object) -> Consumer:
-        """A consumer of committed records, assigned to all partitions from their beginning."""
+    def reader(self, names: Sequence[str], *, at_end: bool = False) -> Consumer:
+        """A consumer of committed records, assigned to all partitions from their beginning, or
+        from where they end now."""
         settings = {
             "bootstrap.servers": self.bootstrap,
             "group.id": "benchmark-reader",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
-            **more,
         }
         consumer = Consumer(settings)
-        consumer.assign(
-            [TopicPartition(p.topic, p.partition, 0) for n in names for p in self._partitions(n)]
-        )
+        begin = [p for name in names for p in self._partitions(name)]
+        for partition in begin:
+            low, high = consumer.get_watermark_offsets(partition, timeout=10)
+            partition.offset = high if at_end else low
+        consumer.assign(begin)
         return consumer
 
     def _led(self, names: Sequence[str]) -> bool:
