@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from trunkline.connectors.base import Sink
 from trunkline.connectors.sql_engine import ERRORS, delivery_error, sql_engine
 from trunkline.connectors.sql_schema import prepare
-from trunkline.connectors.sql_statements import KEYS, advance, delete_keys, positions_of, upsert
+from trunkline.connectors.sql_statements import KEYS, claim, delete_keys, upsert
 from trunkline.connectors.sql_table import fields_of, tables_for
 from trunkline.errors import DeliveryError, NoData, PartialFailure, Rejected
 from trunkline.event import Event, join_key, split_key
@@ -154,17 +154,9 @@ class SqlSink(Sink[T]):
         """Move the positions on; the changes that no later one has overtaken."""
         table = self._positions
         assert table is not None
-        connection.execute(
-            advance(table, self._engine.dialect.name),
-            [{"tl_key": c.key, "tl_inbox": c.inbox, "tl_pos": c.position} for c in changes],
-        )
-        stands = {
-            (key, inbox): position
-            for key, inbox, position in connection.execute(
-                positions_of(table), {KEYS: [change.key for change in changes]}
-            )
-        }
-        newest = [c for c in changes if stands[c.key, c.inbox] == c.position]
+        claims = [{"tl_key": c.key, "tl_inbox": c.inbox, "tl_pos": c.position} for c in changes]
+        won = claim(connection, table, claims)
+        newest = [change for change in changes if (change.key, change.inbox) in won]
         if old := len(changes) - len(newest):
             log.warning(
                 "%s: %d repeated events are older than their rows and were passed over. After a "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Engine, Inspector, Table, exc, inspect
 from sqlalchemy.engine.interfaces import ReflectedColumn
@@ -39,7 +40,7 @@ def _create(engine: Engine, table: Table) -> None:
 
 
 def _problems(inspector: Inspector, table: Table) -> list[str]:
-    where = {"table_name": table.name, "schema": table.schema}
+    where: Any = {"table_name": table.name, "schema": table.schema}
     if not inspector.has_table(**where):
         return [f"table {table.fullname} is missing"]
     there = inspector.get_columns(**where)
@@ -73,8 +74,8 @@ def _key_problems(inspector: Inspector, table: Table) -> list[str]:
 
 
 def _unique(inspector: Inspector, table: Table) -> list[set[str | None]]:
-    where = {"table_name": table.name, "schema": table.schema}
-    columns = [inspector.get_pk_constraint(**where)["constrained_columns"]]
+    where: Any = {"table_name": table.name, "schema": table.schema}
+    columns: list[Any] = [inspector.get_pk_constraint(**where)["constrained_columns"]]
     columns += [
         constraint["column_names"] for constraint in inspector.get_unique_constraints(**where)
     ]

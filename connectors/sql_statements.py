@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import (
     Column,
+    Connection,
     Delete,
     Insert,
-    Select,
     Table,
     bindparam,
     delete,
@@ -20,7 +20,10 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
 KEYS = "keys"
-"""The parameter of ``delete_keys`` and ``positions_of`` that takes the list of keys."""
+"""The parameter of ``delete_keys`` that takes the list of keys."""
+
+Claim = dict[str, Any]
+"""A row for the table of positions."""
 
 
 def upsert(table: Table, dialect: str) -> Insert:
@@ -40,23 +43,36 @@ def upsert(table: Table, dialect: str) -> Insert:
     )
 
 
-def advance(positions: Table, dialect: str) -> Insert:
-    """Move each key's position on, never back. Holds the key's lock until the transaction ends."""
-    column = positions.c.tl_pos
-    if dialect == "mysql":
-        insert = mysql.insert(positions)
-        return insert.on_duplicate_key_update(tl_pos=func.greatest(column, insert.inserted.tl_pos))
-    statement = _insert(positions, dialect)
-    return statement.on_conflict_do_update(
+def claim(connection: Connection, positions: Table, claims: list[Claim]) -> set[tuple[str, str]]:
+    """Move positions on, never back; which of the claims (by key and inbox) are the newest.
+
+    Holds the lock of each key until the transaction ends.
+    """
+    if connection.dialect.name == "mysql":
+        return _claim_mysql(connection, positions, claims)
+    insert = _insert(positions, connection.dialect.name)
+    newest = insert.excluded.tl_pos
+    statement = insert.on_conflict_do_update(
         index_elements=positions.primary_key.columns,
-        set_={"tl_pos": statement.excluded.tl_pos},
-        where=statement.excluded.tl_pos > column,
+        set_={"tl_pos": newest},
+        where=newest >= positions.c.tl_pos,
     )
+    returned = connection.execute(statement.returning(*positions.primary_key.columns), claims)
+    return {(row.tl_key, row.tl_inbox) for row in returned}
 
 
-def positions_of(positions: Table) -> Select[Any]:
-    """Where the keys of a batch stand."""
-    return select(positions).where(positions.c.tl_key.in_(bindparam(KEYS, expanding=True)))
+def _claim_mysql(
+    connection: Connection, positions: Table, claims: list[Claim]
+) -> set[tuple[str, str]]:
+    """Without RETURNING: write, then look who stands there."""
+    insert, column = mysql.insert(positions), positions.c.tl_pos
+    greatest = func.greatest(column, insert.inserted.tl_pos)
+    connection.execute(insert.on_duplicate_key_update(tl_pos=greatest), claims)
+    keys = [claim["tl_key"] for claim in claims]
+    stands = connection.execute(select(positions).where(positions.c.tl_key.in_(keys)))
+    position = {(row.tl_key, row.tl_inbox): row.tl_pos for row in stands}
+    names = [(claim["tl_key"], claim["tl_inbox"]) for claim in claims]
+    return {n for n, claim in zip(names, claims, strict=True) if position[n] == claim["tl_pos"]}
 
 
 def delete_keys(table: Table) -> Delete:

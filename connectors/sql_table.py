@@ -41,6 +41,11 @@ from trunkline.schemas.avro import walk
 Avro = Any
 """A parsed Avro schema: str, dict or list (union)."""
 
+MYSQL: Any = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",  # "a" is not "A"
+}
 KEY_LENGTH = 255
 """Characters of a text key where the database wants a limit (MySQL, MariaDB)."""
 
@@ -195,8 +200,7 @@ def tables_for(
         )
     schema, _, name = table.rpartition(".")
     metadata = MetaData(schema=schema or None)
-    options = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
-    rows = Table(name, metadata, *(_column(field, key) for field in fields), **options)
+    rows = Table(name, metadata, *(_column(field, key) for field in fields), **MYSQL)
     if positions is None:
         return rows, None
     return rows, Table(
@@ -205,7 +209,7 @@ def tables_for(
         Column("tl_key", _Bytewise, primary_key=True),
         Column("tl_inbox", _Bytewise, primary_key=True),
         Column("tl_pos", BigInteger, nullable=False),
-        **options,
+        **MYSQL,
     )
 
 
