@@ -67,15 +67,13 @@ class HttpSink(Sink[T]):
         self.concurrency = concurrency
         self.accepts_deletes = delete_method is not None
         self._url = _checked(url)
-        self._method = method
-        self._delete_method = delete_method
+        self._method, self._delete_method = method, delete_method
         self._path: PathOf = (
-            path if callable(path) else path_template(path, type, deletes=delete_method is not None)
+            path if callable(path) else path_template(path, type, deletes=self.accepts_deletes)
         )
-        self._headers = {"User-Agent": "trunkline", **_plain_headers(headers or {})}
-        self._headers |= _authorization(token, auth)
-        self._hidden = [revealed(s) for s in (token, auth and auth[1]) if s]
-        self._hidden += [v.reveal() for v in (headers or {}).values() if isinstance(v, Secret)]
+        fixed = {"User-Agent": "trunkline", **(headers or {}), **_authorization(token, auth)}
+        self._headers = {name: revealed(value) for name, value in fixed.items()}
+        self._hidden = _hidden(token, auth, headers)
         self._idempotency_header = idempotency_header
         self._timeout = timeout
         self._tls = tls_context
@@ -181,8 +179,15 @@ def _checked(url: str) -> URL:
     return parsed
 
 
-def _plain_headers(headers: Mapping[str, Secret | str]) -> dict[str, str]:
-    return {name: revealed(value) for name, value in headers.items()}
+def _hidden(
+    token: Secret | str | None,
+    auth: tuple[str, Secret | str] | None,
+    headers: Mapping[str, Secret | str] | None,
+) -> list[str]:
+    """What no error may show, even if the answer repeats it."""
+    secrets = [token, auth and auth[1]]
+    secrets += [value for value in (headers or {}).values() if isinstance(value, Secret)]
+    return [text for secret in secrets if secret and (text := revealed(secret))]
 
 
 def _authorization(

@@ -63,13 +63,13 @@ class WebhookSource(PushSource):
         self.host, self.port, self.path, self.stream = host, port, path, stream
         self._key = key if callable(key) else _field(key)
         self._id = id
-        self._secret = None if secret is None else revealed(secret).encode()
+        self._secret = _given("secret", secret)
         self._signature_header = signature_header
-        self._token = None if token is None else f"Bearer {revealed(token)}".encode()
+        self._token = _given("token", token, prefix="Bearer ")
         self._max_body = max_body
         self._publish: Publish | None = None
         self._runner: web.AppRunner | None = None
-        if not (secret or token) and host not in ("127.0.0.1", "::1", "localhost"):
+        if not (self._secret or self._token) and host not in ("127.0.0.1", "::1", "localhost"):
             raise ConfigurationError(
                 f"WebhookSource on {host} is open to everybody: give it a secret= or a token="
             )
@@ -152,6 +152,14 @@ class WebhookSource(PushSource):
         if self._id is not None:
             raise LookupError(f"the header {self._id} is missing: it holds the message's id")
         return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _given(name: str, value: Secret | str | None, prefix: str = "") -> bytes | None:
+    if value is None:
+        return None
+    if not revealed(value):
+        raise ConfigurationError(f"WebhookSource: {name}= is empty: it would let everybody in")
+    return (prefix + revealed(value)).encode()
 
 
 def _bodies(body: bytes) -> list[Body]:

@@ -221,3 +221,10 @@ def test_an_endpoint_that_is_open_to_everybody_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="open to everybody"):
         WebhookSource(host="0.0.0.0", port=0, key="id")
     WebhookSource(host="0.0.0.0", port=0, key="id", token="t")
+
+
+def test_an_empty_secret_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="token= is empty"):
+        WebhookSource(port=0, key="id", token=Secret(""))
+    with pytest.raises(ConfigurationError, match="secret= is empty"):
+        WebhookSource(port=0, key="id", secret="")

@@ -1,0 +1,33 @@
+"""Retry-After in both of its forms, and whatever else servers put there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from trunkline.connectors.http_answer import seconds_until
+
+NOW = datetime(2024, 2, 29, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        (" 120 ", 120.0),
+        ("Thu, 29 Feb 2024 12:02:00 GMT", 120.0),
+        ("Thursday, 29-Feb-24 12:02:00 GMT", 120.0),
+        ("Thu Feb 29 12:02:00 2024", 120.0),
+        ("Thu, 29 Feb 2024 13:02:00 +0100", 120.0),
+        ("Thu, 29 Feb 2024 11:00:00 GMT", 0.0),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("Thu, 99 Feb 2024 12:02:00 GMT", None),
+    ],
+)
+def test_seconds_until(header: str, seconds: float | None) -> None:
+    assert seconds_until(header, NOW) == seconds
