@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from psycopg2 import sql
 
 from trunkline.connectors.pgconnect import Connection, translated
-from trunkline.connectors.pgoutput import no_key
+from trunkline.connectors.pgoutput import lsn_text, no_key
 from trunkline.connectors.pgtypes import Shape, Types
 from trunkline.errors import ConfigurationError, SourceError
 
@@ -62,15 +62,20 @@ class Table:
     where: str = ""
     """The publication's row filter: only these rows are captured."""
 
+    partitioned: bool = False
+
     @property
     def stream(self) -> str:
+        """Its name in records."""
         return f"{self.schema}.{self.name}"
 
     @property
     def identifier(self) -> sql.Identifier:
+        """Its name in statements."""
         return sql.Identifier(self.schema, self.name)
 
     def shape(self, types: Types) -> Shape:
+        """How its rows become records."""
         return Shape(self.stream, self.columns, self.key, types)
 
 
@@ -99,7 +104,8 @@ def _table(connection: Connection, schema: str, name: str) -> Table:
         raise ConfigurationError(f"run ALTER TABLE {stream} REPLICA IDENTITY DEFAULT;")
     if not key:
         raise ConfigurationError(f"table {stream} has no primary key: {no_key(stream)}")
-    return Table(schema, name, tuple(zip(names, oids, strict=True)), tuple(key), filenode)
+    columns = tuple(zip(names, oids, strict=True))
+    return Table(schema, name, columns, tuple(key), filenode, partitioned=kind == "p")
 
 
 def load_types(connection: Connection) -> Types:
@@ -115,14 +121,36 @@ def load_types(connection: Connection) -> Types:
 
 
 def require_logical(connection: Connection) -> None:
-    """Raises ConfigurationError unless the server's WAL can be decoded."""
-    with translated("reading wal_level"), connection.cursor() as cursor:
-        cursor.execute("SHOW wal_level")
-        level = (cursor.fetchone() or ("",))[0]
+    """Raises ConfigurationError unless the server's log can be decoded, and its text read."""
+    with translated("reading the settings"), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('wal_level'), current_setting('server_encoding'), "
+            "current_database()"
+        )
+        level, encoding, database = cursor.fetchone() or ("", "", "")
     if level != "logical":
         raise ConfigurationError(
             f"PostgreSQL has wal_level = {level}, change data capture needs logical: run "
             "ALTER SYSTEM SET wal_level = logical; and restart the server"
+        )
+    if encoding == "SQL_ASCII":
+        raise ConfigurationError(
+            f"database {database} has encoding SQL_ASCII: nobody knows what its text means. Move "
+            "it to a database with ENCODING 'UTF8'"
+        )
+
+
+def require_reached(connection: Connection, lsn: int) -> None:
+    """Raises ConfigurationError if the server has not written as far as ``lsn``: it is not the
+    one that told us that LSN, and would pass over everything until it gets there."""
+    with translated("reading the end of the log"), connection.cursor() as cursor:
+        cursor.execute("SELECT (pg_current_wal_flush_lsn() - '0/0')::int8")
+        (end,) = cursor.fetchone() or (0,)
+    if lsn > end:
+        raise ConfigurationError(
+            f"the stored position {lsn_text(lsn)} lies ahead of the server, which has written up "
+            f"to {lsn_text(end)}: it was restored, or replaced by a copy that lagged. Drop the "
+            "slot and reset the source's position to take a new snapshot"
         )
 
 
@@ -215,9 +243,10 @@ def has_slot(connection: Connection, slot: str) -> bool:
         )
     if status == "lost":
         raise ConfigurationError(
-            f"slot {slot} is lost: it held back more WAL than max_slot_wal_keep_size allows, and "
-            f"changes are gone. Run SELECT pg_drop_replication_slot('{slot}'); and reset the "
-            "source's position to take a new snapshot"
+            f"slot {slot} is lost: the server has removed WAL that it needed (see "
+            "max_slot_wal_keep_size), and changes are gone. Run SELECT "
+            f"pg_drop_replication_slot('{slot}'); and reset the source's position to take a new "
+            "snapshot"
         )
     if active is not None:
         raise SlotInUse(f"slot {slot} is in use by the server's process {active}")

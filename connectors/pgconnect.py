@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -15,7 +16,7 @@ from psycopg2.extras import LogicalReplicationConnection
 
 from trunkline.errors import ConfigurationError, SourceError, TrunklineError
 
-__all__ = ["Connection", "Stopped", "connect", "stoppable", "translated"]
+__all__ = ["Connection", "Stopped", "connect", "connect_or_stop", "stoppable", "translated"]
 
 # How the server writes values (pgtypes reads them so), and no time limit on a long snapshot.
 _SETTINGS = {
@@ -28,6 +29,7 @@ _SETTINGS = {
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
+    "row_security": "off",  # a snapshot that leaves out rows is an error, not a surprise
 }
 # A dead peer is noticed within a minute, also while nothing is sent.
 _KEEPALIVE = {
@@ -42,7 +44,8 @@ _STOP_CHECK = 0.1
 
 _MUST_MEND = {
     errors.InsufficientPrivilege: "the role needs more rights. For the stream, run: "
-    "ALTER ROLE <role> REPLICATION; for the snapshot: GRANT SELECT ON <table> TO <role>;",
+    "ALTER ROLE <role> REPLICATION; for the snapshot: GRANT SELECT ON <table> TO <role>; and for "
+    "tables with row-level security: ALTER ROLE <role> BYPASSRLS;",
     errors.UndefinedObject: "was the slot or the publication dropped? Changes since then are "
     "lost to this source: reset its position to take a new snapshot",
     errors.ObjectNotInPrerequisiteState: "if wal_level is not logical, run: ALTER SYSTEM SET "
@@ -80,6 +83,26 @@ def connect(dsn: str, *, replication: bool = False) -> Connection:
         if not replication:
             connection.autocommit = True
         return connection
+
+
+def connect_or_stop(dsn: str, stop: threading.Event, *, replication: bool = False) -> Connection:
+    """As ``connect``, but raises Stopped once ``stop`` is set, however long the server keeps
+    silent; the attempt is left to its own time limit."""
+    attempt: Future[Connection] = Future()
+
+    def run() -> None:
+        try:
+            attempt.set_result(connect(dsn, replication=replication))
+        except TrunklineError as error:
+            attempt.set_exception(error)
+
+    threading.Thread(target=run, name="postgres-connect", daemon=True).start()
+    while True:
+        try:
+            return attempt.result(_STOP_CHECK)
+        except TimeoutError:
+            if stop.is_set():
+                raise Stopped("connecting") from None
 
 
 @contextmanager

@@ -120,7 +120,8 @@ class Decoder:
         self._skip = _ALL if commit < self.end else self._resume.get(commit, 0)
 
     def _commit(self, payload: bytes) -> None:
-        _, _, self.end, _ = (0, *_COMMIT.unpack_from(payload))
+        _, end, _ = _COMMIT.unpack_from(payload)
+        self.end = max(self.end, end)
         self.commit = self.index = 0
 
     def _relation(self, payload: bytes) -> None:

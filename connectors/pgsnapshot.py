@@ -17,7 +17,7 @@ from psycopg2 import sql
 from psycopg2.extensions import BYTES, ISOLATION_LEVEL_REPEATABLE_READ
 
 from trunkline.connectors.pgcatalog import Table
-from trunkline.connectors.pgconnect import Connection, connect, stoppable, translated
+from trunkline.connectors.pgconnect import Connection, connect_or_stop, stoppable, translated
 from trunkline.connectors.pgtypes import Shape, Types
 from trunkline.event import Record
 
@@ -30,7 +30,7 @@ _FETCH_BYTES = 8_000_000
 def new_slot(dsn: str, slot: str, stop: threading.Event) -> Iterator[tuple[str, str]]:
     """Makes the slot; gives its consistent point and the name of the snapshot there, which can
     be taken up until the context ends. Waits for all transactions that are under way."""
-    with closing(connect(dsn, replication=True)) as connection:
+    with closing(connect_or_stop(dsn, stop, replication=True)) as connection:
         with (
             translated(f"creating slot {slot}"),
             stoppable(connection, stop),
@@ -65,7 +65,10 @@ def lock(connection: Connection, tables: Sequence[Table]) -> None:
 def fetch(connection: Connection, table: Table, limit: int) -> Iterator[list[tuple[Any, ...]]]:
     """The table's rows as raw values, up to ``limit`` at a time; fewer if they are wide."""
     columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in table.columns)
-    query = sql.SQL("SELECT {} FROM {}").format(columns, table.identifier)
+    # changes of tables that inherit come under their own names, those of partitions do not
+    query = sql.SQL("SELECT {} FROM {} {}").format(
+        columns, sql.SQL("" if table.partitioned else "ONLY"), table.identifier
+    )
     if table.where:
         query = sql.SQL("{} WHERE {}").format(query, sql.SQL(table.where))
     with translated(f"reading table {table.stream}"), connection.cursor("trunkline") as cursor:

@@ -7,12 +7,13 @@ keepalive names, so that a slot without changes does not hold back WAL.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from selectors import EVENT_READ, DefaultSelector
 
 from psycopg2.extras import ReplicationCursor
 
-from trunkline.connectors.pgconnect import connect, translated
+from trunkline.connectors.pgconnect import connect_or_stop, translated
 from trunkline.connectors.pgoutput import Decoder
 
 _BATCH_BYTES = 8_000_000
@@ -22,8 +23,10 @@ _BATCH_BYTES = 8_000_000
 class Stream:
     """An open stream of changes, fed into ``decoder`` from where that stands."""
 
-    def __init__(self, dsn: str, slot: str, publication: str, decoder: Decoder) -> None:
-        self._connection = connect(dsn, replication=True)
+    def __init__(
+        self, dsn: str, slot: str, publication: str, decoder: Decoder, stop: threading.Event
+    ) -> None:
+        self._connection = connect_or_stop(dsn, stop, replication=True)
         self._selector = DefaultSelector()
         self._decoder = decoder
         cursor = self._connection.cursor()

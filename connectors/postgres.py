@@ -21,7 +21,13 @@ from trunkline.params import Secret, revealed
 _HAS_DRIVER = find_spec("psycopg2") is not None
 if TYPE_CHECKING or _HAS_DRIVER:  # without it the constructor says which extra to install
     from trunkline.connectors import pgcatalog, pgsnapshot
-    from trunkline.connectors.pgconnect import Connection, Stopped, connect, stoppable
+    from trunkline.connectors.pgconnect import (
+        Connection,
+        Stopped,
+        connect,
+        connect_or_stop,
+        stoppable,
+    )
     from trunkline.connectors.pgstream import Stream
 
 log = logging.getLogger(__name__)
@@ -129,7 +135,10 @@ class PostgresCDC(Source):
     @contextmanager
     def _connected(self, stop: threading.Event) -> Iterator[Connection]:
         """A connection whose statements ``stop`` cancels, however long a lock keeps them."""
-        with closing(self._connect()) as connection, stoppable(connection, stop):
+        with (
+            closing(connect_or_stop(revealed(self._dsn), stop)) as connection,
+            stoppable(connection, stop),
+        ):
             yield connection
 
     def _begin(
@@ -193,7 +202,7 @@ class PostgresCDC(Source):
     def _changes(self, position: Position, stop: threading.Event) -> Iterator[Batch]:
         decoder = self._decoder(position, stop)
         self._acknowledged = decoder.end
-        stream = Stream(revealed(self._dsn), self.slot, self.publication, decoder)
+        stream = Stream(revealed(self._dsn), self.slot, self.publication, decoder, stop)
         self._stream, due = stream, 0.0
         while not stop.is_set():
             more = stream.receive(self._batch)
@@ -212,6 +221,7 @@ class PostgresCDC(Source):
             pgcatalog.require_logical(connection)
             if not self._has_slot(connection, stop):
                 raise ConfigurationError(_gone(self.slot))
+            pgcatalog.require_reached(connection, lsn_number(position["lsn"]))
             tables = self._published(connection)
             self._types = pgcatalog.load_types(connection)
         return Decoder(

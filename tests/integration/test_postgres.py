@@ -14,6 +14,7 @@ from typing import Any
 import psycopg2
 import pytest
 from pg_kit import Database, count, key, new_database, read, retried, start, streaming, until
+from psycopg2.extensions import connection as Connection
 
 from trunkline.connectors.base import Position
 from trunkline.connectors.pgoutput import lsn_number
@@ -145,6 +146,36 @@ def test_a_restart_in_the_middle_of_a_transaction(database: Database) -> None:
         parts += records
     assert [record.id for record in parts] == [record.id for record in whole]
     assert [record.data for record in parts] == [record.data for record in whole]
+
+
+def test_restarts_while_transactions_overlap(database: Database) -> None:
+    """The changes of the transaction that commits last began before the others': acknowledging
+    those must not make the server forget it."""
+    position = start(source_of(database))
+    late = [psycopg2.connect(database.dsn) for _ in range(3)]
+    for number, connection in enumerate(late):
+        insert(connection, number * 1000, 150)
+        database.run("INSERT INTO orders VALUES (%s)", number * 1000 + 500)
+    for number, connection in reversed(list(enumerate(late))):
+        insert(connection, number * 1000 + 150, 150)
+        connection.commit()
+        connection.close()
+    records: list[Record] = []
+    while len(records) < 903:
+        more, position = read(source_of(database, batch=40), position, until=count(1))
+        records += more
+    in_commit_order = [500, 1500, 2500]
+    for first in (2000, 1000, 0):
+        in_commit_order += range(first, first + 300)
+    assert [int(record.key) for record in records] == in_commit_order
+
+
+def insert(connection: Connection, first: int, number: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO orders SELECT i FROM generate_series(%s, %s) i",
+            (first, first + number - 1),
+        )
 
 
 def test_an_acknowledged_transaction_moves_the_slot_and_half_a_one_does_not(

@@ -72,7 +72,7 @@ def test_a_slot_that_held_back_too_much_is_lost(server: Postgres) -> None:
                     cursor.execute("INSERT INTO orders VALUES (%s)", (number,))
                     cursor.execute("SELECT pg_switch_wal()")
                 cursor.execute("CHECKPOINT")
-        with pytest.raises(ConfigurationError, match="max_slot_wal_keep_size allows") as caught:
+        with pytest.raises(ConfigurationError, match="the server has removed WAL") as caught:
             read(source_of(server), position, until=count(1))
         assert "SELECT pg_drop_replication_slot('trunkline_" in str(caught.value)
         source_of(server).drop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -79,6 +80,35 @@ def test_a_role_without_replication(database: Database) -> None:
 def test_a_role_that_cannot_read_the_table(database: Database) -> None:
     with role(database, "REPLICATION") as dsn:
         assert "GRANT SELECT ON public.orders" in refusal(PostgresCDC(dsn, ["orders"]))
+
+
+def test_a_role_that_sees_only_some_rows(database: Database) -> None:
+    """A snapshot without the others would be a gap."""
+    database.run("CREATE PUBLICATION mine FOR TABLE orders; INSERT INTO orders VALUES (1)")
+    database.run("ALTER TABLE orders ENABLE ROW LEVEL SECURITY")
+    with role(database, "REPLICATION") as dsn:
+        database.run(f'GRANT SELECT ON orders TO "{database.name}-role"')
+        source = PostgresCDC(dsn, ["orders"], publication="mine")
+        assert "BYPASSRLS" in refusal(source)
+
+
+def test_a_database_without_encoding(database: Database) -> None:
+    name = f"{database.name}-ascii"
+    with closing(psycopg2.connect(database.dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"CREATE DATABASE \"{name}\" ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"
+            )
+            ascii_dsn = psycopg2.extensions.make_dsn(database.dsn, dbname=name)
+            assert "encoding SQL_ASCII" in refusal(PostgresCDC(ascii_dsn, ["orders"]))
+            cursor.execute(f'DROP DATABASE "{name}"')
+
+
+def test_a_position_that_another_server_gave(database: Database) -> None:
+    """Else the changes up to it would be passed over without a word."""
+    position = start(source_of(database)) | {"lsn": "FFFF/0"}
+    assert "lies ahead of the server" in refusal(source_of(database), position)
 
 
 def test_a_role_that_cannot_publish(database: Database) -> None:
@@ -160,6 +190,14 @@ def test_it_stops_while_nothing_happens(database: Database) -> None:
     reading = Reading(source_of(database), start(source_of(database)))
     until(lambda: bool(database.senders()), "the stream to begin")
     assert reading.stopped_after() < LIMIT
+
+
+def test_it_stops_while_the_server_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        reading = Reading(PostgresCDC(f"postgresql://me@127.0.0.1:{port}/shop", ["orders"]))
+        with silent.accept()[0]:
+            assert reading.stopped_after() < LIMIT
 
 
 def test_it_stops_while_the_slot_waits_for_a_transaction(database: Database) -> None:

@@ -239,6 +239,15 @@ def test_a_partitioned_table_is_one_stream(database: Database) -> None:
     ]
 
 
+def test_tables_that_inherit_are_tables_of_their_own(database: Database) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE heir () INHERITS (t)")
+    database.run("INSERT INTO t VALUES (1); INSERT INTO heir VALUES (2)")
+    rows, position = read(source_of(database, "t"), until=streaming)
+    database.run("INSERT INTO heir VALUES (3); INSERT INTO t VALUES (4)")
+    changes, _ = read(source_of(database, "t"), position, until=count(1))
+    assert [record.key for record in rows + changes] == ["1", "4"]
+
+
 def test_a_publication_may_leave_out_columns_and_rows(database: Database) -> None:
     database.run("CREATE TABLE t (id int PRIMARY KEY, secret text, n int)")
     database.run("CREATE PUBLICATION part FOR TABLE t (id, n) WHERE (id > 10)")
