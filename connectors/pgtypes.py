@@ -19,6 +19,8 @@ from typing import Any, Final
 
 import orjson
 
+from trunkline.event import join_key
+
 Convert = Callable[[bytes], Any]
 Raw = Sequence[Any]
 """A row as the server wrote it: bytes, None for NULL, or UNCHANGED, column by column."""
@@ -141,18 +143,10 @@ class Types:
         return _CONVERTERS.get(oid, _TEXT)
 
 
-def key_text(values: Sequence[str]) -> str:
-    """A key of one column is its text; of several, joined by ``|`` with ``\\`` before any ``|``
-    or ``\\`` of a value, so that different keys never have the same text."""
-    if len(values) == 1:
-        return values[0]
-    return "|".join(value.replace("\\", "\\\\").replace("|", "\\|") for value in values)
-
-
 class Shape:
     """The columns of a table at one moment: turns raw rows into data and keys."""
 
-    __slots__ = ("_columns", "_keys", "_single", "names", "stream")
+    __slots__ = ("_columns", "_keys", "names", "stream")
 
     def __init__(
         self, stream: str, columns: Sequence[tuple[str, int]], key: Sequence[str], types: Types
@@ -161,7 +155,6 @@ class Shape:
         self.names = [name for name, _ in columns]
         self._columns = [(name, types.converter(oid)) for name, oid in columns]
         self._keys = [at for at, name in enumerate(self.names) if name in key]
-        self._single = self._keys[0] if len(self._keys) == 1 else -1
 
     def data(self, row: Raw) -> dict[str, Any]:
         """Column → value; whatever is not text of the server (NULL, a placeholder) stays."""
@@ -171,10 +164,8 @@ class Shape:
         }
 
     def key(self, row: Raw) -> str:
-        """The key's text: see ``key_text``. Raises TypeError if a key column is not in the row."""
-        if self._single >= 0:
-            return bytes.decode(row[self._single])
-        return key_text([bytes.decode(row[at]) for at in self._keys])
+        """The key's text: see ``join_key``. Raises TypeError if a key column is not in the row."""
+        return join_key([bytes.decode(row[at]) for at in self._keys])
 
     def key_data(self, row: Raw) -> dict[str, Any]:
         """The key's columns alone: what the server tells of a deleted row."""

@@ -14,7 +14,7 @@ from pg_kit import Database, count, new_database, read, start, streaming
 from trunkline.connectors.pgtypes import UNCHANGED
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.errors import ConfigurationError
-from trunkline.event import Record
+from trunkline.event import Record, join_key
 
 TYPES = """
 CREATE TYPE mood AS ENUM ('sad', 'happy');
@@ -189,10 +189,10 @@ def test_a_key_of_several_columns(database: Database) -> None:
     (row,), position = read(source_of(database, "t"), until=streaming)
     database.run("DELETE FROM t; INSERT INTO t VALUES ('x', 1, 'y|z')")
     records, _ = read(source_of(database, "t"), position, until=count(2))
-    assert row.key == "x\\|y|z\\\\"
+    assert row.key == join_key(["x|y", "z\\"])
     assert told(records) == [
-        ("delete", "x\\|y|z\\\\", {"a": "x|y", "b": "z\\"}),
-        ("create", "x|y\\|z", {"a": "x", "n": 1, "b": "y|z"}),
+        ("delete", join_key(["x|y", "z\\"]), {"a": "x|y", "b": "z\\"}),
+        ("create", join_key(["x", "y|z"]), {"a": "x", "n": 1, "b": "y|z"}),
     ]
 
 

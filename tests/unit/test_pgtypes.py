@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.connectors.pgtypes import Shape, Types, key_text, parse_array
+from trunkline.connectors.pgtypes import Shape, Types, parse_array
 
 INT4_ARRAY, DOMAIN, DOMAIN_OF_ARRAY, ENUM = 1007, 90_001, 90_002, 90_003
 TYPES = Types(arrays={INT4_ARRAY: 23}, domains={DOMAIN: 23, DOMAIN_OF_ARRAY: INT4_ARRAY})
@@ -97,20 +97,9 @@ def test_a_numeric_may_be_no_number() -> None:
     assert TYPES.converter(1700)(b"NaN").is_nan()
 
 
-@given(st.lists(st.text(alphabet="a|\\"), min_size=2, max_size=3), st.data())
-def test_different_keys_have_different_texts(one: list[str], data: st.DataObject) -> None:
-    size = len(one)
-    other = data.draw(st.lists(st.text(alphabet="a|\\"), min_size=size, max_size=size))
-    assert (key_text(one) == key_text(other)) == (one == other)
-
-
-def test_a_key_of_one_column_is_its_text() -> None:
-    assert key_text(["a|b\\"]) == "a|b\\"
-
-
 def test_a_row_becomes_data_and_key() -> None:
     shape = Shape("public.t", [("a", 23), ("b", 25), ("c", 23)], ["c", "a"], TYPES)
     row = [b"1", None, b"3"]
     assert shape.data(row) == {"a": 1, "b": None, "c": 3}
-    assert shape.key(row) == "1|3"
+    assert shape.key(row) == '["1","3"]'
     assert shape.key_data(row) == {"a": 1, "c": 3}
