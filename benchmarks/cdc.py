@@ -8,7 +8,6 @@ partition, so that the n-th record after the catch-up is the n-th change.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from benchmarks.errors import BenchmarkError, Skipped
 from benchmarks.measure import Meter, percentile
 from benchmarks.report import Report
 from benchmarks.servers import Servers, servers, trunkline
-from benchmarks.system import ROOT, Program
+from benchmarks.system import Program
 from benchmarks.topics import Output
 
 ROWS, TRANSACTIONS, EACH = 300_000, 200, 1_000
@@ -135,7 +134,7 @@ def _latencies(system: System, at: Servers) -> tuple[list[float], float, float]:
     """Seconds from commit to consumer for each change after the warm-up; begin and end."""
     expected = shop.RATE * SECONDS
     reader = at.topics.reader([system.topic], at_end=True)
-    with changer(at.postgres, SECONDS) as changing:
+    with shop.changer(at.postgres, SECONDS) as changing:
         received: list[float] = []
         deadline = time.monotonic() + SECONDS + 30
         while len(received) < expected and time.monotonic() < deadline:
@@ -149,9 +148,3 @@ def _latencies(system: System, at: Servers) -> tuple[list[float], float, float]:
     measured = slice(shop.RATE * WARM_UP, None)
     pairs = list(zip(committed, received, strict=True))[measured]
     return [came - went for went, came in pairs], pairs[0][0], pairs[-1][0]
-
-
-def changer(dsn: str, seconds: int) -> subprocess.Popen[str]:
-    """A process that changes rows steadily."""
-    command = [sys.executable, "-m", "benchmarks.shop", dsn, str(shop.RATE), str(seconds)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)

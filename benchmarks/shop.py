@@ -8,6 +8,7 @@ shares no interpreter with whoever measures.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from typing import Any, TypedDict
 import psycopg2
 
 from benchmarks.orders import SCHEMAS
+from benchmarks.system import ROOT
 from trunkline.schemas.types import avro_type
 
 TABLE = "public.shop_orders"
@@ -113,6 +115,12 @@ def change_steadily(dsn: str, rate: float, seconds: float) -> list[float]:
             cursor.execute(CHANGE_ONE, (number, number % 1000 + 1))
             committed.append(time.time())
     return committed
+
+
+def changer(dsn: str, seconds: int) -> subprocess.Popen[str]:
+    """A process that changes rows steadily, and ends with what ``change_steadily`` returns."""
+    command = [sys.executable, "-m", "benchmarks.shop", dsn, str(RATE), str(seconds)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 if __name__ == "__main__":
