@@ -26,6 +26,11 @@ DRIVERS = {
     "sqlite": ("sqlite+pysqlite", ""),
 }
 
+# A server that is not strict would cut values off silently; moments are UTC.
+MYSQL_SESSION = (
+    "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), time_zone = '+00:00'"
+)
+
 # A driver cannot send the value (a NUL in a text, an int beyond 64 bits), or there is none.
 ROW_ERRORS = (DataError, ValueError, TypeError, OverflowError)
 ERRORS = (exc.SQLAlchemyError, *ROW_ERRORS)
@@ -76,6 +81,8 @@ def delivery_error(error: Exception) -> DeliveryError:
         return Rejected(what) if row else Retryable(what)
     if isinstance(error, exc.IntegrityError | exc.DataError) or _code(error) in REFUSALS:
         return Rejected(what)
+    if isinstance(error, exc.ProgrammingError) and _code(error) is None:
+        return Rejected(what)  # the driver has not even sent it: a NaN to MariaDB
     if _code(error) in CONFLICTS or "database is locked" in what:
         return Retryable(what)
     lost = error.connection_invalidated or _code(error) in READ_ONLY
@@ -125,10 +132,11 @@ def _connect_args(url: URL, timeout: float) -> dict[str, Any]:
             "read_timeout": seconds,
             "write_timeout": seconds,
             "charset": "utf8mb4",
+            "init_command": MYSQL_SESSION,
         }
     args: dict[str, Any] = {
         "connect_timeout": seconds,
-        "options": f"-c statement_timeout={seconds * 1000}",
+        "options": f"-c statement_timeout={seconds * 1000} -c timezone=UTC",
         "tcp_user_timeout": seconds * 1000,
         "application_name": "trunkline",
     }

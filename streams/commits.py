@@ -2,7 +2,8 @@
 
 A cut is taken in the event loop, where nothing completes meanwhile, and written in a thread,
 while deliveries go on. Dead letters and the cut that counts them as completed are one
-transaction; without dead letters a plain commit does.
+transaction. So is a cut alone: the consumer is not for two threads, and a producer can commit for
+its group.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaException, Message, Producer, TopicPartition
 
 from trunkline.event import Event
 from trunkline.kafka import Out, reusable, transact
@@ -43,6 +44,7 @@ class Commits:
         make_producer: Callable[[], Producer],
         metrics: StepMetrics,
         released: Callable[[int], None],
+        group: Callable[[], Any],
     ) -> None:
         self._inbox = inbox
         self._dlq = dlq
@@ -50,7 +52,7 @@ class Commits:
         self._producer: Producer | None = None
         self._metrics = metrics
         self._released = released
-        self._consumer: Consumer | None = None
+        self._group = group
         self._progress: dict[int, Progress] = {}
         self._written: dict[int, deque[tuple[int, int]]] = {}
         self._dead: list[Out] = []
@@ -62,11 +64,10 @@ class Commits:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"commit-{inbox}")
         self._task: asyncio.Task[None] | None = None
 
-    def assigned(self, progress: dict[int, Progress], consumer: Consumer) -> None:
+    def assigned(self, progress: dict[int, Progress]) -> None:
         """Begin with these partitions. From the intake's thread, while nothing is under way."""
         self._progress = progress
         self._written = {partition: deque() for partition in progress}
-        self._consumer = consumer
 
     def start(self) -> None:
         """Begin to commit."""
@@ -160,13 +161,12 @@ class Commits:
             self._tell_room()
             changed = {number: p for number, p in self._progress.items() if p.changed}
             dead, self._dead = self._dead, []
-            if not changed or self._consumer is None:
+            if not changed:
                 return
             cuts = [self._cut(number, progress) for number, progress in changed.items()]
-            group = self._consumer.consumer_group_metadata()
             loop = asyncio.get_running_loop()
             try:
-                await loop.run_in_executor(self._thread, self._write, cuts, dead, group)
+                await loop.run_in_executor(self._thread, self._write, cuts, dead, self._group())
             except KafkaException as failure:
                 self._failed(failure, changed, dead)
 
@@ -188,16 +188,6 @@ class Commits:
         self._dirty.set()
 
     def _write(self, cuts: list[TopicPartition], dead: list[Out], group: Any) -> None:
-        if dead:
-            self._write_dead(cuts, dead, group)
-            return
-        assert self._consumer is not None
-        answers = self._consumer.commit(offsets=cuts, asynchronous=False)
-        for answer in answers or ():
-            if answer.error is not None:
-                raise KafkaException(answer.error)
-
-    def _write_dead(self, cuts: list[TopicPartition], dead: list[Out], group: Any) -> None:
         if self._producer is None:
             producer = self._make_producer()
             producer.init_transactions(60)

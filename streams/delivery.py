@@ -80,6 +80,7 @@ class DeliveryStep:
             make_producer=make_producer,
             metrics=metrics,
             released=lambda count: self.intake.finished(count, self.intake.epoch),
+            group=lambda: self.intake.group,
         )
 
     # The intake's side, in its thread.
@@ -92,7 +93,7 @@ class DeliveryStep:
             if at.offset >= 0:
                 partition.offset = at.offset
             progress[at.partition] = Progress(max(at.offset, 0), at.metadata or "")
-        self._commits.assigned(progress, consumer)
+        self._commits.assigned(progress)
         self._leaving = False
 
     def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
@@ -329,7 +330,7 @@ class DeliveryStep:
 
     def refresh(self) -> None:
         """Bring the gauges up to date; called when the metrics are read."""
-        self._metrics.lag.set(self.intake.lag() + self._commits.open)
+        self._metrics.lag.set(self.intake.lag + self._commits.open)
         self._metrics.lag_seconds.set(self._commits.oldest_age())
 
 

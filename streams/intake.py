@@ -49,7 +49,12 @@ class Handler(Protocol):
 
 
 class Intake:
-    """A consumer in a thread of its own. ``room``: how many messages may be outstanding."""
+    """A consumer in a thread of its own, which alone may call it: confluent-kafka lets one thread
+    at a time into a consumer, and a second one waits without giving up the GIL.
+
+    ``room``: how many messages may be outstanding. ``lag``: messages of our partitions that
+    nobody has read. ``group``: the group's metadata, as of the newest batch.
+    """
 
     def __init__(
         self,
@@ -73,7 +78,9 @@ class Intake:
         self.epoch = 0
         self.ready = False
         self.failure: BaseException | None = None
-        self.consumer: Consumer | None = None
+        self.group: Any = None
+        self.lag = 0
+        self._lag_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"intake-{topics[0]}", daemon=True)
 
     def start(self) -> None:
@@ -109,29 +116,18 @@ class Intake:
             written = self._written if self._outstanding > 0 else None
         return max(0.0, time.time() - written / 1000) if written else 0.0
 
-    def lag(self) -> int:
-        """Messages in the assigned partitions that nobody has read yet, as last heard."""
-        consumer = self.consumer
-        if consumer is None or not self.ready:
-            return 0
-        behind = 0
-        for at in consumer.position(consumer.assignment()):
-            _, high = consumer.get_watermark_offsets(at, cached=True)
-            behind += max(0, high - at.offset) if at.offset >= 0 else 0
-        return behind
-
     def _run(self) -> None:
         try:
-            self.consumer = self._make_consumer()
-            self.consumer.subscribe(
+            consumer = self._make_consumer()
+            consumer.subscribe(
                 self._topics,
                 on_assign=self._assigned,
                 on_revoke=self._revoked,
                 on_lost=self._lost,
             )
             while not self._stopping:
-                self._step(self.consumer)
-            self.consumer.close()
+                self._step(consumer)
+            consumer.close()
         except Exception as failure:
             log.exception("an intake failed", extra={"topics": self._topics})
             self.failure = failure
@@ -141,6 +137,8 @@ class Intake:
     def _step(self, consumer: Consumer) -> None:
         if self._rewinding:
             self._seek_committed(consumer)
+        if time.monotonic() > self._lag_at:
+            self._measure_lag(consumer)
         if not self._has_room(1.0):
             self._hold(consumer)
             return
@@ -159,7 +157,17 @@ class Intake:
                 self._written = messages[0].timestamp()[1]
             self._outstanding += len(messages)
             epoch = self.epoch
-        self._handler.received(MicroBatch(messages, epoch, consumer.consumer_group_metadata()))
+        self.group = consumer.consumer_group_metadata()
+        self._handler.received(MicroBatch(messages, epoch, self.group))
+
+    def _measure_lag(self, consumer: Consumer) -> None:
+        """Once a second: messages of our partitions that nobody has read, as last heard."""
+        behind = 0
+        for at in consumer.position(consumer.assignment()):
+            _, high = consumer.get_watermark_offsets(at, cached=True)
+            behind += max(0, high - at.offset) if at.offset >= 0 else 0
+        self.lag = behind
+        self._lag_at = time.monotonic() + 1.0
 
     def _complain(self, errors: list[KafkaError]) -> None:
         for error in errors:

@@ -15,11 +15,10 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from trunkline.errors import RegistryUnavailable
 from trunkline.kafka import reusable, transact
 from trunkline.streams.intake import Intake, MicroBatch
 from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.routing import Routed, Router
+from trunkline.streams.routing import HOLDS, Routed, Router
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +99,7 @@ class RoutingStep:
         while batch.epoch == self.intake.epoch:
             try:
                 return await self._router.route(batch.messages)
-            except RegistryUnavailable as error:
+            except HOLDS as error:
                 self._metrics.error(error)
                 log.warning("routing is held: %s", error)
                 await asyncio.sleep(delay)
@@ -138,7 +137,7 @@ class RoutingStep:
 
     def refresh(self) -> None:
         """Bring the gauges up to date; called when the metrics are read."""
-        self._metrics.lag.set(self.intake.lag())
+        self._metrics.lag.set(self.intake.lag)
         self._metrics.lag_seconds.set(self.intake.oldest_age())
 
     async def stop(self) -> None:

@@ -14,13 +14,16 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from trunkline.errors import DataError, RegistryUnavailable, Rejected
+from trunkline.errors import ConfigurationError, DataError, RegistryUnavailable, Rejected
 from trunkline.event import Event, Headers
 from trunkline.kafka import MAX_VALUE, Out
 from trunkline.streams.deadletter import dead_letter
 
 Decode = Callable[[bytes], Any]
 Encode = Callable[[Any], bytes]
+
+HOLDS = (RegistryUnavailable, ConfigurationError)
+"""Errors that say nothing about the event: the batch is held, and nothing is dead-lettered."""
 
 _REPLACED = ("tl_from", "tl_origin")
 
@@ -82,8 +85,8 @@ class _Pending:
 class Router:
     """Routes micro-batches. A route that raises sends that event to its destination's DLQ.
 
-    Raises RegistryUnavailable when a value's schema cannot be asked for: hold the batch, and
-    route it again later.
+    Raises one of HOLDS when a value's schema cannot be asked for: hold the batch, and route it
+    again later.
     """
 
     def __init__(self, topics: dict[str, CompiledTopic]) -> None:
@@ -123,7 +126,7 @@ class Router:
                     result = route.function(event)
                     if result is not None:
                         _emit(event, raw_key, route, result, done)
-                except RegistryUnavailable:
+                except HOLDS:
                     raise
                 except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
                     _bury(event, raw_key, route, error, done)
@@ -131,7 +134,7 @@ class Router:
     async def _settle(self, done: Routed, pending: list[_Pending]) -> None:
         results = await asyncio.gather(*(p.result for p in pending), return_exceptions=True)
         for result in results:
-            if isinstance(result, RegistryUnavailable | asyncio.CancelledError):
+            if isinstance(result, (*HOLDS, asyncio.CancelledError)):
                 raise result
         # Backwards, so that inserting does not move the places that are still to be filled.
         for waiting, result in zip(reversed(pending), reversed(results), strict=True):
@@ -240,7 +243,7 @@ def _settle_one(waiting: _Pending, result: Any, done: Routed) -> None:
             raise result
         if result is not None:
             _emit(event, raw_key, route, result, done)
-    except RegistryUnavailable:
+    except HOLDS:
         raise
     except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
         _bury(event, raw_key, route, error, done)

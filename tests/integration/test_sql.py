@@ -42,6 +42,13 @@ def postgres(postgres_dsn: str) -> Iterator[Database]:
 
 
 @pytest.fixture
+def mariadb(mariadb_url: str) -> Iterator[Database]:
+    database = Database(mariadb_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path}/mart.db")
     yield database
@@ -170,6 +177,49 @@ def test_values_the_database_cannot_hold_are_rejected(postgres: Database, bad: A
         postgres.deliver([put("a", 1), make_event("b", rich("b", **bad), offset=2)])
     assert {i: type(e) for i, e in caught.value.failures.items()} == {1: errors.Rejected}
     assert counts(postgres) == {"a": 1}
+
+
+def test_what_is_no_number_is_kept_or_rejected(db: Database) -> None:
+    odd = make_event("b", rich("b", ratio=float("nan")), offset=2)
+    if db.kind == "postgresql":
+        db.deliver([put("a", 1), odd])
+        assert db.rows("id") == [("a",), ("b",)]
+        return
+    with pytest.raises(errors.PartialFailure) as caught:
+        db.deliver([put("a", 1), odd])
+    assert {i: type(e) for i, e in caught.value.failures.items()} == {1: errors.Rejected}
+
+
+def test_a_lenient_server_cuts_nothing_off(mariadb: Database) -> None:
+    mariadb.run("SET GLOBAL sql_mode = ''")
+    try:
+        mariadb.run("CREATE TABLE {table} (id VARCHAR(3) PRIMARY KEY, count TINYINT)")
+        some = {"id": "id", "count": "count"}
+        with pytest.raises(errors.PartialFailure) as caught:
+            mariadb.deliver([put("a", 1), put("b", 2, count=1000), put("long", 3)], columns=some)
+        assert sorted(caught.value.failures) == [1, 2]
+    finally:
+        mariadb.run("SET GLOBAL sql_mode = DEFAULT")
+
+
+def test_moments_are_utc_in_a_column_without_zone(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    postgres.run("CREATE TABLE {table} (id TEXT PRIMARY KEY, at TIMESTAMP)")
+    postgres.deliver([put("a", 1)], columns={"id": "id", "at": "at"})
+    assert postgres.rows("at") == [(rich("a")["at"].replace(tzinfo=None),)]
+
+
+def test_moments_are_utc_on_a_server_elsewhere(mariadb: Database) -> None:
+    mariadb.run("SET GLOBAL time_zone = '+09:00'")
+    try:
+        mariadb.run("CREATE TABLE {table} (id VARCHAR(9) PRIMARY KEY, at TIMESTAMP(6) NULL)")
+        mariadb.deliver([put("a", 1)], columns={"id": "id", "at": "at"})
+    finally:
+        mariadb.run("SET GLOBAL time_zone = DEFAULT")
+    ((seconds,),) = mariadb.rows("UNIX_TIMESTAMP(at)")
+    assert float(seconds) == rich("a")["at"].timestamp()
 
 
 def test_bytes_that_are_no_avro_are_rejected(sqlite: Database) -> None:
