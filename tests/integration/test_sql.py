@@ -202,13 +202,17 @@ def test_a_lenient_server_cuts_nothing_off(mariadb: Database) -> None:
         mariadb.run("SET GLOBAL sql_mode = DEFAULT")
 
 
-def test_moments_are_utc_in_a_column_without_zone(
-    postgres: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+def test_moments_are_utc_in_a_column_without_zone(postgres: Database) -> None:
+    role = f"tokyo_{postgres.table}"
+    postgres.run(f"CREATE ROLE {role} LOGIN SUPERUSER")
+    postgres.run(f"ALTER ROLE {role} SET timezone = 'Asia/Tokyo'")
     postgres.run("CREATE TABLE {table} (id TEXT PRIMARY KEY, at TIMESTAMP)")
-    postgres.deliver([put("a", 1)], columns={"id": "id", "at": "at"})
+    elsewhere = Database(str(postgres.engine.url.set(username=role)))
+    elsewhere.deliver([put("a", 1)], table=postgres.table, columns={"id": "id", "at": "at"})
+    elsewhere.close()
     assert postgres.rows("at") == [(rich("a")["at"].replace(tzinfo=None),)]
+    postgres.run(f"DROP OWNED BY {role}")
+    postgres.run(f"DROP ROLE {role}")
 
 
 def test_moments_are_utc_on_a_server_elsewhere(mariadb: Database) -> None:
