@@ -19,6 +19,8 @@ Enough = Callable[[Sequence[Record]], bool]
 
 STOP_SECONDS = 0.5
 """How long a source may go on once ``stop`` is set."""
+IDLE_SECONDS = 0.5
+"""How long a source waits for changes before it is told to stop."""
 GRACE = 1.0
 """What a busy machine may add to that."""
 
@@ -263,7 +265,7 @@ def _seconds_to_stop(source: Source, position: Position) -> float:
         asked.append(time.monotonic())
         stop.set()
 
-    timer = threading.Timer(1.0, ask)
+    timer = threading.Timer(IDLE_SECONDS, ask)
     timer.start()
     for _ in source.read(position, stop):
         pass

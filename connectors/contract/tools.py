@@ -6,15 +6,18 @@ import asyncio
 import gc
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
-from trunkline.errors import DeliveryError, MissingExtra
+from trunkline.errors import DataError, DeliveryError, MissingExtra, TrunklineError
 from trunkline.event import Change, Event, Record, event_headers
 
 PATIENCE = 20.0
 """Seconds after which something that should have happened has not."""
+SETTLING = 1.0
+"""Seconds for the system under test to let go of what the connector has left."""
 
 
 def make_event(
@@ -53,11 +56,11 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(coroutine, 2 * PATIENCE))
 
 
-async def failure_of(call: Coroutine[Any, Any, object]) -> DeliveryError | None:
-    """The delivery error that ``call`` raises, None if it succeeds."""
+async def failure_of(call: Coroutine[Any, Any, object]) -> TrunklineError | None:
+    """The error that ``call`` raises to tell the engine something, None if it succeeds."""
     try:
         await call
-    except DeliveryError as error:
+    except (DeliveryError, DataError) as error:
         return error
     return None
 
@@ -65,14 +68,23 @@ async def failure_of(call: Coroutine[Any, Any, object]) -> DeliveryError | None:
 def leaves_nothing(use: Callable[[], object]) -> None:
     """Assert that ``use`` leaves no thread and no open file or socket.
 
-    The first use may open what a process opens once; the second must not leave more.
+    The first use may open what a process opens once; the second must not leave more. The system
+    under test may live in this process and take a moment to see that the connector has gone.
     """
     use()
-    before = _held()
+    threads, files = _held()
     use()
-    after = _held()
-    assert after[0] <= before[0], f"threads left running: {threading.enumerate()}"
-    assert after[1] <= before[1], f"{after[1] - before[1]} files or sockets left open"
+    deadline = time.monotonic() + SETTLING
+    while not _within(threads, files) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    left = _held()
+    assert left[0] <= threads, f"threads left running: {threading.enumerate()}"
+    assert left[1] <= files, f"{left[1] - files} files or sockets left open"
+
+
+def _within(threads: int, files: int) -> bool:
+    held = _held()
+    return held[0] <= threads and held[1] <= files
 
 
 def _held() -> tuple[int, int]:

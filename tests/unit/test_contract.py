@@ -33,7 +33,7 @@ class MemorySink(Sink[Any]):
         if self.fault == "leaks a socket":
             LEAKED.append(socket.socket())
         if self.fault == "leaves a thread":
-            threading.Thread(target=threading.Event().wait, args=(2,)).start()
+            threading.Thread(target=threading.Event().wait, args=(4,)).start()
 
     async def deliver(self, events: Sequence[Event[Any]]) -> None:
         await asyncio.sleep(0)
