@@ -125,7 +125,8 @@ class Worker:
         return [failure for failure in found if failure is not None]
 
     def _intakes(self) -> list[Intake]:
-        return [step.intake for step in self._steps if hasattr(step, "intake")]
+        found = [getattr(step, "intake", None) for step in self._steps]
+        return [intake for intake in found if isinstance(intake, Intake)]
 
     def _pages(self, app: FlowApp) -> None:
         app.page("/healthz", lambda: (200, b'{"status":"ok"}', JSON))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from trunkline.errors import ConfigurationError, TrunklineError
 from trunkline.params import Backbone
@@ -49,9 +49,12 @@ def settings(backbone: Backbone, **more: object) -> dict[str, object]:
 
 
 def consumer(
-    backbone: Backbone, group: str, *, assignor: str = "range", **more: object
+    backbone: Backbone, group: str, *, assignor: str = "range", eof: bool = False
 ) -> Consumer:
-    """A consumer that sees committed records only and commits nothing by itself."""
+    """A consumer that sees committed records only and commits nothing by itself.
+
+    ``eof``: whether the end of a partition is told, as an error of code _PARTITION_EOF.
+    """
     return Consumer(
         settings(
             backbone,
@@ -69,8 +72,8 @@ def consumer(
                 "queued.max.messages.kbytes": 16_384,
                 "fetch.queue.backoff.ms": 20,
                 "fetch.error.backoff.ms": 50,
-            }
-            | more,
+                "enable.partition.eof": eof,
+            },
         ),
         logger=log,
     )
@@ -107,7 +110,7 @@ def produce(
     for topic, key, value, headers in records:
         while True:
             try:
-                send(topic, value, key, headers=headers, on_delivery=report)
+                send(topic, value, key, headers=headers, on_delivery=report)  # type: ignore[arg-type]
                 break
             except BufferError:
                 to.poll(0.1)
@@ -165,7 +168,7 @@ class TopicSpec:
 
 def admin(backbone: Backbone) -> AdminClient:
     """An admin client."""
-    return AdminClient(settings(backbone), logger=log)
+    return AdminClient(settings(backbone), logger=log)  # type: ignore[arg-type]
 
 
 def existing_topics(client: AdminClient, timeout: float = 10.0) -> dict[str, int]:
@@ -229,7 +232,7 @@ def last_record(backbone: Backbone, topic: str, group: str) -> Message | None:
 
     Reads backwards in growing steps, since transaction markers take up offsets too.
     """
-    reader = consumer(backbone, group, **{"enable.partition.eof": True})
+    reader = consumer(backbone, group, eof=True)
     try:
         low, high = reader.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)
         step = 50
