@@ -9,7 +9,7 @@ look into the system behind it. Run it with pytest, against the real system.
         def contents(self) -> dict[str, int]: ...
         def unreachable_sink(self) -> Sink[Any]: ...
 
-The suite needs pytest; without it, running it raises MissingExtra.
+The suite runs under pytest (extra ``dev``); importing it does not need it.
 """
 
 from trunkline.connectors.contract.push import PushSourceContract

@@ -276,6 +276,22 @@ def test_one_connection_serves_many_events() -> None:
     assert len(seen.connections) == 1
 
 
+def test_a_connection_that_the_server_closed_meanwhile_costs_nothing() -> None:
+    async def run() -> None:
+        async with server(answers(204)) as seen:
+            sink = HttpSink(seen.url, Item)
+            await sink.open()
+            for number in range(3):
+                await sink.deliver([make_event(str(number), ITEM)])
+                for transport in seen.connections:
+                    transport.close()
+                await asyncio.sleep(0.05)  # the news travels
+            await sink.close()
+            assert len(seen.requests) == 3
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     ("path", "base", "expected"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +13,12 @@ import pytest
 
 from trunkline import errors
 from trunkline.connectors.base import Batch, Position, Publish, PushSource, Sink, Source
-from trunkline.connectors.contract import PushSourceContract, SinkContract, SourceContract
+from trunkline.connectors.contract import (
+    PushSourceContract,
+    SinkContract,
+    SourceContract,
+    tools,
+)
 from trunkline.event import Change, Event, Record
 
 LEAKED: list[socket.socket] = []
@@ -255,3 +261,9 @@ def test_a_fault_is_caught(
         getattr(case, f"test_{test}")()
     while LEAKED:
         LEAKED.pop().close()
+
+
+def test_the_suite_is_imported_without_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pytest", None)
+    with pytest.raises(errors.MissingExtra, match=r"trunkline\[dev\]"):
+        tools.skip("it does not apply")
