@@ -33,10 +33,13 @@ def _create(engine: Engine, table: Table) -> None:
     try:
         with engine.begin() as connection:
             connection.execute(CreateTable(table, if_not_exists=True))
-    except (exc.IntegrityError, exc.ProgrammingError):
-        # PostgreSQL: another worker creates it right now, and IF NOT EXISTS does not see that.
+    except (exc.IntegrityError, exc.ProgrammingError) as error:
+        # PostgreSQL: another worker creates it right now, and IF NOT EXISTS does not see that;
+        # or the table is there, but the right to create is not.
         if not inspect(engine).has_table(table.name, schema=table.schema):
-            raise
+            raise ConfigurationError(
+                f"SqlSink: table {table.fullname} cannot be created: {error.orig}"
+            ) from error
 
 
 def _problems(inspector: Inspector, table: Table) -> list[str]:

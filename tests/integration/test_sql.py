@@ -394,6 +394,24 @@ def test_a_missing_table_is_told_with_its_ddl(db: Database) -> None:
     db.deliver([put("a", 1)], create_table=False)
 
 
+def test_a_table_that_cannot_be_created_is_told(postgres: Database) -> None:
+    with pytest.raises(errors.ConfigurationError, match=r"nowhere\.t cannot be created"):
+        postgres.deliver(table="nowhere.t")
+
+
+def test_without_the_right_to_create_a_table_that_is_there_will_do(postgres: Database) -> None:
+    role = f"poor_{postgres.table}"
+    postgres.deliver([put("a", 1)])
+    postgres.run(f"CREATE ROLE {role} LOGIN")
+    postgres.run(f"GRANT ALL ON {{table}}, {{table}}_tl_pos TO {role}")
+    poor = Database(str(postgres.engine.url.set(username=role)))
+    poor.deliver([put("b", 2)], table=postgres.table)
+    poor.close()
+    postgres.run(f"DROP OWNED BY {role}")
+    postgres.run(f"DROP ROLE {role}")
+    assert counts(postgres) == {"a": 1, "b": 1}
+
+
 def test_a_missing_column_is_named(db: Database) -> None:
     db.run("CREATE TABLE {table} (id VARCHAR(50) PRIMARY KEY, count INT)")
     with pytest.raises(errors.ConfigurationError, match=r"lacks column .*price"):
