@@ -52,8 +52,10 @@ class Intake:
     """A consumer in a thread of its own, which alone may call it: confluent-kafka lets one thread
     at a time into a consumer, and a second one waits without giving up the GIL.
 
-    ``room``: how many messages may be outstanding. ``lag``: messages of our partitions that
-    nobody has read. ``group``: the group's metadata, as of the newest batch.
+    ``room`` and ``depth``: how many messages, and batches, may be outstanding. Where each batch is
+    a transaction, a small depth lets the next batch grow while the ones before are committed.
+    ``lag``: messages of our partitions that nobody has read. ``group``: the group's metadata, as
+    of the newest batch.
     """
 
     def __init__(
@@ -64,12 +66,15 @@ class Intake:
         *,
         batch: int = 2000,
         room: int = 8000,
+        depth: int | None = None,
     ) -> None:
         self._make_consumer = make_consumer
         self._topics = topics
         self._handler = handler
         self._batch = batch
         self._room = room
+        self._depth = depth
+        self._batches = 0
         self._outstanding = 0
         self._written = 0
         self._changed = threading.Condition()
@@ -92,7 +97,15 @@ class Intake:
         self._stopping = True
         with self._changed:
             self._changed.notify_all()
-        self._thread.join()
+        if self._thread.ident is not None:  # it may be stopped before it was started
+            self._thread.join()
+
+    def done(self, batch: MicroBatch) -> None:
+        """A whole batch is done with. From any thread."""
+        with self._changed:
+            if batch.epoch == self.epoch:
+                self._batches -= 1
+        self.finished(len(batch.messages), batch.epoch)
 
     def finished(self, count: int, epoch: int) -> None:
         """So many messages that were received in that epoch are done with. From any thread."""
@@ -156,6 +169,7 @@ class Intake:
             if self._outstanding <= 0:
                 self._written = messages[0].timestamp()[1]
             self._outstanding += len(messages)
+            self._batches += 1
             epoch = self.epoch
         self.group = consumer.consumer_group_metadata()
         self._handler.received(MicroBatch(messages, epoch, self.group))
@@ -178,7 +192,11 @@ class Intake:
     def _has_room(self, timeout: float) -> bool:
         with self._changed:
             return self._changed.wait_for(
-                lambda: self._outstanding < self._room or self._stopping, timeout
+                lambda: (
+                    self._stopping
+                    or (self._outstanding < self._room and self._batches < self._depth)
+                ),
+                timeout,
             )
 
     def _hold(self, consumer: Consumer) -> None:
@@ -199,7 +217,7 @@ class Intake:
     def _begin_epoch(self, *, rewinding: bool) -> None:
         with self._changed:
             self.epoch += 1
-            self._outstanding = 0
+            self._outstanding = self._batches = 0
             self._rewinding = rewinding
             self._changed.notify_all()
 

@@ -16,14 +16,19 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from trunkline.kafka import reusable, transact
+from trunkline.logs import about
 from trunkline.streams.intake import Intake, MicroBatch
 from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.routing import HOLDS, Routed, Router
+from trunkline.streams.routing import HOLDS, Deaths, Routed, Router
 
 log = logging.getLogger(__name__)
 
 DRAIN = 60.0
 """Seconds that a revocation waits for batches under way; after that they are repeated."""
+
+DEPTH = 2
+"""Batches under way: one in its transaction, one decoded and routed meanwhile. What arrives then
+makes the next batch larger, so that a slow transaction never leads to many small ones."""
 
 
 class RoutingStep:
@@ -48,7 +53,7 @@ class RoutingStep:
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="route-commit")
         self._committing: asyncio.Future[None] | None = None
-        self.intake = Intake(make_consumer, topics, self, batch=batch)
+        self.intake = Intake(make_consumer, topics, self, batch=batch, depth=DEPTH)
 
     # The intake's side, in its thread.
 
@@ -77,11 +82,11 @@ class RoutingStep:
             routed = await self._routed(batch)
             await self.settle()
         except BaseException:
-            self.intake.finished(len(batch.messages), batch.epoch)
+            self.intake.done(batch)
             self.intake.rewind()
             raise
         if routed is None or batch.epoch != self.intake.epoch:
-            self.intake.finished(len(batch.messages), batch.epoch)
+            self.intake.done(batch)
             return
         self._committing = asyncio.get_running_loop().run_in_executor(
             self._thread, self._commit, batch, routed, started
@@ -118,7 +123,7 @@ class RoutingStep:
                 self._producer = None
             self.intake.rewind()
         finally:
-            self.intake.finished(len(batch.messages), batch.epoch)
+            self.intake.done(batch)
 
     def _ready_producer(self) -> Producer:
         if self._producer is None:
@@ -132,8 +137,10 @@ class RoutingStep:
         metrics.events_in.inc(len(batch.messages))
         metrics.events_out.inc(routed.routed)
         metrics.batch_seconds.observe(time.monotonic() - started)
-        if routed.dead:
-            metrics.dead_letters.inc(routed.dead)
+        for (dlq, _), deaths in routed.deaths.items():
+            metrics.dead_letters.inc(deaths.count)
+            metrics.error(deaths.error, deaths.count)
+            _tell(dlq, deaths)
 
     def refresh(self) -> None:
         """Bring the gauges up to date; called when the metrics are read."""
@@ -145,6 +152,13 @@ class RoutingStep:
         await asyncio.to_thread(self.intake.stop)
         await self.settle()
         self._thread.shutdown()
+
+
+def _tell(dlq: str, deaths: Deaths) -> None:
+    """One line a batch, queue and class of error: a topic full of them floods no log."""
+    event, error = deaths.example, deaths.error
+    what = f"{event!r}: {type(error).__name__}: {error}"
+    log.warning("%d dead letters to %s, as %s", deaths.count, dlq, what, extra=about(event))
 
 
 def _ends(batch: MicroBatch) -> list[TopicPartition]:

@@ -76,7 +76,7 @@ class SourceStep:
 
     def received(self, batch: MicroBatch) -> None:
         """Positions that this worker itself has written: nothing to do."""
-        self.intake.finished(len(batch.messages), batch.epoch)
+        self.intake.done(batch)
 
     # The source's own thread.
 
