@@ -1,0 +1,49 @@
+"""A flow of each test's own, on the shared servers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from worker_kit import Destination, Feed, Workers, environ_of
+
+from trunkline.params import Backbone
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def backbone(bootstrap: str, registry_url: str) -> Backbone:
+    return Backbone(bootstrap=bootstrap, registry=registry_url)
+
+
+@pytest.fixture
+def name() -> str:
+    """A flow's name that no other test has."""
+    return f"crash-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def destination() -> Iterator[Destination]:
+    with Destination() as running:
+        yield running
+
+
+@pytest.fixture
+def feed(backbone: Backbone, name: str) -> Feed:
+    return Feed(backbone, f"{name}.orders")
+
+
+@pytest.fixture
+def workers_of(backbone: Backbone, name: str, tmp_path: Path) -> Iterator[Callable[..., Workers]]:
+    """Makes the workers of a flow file, given its parameters; none is left behind."""
+    with ExitStack() as running:
+
+        def make(file: str, **parameters: str) -> Workers:
+            environ = environ_of(backbone, flow=name, **parameters)
+            return running.enter_context(Workers(HERE / file, tmp_path, environ))
+
+        yield make

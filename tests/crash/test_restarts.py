@@ -1,0 +1,76 @@
+"""Stopping, starting and scaling without a crash: nothing is repeated, nothing is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from proof import disorders, ids_by_key, repeats
+from worker_kit import Destination, Feed, Workers, eventually, header, read
+
+from trunkline.params import Backbone
+
+KEYS = 50
+
+
+def numbered(count: int, first: int = 0) -> list[tuple[str, int]]:
+    """Orders of KEYS keys, each with growing numbers."""
+    return [(f"k{number % KEYS}", number) for number in range(first, first + count)]
+
+
+def assert_routed_once(backbone: Backbone, name: str, count: int) -> dict[str, list[str]]:
+    """Each canonical event stands in the inbox once; its ids by key, in order."""
+    canonical = read(backbone, f"{name}.orders")
+    inbox = read(backbone, f"{name}.api.inbox")
+    origins = [header(message, "tl_from") for message in inbox]
+    assert len(set(origins)) == len(origins), "an event was routed twice"
+    assert ids_by_key(inbox) == ids_by_key(canonical)
+    assert len(inbox) == count
+    return ids_by_key(inbox)
+
+
+def test_sigterm_finishes_and_commits_so_that_a_restart_repeats_nothing(
+    backbone: Backbone,
+    name: str,
+    feed: Feed,
+    destination: Destination,
+    workers_of: Callable[..., Workers],
+) -> None:
+    workers = workers_of("feed_flow.py", api=destination.url)
+    destination.delay = 0.02  # deliveries are under way when the signal comes
+    for part in range(3):
+        feed.orders(numbered(1500, part * 1500))
+        workers.start("route,deliver")
+        so_far = len(destination.deliveries)
+        eventually(lambda n=so_far: len(destination.deliveries) > n + 300, "it delivers")
+        workers.stop()
+    workers.start("route,deliver")
+    eventually(lambda: len(destination.deliveries) >= 4500, "everything is delivered")
+    workers.stop()
+    expected = assert_routed_once(backbone, name, 4500)
+    assert disorders(expected, destination.deliveries) == {}
+    assert repeats(destination.deliveries, []).total == 0
+
+
+def test_scaling_up_and_down_repeats_nothing(
+    backbone: Backbone,
+    name: str,
+    feed: Feed,
+    destination: Destination,
+    workers_of: Callable[..., Workers],
+) -> None:
+    workers = workers_of("feed_flow.py", api=destination.url)
+    destination.delay = 0.01
+    total = 12_000
+    writer = threading.Thread(target=feed.orders, args=[numbered(total)])
+    writer.start()
+    workers.started("route", "deliver")
+    workers.started("route", "deliver", "route", "deliver")
+    assert len(destination.deliveries) < total, "it was through before it was scaled"
+    workers.stop(*(w for role in ("route", "deliver") for w in workers.of(role)[:-1]))
+    writer.join()
+    eventually(lambda: len(destination.deliveries) >= total, "everything is delivered")
+    workers.stop()
+    expected = assert_routed_once(backbone, name, total)
+    assert disorders(expected, destination.deliveries) == {}
+    assert repeats(destination.deliveries, []).total == 0
