@@ -192,12 +192,12 @@ class Intake:
     def _has_room(self, timeout: float) -> bool:
         with self._changed:
             return self._changed.wait_for(
-                lambda: (
-                    self._stopping
-                    or (self._outstanding < self._room and self._batches < self._depth)
-                ),
+                lambda: self._stopping or (self._outstanding < self._room and self._shallow()),
                 timeout,
             )
+
+    def _shallow(self) -> bool:
+        return self._depth is None or self._batches < self._depth
 
     def _hold(self, consumer: Consumer) -> None:
         """Pause until there is room. Polling goes on, so that no rebalance takes our partitions.
