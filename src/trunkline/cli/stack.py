@@ -32,12 +32,12 @@ HOME = Path(".trunkline")
 
 def up(
     home: Home = HOME,
-    kafka_port: int = 9092,
-    registry_port: int = 8081,
+    kafka_port: Annotated[int, typer.Option(help="Kafka's port.")] = 9092,
+    registry_port: Annotated[int, typer.Option(help="The registry's port.")] = 8081,
     postgres: Annotated[bool, typer.Option("--postgres", help="Also PostgreSQL.")] = False,
-    postgres_port: int = 5432,
+    postgres_port: Annotated[int, typer.Option(help="PostgreSQL's port.")] = 5432,
     mariadb: Annotated[bool, typer.Option("--mariadb", help="Also MariaDB.")] = False,
-    mariadb_port: int = 3306,
+    mariadb_port: Annotated[int, typer.Option(help="MariaDB's port.")] = 3306,
     kafka_heap: Annotated[str, typer.Option(help="The broker's memory.")] = "512m",
     detach: Annotated[bool, typer.Option("--detach", help="Return when all are up.")] = False,
 ) -> None:
