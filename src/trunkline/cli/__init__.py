@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from trunkline.cli import check, graph, run, stack
+from trunkline.cli import check, demo, graph, run, stack
 from trunkline.cli.schemas import schemas_app
 from trunkline.errors import TrunklineError
 
@@ -27,6 +27,7 @@ app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.status)
 app.command()(run.run)
+app.command()(demo.demo)
 app.add_typer(schemas_app)
 
 

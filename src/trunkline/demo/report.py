@@ -1,0 +1,118 @@
+"""The proof as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from trunkline.demo import expect
+from trunkline.demo.play import Play
+from trunkline.demo.proof import Arrival, Verdict, judge_messages, judge_table, percentile
+from trunkline.demo.scene import Api
+
+_NUMBERS = ("expected", "delivered", "duplicates", "out_of_order", "missing", "unexpected")
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdict on each destination, and how fast it went."""
+
+    verdicts: Sequence[Verdict]
+    changes: int
+    notices: int
+    rows_per_second: float
+    changes_per_second: float
+    steady: tuple[float, float]
+    """Between these moments the latency is taken: in the rush it is the length of the queue."""
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is missing, out of order or unexpected."""
+        return all(verdict.ok for verdict in self.verdicts)
+
+    def latency(self, verdict: Verdict) -> dict[str, float | None]:
+        """Milliseconds from the commit (a notice: from its request) to the arrival."""
+        first, last = self.steady
+        delays = [1000 * delay for since, delay in verdict.delays if first <= since < last]
+        found = {f"p{share:.0%}".rstrip("%"): percentile(delays, share) for share in (0.5, 0.99)}
+        return {name: value and round(value, 1) for name, value in found.items()}
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it."""
+        return {
+            "ok": self.ok,
+            "changes": self.changes,
+            "notices": self.notices,
+            "destinations": [
+                {
+                    "name": verdict.name,
+                    **{name: getattr(verdict, name) for name in _NUMBERS},
+                    "latency_ms": self.latency(verdict),
+                }
+                for verdict in self.verdicts
+            ],
+            "throughput": {
+                "snapshot_rows_per_s": round(self.rows_per_second),
+                "rush_changes_per_s": round(self.changes_per_second),
+            },
+        }
+
+    def as_table(self) -> Table:
+        """For people."""
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("", no_wrap=True)
+        for name in (*_NUMBERS, "p50_ms", "p99_ms"):
+            table.add_column(name.replace("_", " "), justify="right", no_wrap=name in _NUMBERS[:2])
+        for verdict in self.verdicts:
+            table.add_row(*_cells(verdict, self.latency(verdict)))
+        return table
+
+
+def report(play: Play) -> Report:
+    """Compare what came with what the airport did; the workers have ended."""
+    scene, history = play.scene, play.history
+    writes = [Arrival(id, expect.written(row), at) for id, at, row in scene.mart.writes()]
+    source, table = scene.source.rows(), scene.mart.rows()
+    verdicts = (
+        judge_messages("operations", expect.alerts(history), _came(scene.operations, "flight_id")),
+        judge_table("mart", expect.rows(history), writes, source, table),
+        judge_messages("board", expect.entries(history), _came(scene.board, "id")),
+    )
+    moments = [write.moment for write in writes]
+    return Report(
+        verdicts=verdicts,
+        changes=history.changes,
+        notices=len(history.notices),
+        rows_per_second=_rate(len(play.script.rows), moments[: len(play.script.rows)]),
+        changes_per_second=_rate(len(play.script.rush), [play.times.rush, *moments[-1:]]),
+        steady=(play.times.steady, play.times.rush),
+    )
+
+
+def _came(api: Api, key: str) -> Iterable[Arrival]:
+    return (
+        Arrival(str(body.get(key)), expect.content(body), moment)
+        for moment, _, body in api.arrivals()
+    )
+
+
+def _rate(count: int, moments: Sequence[float]) -> float:
+    """Per second, between the first and the last moment."""
+    passed = moments[-1] - moments[0] if moments else 0.0
+    return count / passed if passed > 0 else 0.0
+
+
+def _cells(verdict: Verdict, latency: dict[str, float | None]) -> list[str]:
+    mark = "[green]✓[/]" if verdict.ok else "[bold red]✗[/]"
+    numbers = [_number(name, getattr(verdict, name)) for name in _NUMBERS]
+    times = ["–" if value is None else f"{value:,.0f}" for value in latency.values()]
+    return [f"{mark} {verdict.name}", *numbers, *times]
+
+
+def _number(name: str, count: int) -> str:
+    bad = count and name in ("out_of_order", "missing", "unexpected")
+    return f"[bold red]{count:,}[/]" if bad else f"{count:,}"
