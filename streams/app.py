@@ -18,6 +18,7 @@ from aiohttp.web import Response
 from faust.app.base import BootStrategy
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from trunkline.errors import ConfigurationError
 from trunkline.streams.intake import MicroBatch
 from trunkline.streams.metrics import Metrics
 
@@ -34,6 +35,13 @@ class App(faust.App):
     """A Faust app that takes its input from channels only."""
 
     BootStrategy = _Boot
+    # Else its lines would stand under the name of this module, at a level that is not Faust's.
+    logger = logging.getLogger("faust.app")
+
+    async def on_start(self) -> None:
+        # Faust's own would make a Kafka consumer, with an event loop that nobody closes, only to
+        # draw it in a graph.
+        self.finalize()
 
 
 class FlowApp:
@@ -43,6 +51,7 @@ class FlowApp:
         self.metrics = metrics
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
+        self._address = f"{host}:{port}"
         self._app = App(
             f"trunkline-{name}",
             broker="kafka://unused",
@@ -50,9 +59,8 @@ class FlowApp:
             web_enabled=port is not None,
             web_bind=host,
             web_host=host,
-            web_port=port or 0,
+            web_port=port or 6066,  # Faust takes no 0, even where web views are off
         )
-        self._agents = 0
 
     def agent(
         self, name: str, process: Callable[[MicroBatch], Awaitable[None]]
@@ -71,7 +79,6 @@ class FlowApp:
                     self.fail(failure)
 
         self._app.agent(channel, name=name)(agent)
-        self._agents += 1
 
         def hand_over(batch: MicroBatch) -> None:
             asyncio.run_coroutine_threadsafe(channel.send(value=batch), self._loop)
@@ -103,10 +110,20 @@ class FlowApp:
             self.failed.set_result(failure)
 
     async def start(self) -> None:
-        """Start agents and web views."""
+        """Start the web views. Raises ConfigurationError if their port is taken."""
+        try:
+            await self._app.start()
+        except OSError as error:
+            raise ConfigurationError(
+                f"the health pages cannot be served at {self._address}: {error.strerror}; "
+                "give a free port (--port)"
+            ) from error
+
+    async def start_agents(self) -> None:
+        """Start the agents that there are now."""
+        for agent in self._app.agents.values():
+            await agent.maybe_start()
         # Without a Kafka consumer nobody else says that values may flow.
-        self._app.flow_control.resume()
-        await self._app.start()
         self._app.flow_control.resume()
 
     async def stop(self) -> None:

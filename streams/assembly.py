@@ -45,6 +45,7 @@ class Assembly:
             user=backbone.registry_user or None,
             password=revealed(backbone.registry_password) or None,
         )
+        self._registry = registry
         self._codec = Codec(registry)
         self._compiler = Compiler(flow, self._codec, register=backbone.create)
 
@@ -60,6 +61,10 @@ class Assembly:
         if "deliver" in roles:
             steps += [self._delivery(d, sinks[d.name]) for d in flow.destinations]
         return steps
+
+    def close(self) -> None:
+        """Release the connections to the registry."""
+        self._registry.close()
 
     def _sinks(self) -> dict[str, Sink[Any]]:
         return {d.name: d(self._env) for d in self._flow.destinations}

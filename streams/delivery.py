@@ -21,12 +21,12 @@ from trunkline.connectors.base import Sink
 from trunkline.errors import (
     DataError,
     PartialFailure,
-    RegistryUnavailable,
     Rejected,
     Retryable,
     Unavailable,
 )
 from trunkline.event import Event
+from trunkline.logs import about
 from trunkline.streams.breaker import Breaker
 from trunkline.streams.commits import Commits
 from trunkline.streams.flow import Destination
@@ -34,6 +34,7 @@ from trunkline.streams.intake import Intake, MicroBatch
 from trunkline.streams.lanes import Lanes
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.progress import Progress
+from trunkline.streams.routing import HOLDS
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class DeliveryStep:
         self._metrics = metrics
         self._lanes = Lanes(ordered=destination.order == "key")
         self._breaker = Breaker(destination.retry)
-        self._failures: dict[str, int] = {}
+        self._failures: dict[Hashable, int] = {}
         self._idle: deque[asyncio.Future[Events]] = deque()
         self._busy = 0
         self._quiet = asyncio.Event()
@@ -175,19 +176,23 @@ class DeliveryStep:
 
     def _conclude(self, batch: Events, events: Events, failure: Exception | None) -> None:
         """What an attempt's end means for its events, which were ``events`` of ``batch``."""
-        if isinstance(failure, Unavailable | RegistryUnavailable):
+        if isinstance(failure, (Unavailable, *HOLDS)):
             self._metrics.error(failure)
             self._hold_all(events or batch, failure)
             self._free_rest(batch, events)
             return
-        self._breaker.succeeded()
+        if events:
+            self._breaker.succeeded()
+        else:  # all of it was dead-lettered: the destination was not asked
+            self._breaker.cancelled()
         if failure is None:
             self._delivered(events)
             self._free(batch)
-        elif isinstance(failure, PartialFailure):
+        elif isinstance(failure, PartialFailure) and _names_only(failure, events):
             self._sort_out(batch, events, failure.failures)
         else:
-            self._sort_out(batch, events, dict.fromkeys(range(len(events)), failure))
+            tried = events or batch
+            self._sort_out(batch, tried, dict.fromkeys(range(len(tried)), failure))
 
     def _free_rest(self, batch: Events, held: Events) -> None:
         """The lanes of a batch that hold nothing back, since theirs was dead-lettered."""
@@ -196,8 +201,8 @@ class DeliveryStep:
             self._free([event for event in batch if self._lanes.key(event) not in keys])
 
     def _readable(self, batch: Events) -> Events:
-        """The batch without what cannot be read, which is dead-lettered. Raises
-        RegistryUnavailable: then all of it must wait."""
+        """The batch without what cannot be read, which is dead-lettered. Raises one of HOLDS:
+        then all of it must wait."""
         events, unreadable = [], []
         for event in batch:
             try:
@@ -239,15 +244,16 @@ class DeliveryStep:
 
     def _wait_of(self, event: Event[Any], error: Exception) -> float:
         self._metrics.error(error)
-        failures = self._failures[event.key] = self._failures.get(event.key, 0) + 1
+        key = self._lanes.key(event)
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
         if not isinstance(error, Retryable | Unavailable):
-            log.error("%r failed in an unforeseen way", event, exc_info=error)
+            log.error("%r failed in an unforeseen way", event, exc_info=error, extra=about(event))
         elif failures == 1:
-            log.warning("%r is retried: %s", event, error)
+            log.warning("%r is retried: %s", event, error, extra=about(event))
         after = error.after if isinstance(error, Retryable | Unavailable) else None
         return self._retry.wait(failures, after=after)
 
-    def _hold_all(self, batch: Events, error: Unavailable | RegistryUnavailable) -> None:
+    def _hold_all(self, batch: Events, error: Exception) -> None:
         """The destination is down: the batch waits at the front, and nothing else is sent."""
         if not self._breaker.open:
             log.warning("deliveries are held: %s", error)
@@ -269,7 +275,7 @@ class DeliveryStep:
 
     def _delivered(self, events: Sequence[Event[Any]]) -> None:
         for event in events:
-            self._failures.pop(event.key, None)
+            self._failures.pop(self._lanes.key(event), None)
             self._commits.completed(event)
         self._metrics.events_out.inc(len(events))
 
@@ -278,8 +284,8 @@ class DeliveryStep:
     ) -> None:
         self._metrics.error(error)
         self._metrics.dead_letters.inc()
-        self._failures.pop(event.key, None)
-        log.error("%r is dead-lettered: %s", event, error)
+        self._failures.pop(self._lanes.key(event), None)
+        log.error("%r is dead-lettered: %s", event, error, extra=about(event))
         self._commits.dead(event, error, raw_key)
 
     async def _leave(self, lost: bool) -> None:
@@ -307,10 +313,12 @@ class DeliveryStep:
         ]
 
     async def _end_workers(self) -> None:
+        self._idle.clear()  # first, so that nothing is given to a worker that ends
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        self._idle.clear()
+        self._busy = 0  # one that was cancelled before it began has not counted itself out
+        self._quiet.set()
 
     async def _open_sink(self) -> None:
         failures = 0
@@ -332,6 +340,11 @@ class DeliveryStep:
         """Bring the gauges up to date; called when the metrics are read."""
         self._metrics.lag.set(self.intake.lag + self._commits.open)
         self._metrics.lag_seconds.set(self._commits.oldest_age())
+
+
+def _names_only(failure: PartialFailure, events: Events) -> bool:
+    """Whether the failure names events of this batch: else nobody knows what is delivered."""
+    return failure.failures.keys() <= {*range(len(events))}
 
 
 def _event(message: Message, decode: Callable[[bytes], Any]) -> Event[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import orjson
 
 from trunkline.errors import DataError
-from trunkline.event import Record, event_headers
+from trunkline.event import Record, event_headers, trace_id
 from trunkline.kafka import MAX_VALUE, Out
 from trunkline.streams.deadletter import dead_letter
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -38,10 +41,12 @@ class Publisher:
         self._dlq = dlq
         self._outputs = outputs
         self.dead = 0
+        self._last_dead: tuple[Record, Exception]
 
     def publish(self, records: Sequence[Record]) -> list[Out]:
         """The records to produce, in order."""
         out: list[Out] = []
+        before = self.dead
         for record in records:
             for output in self._outputs:
                 if output.streams and record.stream not in output.streams:
@@ -52,6 +57,8 @@ class Publisher:
                     made = self._dead_letter(record, error)
                 if made is not None:
                     out.append(made)
+        if self.dead > before:
+            self._tell(self.dead - before)
         return out
 
     def _canonical(self, record: Record, output: CompiledOutput) -> Out | None:
@@ -67,8 +74,22 @@ class Publisher:
         headers = event_headers(record, source=self._source, type=_type(record, output, data))
         return output.topic, _key(record, output), value, headers
 
+    def _tell(self, count: int) -> None:
+        """One line a batch: a table full of what is refused floods no log."""
+        record, error = self._last_dead
+        log.warning(
+            "%d dead letters to %s, as of key %r: %s: %s",
+            count,
+            self._dlq,
+            record.key,
+            type(error).__name__,
+            error,
+            extra={"event_id": record.id, "trace_id": trace_id(record.traceparent)},
+        )
+
     def _dead_letter(self, record: Record, error: Exception) -> Out:
         self.dead += 1
+        self._last_dead = record, error
         return dead_letter(
             self._dlq,
             key=record.key.encode(),

@@ -6,7 +6,7 @@ The same code runs in a worker, in a test without a broker, and for a replay.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from inspect import iscoroutinefunction
@@ -63,12 +63,41 @@ class CompiledTopic:
 
 
 @dataclass(slots=True)
+class Deaths:
+    """Dead letters of a batch for one queue and of one class of error: how many, and the first."""
+
+    example: Event[Any]
+    error: Exception
+    count: int = 0
+
+
+@dataclass(slots=True)
 class Routed:
     """Records for inboxes and DLQs, in the order of the events that they were made of."""
 
     records: list[Out] = field(default_factory=list)
     routed: int = 0
-    dead: int = 0
+    deaths: dict[tuple[str, type], Deaths] = field(default_factory=dict)
+
+    @property
+    def dead(self) -> int:
+        """How many of the records are dead letters."""
+        return sum(deaths.count for deaths in self.deaths.values())
+
+    def bury(self, event: Event[Any], error: Exception, dlq: str, raw_key: bytes | None) -> None:
+        """Add the event's dead letter."""
+        self.deaths.setdefault((dlq, type(error)), Deaths(event, error)).count += 1
+        self.records.append(
+            dead_letter(
+                dlq,
+                key=raw_key,
+                value=event.value,
+                headers=event.headers,
+                came_from=f"{event.topic}/{event.partition}/{event.offset}",
+                stage="route",
+                error=error,
+            )
+        )
 
 
 @dataclass(slots=True)
@@ -79,7 +108,7 @@ class _Pending:
     event: Event[Any]
     raw_key: bytes
     route: CompiledRoute
-    result: Awaitable[Any]
+    result: Coroutine[Any, Any, Any]
 
 
 class Router:
@@ -96,8 +125,13 @@ class Router:
         """The records of a batch. Async routes of one batch run at the same time."""
         done = Routed()
         pending: list[_Pending] = []
-        for message in messages:
-            self._route_one(message, done, pending)
+        try:
+            for message in messages:
+                self._route_one(message, done, pending)
+        except HOLDS:
+            for waiting in pending:
+                waiting.result.close()
+            raise
         if pending:
             await self._settle(done, pending)
         return done
@@ -109,7 +143,7 @@ class Router:
         try:
             event = _event(message, raw_key, headers, compiled.decode)
         except DataError as error:
-            self._refuse(message, headers, compiled, error, done)
+            _refuse(message, raw_key, headers, compiled, error, done)
             return
         assert raw_key is not None
         for route in compiled.routes:
@@ -129,7 +163,7 @@ class Router:
                 except HOLDS:
                     raise
                 except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
-                    _bury(event, raw_key, route, error, done)
+                    done.bury(event, error, route.dlq, raw_key)
 
     async def _settle(self, done: Routed, pending: list[_Pending]) -> None:
         results = await asyncio.gather(*(p.result for p in pending), return_exceptions=True)
@@ -138,11 +172,10 @@ class Router:
                 raise result
         # Backwards, so that inserting does not move the places that are still to be filled.
         for waiting, result in zip(reversed(pending), reversed(results), strict=True):
-            one = Routed()
+            one = Routed(deaths=done.deaths)
             _settle_one(waiting, result, one)
             done.records[waiting.index : waiting.index] = one.records
             done.routed += one.routed
-            done.dead += one.dead
 
     def _forward_delete(
         self, event: Event[Any], raw_key: bytes, route: CompiledRoute, done: Routed
@@ -151,44 +184,37 @@ class Router:
             error = Rejected(
                 "the source truncated its table: empty the destination by hand, then discard this"
             )
-            _bury(event, raw_key, route, error, done)
+            done.bury(event, error, route.dlq, raw_key)
         elif route.accepts_deletes:
             done.records.append((route.inbox, raw_key, None, _headers(event, 1)))
             done.routed += 1
 
-    def _refuse(
-        self,
-        message: Message,
-        headers: Headers,
-        compiled: CompiledTopic,
-        error: DataError,
-        done: Routed,
-    ) -> None:
-        """An event that is none goes to the DLQ of everyone who would have seen it, once each."""
-        for dlq in dict.fromkeys(route.dlq for route in compiled.routes):
-            done.dead += 1
-            done.records.append(
-                dead_letter(
-                    dlq,
-                    key=message.key(),
-                    value=message.value(),
-                    headers=headers,
-                    came_from=f"{message.topic()}/{message.partition()}/{message.offset()}",
-                    stage="route",
-                    error=error,
-                )
-            )
+
+def _refuse(
+    message: Message,
+    raw_key: bytes | None,
+    headers: Headers,
+    compiled: CompiledTopic,
+    error: DataError,
+    done: Routed,
+) -> None:
+    """An event that is none goes to the DLQ of everyone who would have seen it, once each."""
+    shown = (raw_key or b"").decode(errors="replace")
+    event = _keyed(message, shown, headers, compiled.decode)
+    for dlq in dict.fromkeys(route.dlq for route in compiled.routes):
+        done.bury(event, error, dlq, raw_key)
 
 
-def _event(
-    message: Message, raw_key: bytes | None, headers: list[tuple[str, bytes]], decode: Decode
-) -> Event[Any]:
+def _event(message: Message, raw_key: bytes | None, headers: Headers, decode: Decode) -> Event[Any]:
     if not raw_key:
         raise DataError("the event has no key: without one there is no order to keep")
     try:
-        key = raw_key.decode()
+        return _keyed(message, raw_key.decode(), headers, decode)
     except UnicodeDecodeError as error:
         raise DataError(f"the key is not UTF-8: {error}") from error
+
+
+def _keyed(message: Message, key: str, headers: Headers, decode: Decode) -> Event[Any]:
     return Event(
         key=key,
         value=message.value(),
@@ -246,21 +272,4 @@ def _settle_one(waiting: _Pending, result: Any, done: Routed) -> None:
     except HOLDS:
         raise
     except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
-        _bury(event, raw_key, route, error, done)
-
-
-def _bury(
-    event: Event[Any], raw_key: bytes, route: CompiledRoute, error: Exception, done: Routed
-) -> None:
-    done.dead += 1
-    done.records.append(
-        dead_letter(
-            route.dlq,
-            key=raw_key,
-            value=event.value,
-            headers=event.headers,
-            came_from=f"{event.topic}/{event.partition}/{event.offset}",
-            stage="route",
-            error=error,
-        )
-    )
+        done.bury(event, error, route.dlq, raw_key)

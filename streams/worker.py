@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,23 +53,26 @@ class Worker:
         self._backbone = backbone
         self._options = options or Options()
         self._metrics = Metrics()
+        self._assembly: Assembly | None = None
         self._steps: list[Step] = []
         self._starting: list[asyncio.Task[None]] = []
-        self._started = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set."""
         options = self._options
         app = FlowApp(self._flow.name, self._metrics, host=options.host, port=options.port)
-        await self._prepared(app, stop)
         self._pages(app)
-        await app.start()
         try:
+            await app.start()  # the pages tell also of a worker that waits for Kafka
+            await self._prepared(app, stop)
+            await app.start_agents()
             self._starting = [asyncio.create_task(self._start(s, app)) for s in self._steps]
             await self._until(stop, app)
         finally:
             await self._stop_steps()
             await app.stop()
+            if self._assembly is not None:
+                self._assembly.close()
         if app.failed.done():
             raise app.failed.result()
 
@@ -106,7 +110,8 @@ class Worker:
                 return
             except (kafka.KafkaUnavailable, RegistryUnavailable) as error:
                 log.warning("the start waits: %s", error)
-                await asyncio.sleep(delay)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), delay)
                 delay = min(delay * 2, 10.0)
 
     def _ensure_topics(self) -> None:
@@ -116,8 +121,9 @@ class Worker:
             log.info("created topics: %s", ", ".join(made))
 
     def _assembled(self, app: FlowApp) -> list[Step]:
-        assembly = Assembly(self._flow, self._env, self._backbone, app, self._metrics)
-        return assembly.steps(self._options.roles, batch=self._options.batch)
+        if self._assembly is None:
+            self._assembly = Assembly(self._flow, self._env, self._backbone, app, self._metrics)
+        return self._assembly.steps(self._options.roles, batch=self._options.batch)
 
     def _failures(self) -> list[BaseException]:
         parts = [*self._steps, *self._intakes()]

@@ -103,7 +103,7 @@ class Event(Generic[T_co]):
         """The header's text, or "" if there is none; bytes that are not UTF-8 show as U+FFFD."""
         if self._named is None:
             self._named = dict(self.headers)
-        return self._named.get(name, b"").decode(errors="replace")
+        return (self._named.get(name) or b"").decode(errors="replace")  # Kafka allows null
 
     @property
     def id(self) -> str:
@@ -140,6 +140,11 @@ class Event(Generic[T_co]):
         """The W3C trace context, or ""."""
         return self.header("traceparent")
 
+    @property
+    def trace_id(self) -> str:
+        """The trace's id in ``traceparent``, or ""."""
+        return trace_id(self.traceparent)
+
     def __repr__(self) -> str:
         place = f"{self.topic}/{self.partition}/{self.offset}"
         return f"Event({self.type} {self.key!r} id={self.id} {place})"
@@ -172,6 +177,12 @@ def replaced(headers: Headers, new: Mapping[str, bytes]) -> list[tuple[str, byte
 def new_traceparent() -> str:
     """A fresh, sampled W3C trace context."""
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def trace_id(traceparent: str) -> str:
+    """The trace's id in a W3C trace context: its second part, or "" if there is none."""
+    parts = traceparent.split("-")
+    return parts[1] if len(parts) >= 4 else ""
 
 
 def join_key(values: Sequence[str]) -> str:

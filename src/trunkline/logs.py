@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -9,7 +10,14 @@ from typing import Any
 
 import orjson
 
+from trunkline.event import Event
+
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "data"}
+
+
+def about(event: Event[Any]) -> dict[str, str]:
+    """``extra=`` of a line that is about an event: its id and its trace's."""
+    return {"event_id": event.id, "trace_id": event.trace_id}
 
 
 class JsonFormatter(logging.Formatter):
@@ -28,7 +36,10 @@ class JsonFormatter(logging.Formatter):
         line |= {k: v for k, v in vars(record).items() if k not in _STANDARD}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:  # text that is not Unicode, numbers beyond 64 bits: slower, but a line
+            return json.dumps(line, default=str, skipkeys=True)
 
 
 def set_up(style: str = "auto", level: str = "INFO") -> None:

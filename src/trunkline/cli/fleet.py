@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 
+from trunkline.local.process import dying_with_us
+
 log = logging.getLogger(__name__)
 
 _LONGEST = 30.0
@@ -17,6 +19,7 @@ _LONGEST = 30.0
 class Fleet:
     """Runs this very command in ``size`` processes, each as one worker; restarts what dies.
 
+    On Linux the workers get a SIGTERM when this process is gone, even by ``kill -9``.
     ``port``: of the first worker's health pages, 0 for none; the next ones count up.
     """
 
@@ -64,4 +67,5 @@ class Fleet:
 def _command(index: int, port: int) -> list[str]:
     """This command line as worker ``index`` alone: the last option of a name wins."""
     own = ["--workers", "1", "--port", str(port + index if port else 0)]
-    return [sys.executable, "-m", "trunkline", *sys.argv[1:], *own]
+    command = [sys.executable, "-m", "trunkline", *sys.argv[1:], *own]
+    return dying_with_us(command, signal.SIGTERM)

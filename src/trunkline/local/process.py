@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,13 +129,19 @@ def ending(command: Command, lines: int = 15) -> str:
     return f".{disk.hint(command.cwd)} Its log {command.log} ends:\n" + "\n".join(last)
 
 
+def dying_with_us(arguments: Sequence[str], death: signal.Signals, *, user: str = "") -> list[str]:
+    """The command line of a child that gets ``death`` when the thread that starts it ends, even
+    by ``kill -9`` of the process. On Linux; elsewhere it is just started. ``user``: as Command's.
+    """
+    options = (str(os.getpid()), str(int(death)), user)
+    return [sys.executable, "-I", "-S", LAUNCHER, *options, *arguments]
+
+
 def _spawn(command: Command) -> subprocess.Popen[bytes]:
     command.log.parent.mkdir(parents=True, exist_ok=True)
-    launcher = (sys.executable, "-I", "-S", LAUNCHER)
-    options = (str(os.getpid()), str(int(command.death)), command.user)
     with open(command.log, "ab") as log:
         return subprocess.Popen(
-            [*launcher, *options, *command.arguments],
+            dying_with_us(command.arguments, command.death, user=command.user),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
