@@ -12,6 +12,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import orjson
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
@@ -25,6 +27,20 @@ from trunkline.streams.publishing import Publisher
 from trunkline.streams.retry import Retry
 
 log = logging.getLogger(__name__)
+
+
+LARGE = 500
+"""Records from which on a batch commits while the next one is read."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A batch in its transaction."""
+
+    commit: Future[None]
+    batch: Batch
+    produced: int
+    started: float
 
 
 class SourceStep:
@@ -52,6 +68,7 @@ class SourceStep:
         self._metrics = metrics
         self._retry = retry
         self._stop = threading.Event()
+        self._interrupt = threading.Event()
         self._thread: threading.Thread | None = None
         self._read_at = 0.0
         self.failure: BaseException | None = None
@@ -70,6 +87,7 @@ class SourceStep:
     def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Stop the source; what it has published is committed."""
         self._stop.set()
+        self._interrupt.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -103,14 +121,47 @@ class SourceStep:
         producer.init_transactions(60)  # fences whoever ran this source before
         position = self._stored_position()
         log.info("source %s runs from %s", self.name, position or "the beginning")
+        self._interrupt = threading.Event()
+        if self._stop.is_set():
+            return
         source = self._build()
         try:
-            for batch in source.read(position, self._stop):
-                self._publish(producer, batch)
-                source.acknowledge(batch.position)
-                self._read_at = time.time()
+            self._pump(source, position, producer)
         finally:
             source.close()
+
+    def _pump(self, source: Source, position: Position | None, producer: Producer) -> None:
+        """Read, publish, acknowledge. While a large batch commits, the next one is read already;
+        after a small one nothing may follow for long, so its commit is waited for."""
+        pending: _Pending | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix=f"publish-{self.name}") as thread:
+            for batch in source.read(position, self._interrupt):
+                started, records = time.monotonic(), self._records(batch)
+                if pending is not None:
+                    self._settle(source, pending)
+                commit = thread.submit(transact, producer, records)
+                commit.add_done_callback(self._interrupt_if_failed)
+                pending = _Pending(commit, batch, len(records) - 1, started)
+                if len(batch.records) < LARGE:
+                    self._settle(source, pending)
+                    pending = None
+            if pending is not None:
+                self._settle(source, pending)
+
+    def _interrupt_if_failed(self, commit: Future[None]) -> None:
+        """Reading ends when a commit has failed, also where nothing more comes to read."""
+        if commit.exception() is not None:
+            self._interrupt.set()
+
+    def _settle(self, source: Source, pending: _Pending) -> None:
+        try:
+            pending.commit.result()
+        except KafkaException:
+            self._metrics.transaction_failures.inc()
+            raise
+        source.acknowledge(pending.batch.position)
+        self._count(pending)
+        self._read_at = time.time()
 
     def _stored_position(self) -> Position | None:
         message = self._newest_position()
@@ -120,28 +171,19 @@ class SourceStep:
         stored: Position = orjson.loads(value)["position"]
         return stored
 
-    def _publish(self, producer: Producer, batch: Batch) -> None:
-        started = time.monotonic()
-        records = self._publisher.publish(batch.records)
-        place: Out = (
-            self._positions,
-            self.name.encode(),
-            orjson.dumps({"position": batch.position}),
-            [],
-        )
-        try:
-            transact(producer, [*records, place])
-        except KafkaException:
-            self._metrics.transaction_failures.inc()
-            raise
-        self._count(batch, len(records), started)
+    def _records(self, batch: Batch) -> list[Out]:
+        """A batch's canonical records and, last, its position."""
+        position = orjson.dumps({"position": batch.position})
+        place: Out = (self._positions, self.name.encode(), position, [])
+        return [*self._publisher.publish(batch.records), place]
 
-    def _count(self, batch: Batch, produced: int, started: float) -> None:
+    def _count(self, pending: _Pending) -> None:
+        batch = pending.batch
         dead, self._publisher.dead = self._publisher.dead, 0
         self._metrics.events_in.inc(len(batch.records))
-        self._metrics.events_out.inc(produced - dead)
+        self._metrics.events_out.inc(pending.produced - dead)
         self._metrics.dead_letters.inc(dead)
-        self._metrics.batch_seconds.observe(time.monotonic() - started)
+        self._metrics.batch_seconds.observe(time.monotonic() - pending.started)
         if batch.records:
             age = time.time() - batch.records[0].time.timestamp()
             self._metrics.lag_seconds.set(max(0.0, age))
