@@ -24,6 +24,7 @@ from trunkline.kafka import Out, reusable, transact
 from trunkline.streams.deadletter import dead_letter
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.progress import Progress
+from trunkline.streams.tasks import watched
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Commits:
         metrics: StepMetrics,
         released: Callable[[int], None],
         group: Callable[[], Any],
+        failed: Callable[[BaseException], None],
     ) -> None:
         self._inbox = inbox
         self._dlq = dlq
@@ -53,6 +55,7 @@ class Commits:
         self._metrics = metrics
         self._released = released
         self._group = group
+        self._failed_for_good = failed
         self._progress: dict[int, Progress] = {}
         self._written: dict[int, deque[tuple[int, int]]] = {}
         self._dead: list[Out] = []
@@ -71,7 +74,7 @@ class Commits:
 
     def start(self) -> None:
         """Begin to commit."""
-        self._task = asyncio.create_task(self._run(), name=f"commit-{self._inbox}")
+        self._task = watched(self._run(), f"commit-{self._inbox}", self._failed_for_good)
 
     async def stop(self) -> None:
         """End. ``leave`` has committed everything before."""
@@ -114,6 +117,8 @@ class Commits:
 
     def dead(self, event: Event[Any], error: BaseException, raw_key: bytes | None = None) -> None:
         """The event is dead-lettered: written and counted as completed together."""
+        if event.partition not in self._progress:  # someone else gets it again
+            return
         self._dead.append(
             dead_letter(
                 self._dlq,

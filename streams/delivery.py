@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from trunkline.connectors.base import Sink
 from trunkline.errors import (
@@ -35,6 +35,7 @@ from trunkline.streams.lanes import Lanes
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.progress import Progress
 from trunkline.streams.routing import HOLDS
+from trunkline.streams.tasks import watched
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class DeliveryStep:
         self._quiet.set()
         self._workers: list[asyncio.Task[None]] = []
         self._leaving = False
+        self.failure: BaseException | None = None
         self.intake = Intake(make_consumer, [destination.inbox], self, room=10_000)
         self._commits = Commits(
             destination.inbox,
@@ -82,6 +84,7 @@ class DeliveryStep:
             metrics=metrics,
             released=lambda count: self.intake.finished(count, self.intake.epoch),
             group=lambda: self.intake.group,
+            failed=self._failed,
         )
 
     # The intake's side, in its thread.
@@ -90,6 +93,8 @@ class DeliveryStep:
         """Go on from the last cut: its prefix, and what is completed beyond it."""
         progress = {}
         for at in consumer.committed(partitions, timeout=60):
+            if at.error is not None:
+                raise KafkaException(at.error)
             partition = next(p for p in partitions if p.partition == at.partition)
             if at.offset >= 0:
                 partition.offset = at.offset
@@ -306,9 +311,13 @@ class DeliveryStep:
         self._breaker.cancelled()
         self._start_workers()
 
+    def _failed(self, failure: BaseException) -> None:
+        """A defect of ours ended a task: the worker must end too, and not stand still."""
+        self.failure = failure
+
     def _start_workers(self) -> None:
         self._workers = [
-            asyncio.create_task(self._work(), name=f"deliver-{number}")
+            watched(self._work(), f"deliver-{self.name}-{number}", self._failed)
             for number in range(self._sink.concurrency)
         ]
 

@@ -39,12 +39,12 @@ class PushStep:
         self._make_producer = make_producer
         self._metrics = metrics
         self._stopping = threading.Event()
+        self._reports = threading.Thread(target=self._poll, name=f"push-{name}", daemon=True)
         self.failure: BaseException | None = None
 
     async def start(self) -> None:
         """Begin to accept."""
         self._producer = self._make_producer()
-        self._reports = threading.Thread(target=self._poll, name=f"push-{self.name}", daemon=True)
         self._reports.start()
         await self._source.start(self.publish)
 
@@ -52,7 +52,8 @@ class PushStep:
         """Finish what was accepted, then accept nothing more."""
         await self._source.stop()
         self._stopping.set()
-        await asyncio.to_thread(self._reports.join)
+        if self._reports.ident is not None:  # it may be stopped before it was started
+            await asyncio.to_thread(self._reports.join)
 
     def refresh(self) -> None:
         """Nothing waits here: what is accepted is in Kafka."""

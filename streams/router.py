@@ -53,15 +53,18 @@ class RoutingStep:
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="route-commit")
         self._committing: asyncio.Future[None] | None = None
+        self._leaving = False
         self.intake = Intake(make_consumer, topics, self, batch=batch, depth=DEPTH)
 
     # The intake's side, in its thread.
 
     def assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Routing begins at the committed offsets: nothing to restore."""
+        self._leaving = False
 
     def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Wait for the batches under way: their commits still belong to this generation."""
+        self._leaving = True
         if not lost and not self.intake.wait_idle(DRAIN):
             log.warning("batches under way were given up: another worker repeats them")
 
@@ -99,7 +102,7 @@ class RoutingStep:
             self._committing = None
 
     async def _routed(self, batch: MicroBatch) -> Routed | None:
-        """The batch's records; None when it has become someone else's meanwhile."""
+        """The batch's records; None when it is, or is to become, someone else's."""
         delay = 0.1
         while batch.epoch == self.intake.epoch:
             try:
@@ -107,6 +110,8 @@ class RoutingStep:
             except HOLDS as error:
                 self._metrics.error(error)
                 log.warning("routing is held: %s", error)
+                if self._leaving:
+                    return None
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
         return None
@@ -122,6 +127,9 @@ class RoutingStep:
             if not reusable(failure):
                 self._producer = None
             self.intake.rewind()
+        except Exception as failure:  # a defect: the worker must end, and not stand still
+            self.intake.failure = failure
+            raise
         finally:
             self.intake.done(batch)
 

@@ -1,0 +1,21 @@
+"""Tasks that cannot die silently."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+def watched(
+    work: Coroutine[Any, Any, None], name: str, failed: Callable[[BaseException], None]
+) -> asyncio.Task[None]:
+    """Run ``work`` as a task; an error that ends it is told to ``failed``, a cancellation not."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            failed(failure)
+
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(ended)
+    return task
