@@ -1,8 +1,9 @@
 """The changes from a replication slot: PostgreSQL's streaming replication protocol.
 
 PostgreSQL documentation, "Streaming Replication Protocol", START_REPLICATION … LOGICAL. psycopg2
-answers keepalives. When everything sent so far is acknowledged, it also confirms the point that a
-keepalive names, so that a slot without changes does not hold back WAL.
+answers keepalives and, as it reads, reports every second what is acknowledged. When that is all
+that was sent, it also confirms the point that a keepalive names: a slot without changes does not
+hold back WAL.
 """
 
 from __future__ import annotations
@@ -74,11 +75,6 @@ class Stream:
         """Tell the server that it may forget everything before ``lsn``."""
         with translated("acknowledging changes"):
             self._feedback(write_lsn=lsn, flush_lsn=lsn, apply_lsn=lsn, force=True)
-
-    def report(self) -> None:
-        """Tell the server again what is acknowledged, if it has not heard of us for a while."""
-        with translated("reporting to the server"):
-            self._feedback()
 
     def close(self) -> None:
         """Leave the slot to the next reader."""

@@ -213,7 +213,6 @@ class PostgresCDC(Source):
                 yield Batch([], self._position(decoder))
                 due = time.monotonic() + _LATER
             elif not more:
-                stream.report()
                 stream.wait(_WAIT)
 
     def _decoder(self, position: Position, stop: threading.Event) -> Decoder:
