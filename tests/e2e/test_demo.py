@@ -1,0 +1,131 @@
+"""``trunkline demo`` as a user runs it: its proof, its exit code, and that it leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg2
+import pytest
+
+from trunkline.local.ports import free_port
+from trunkline.local.state import inspect
+
+ROOT = Path(__file__).parents[2]
+Demo = subprocess.Popen[str]
+
+
+@contextmanager
+def demo(home: Path, *options: str) -> Iterator[Demo]:
+    """The demo with few rows; killed if the test fails, and with it (on Linux) all it started."""
+    ports = ("--kafka-port=0", "--registry-port=0", f"--home={home}")
+    command = [sys.executable, "-m", "trunkline.cli", "demo", *ports, *options]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def until(process: Demo, stage: str) -> None:
+    """Read its progress until a stage begins."""
+    assert process.stderr is not None
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if stage in line:
+            return
+    pytest.fail("".join(seen))
+
+
+def children(process: Demo) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def ended(process: Demo) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=150)
+    return process.returncode, out, err
+
+
+def test_it_proves_that_everything_arrived(server_home: Path) -> None:
+    home = server_home / "proved"
+    with demo(home, "--rows=200", "--postgres-port=0", "--json") as process:
+        until(process, "steady")
+        started = children(process)
+        code, out, err = ended(process)
+    assert code == 0, err
+    proof = json.loads(out)
+    assert proof["ok"] is True
+    found = {destination.pop("name"): destination for destination in proof["destinations"]}
+    assert set(found) == {"operations", "mart", "board"}
+    for destination in found.values():
+        assert destination["expected"] == destination["delivered"] > 0
+        assert not destination["missing"] + destination["out_of_order"] + destination["unexpected"]
+    assert found["mart"]["expected"] == 200
+    assert found["mart"]["latency_ms"]["p99"] >= found["mart"]["latency_ms"]["p50"] > 0
+    assert proof["notices"] > 0
+    assert len(started) >= 6  # three servers, two receivers, a worker
+    assert not any(child.is_running() for child in started)
+    assert inspect(home) is None
+
+
+def test_a_write_that_the_airport_did_not_make_fails_it(server_home: Path) -> None:
+    port = free_port()
+    options = ("--rows=100", "--rate=20", f"--postgres-port={port}", "--json")
+    with demo(server_home / "doctored", *options) as process:
+        until(process, "steady")
+        with closing(psycopg2.connect(f"postgresql://postgres@127.0.0.1:{port}/mart")) as mart:
+            rewrite_a_row(mart)
+        code, out, err = ended(process)
+    assert code == 1, err
+    proof: dict[str, Any] = json.loads(out)
+    assert proof["ok"] is False
+    assert [d["unexpected"] for d in proof["destinations"] if d["name"] == "mart"] == [1]
+
+
+def rewrite_a_row(mart: Any) -> None:
+    """A flight that is over gets another state, and its own one back."""
+    over = "SELECT id FROM flights WHERE status IN ('arrived', 'cancelled') ORDER BY id LIMIT 1"
+    with mart.cursor() as cursor:
+        cursor.execute(f"CREATE TEMP TABLE one AS SELECT * FROM flights WHERE id = ({over})")
+        cursor.execute("UPDATE flights f SET status = 'lost' FROM one WHERE f.id = one.id")
+        assert cursor.rowcount == 1
+        mart.commit()
+        cursor.execute("UPDATE flights f SET status = one.status FROM one WHERE f.id = one.id")
+        mart.commit()
+
+
+@pytest.mark.parametrize(
+    ("number", "stage"), [(signal.SIGINT, "steady"), (signal.SIGTERM, "starting")]
+)
+def test_a_signal_ends_it_and_leaves_no_process(
+    server_home: Path, number: signal.Signals, stage: str
+) -> None:
+    home = server_home / f"interrupted-{number.name}"
+    with demo(home, "--rows=1000", "--rate=20", "--postgres-port=0", "--json") as process:
+        until(process, stage)
+        started = children(process)
+        process.send_signal(number)
+        code, out, _ = ended(process)
+    assert (code, out) == (130, "")
+    assert not any(child.is_running() for child in started)
+    assert inspect(home) is None
+
+
+def test_it_empties_no_folder_that_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "work").write_text("mine")
+    with demo(tmp_path, "--rows=10") as process:
+        code, _, err = ended(process)
+    assert code == 1
+    assert "--home" in err
+    assert (tmp_path / "work").read_text() == "mine"
