@@ -34,6 +34,7 @@ UNITS = {
     "broker_cpu_us_per_event": "µs",
     "broker_share": "% of all cores",
     "rss_mb": "MB",
+    "others_cores": "cores",
 }
 STEADY = (0.2, 0.9)
 """The part of the outputs that is steady work: all workers are there, and none is out of input."""
@@ -151,6 +152,7 @@ def _figures(output: Output, meter: Meter, count: int) -> Figures:
         "cpu_us_per_event": system / count * 1e6,
         "broker_cpu_us_per_event": broker / count * 1e6,
         "broker_share": 100 * broker / output.seconds / (os.cpu_count() or 1),
+        "others_cores": meter.others(output.first, output.last) / output.seconds,
         "rss_mb": meter.peak_mb("system", output.first, output.last),
     }
 

@@ -69,7 +69,8 @@ class Topics:
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._client = {"bootstrap.servers": bootstrap, "log_level": 0}
+        self._admin = AdminClient(self._client)
 
     def create(self, names: Iterable[str], partitions: int = 4) -> None:
         """Make topics that are stamped by the broker, instead of any of the same names."""
@@ -97,8 +98,8 @@ class Topics:
 
     def fill(self, topic: str, messages: Iterable[Message]) -> None:
         """Produce messages as a source would."""
-        settings = {"bootstrap.servers": self.bootstrap, "linger.ms": 20, "compression.type": "lz4"}
-        producer = Producer({**settings, "acks": "all", "partitioner": "murmur2_random"})
+        settings = {"linger.ms": 20, "compression.type": "lz4", "partitioner": "murmur2_random"}
+        producer = Producer({**self._client, **settings, "acks": "all"})
         for key, value, headers in messages:
             while True:
                 try:
@@ -163,7 +164,7 @@ class Topics:
         """A consumer of committed records, assigned to all partitions from their beginning, or
         from where they end now."""
         settings = {
-            "bootstrap.servers": self.bootstrap,
+            **self._client,
             "group.id": "benchmark-reader",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
