@@ -272,7 +272,10 @@ class DeliveryStep:
 
     def _retry_lanes(self, events: Events, epoch: int) -> None:
         if epoch == self.intake.epoch:
-            self._free(events)
+            self._lanes.release(events)
+        # Even if they are someone else's now: nobody else asks the breaker when it may close, and
+        # what came in an epoch after theirs waits for it.
+        self._pump()
 
     def _free(self, events: Events) -> None:
         self._lanes.release(events)

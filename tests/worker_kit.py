@@ -62,13 +62,21 @@ class WorkerProcess:
 
     @property
     def ready(self) -> bool:
-        """Whether it has joined its groups. Fails if the process has ended."""
-        assert self.process.poll() is None, f"the worker ended:\n{self.log.read_text()[-4000:]}"
+        """Whether it has joined its groups."""
+        self._expect_alive()
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=5):
                 return True
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
+
+    def says(self, text: str, times: int = 1) -> bool:
+        """Whether that stands in its log, so often."""
+        self._expect_alive()
+        return self.log.read_text().count(text) >= times
+
+    def _expect_alive(self) -> None:
+        assert self.process.poll() is None, f"the worker ended:\n{self.log.read_text()[-4000:]}"
 
     def kill(self) -> None:
         """``kill -9``, in the middle of whatever it does."""
@@ -80,9 +88,10 @@ class WorkerProcess:
         self.process.send_signal(signal.SIGTERM)
 
     def stopped(self, patience: float = PATIENCE) -> None:
-        """Wait for its end, which must be a clean one."""
-        code = self.process.wait(patience)
-        assert code == 0, f"the worker ended with {code}:\n{self.log.read_text()[-4000:]}"
+        """Wait for its end, which must be a clean one, unless it had not even begun."""
+        code, log = self.process.wait(patience), self.log.read_text()
+        begun = code != -signal.SIGTERM or log
+        assert code == 0 or not begun, f"the worker ended with {code}:\n{log[-4000:]}"
 
     def stop(self) -> None:
         """SIGTERM, and a clean end."""

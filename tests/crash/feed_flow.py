@@ -1,4 +1,7 @@
-"""A topic that somebody else publishes, to one HTTP API. ``FLOW`` names the flow."""
+"""A topic that somebody else publishes, to one HTTP API.
+
+``FLOW`` names the flow, ``LONGEST`` is the longest delay between attempts.
+"""
 
 import os
 
@@ -11,18 +14,15 @@ NAME = os.environ["FLOW"]
 
 class Env(Params):
     api: str
-    concurrency: int = 16
 
 
 flow = Flow(NAME, Env)
 orders = flow.existing_topic(f"{NAME}.orders", Order)
 
 
-@flow.destination(retry=Retry("100ms", "300ms"))
+@flow.destination(retry=Retry("100ms", os.environ.get("LONGEST", "300ms")))
 def api(env: Env) -> HttpSink[Order]:
-    return HttpSink(
-        env.api, Order, path="/orders/{key}", delete_method="DELETE", concurrency=env.concurrency
-    )
+    return HttpSink(env.api, Order, path="/orders/{key}", delete_method="DELETE", concurrency=16)
 
 
 @flow.route(orders, to=api)

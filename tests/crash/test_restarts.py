@@ -8,6 +8,7 @@ from collections.abc import Callable
 from proof import disorders, ids_by_key, repeats
 from worker_kit import Destination, Feed, Workers, eventually, header, read
 
+from trunkline.local.ports import free_port
 from trunkline.params import Backbone
 
 KEYS = 50
@@ -74,3 +75,13 @@ def test_scaling_up_and_down_repeats_nothing(
     expected = assert_routed_once(backbone, name, total)
     assert disorders(expected, destination.deliveries) == {}
     assert repeats(destination.deliveries, []).total == 0
+
+
+def test_a_worker_whose_system_is_not_there_yet_stops_cleanly(
+    destination: Destination, workers_of: Callable[..., Workers]
+) -> None:
+    nowhere = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
+    workers = workers_of("shop_flow.py", api=destination.url, dsn=nowhere, mart_url=nowhere)
+    worker = workers.start("deliver")
+    eventually(lambda: worker.says("cannot be opened yet"), "it waits for the mart")
+    workers.stop()
