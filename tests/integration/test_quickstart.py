@@ -77,11 +77,10 @@ class Newcomer:
 
     def start(self, command: str) -> None:
         """Start the worker and wait until it is ready."""
-        log = open(self.folder / "worker.log", "w")
-        self.worker = subprocess.Popen(
-            command.split(), cwd=self.folder, env=self.environ, stderr=log, text=True
-        )
-        log.close()
+        with open(self.folder / "worker.log", "w") as log:
+            self.worker = subprocess.Popen(
+                command.split(), cwd=self.folder, env=self.environ, stderr=log, text=True
+            )
         deadline = time.monotonic() + 2 * SECONDS
         while not self.is_ready():
             assert self.worker.poll() is None, self.log()
