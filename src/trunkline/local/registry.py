@@ -64,6 +64,12 @@ class Registry(Server):
 
     def _is_ready(self, pid: int) -> bool:
         try:
-            return httpx.get(f"{self.address}/subjects", timeout=2).is_success
+            level = httpx.get(f"{self.address}/config", timeout=2)
+            if level.is_success and level.json().get("compatibilityLevel") == "NONE":
+                # Confluent's registry begins with BACKWARD; so does this one, then.
+                level = httpx.put(
+                    f"{self.address}/config", json={"compatibility": "BACKWARD"}, timeout=10
+                )
+            return level.is_success
         except httpx.TransportError:
             return False
