@@ -102,13 +102,12 @@ def test_every_line_of_bash_is_a_command_that_we_know() -> None:
     assert {words(line)[0] for _, line in COMMANDS} <= known
 
 
-@pytest.mark.parametrize("block", [b for b in blocks("bash") if "make " in b.text], ids=str)
-def test_make_knows_the_target(block: Block) -> None:
-    for line in block.commands:
-        if line.startswith("make "):
-            dry = ["make", "-n", *words(line)[1:]]
-            done = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
+def test_make_knows_the_targets() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    named = {words(line)[1] for _, line in COMMANDS if line.startswith("make ")}
+    assert named
+    assert named <= set(phony.split())
 
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=str)
