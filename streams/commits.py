@@ -185,8 +185,11 @@ class Commits:
     def _failed(
         self, failure: KafkaException, changed: dict[int, Progress], dead: list[Out]
     ) -> None:
-        log.warning("a commit of %s is repeated: %s", self._inbox, failure)
         self._metrics.transaction_failures.inc()
+        if not all(self._progress.get(number) is progress for number, progress in changed.items()):
+            log.warning("a commit of %s came too late, others deliver again", self._inbox)
+            return  # above all, its dead letters are theirs to write now
+        log.warning("a commit of %s is repeated: %s", self._inbox, failure)
         for progress in changed.values():
             progress.changed = True
         self._dead = dead + self._dead

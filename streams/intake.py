@@ -155,9 +155,11 @@ class Intake:
         if not self._has_room(1.0):
             self._hold(consumer)
             return
-        first = consumer.consume(1, timeout=POLL)
+        first, epoch = consumer.consume(1, timeout=POLL), self.epoch
         if first:
-            self._receive(consumer, first + consumer.consume(self._batch - 1, timeout=0))
+            more = consumer.consume(self._batch - 1, timeout=0)
+            # A rebalance may come in between, and then the first is no more ours.
+            self._receive(consumer, first + more if epoch == self.epoch else more)
 
     def _receive(self, consumer: Consumer, polled: list[Message]) -> None:
         messages = [message for message in polled if message.error() is None]

@@ -111,6 +111,7 @@ class RoutingStep:
                 self._metrics.error(error)
                 log.warning("routing is held: %s", error)
                 if self._leaving:
+                    self.intake.rewind()  # what was read behind it must not be committed, either
                     return None
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)

@@ -24,7 +24,7 @@ from trunkline.schemas.commerce import Order
 from trunkline.schemas.registry import Registry
 from trunkline.streams.commits import EVERY
 
-CHANGES, KEYS, PER_SECOND = 50_000, 2_000, 600
+CHANGES, KEYS, PER_SECOND = 50_000, 2_000, 800
 ROLES = ("source", "route", "deliver")
 KILLS = 24
 BOUND = 2 * EVERY + 16
@@ -58,7 +58,7 @@ class Chaos:
 
     def kill_some(self, count: int) -> None:
         for _ in range(count):
-            time.sleep(self._random.uniform(1.5, 5.0))
+            time.sleep(self._random.uniform(1.0, 4.0))
             self.kill(self._roles.pop())
 
     def kill(self, role: str) -> None:

@@ -1,4 +1,4 @@
-"""What is down holds events: none is lost, none is dead-lettered, none passes another of its key."""
+"""What is down holds events: none is lost or dead-lettered, none passes another of its key."""
 
 from __future__ import annotations
 
@@ -193,6 +193,31 @@ def test_a_registry_that_is_down_holds_and_dead_letters_nothing(
     assert delivered(destination) == 100
     registry_proxy.up()
     eventually(lambda: delivered(destination) == 300, "everything is delivered")
+    assert_complete(backbone, name, destination)
+
+
+def test_what_is_read_behind_a_held_batch_is_not_committed_before_it(
+    backbone: Backbone,
+    name: str,
+    feed: Feed,
+    destination: Destination,
+    registry_proxy: Proxy,
+    workers_of: Callable[..., Workers],
+) -> None:
+    workers = workers_of("feed_flow.py", api=destination.url, trunkline_registry=registry_proxy.url)
+    feed.orders([("k1", 0)])
+    (worker,) = workers.started("route,deliver")
+    eventually(lambda: delivered(destination) == 1, "it delivers")
+    registry_proxy.down()
+    feed.raw(b"k1", newer_order(backbone, feed.topic, "k1", 1))
+    feed.flush()
+    eventually(lambda: worker.says("routing is held"), "it is held")
+    feed.orders(("k1", number) for number in range(2, 50))
+    eventually(lambda: worker.says("routing is held", 5), "more was read meanwhile")
+    workers.stop()
+    registry_proxy.up()
+    workers.started("route,deliver")
+    eventually(lambda: destination.deliveries[-1].body["total_cents"] == 49, "the last is there")
     assert_complete(backbone, name, destination)
 
 

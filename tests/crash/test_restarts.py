@@ -39,8 +39,8 @@ def test_sigterm_finishes_and_commits_so_that_a_restart_repeats_nothing(
 ) -> None:
     workers = workers_of("feed_flow.py", api=destination.url)
     destination.delay = 0.02  # deliveries are under way when the signal comes
-    for part in range(3):
-        feed.orders(numbered(1500, part * 1500))
+    for part in range(2):
+        feed.orders(numbered(2250, part * 2250))
         workers.start("route,deliver")
         so_far = len(destination.deliveries)
         eventually(lambda n=so_far: len(destination.deliveries) > n + 300, "it delivers")
