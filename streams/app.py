@@ -38,10 +38,11 @@ class App(faust.App):
     # Else its lines would stand under the name of this module, at a level that is not Faust's.
     logger = logging.getLogger("faust.app")
 
-    async def on_start(self) -> None:
-        # Faust's own would make a Kafka consumer, with an event loop that nobody closes, only to
-        # draw it in a graph.
-        self.finalize()
+    def _new_consumer(self) -> Any:
+        # Streams ask for one, which never runs: nobody else would close its thread's loop.
+        consumer: Any = super()._new_consumer()
+        consumer._thread.thread_loop.close()
+        return consumer
 
 
 class FlowApp:

@@ -170,11 +170,13 @@ class Router:
         for result in results:
             if isinstance(result, (*HOLDS, asyncio.CancelledError)):
                 raise result
-        # Backwards, so that inserting does not move the places that are still to be filled.
-        for waiting, result in zip(reversed(pending), reversed(results), strict=True):
+        moved = 0  # by as many as were inserted before it, a place lies further on now
+        for waiting, result in zip(pending, results, strict=True):
             one = Routed(deaths=done.deaths)
             _settle_one(waiting, result, one)
-            done.records[waiting.index : waiting.index] = one.records
+            place = waiting.index + moved
+            done.records[place:place] = one.records
+            moved += len(one.records)
             done.routed += one.routed
 
     def _forward_delete(

@@ -89,14 +89,15 @@ class Scripted(Sink[Order]):
 
 
 def delivering(*sinks: Scripted, **policy: Any) -> Flow[Env]:
-    """A flow that delivers what is in ``<flow>.erp.inbox``; each worker takes the next sink."""
-    coming = iter(sinks)
+    """A flow that delivers what is in ``<flow>.erp.inbox``; each worker takes the next sink, and
+    further ones the last."""
+    coming = list(sinks)
     flow = Flow(f"engine-{uuid.uuid4().hex[:8]}", Env)
     orders = flow.existing_topic(f"{flow.name}.orders", Order)
 
     @flow.destination(**{"retry": QUICK, **policy})
     def erp(env: Env) -> Scripted:
-        return next(coming)
+        return coming.pop(0) if len(coming) > 1 else coming[0]
 
     @flow.route(orders, to=erp)
     def every_order(order: Event[Order]) -> Order:
@@ -115,6 +116,8 @@ class Kit:
 
     def __init__(self, bootstrap: str, registry_url: str, partitions: int = 2) -> None:
         self.backbone = Backbone(bootstrap=bootstrap, registry=registry_url, partitions=partitions)
+        at_once = {"fetch.wait.max.ms": "10"}  # the end of a topic is told without waiting
+        self._reading = self.backbone.model_copy(update={"kafka": at_once})
         self._registry = Registry(registry_url)
         self.codec = Codec(self._registry)
         self.encode = self.codec.encoder(Order, "engine-tests-value", register=True)
@@ -148,11 +151,11 @@ class Kit:
 
     def read(self, topic: str) -> list[Message]:
         """Every committed record of a topic, partition by partition."""
-        reader = kafka.consumer(self.backbone, f"reader-{uuid.uuid4().hex}", eof=True)
+        reader = kafka.consumer(self._reading, f"reader-{uuid.uuid4().hex}", eof=True)
         try:
-            count = kafka.existing_topics(kafka.admin(self.backbone))[topic]
-            reader.assign([TopicPartition(topic, number, 0) for number in range(count)])
-            return _until_the_end(reader, count)
+            partitions = range(self.backbone.partitions)
+            reader.assign([TopicPartition(topic, number, 0) for number in partitions])
+            return _until_the_end(reader, len(partitions))
         finally:
             reader.close()
 
@@ -160,8 +163,8 @@ class Kit:
         """What the group has committed in the topic."""
         reader = kafka.consumer(self.backbone, group)
         try:
-            count = kafka.existing_topics(kafka.admin(self.backbone))[topic]
-            return reader.committed([TopicPartition(topic, n) for n in range(count)], timeout=10)
+            partitions = range(self.backbone.partitions)
+            return reader.committed([TopicPartition(topic, n) for n in partitions], timeout=10)
         finally:
             reader.close()
 
@@ -184,7 +187,7 @@ def _until_the_end(reader: Any, partitions: int) -> list[Message]:
     found: list[Message] = []
     ends = 0
     while ends < partitions:
-        for message in reader.consume(500, timeout=1.0):
+        for message in reader.consume(1, timeout=1.0):
             if message.error() is None:
                 found.append(message)
             else:

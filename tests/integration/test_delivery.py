@@ -18,7 +18,7 @@ from trunkline.errors import PartialFailure
 from trunkline.schemas.commerce import Order
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kit(bootstrap: str, registry_url: str) -> Iterator[Kit]:
     made = Kit(bootstrap, registry_url)
     yield made
