@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -59,5 +60,6 @@ def prose(page: Path) -> str:
 
 
 def words(command: str) -> list[str]:
-    """A command as the shell splits it, without its comment."""
-    return shlex.split(command, comments=True)
+    """A command as the shell splits it, without its comment, a pipe or a redirection."""
+    split = shlex.split(command, comments=True)
+    return list(takewhile(lambda word: word not in (">", "|", "&&"), split))
