@@ -19,6 +19,7 @@ from trunkline.connectors.http import HttpSink
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.connectors.sql import SqlSink
 from trunkline.connectors.webhook import WebhookSource
+from trunkline.event import Event, Record
 from trunkline.params import Backbone, Secret
 from trunkline.streams.metrics import Metrics
 
@@ -106,6 +107,15 @@ def test_the_defaults_in_the_table_are_right(page: str) -> None:
     for argument, default in written:
         value = ast.literal_eval(default.strip("`").replace(",", ""))
         assert value == parameters[argument].default, argument
+
+
+@pytest.mark.parametrize("kind", [Event, Record])
+def test_each_attribute_of_events_and_records_is_documented(kind: type) -> None:
+    section = TEXTS[DOCS / "flows.md"].split("## `Event[T]` and `Record`")[1].split("\n## ")[0]
+    about = section.split("A `Record` is")[kind is Record]
+    public = {attribute for attribute in dir(kind) if not attribute.startswith("_")}
+    assert public
+    assert {attribute for attribute in public if f"`{attribute}" not in about} == set()
 
 
 @pytest.mark.parametrize("member", trunkline.connectors.contract.__all__)
