@@ -257,7 +257,7 @@ def read(backbone: Backbone, topic: str) -> list[Message]:
         reader.assign([TopicPartition(topic, number, 0) for number in partitions])
         ended, found = 0, []
         while ended < len(partitions):
-            for message in reader.consume(1000, timeout=1.0):
+            for message in reader.consume(1000, timeout=0.1):
                 error = message.error()
                 if error is None:
                     found.append(message)
