@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
@@ -92,7 +93,7 @@ class Publisher:
         self._last_dead = record, error
         return dead_letter(
             self._dlq,
-            key=record.key.encode(),
+            key=record.key.encode(errors="replace"),
             value=_as_json(record)[:MAX_VALUE],
             headers=event_headers(record, source=self._source, type=f"record.{record.change}"),
             came_from=record.stream or self._source,
@@ -120,8 +121,10 @@ def _type(record: Record, output: CompiledOutput, data: Any) -> str:
 
 
 def _as_json(record: Record) -> bytes:
-    return orjson.dumps(
-        asdict(record),
-        default=str,
-        option=orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME,
-    )
+    """Whatever a row holds must be written: a dead letter that fails would stop the source."""
+    row = {field.name: getattr(record, field.name) for field in fields(record)}
+    try:
+        option = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
+        return orjson.dumps(row, default=str, option=option)
+    except TypeError:  # numbers beyond 64 bits, text that is not Unicode: slower
+        return json.dumps(row, default=str, skipkeys=True).encode()

@@ -1,0 +1,177 @@
+"""Publishing without a broker: records become canonical events, or dead letters of their source."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from trunkline import Record
+from trunkline.errors import SerializationError
+from trunkline.kafka import MAX_VALUE, Out
+from trunkline.streams.publishing import CompiledOutput, Publisher
+
+NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
+TRACE = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
+
+
+def encode(data: Any) -> bytes:
+    return b"encoded:" + json.dumps(data).encode()
+
+
+def output(topic: str = "orders", **changes: Any) -> CompiledOutput:
+    given: dict[str, Any] = {"function": lambda record: record.data, "encode": encode}
+    return CompiledOutput(topic, **{**given, **changes})
+
+
+def record(**changes: Any) -> Record:
+    given: dict[str, Any] = {
+        "key": "7",
+        "data": {"id": 7},
+        "stream": "public.orders",
+        "id": "lsn-1",
+        "time": NOON,
+        "traceparent": TRACE,
+    }
+    return Record(**{**given, **changes})
+
+
+def published(*records: Record, outputs: list[CompiledOutput]) -> tuple[list[Out], int]:
+    publisher = Publisher("/shop/db", "shop.db.dlq", outputs)
+    return publisher.publish(records), publisher.dead
+
+
+def only(made: tuple[list[Out], int]) -> tuple[str, bytes | None, bytes | None, dict[str, bytes]]:
+    ((topic, key, value, headers),) = made[0]
+    assert len(dict(headers)) == len(headers), "a header stands twice"
+    return topic, key, value, dict(headers)
+
+
+def test_a_record_becomes_a_canonical_event() -> None:
+    topic, key, value, headers = only(published(record(change="update"), outputs=[output()]))
+    assert (topic, key, value) == ("orders", b"7", b'encoded:{"id": 7}')
+    assert headers == {
+        "ce_specversion": b"1.0",
+        "ce_id": b"lsn-1",
+        "ce_source": b"/shop/db",
+        "ce_type": b"orders.update",
+        "ce_time": b"2024-02-29T12:00:00+00:00",
+        "ce_subject": b"public.orders",
+        "content-type": b"application/vnd.confluent.avro",
+        "traceparent": TRACE.encode(),
+        "tl_change": b"update",
+    }
+
+
+def test_records_stay_in_order_and_none_drops_one() -> None:
+    records = [record(key=str(n), data={"n": n}) for n in range(4)]
+    odd = output(function=lambda one: one.data if one.data["n"] % 2 else None)
+    made, dead = published(*records, outputs=[odd])
+    assert [out[1] for out in made] == [b"1", b"3"]
+    assert dead == 0
+
+
+def test_each_topic_takes_its_streams() -> None:
+    outputs = [
+        output("orders", streams=("public.orders",)),
+        output("people", streams=("public.people", "public.staff")),
+        output("audit"),
+    ]
+    made, _ = published(record(), record(stream="public.staff"), outputs=outputs)
+    assert [out[0] for out in made] == ["orders", "audit", "people", "audit"]
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        (None, b"orders.create"),
+        ("order.changed", b"order.changed"),
+        (lambda data: f"order.{data['id']}", b"order.7"),
+    ],
+)
+def test_the_type_is_named_or_made_of_the_value(named: Any, expected: bytes) -> None:
+    *_, headers = only(published(record(), outputs=[output(event_type=named)]))
+    assert headers["ce_type"] == expected
+
+
+def test_a_delete_is_its_key_alone_and_calls_nobody() -> None:
+    def never(anything: Any) -> Any:
+        raise AssertionError("called for a delete")
+
+    topic = output(function=never, event_type=never)
+    gone = record(change="delete", data={"id": 7})
+    name, key, value, headers = only(published(gone, outputs=[topic]))
+    assert (name, key, value) == ("orders", b"7", None)
+    assert (headers["ce_type"], headers["tl_change"]) == (b"orders.delete", b"delete")
+
+
+def test_the_key_may_be_a_function_of_the_record() -> None:
+    topic = output(key=lambda one: f"order-{one.data['id']}")
+    for change in ("create", "delete"):
+        assert only(published(record(change=change), outputs=[topic]))[1] == b"order-7"
+
+
+def test_a_truncate_stands_under_its_tables_name() -> None:
+    *_, key, value, headers = only(
+        published(record(key="", change="truncate", data={}), outputs=[output()])
+    )
+    assert (key, value) == (b"public.orders", None)
+    assert headers["tl_change"] == b"truncate"
+
+
+def raises(error: Exception) -> Any:
+    def function(*_: Any) -> Any:
+        raise error
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("broken", "name"),
+    [
+        ({"function": raises(KeyError("cents"))}, b"KeyError"),
+        ({"encode": raises(SerializationError("cents is text"))}, b"SerializationError"),
+        ({"encode": lambda data: bytes(MAX_VALUE + 1)}, b"DataError"),
+        ({"key": lambda one: ""}, b"DataError"),
+        ({"key": raises(KeyError("id"))}, b"KeyError"),
+        ({"event_type": raises(KeyError("status"))}, b"KeyError"),
+    ],
+    ids=["function", "encode", "size", "no key", "key", "type"],
+)
+def test_what_is_refused_is_a_dead_letter_of_the_source(
+    broken: dict[str, Any], name: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        made = published(record(), record(id="lsn-2"), outputs=[output(**broken)])
+    assert made[1] == 2
+    topic, key, value, headers = only((made[0][:1], 1))
+    assert (topic, key) == ("shop.db.dlq", b"7")
+    assert orjson.loads(value or b"")["data"] == {"id": 7}
+    assert (headers["ce_id"], headers["traceparent"]) == (b"lsn-1", TRACE.encode())
+    assert headers["tl_stage"] == b"publish"
+    assert headers["tl_error_class"] == name
+    assert headers["tl_from"] == b"public.orders"
+    (line,) = caplog.records
+    assert line.message.startswith("2 dead letters to shop.db.dlq")
+    assert line.event_id == "lsn-2"  # type: ignore[attr-defined]
+    assert line.trace_id == TRACE.split("-")[1]  # type: ignore[attr-defined]
+
+
+def test_one_refused_record_stops_no_other_and_no_other_topic() -> None:
+    picky = output("picky", encode=raises(SerializationError("no")))
+    made, dead = published(record(), record(), outputs=[output(), picky])
+    assert [out[0] for out in made] == ["orders", "shop.db.dlq"] * 2
+    assert dead == 2
+
+
+def test_any_row_can_be_written_as_a_dead_letter() -> None:
+    """As one with a number beyond 64 bits, or with half of a surrogate pair."""
+    rows = [{"raw": b"\x00\xff", "when": NOON, 7: "number"}, {"big": 2**70}, {"half": "\ud800"}]
+    for row in rows:
+        refusing = output(function=raises(ValueError("no")))
+        made = published(record(key="half \ud800", data=row), outputs=[refusing])
+        assert json.loads(only(made)[2] or b"")["data"].keys() == {str(name) for name in row}
