@@ -19,13 +19,12 @@ from trunkline.local.ports import is_free
 from trunkline.local.stack import Endpoints, Stack
 
 _NEXT = """
-What next:
-  trunkline graph examples/airport.py         the way of an event
-  trunkline demo --rows 100000 --workers 2    more of it
-  trunkline up --home {home} --postgres
-                                              these servers again, with what is in them
-  {home}/worker-1.log              what the worker said
-  docs/demo.md                                how the proof works"""
+What next (after `. .venv/bin/activate`):
+  the way of an event     trunkline graph examples/airport.py
+  more of it              trunkline demo --rows 100000 --workers 2
+  these servers again     trunkline up --home {home} --postgres
+  what the worker said    {home}/worker-1.log
+  how the proof works     docs/demo.md"""
 
 Port = Annotated[int | None, typer.Option(help="The usual one, or any free one if it is taken.")]
 
@@ -109,7 +108,9 @@ def _show(proof: Report, console: Console, home: Path, as_json: bool) -> None:
     if as_json:
         print(orjson.dumps(proof.as_json(), option=orjson.OPT_INDENT_2).decode())
         return
+    console.print()
     console.print(proof.as_table())
+    console.print()
     console.print(
         f"{proof.changes:,} changes, {proof.notices:,} notices · snapshot "
         f"{proof.rows_per_second:,.0f} rows/s, rush {proof.changes_per_second:,.0f} changes/s\n"
