@@ -22,10 +22,12 @@ from trunkline.streams.deadletter import dead_letter
 Decode = Callable[[bytes], Any]
 Encode = Callable[[Any], bytes]
 
+_ORIGINAL = ("tl_origin", b"original")
+
 HOLDS = (RegistryUnavailable, ConfigurationError)
 """Errors that say nothing about the event: the batch is held, and nothing is dead-lettered."""
 
-_REPLACED = ("tl_from", "tl_origin")
+_REPLACED = frozenset(("tl_from", "tl_origin"))
 
 
 @dataclass(slots=True)
@@ -39,19 +41,14 @@ class CompiledRoute:
     only: tuple[str, ...] = ()
     accepts_deletes: bool = False
     is_async: bool = False
-    _listens: dict[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, function: Callable[[Event[Any]], Any], **more: Any) -> CompiledRoute:
         return cls(function=function, is_async=iscoroutinefunction(function), **more)
 
     def listens(self, event_type: str) -> bool:
-        """Whether ``only`` names the event's type; types are few, so each is matched once."""
-        known = self._listens.get(event_type)
-        if known is None:
-            known = any(fnmatchcase(event_type, pattern) for pattern in self.only)
-            self._listens[event_type] = known
-        return known
+        """Whether ``only`` names the event's type."""
+        return not self.only or any(fnmatchcase(event_type, pattern) for pattern in self.only)
 
 
 @dataclass(slots=True)
@@ -60,6 +57,17 @@ class CompiledTopic:
 
     decode: Decode
     routes: list[CompiledRoute]
+    _listening: dict[bytes, list[CompiledRoute]] = field(default_factory=dict)
+
+    def listening(self, event: Event[Any]) -> list[CompiledRoute]:
+        """The routes that the event concerns, by its header alone. Types are few: each is
+        matched once."""
+        event_type = event.raw_header("ce_type")
+        found = self._listening.get(event_type)
+        if found is None:
+            found = [route for route in self.routes if route.listens(event.type)]
+            self._listening[event_type] = found
+        return found
 
 
 @dataclass(slots=True)
@@ -146,9 +154,7 @@ class Router:
             _refuse(message, raw_key, headers, compiled, error, done)
             return
         assert raw_key is not None
-        for route in compiled.routes:
-            if route.only and not route.listens(event.type):
-                continue
+        for route in compiled.listening(event):
             if event.value is None:
                 self._forward_delete(event, raw_key, route, done)
             elif route.is_async:
@@ -255,9 +261,7 @@ def _value(event: Event[Any], route: CompiledRoute, result: Any) -> bytes:
 
 def _headers(event: Event[Any], part: int) -> list[tuple[str, bytes]]:
     came_from = f"{event.topic}/{event.partition}/{event.offset}/{part}".encode()
-    headers = [header for header in event.headers if header[0] not in _REPLACED]
-    headers.append(("tl_from", came_from))
-    headers.append(("tl_origin", b"original"))
+    headers = [*event.headers_without(_REPLACED), ("tl_from", came_from), _ORIGINAL]
     if part > 1:
         id_ = f"{event.id}#{part}".encode()
         headers = [(name, id_ if name == "ce_id" else value) for name, value in headers]

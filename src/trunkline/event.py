@@ -101,9 +101,21 @@ class Event(Generic[T_co]):
 
     def header(self, name: str) -> str:
         """The header's text, or "" if there is none; bytes that are not UTF-8 show as U+FFFD."""
+        return self.raw_header(name).decode(errors="replace")
+
+    def raw_header(self, name: str) -> bytes:
+        """The header's bytes, or b"" if there is none or it is null, as Kafka allows."""
         if self._named is None:
             self._named = dict(self.headers)
-        return (self._named.get(name) or b"").decode(errors="replace")  # Kafka allows null
+        return self._named.get(name) or b""
+
+    def headers_without(self, names: frozenset[str]) -> Headers:
+        """The headers but those of these names; the very list if it has none of them."""
+        if self._named is None:
+            self._named = dict(self.headers)
+        if names.isdisjoint(self._named):
+            return self.headers
+        return [header for header in self.headers if header[0] not in names]
 
     @property
     def id(self) -> str:
