@@ -1,0 +1,83 @@
+"""What an intake does without Kafka: it counts what is outstanding, and ends as it should.
+
+With Kafka it is tested through what runs on it: tests/integration and tests/crash.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import pytest
+from confluent_kafka import Consumer
+
+from trunkline import kafka
+from trunkline.params import Backbone
+from trunkline.streams.intake import Handler, Intake, MicroBatch
+
+
+class Nobody(Handler):
+    """An owner that is never told anything."""
+
+    def assigned(self, *_: Any) -> NoReturn:
+        raise AssertionError("told of partitions")
+
+    def revoked(self, *_: Any, **__: Any) -> NoReturn:
+        raise AssertionError("told of partitions")
+
+    def received(self, batch: MicroBatch) -> NoReturn:
+        raise AssertionError("told of messages")
+
+
+def nowhere() -> Consumer:
+    return kafka.consumer(Backbone(bootstrap="127.0.0.1:1"), "group")
+
+
+def refused() -> Consumer:
+    raise LookupError("no such setting")
+
+
+@pytest.fixture
+def intake() -> Intake:
+    return Intake(nowhere, ["orders"], Nobody())
+
+
+def test_one_that_never_started_stops(intake: Intake) -> None:
+    intake.stop()
+
+
+def test_one_that_reaches_nobody_stops_and_was_never_ready(intake: Intake) -> None:
+    intake.start()
+    intake.stop()
+    assert not intake.ready
+    assert intake.failure is None
+
+
+def test_what_ends_it_is_kept_for_its_owner() -> None:
+    intake = Intake(refused, ["orders"], Nobody())
+    intake.start()
+    intake.stop()
+    assert isinstance(intake.failure, LookupError)
+
+
+def test_it_is_idle_when_everything_of_this_epoch_is_finished(intake: Intake) -> None:
+    intake._outstanding = 3  # as after a batch
+    intake.finished(2, intake.epoch)
+    assert not intake.wait_idle(0)
+    intake.finished(1, intake.epoch - 1)
+    assert not intake.wait_idle(0), "what an older epoch finishes is another's"
+    intake.finished(1, intake.epoch)
+    assert intake.wait_idle(0)
+
+
+def test_a_rewind_forgets_what_is_outstanding(intake: Intake) -> None:
+    intake._outstanding = 3
+    before = intake.epoch
+    intake.rewind()
+    assert intake.epoch == before + 1
+    assert intake.wait_idle(0)
+    intake.finished(3, before)
+    assert intake.wait_idle(0)
+
+
+def test_nothing_outstanding_has_no_age(intake: Intake) -> None:
+    assert intake.oldest_age() == 0
