@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks import debezium, shop
-from benchmarks.errors import BenchmarkError, Skipped
+from benchmarks.errors import FAILURES, BenchmarkError
 from benchmarks.measure import Meter, percentile
 from benchmarks.report import Report
 from benchmarks.servers import Servers, servers, trunkline
@@ -83,7 +83,7 @@ def run(*, scale: float, only: str) -> Report:
                 continue
             try:
                 report.add(system.name, UNITS, **_measure(system, at, rows, transactions))
-            except (BenchmarkError, Skipped) as problem:
+            except FAILURES as problem:
                 report.skip(system.name, "snapshot_rows_per_s", problem)
             shop.forget_readers(at.postgres)
     return report

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from confluent_kafka import KafkaException
+
 from trunkline.errors import TrunklineError
 
 
@@ -11,3 +13,7 @@ class BenchmarkError(TrunklineError):
 
 class Skipped(TrunklineError):
     """A peer cannot run on this machine; the table says why."""
+
+
+FAILURES = (BenchmarkError, Skipped, KafkaException)
+"""What costs one system its figures, and not the whole run."""

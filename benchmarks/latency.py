@@ -13,7 +13,7 @@ import time
 import httpx
 
 from benchmarks import shop
-from benchmarks.errors import BenchmarkError
+from benchmarks.errors import FAILURES, BenchmarkError
 from benchmarks.measure import Meter, percentile
 from benchmarks.report import Report
 from benchmarks.servers import Servers, servers, trunkline
@@ -41,7 +41,7 @@ def run(*, scale: float, only: str) -> Report:
     with servers(postgres=True) as at:
         try:
             report.add(NAME, UNITS, **_measure(at, seconds))
-        except BenchmarkError as problem:
+        except FAILURES as problem:
             report.skip(NAME, "latency_p50_ms", problem)
     return report
 

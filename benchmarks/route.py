@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from benchmarks import environments
-from benchmarks.errors import BenchmarkError, Skipped
+from benchmarks.errors import FAILURES, BenchmarkError
 from benchmarks.measure import Meter
 from benchmarks.orders import SCHEMAS, Order, expected_outputs, orders
 from benchmarks.report import Report
@@ -117,7 +117,7 @@ def _rounds(
                 continue
             try:
                 figures = _measure(system, at, count)
-            except (BenchmarkError, Skipped) as problem:
+            except FAILURES as problem:
                 report.skip(system.name, "events_per_s", problem)
                 continue
             found.setdefault(system.name, []).append(figures)

@@ -80,7 +80,7 @@ class Topics:
         new = [NewTopic(name, partitions, 1, config=config) for name in wanted]
         for future in self._admin.create_topics(new).values():
             future.result()
-        _until(lambda: self._led(wanted), 30, f"{wanted} have no leaders")
+        _until(lambda: self.ends(wanted) == 0, 30, f"{wanted} have no leaders")
 
     def remove(self, matching: Callable[[str], bool]) -> None:
         """Delete topics and wait until they are gone."""
@@ -131,8 +131,17 @@ class Topics:
         """Read the broker's times of all committed records."""
         return Output(sorted(self._stamps(names)))
 
-    def ends(self, names: Sequence[str]) -> int:
-        """The sum of the last stable offsets: records and transaction markers."""
+    def ends(self, names: Sequence[str]) -> int | None:
+        """The sum of the last stable offsets: records and transaction markers. None while the
+        broker does not lead a new topic: it says so now and then, a moment after making it."""
+        try:
+            return self._ends(names)
+        except KafkaException as failure:
+            if failure.args[0].code() not in NOT_LED_YET:
+                raise
+            return None
+
+    def _ends(self, names: Sequence[str]) -> int:
         partitions = [p for name in names for p in self._partitions(name)]
         latest = dict.fromkeys(partitions, OffsetSpec.latest())
         found = self._admin.list_offsets(latest, isolation_level=IsolationLevel.READ_COMMITTED)
@@ -140,7 +149,7 @@ class Topics:
 
     def _settled(self, names: Sequence[str], count: int) -> bool:
         before = self.ends(names)
-        if before < count:
+        if before is None or before < count:
             return False
         time.sleep(SETTLED_SECONDS)
         return self.ends(names) == before
@@ -177,15 +186,6 @@ class Topics:
             partition.offset = high if at_end else low
         consumer.assign(begin)
         return consumer
-
-    def _led(self, names: Sequence[str]) -> bool:
-        """Whether the broker leads these new topics already: it says so a moment later."""
-        try:
-            return self.ends(names) == 0
-        except KafkaException as failure:
-            if failure.args[0].code() not in NOT_LED_YET:
-                raise
-            return False
 
     def _partitions(self, name: str) -> list[TopicPartition]:
         topic = self._admin.list_topics(name, timeout=10).topics[name]
