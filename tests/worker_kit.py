@@ -75,6 +75,12 @@ class WorkerProcess:
         self._expect_alive()
         return self.log.read_text().count(text) >= times
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions its last assignment had, of a worker with one group."""
+        lines = [line for line in self.log.read_text().splitlines() if "assigned " in line]
+        return lines[-1].count("/") if lines else 0
+
     def _expect_alive(self) -> None:
         assert self.process.poll() is None, f"the worker ended:\n{self.log.read_text()[-4000:]}"
 
@@ -82,6 +88,14 @@ class WorkerProcess:
         """``kill -9``, in the middle of whatever it does."""
         self.process.kill()
         self.process.wait()
+
+    def freeze(self) -> None:
+        """Stand still, as a machine that is paused."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Go on as if nothing had been."""
+        self.process.send_signal(signal.SIGCONT)
 
     def terminate(self) -> None:
         """SIGTERM, without waiting."""

@@ -77,6 +77,30 @@ def test_scaling_up_and_down_repeats_nothing(
     assert repeats(destination.deliveries, []).total == 0
 
 
+def test_a_worker_that_was_frozen_is_fenced(
+    backbone: Backbone,
+    name: str,
+    feed: Feed,
+    destination: Destination,
+    workers_of: Callable[..., Workers],
+) -> None:
+    workers = workers_of("feed_flow.py", api=destination.url)
+    total = 20_000
+    sleeper, other = workers.start("route"), workers.start("route")
+    eventually(lambda: sleeper.partitions == other.partitions == 2, "both route")
+    writer = threading.Thread(target=feed.orders, args=[numbered(total)])
+    writer.start()
+    eventually(lambda: read(backbone, f"{name}.api.inbox"), "events are routed")
+    sleeper.freeze()
+    writer.join()
+    eventually(lambda: other.partitions == 4, "the other takes over")
+    sleeper.wake()
+    eventually(lambda: sleeper.says("lost"), "the sleeper learns it")
+    eventually(lambda: len(read(backbone, f"{name}.api.inbox")) >= total, "all are routed")
+    workers.stop()
+    assert_routed_once(backbone, name, total)
+
+
 def test_a_worker_whose_system_is_not_there_yet_stops_cleanly(
     destination: Destination, workers_of: Callable[..., Workers]
 ) -> None:

@@ -65,6 +65,8 @@ class Kafka(Server):
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,
             "transaction.state.log.num.partitions": 4,
+            # Until a killed worker's transaction is aborted nobody reads past it: look often.
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1_000,
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
             "share.coordinator.state.topic.num.partitions": 1,
