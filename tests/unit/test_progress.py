@@ -39,13 +39,17 @@ class Partition(RuleBasedStateMachine):
         self.read = len(self.log) if self.read is None else self.read
         self.under_way: list[int] = []
 
-    @rule(gap=st.integers(1, 3))
-    def written(self, gap: int) -> None:
-        self.log.append((self.log[-1] if self.log else -1) + gap)
+    @rule(gaps=st.lists(st.integers(1, 3), min_size=1, max_size=10))
+    def written(self, gaps: list[int]) -> None:
+        for gap in gaps:
+            self.log.append((self.log[-1] if self.log else -1) + gap)
 
-    @precondition(lambda self: self.read < len(self.log))
-    @rule()
-    def receive(self) -> None:
+    @rule(count=st.integers(1, 8))
+    def receive(self, count: int) -> None:
+        for _ in range(min(count, len(self.log) - self.read)):
+            self.receive_one()
+
+    def receive_one(self) -> None:
         offset = self.log[self.read]
         self.read += 1
         fresh = self.progress.receive(offset)
@@ -67,6 +71,11 @@ class Partition(RuleBasedStateMachine):
         self.committed = self.progress.cut()
         read = set(self.log[: self.read]) | self.as_committed
         self.as_committed = (read & self.completed) | self.as_committed
+
+    @rule()
+    def commit_and_die(self) -> None:
+        self.commit()
+        self.die()
 
     @rule()
     def die(self) -> None:

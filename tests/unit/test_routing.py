@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -306,8 +307,6 @@ def test_a_header_without_a_value_kills_nobody() -> None:
 def test_a_schema_that_cannot_be_asked_for_holds_the_batch(
     hold: Exception, asynchronous: bool
 ) -> None:
-    """Also when async routes of the batch have begun: they are closed, not forgotten."""
-
     def down(value: bytes) -> Any:
         raise hold
 
@@ -316,4 +315,24 @@ def test_a_schema_that_cannot_be_asked_for_holds_the_batch(
 
     function = waits if asynchronous else lambda event: event.data
     with pytest.raises(type(hold)):
-        routed([Raw()], compiled(waits, "first"), compiled(function), decode=down)
+        routed([Raw()], compiled(function), decode=down)
+
+
+def test_async_routes_of_a_batch_that_is_held_are_ended() -> None:
+    begun: list[Coroutine[Any, Any, Any]] = []
+
+    async def waits(event: Event[Any]) -> Any:
+        raise AssertionError("never runs")
+
+    def begin(event: Event[Any]) -> Any:
+        begun.append(waits(event))
+        return begun[-1]
+
+    def down(value: bytes) -> Any:
+        raise RegistryUnavailable("down")
+
+    first = compiled(begin)
+    first.is_async = True
+    with pytest.raises(RegistryUnavailable):
+        routed([Raw()], first, compiled(lambda event: event.data), decode=down)
+    assert [inspect.getcoroutinestate(one) for one in begun] == [inspect.CORO_CLOSED]
