@@ -26,6 +26,10 @@ What next (after `. .venv/bin/activate`):
   what the worker said    {home}/worker-1.log
   how the proof works     docs/demo.md"""
 
+_FAILED = """
+Not proved. The worker's log {home}/worker-1.log says what failed; what a destination refused is in
+its dead-letter queue, the topic airport.<destination>.dlq."""
+
 Port = Annotated[int | None, typer.Option(help="The usual one, or any free one if it is taken.")]
 
 
@@ -117,4 +121,6 @@ def _show(proof: Report, console: Console, home: Path, as_json: bool) -> None:
         "latency: from the commit (of a notice: the request) to the arrival, while steady",
         highlight=False,
     )
+    if not proof.ok:
+        console.print(_FAILED.format(home=home), style="bold red", highlight=False)
     console.print(_NEXT.format(home=home), markup=False, highlight=False, soft_wrap=True)

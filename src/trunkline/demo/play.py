@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import time
-import urllib.error
-import urllib.request
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-
-import orjson
+from math import inf
 
 from trunkline.demo import expect
 from trunkline.demo.airport import transactions
+from trunkline.demo.desk import Desk
 from trunkline.demo.history import History
 from trunkline.demo.records import Flight, flights, sights
 from trunkline.demo.scene import TOKEN, Scene
 from trunkline.demo.screen import Counts, Screen
 from trunkline.demo.timeline import Change, Notice, changes, notices
-from trunkline.errors import TrunklineError
 
 BEFORE = 0.4
 """The share of the changes that are made before Trunkline starts: its snapshot reads the rows."""
@@ -27,7 +24,6 @@ STEADY_SIZE, RUSH_SIZE = 10, 500
 """Changes of a transaction."""
 QUIET_SECONDS = 45.0
 """Nothing has come for so long: nothing will."""
-_AGAIN_SECONDS = 1.0
 _POLL_SECONDS = 0.25
 
 
@@ -81,24 +77,23 @@ class Play:
         self.history.began(self.script.rows)
 
     def live(self, rate: int) -> None:
-        """All changes: steadily, then as fast as the airport can."""
-        desk = ThreadPoolExecutor(1, "notices")
-        try:
+        """All changes: steadily, then as fast as the airport can; and the notices between them."""
+        notices = deque(self.script.notices)
+        with Desk(self.scene.notices, TOKEN, self.history) as desk:
             self.screen.stage(f"steady: {len(self.script.steady):,} changes, {rate} a second")
             self.times.steady = time.time()
-            later = self._commit(self.script.steady, STEADY_SIZE, self.script.notices, desk, rate)
+            self._commit(self.script.steady, STEADY_SIZE, notices, desk, rate)
             self.screen.stage(f"rush: {len(self.script.rush):,} changes as fast as can be")
             self.times.rush = time.time()
-            self._commit(self.script.rush, RUSH_SIZE, later, desk)
-        finally:
-            desk.shutdown(cancel_futures=True)
+            self._commit(self.script.rush, RUSH_SIZE, notices, desk)
+            while not desk.is_done():
+                self._tick()
+                time.sleep(_POLL_SECONDS)
 
     def settle(self) -> None:
         """Wait until every destination has everything, or until nothing comes any more."""
-        alerts, entries = (
-            counted(expect.alerts(self.history)),
-            counted(expect.entries(self.history)),
-        )
+        alerts = counted(expect.alerts(self.history))
+        entries = counted(expect.entries(self.history))
         last, since = Counts(), time.monotonic()
         while time.monotonic() - since < QUIET_SECONDS:
             self.scene.check()
@@ -114,37 +109,18 @@ class Play:
         self,
         todo: Sequence[Change],
         size: int,
-        notices: Sequence[Notice],
-        desk: ThreadPoolExecutor,
-        rate: float = 0.0,
-    ) -> Sequence[Notice]:
-        """Commit changes and send the notices between them; returns the notices of later."""
+        notices: deque[Notice],
+        desk: Desk,
+        rate: float = inf,
+    ) -> None:
         begin, done = time.monotonic(), 0
-        sent: list[Future[None]] = []
         for group in transactions(todo, size):
-            while len(sent) < len(notices) and notices[len(sent)].moment <= group[0].moment:
-                sent.append(desk.submit(self._send, notices[len(sent)]))
+            while notices and notices[0].moment <= group[0].moment:
+                desk.send(notices.popleft())
             self.history.committed(group, self.scene.airport.commit(group))
             done += len(group)
             self._tick()
-            if rate:
-                time.sleep(max(0.0, begin + done / rate - time.monotonic()))
-        for future in sent:
-            future.result()
-        return notices[len(sent) :]
-
-    def _send(self, notice: Notice) -> None:
-        """Send a notice until it is accepted. Raises TrunklineError if it is refused."""
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
-        body = orjson.dumps(notice.body())
-        request = urllib.request.Request(self.scene.notices, body, headers, method="POST")
-        moment = time.time()
-        deadline = time.monotonic() + QUIET_SECONDS
-        while not _accepted(request):
-            if time.monotonic() > deadline:
-                raise TrunklineError(f"{self.scene.notices} takes no notices; see the worker's log")
-            time.sleep(_AGAIN_SECONDS)
-        self.history.sent(notice, moment)
+            time.sleep(max(0.0, begin + done / rate - time.monotonic()))
 
     def _tick(self) -> None:
         if self.screen.is_due():
@@ -163,16 +139,3 @@ class Play:
 def counted(due: expect.Expectation) -> int:
     """The number of its messages."""
     return sum(len(messages) for messages in due.values())
-
-
-def _accepted(request: urllib.request.Request) -> bool:
-    """Whether the webhook took it (202); False: again later. Raises TrunklineError for a 4xx."""
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return bool(answer.status == 202)
-    except urllib.error.HTTPError as error:
-        if error.code < 500:
-            raise TrunklineError(f"the webhook refuses a notice: {error.code}") from error
-        return False
-    except OSError:  # not listening yet, or again soon
-        return False
