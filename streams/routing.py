@@ -44,6 +44,7 @@ class CompiledRoute:
 
     @classmethod
     def of(cls, function: Callable[[Event[Any]], Any], **more: Any) -> CompiledRoute:
+        """The route of ``function``; ``more``: its other fields."""
         return cls(function=function, is_async=iscoroutinefunction(function), **more)
 
     def listens(self, event_type: str) -> bool:

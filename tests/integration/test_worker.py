@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -176,6 +177,7 @@ class Gate:
         self._to = host, int(port)
         self._closing = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._led: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
     def open(self) -> None:
@@ -188,23 +190,30 @@ class Gate:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        async with await asyncio.start_server(self._lead, "127.0.0.1", self.port):
+        async with await asyncio.start_server(self._enter, "127.0.0.1", self.port):
             await self._closing.wait()
+            for one in self._led:
+                one.cancel()
+            await asyncio.gather(*self._led, return_exceptions=True)
+
+    def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._led.add(asyncio.create_task(self._lead(reader, writer)))
 
     async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner, outer = await asyncio.open_connection(*self._to)
         try:
-            await asyncio.gather(_pipe(reader, outer), _pipe(inner, writer))
+            ways = (_pipe(reader, outer), _pipe(inner, writer))
+            await asyncio.wait(map(asyncio.ensure_future, ways), return_when="FIRST_COMPLETED")
         finally:
             for end in (writer, outer):
                 end.close()
 
 
 async def _pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    while data := await source.read(65536):
-        sink.write(data)
-        await sink.drain()
-    sink.write_eof()
+    with suppress(OSError):  # either side may hang up
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
 
 
 @pytest.mark.parametrize("down", ["kafka", "registry"])
