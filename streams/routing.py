@@ -239,7 +239,7 @@ def _emit(
     event: Event[Any], raw_key: bytes, route: CompiledRoute, result: Any, done: Routed
 ) -> None:
     """The records of what a route returned: a message, or several."""
-    if isinstance(result, list | tuple):
+    if isinstance(result, (list, tuple)):
         records = [
             (route.inbox, raw_key, _value(event, route, one), _headers(event, part))
             for part, one in enumerate(result, start=1)

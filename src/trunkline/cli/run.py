@@ -96,4 +96,4 @@ def _collect_rarely() -> None:
     threshold the garbage collector walks them again and again, for a quarter of routing's time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(200_000, 20, 50)
