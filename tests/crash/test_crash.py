@@ -27,7 +27,7 @@ from trunkline.streams.commits import EVERY
 CHANGES, KEYS, PER_SECOND = 60_000, 2_000, 900
 AT_LEAST = 50_000
 ROLES = ("source", "route", "deliver")
-KILLS = 24
+KILLS = 21
 BOUND = 2 * EVERY + 16
 """Repeats that one kill may cause: what is completed within two commits, as the next may already
 be full while one is written, and what is under way (``concurrency`` in shop_flow.py)."""
@@ -60,7 +60,7 @@ class Chaos:
 
     def kill_some(self, count: int) -> None:
         for _ in range(count):
-            time.sleep(self._random.uniform(1.0, 4.0))
+            time.sleep(self._random.uniform(0.8, 3.5))
             self.kill(self._roles.pop())
 
     def kill(self, role: str) -> None:

@@ -62,7 +62,7 @@ def test_scaling_up_and_down_repeats_nothing(
 ) -> None:
     workers = workers_of("feed_flow.py", api=destination.url)
     destination.delay = 0.01
-    total = 12_000
+    total = 8_000
     writer = threading.Thread(target=feed.orders, args=[numbered(total)])
     writer.start()
     workers.started("route", "deliver")
