@@ -113,6 +113,7 @@ class Assembly:
             sink,
             destination,
             decode=self._compiler.decoder_of(destination),
+            learn=self._codec.learn,
             make_consumer=partial(
                 kafka.consumer, self._backbone, f"{self._flow.name}.{destination.name}"
             ),

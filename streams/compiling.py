@@ -45,7 +45,7 @@ class Compiler:
                 topics[topic.topic] = CompiledTopic(
                     self._codec.decoder(type_of_topic(topic)), routes
                 )
-        return Router(topics)
+        return Router(topics, self._codec.learn)
 
     def decoder_of(self, destination: Destination[Any, Any]) -> Callable[[bytes], Any]:
         """What reads the values of a destination's inbox."""

@@ -34,7 +34,7 @@ from trunkline.streams.intake import Intake, MicroBatch
 from trunkline.streams.lanes import Lanes
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.progress import Progress
-from trunkline.streams.routing import HOLDS
+from trunkline.streams.routing import HOLDS, Learn, nothing_to_learn
 from trunkline.streams.tasks import watched
 
 log = logging.getLogger(__name__)
@@ -60,10 +60,12 @@ class DeliveryStep:
         make_consumer: Callable[[], Consumer],
         make_producer: Callable[[], Producer],
         metrics: StepMetrics,
+        learn: Learn = nothing_to_learn,
     ) -> None:
         self.name = destination.name
         self._sink = sink
         self._decode = decode
+        self._learn = learn
         self._retry = destination.retry
         self._metrics = metrics
         self._lanes = Lanes(ordered=destination.order == "key")
@@ -171,6 +173,7 @@ class DeliveryStep:
         failure: Exception | None = None
         events: Events = []
         try:
+            await self._learn(event.value for event in batch)
             events = self._readable(batch)
             if events:
                 await self._sink.deliver(events)

@@ -6,7 +6,7 @@ The same code runs in a worker, in a test without a broker, and for a replay.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from inspect import iscoroutinefunction
@@ -21,6 +21,14 @@ from trunkline.streams.deadletter import dead_letter
 
 Decode = Callable[[bytes], Any]
 Encode = Callable[[Any], bytes]
+
+Learn = Callable[[Iterable[bytes | None]], Awaitable[None]]
+"""Makes the schemas of values known before they are decoded; raises one of HOLDS."""
+
+
+async def nothing_to_learn(values: Iterable[bytes | None]) -> None:
+    """For values whose schemas need no registry."""
+
 
 _ORIGINAL = ("tl_origin", b"original")
 
@@ -127,11 +135,13 @@ class Router:
     again later.
     """
 
-    def __init__(self, topics: dict[str, CompiledTopic]) -> None:
+    def __init__(self, topics: dict[str, CompiledTopic], learn: Learn = nothing_to_learn) -> None:
         self._topics = topics
+        self._learn = learn
 
     async def route(self, messages: Sequence[Message]) -> Routed:
         """The records of a batch. Async routes of one batch run at the same time."""
+        await self._learn(message.value() for message in messages)
         done = Routed()
         pending: list[_Pending] = []
         try:

@@ -5,9 +5,11 @@ The format is described in Confluent's documentation, "Wire format" of the schem
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from io import BytesIO
 from typing import Any, TypeVar, cast
 
@@ -36,6 +38,22 @@ class Codec:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._learnt: set[bytes] = set()
+
+    async def learn(self, values: Iterable[bytes | None]) -> None:
+        """Ask for the schemas of these values, where they are not known yet, in a thread: then
+        decoding them never keeps the event loop waiting for the registry.
+
+        Raises RegistryUnavailable and ConfigurationError; what is wrong with a value itself is
+        left for its decoding to say.
+        """
+        for prefix in {value[:5] for value in values if value} - self._learnt:
+            await asyncio.to_thread(self._learn, prefix)
+
+    def _learn(self, prefix: bytes) -> None:
+        with suppress(SerializationError):
+            self._registry.schema(schema_id(prefix))
+            self._learnt.add(prefix)
 
     def encoder(self, cls: type[T], subject: str, *, register: bool) -> Callable[[T], bytes]:
         """A function from values of ``cls`` to bytes; its SerializationError names the field.
