@@ -1,11 +1,12 @@
-"""A type with every kind of Avro field, and databases for the SQL sink's tests."""
+"""For the SQL sink's tests: a type with every kind of Avro field, its events, and databases."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, TypedDict
@@ -13,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from trunkline.connectors.contract import make_event
 from trunkline.connectors.sql import SqlSink
 from trunkline.connectors.sql_engine import sql_engine
 from trunkline.event import Event
@@ -108,6 +110,16 @@ def rich(id: str, **changed: Any) -> Rich:
     return value | changed  # type: ignore[no-any-return]
 
 
+def put(key: str, offset: int, count: int = 1, **place: Any) -> Event[Any]:
+    """An update; ``place``: its topic and partition."""
+    return make_event(key, rich(key, count=count), offset=offset, **place)
+
+
+def gone(key: str, offset: int, **place: Any) -> Event[Any]:
+    """A delete."""
+    return make_event(key, change="delete", offset=offset, **place)
+
+
 class Database:
     """A database of any kind, and a table in it that no other test has."""
 
@@ -149,3 +161,18 @@ class Database:
         self.run("DROP TABLE IF EXISTS {table}")
         self.run("DROP TABLE IF EXISTS {table}_tl_pos")
         self.engine.dispose()
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Database]:
+    """A database for one test; its table is dropped afterwards."""
+    database = Database(url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def counts(db: Database) -> dict[str, int]:
+    """The ``count`` of each row by its key."""
+    return dict(db.rows("id, count"))  # type: ignore[arg-type]
