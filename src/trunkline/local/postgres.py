@@ -1,18 +1,12 @@
-"""PostgreSQL from the zonky binaries, ready for logical replication.
-
-Superuser ``postgres``, database ``postgres``, trusted from this machine without a password.
-It refuses to run as root: then it runs as ``nobody``, on folders that this user can reach.
-"""
+"""PostgreSQL from the zonky binaries, ready for logical replication."""
 
 from __future__ import annotations
 
-import shutil
 import signal
 from pathlib import Path
 
-from trunkline.local import artifacts
-from trunkline.local.process import Command, run
-from trunkline.local.server import Server, own_folder, reachable_place, unprivileged
+from trunkline.local.database import Database
+from trunkline.local.process import Command
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -25,52 +19,26 @@ SETTINGS = {
 }
 
 
-class Postgres(Server):
-    name = "postgres"
+class Postgres(Database):
+    """Superuser and database ``postgres``, trusted from this machine without a password."""
 
-    @property
-    def bundle(self) -> str:
-        return artifacts.native("postgres")
+    name = "postgres"
+    stop = signal.SIGINT  # "fast": does not wait for clients, as SIGTERM would
+    death = signal.SIGQUIT
 
     @property
     def address(self) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
-    @property
-    def data(self) -> Path:
-        return reachable_place(self.home / "postgres")
-
-    def prepare(self) -> None:
-        """``initdb``, once: its folder gets its name when it is complete."""
-        if self.data.exists():
-            return
-        new = self.data.with_name(self.data.name + ".new")
-        shutil.rmtree(new, ignore_errors=True)
-        own_folder(new)
+    def installation(self, data: Path) -> Command:
         options = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C")
-        run(self._command(new, "initdb", "--pgdata=.", "--no-instructions", *options))
-        new.rename(self.data)
+        return self._program(data, "initdb", "--pgdata=.", "--no-instructions", *options)
 
     def command(self) -> Command:
-        settings = {**SETTINGS, "port": str(self.port)}
-        options = [f"--{name}={value}" for name, value in settings.items()]
-        return self._command(self.data, "postgres", "-D", ".", *options)
+        return self._program(self.data, "postgres", "-D", ".", *self._options(SETTINGS))
 
-    def _command(self, cwd: Path, program: str, *options: str) -> Command:
-        return Command(
-            name=program,
-            arguments=(self._binary(program), *options),
-            log=self.log,
-            ready=self._is_ready,
-            cwd=cwd,
-            user=unprivileged(),
-            stop=signal.SIGINT,  # "fast": does not wait for clients, as SIGTERM would
-            death=signal.SIGQUIT,
-        )
-
-    def _binary(self, program: str) -> str:
-        place = reachable_place(artifacts.cache_dir() / "unpacked")
-        return str(artifacts.unpacked(self.bundle, place) / "bin" / program)
+    def _program(self, cwd: Path, name: str, *options: str) -> Command:
+        return self._command(cwd, name, str(self.unpacked / "bin" / name), *options)
 
     def _is_ready(self, pid: int) -> bool:
         """The postmaster writes its state to the 8th line of postmaster.pid, as pg_ctl reads it."""
