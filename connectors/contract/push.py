@@ -45,6 +45,8 @@ class PushSourceContract:
 
     @asynccontextmanager
     async def started(self) -> AsyncIterator[tuple[PushSource, Published]]:
+        """A new source that publishes to the ``Published`` beside it; stopped at the end, when
+        everything that waits for Kafka is let go."""
         source, published = self.source(), Published()
         await source.start(published)
         try:

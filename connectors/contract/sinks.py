@@ -73,6 +73,7 @@ class SinkContract:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Sink[Any]]:
+        """A new sink on an empty system, open; closed at the end, even if the test fails."""
         sink = self.sink()
         await sink.open()
         try:

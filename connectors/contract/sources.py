@@ -71,6 +71,7 @@ class SourceContract:
         return found
 
     def adds_up_to(self, expected: dict[str, int]) -> Enough:
+        """Tells of records whether their ``state`` is exactly ``expected``."""
         return lambda records: self.state(records) == expected
 
     def begun(self, *, acknowledge: bool = False, **expected: int) -> list[Batch]:

@@ -17,6 +17,10 @@ PR_SET_PDEATHSIG = 1
 
 
 def become(user: str) -> None:
+    """Take on the user's id and first group, and no other group. There is no way back.
+
+    Raises KeyError if there is no such user, PermissionError unless we are root.
+    """
     account = pwd.getpwnam(user)
     os.setgroups([])
     os.setgid(account.pw_gid)
@@ -24,6 +28,11 @@ def become(user: str) -> None:
 
 
 def die_with(parent: int, signal: int) -> None:
+    """Ask the kernel to send us ``signal`` when the thread that started us ends.
+
+    Exits at once with code 1 if the process ``parent`` has ended already; where the kernel cannot
+    do this it does nothing. Raises OSError if the kernel refuses.
+    """
     if not sys.platform.startswith("linux"):
         return
     libc = ctypes.CDLL(None, use_errno=True)
@@ -34,6 +43,7 @@ def die_with(parent: int, signal: int) -> None:
 
 
 def main() -> None:
+    """Become the command that the arguments name: returns only by raising OSError, if it cannot."""
     parent, signal, user, *command = sys.argv[1:]
     if user:
         become(user)

@@ -55,6 +55,10 @@ def measure(client: httpx.Client, coordinate: str) -> dict[str, object]:
 
 
 def main() -> None:
+    """Resolve, download and measure every bundle, then replace the lock file beside this module.
+
+    Raises httpx.HTTPError if a file cannot be had; the lock then stays as it was.
+    """
     bundles = {name: [coordinate] for name, coordinate in SINGLE.items()}
     bundles["kafka"] = [*resolve(KAFKA), KAFKA_LOGGING]
     with httpx.Client(timeout=60) as client:

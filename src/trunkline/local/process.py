@@ -55,10 +55,12 @@ class Child:
 
     @property
     def pid(self) -> int:
+        """Its process id, and that of its group; it stays the same when the child has ended."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
+        """Whether it has not ended yet; asking takes note of an end, and leaves no zombie."""
         return self._process.poll() is None
 
     @property

@@ -74,11 +74,13 @@ class Stack:
 
     @property
     def endpoints(self) -> Endpoints:
+        """Where the servers listen: known from the beginning, whether they are up or not."""
         where = {server.name: server.address for server in self._servers}
         postgres, mariadb = where.get("postgres"), where.get("mariadb")
         return Endpoints(where["kafka"], where["registry"], postgres, mariadb)
 
     def status(self) -> list[Status]:
+        """Each server as it was last seen, in the order in which they start. Any thread may ask."""
         return self._supervisor.status()
 
     def download(self) -> None:

@@ -60,6 +60,7 @@ def publish(home: Path, endpoints: Endpoints, servers: Sequence[Status]) -> None
 
 
 def withdraw(home: Path) -> None:
+    """Take back what ``publish`` wrote, if anything: ``inspect`` then finds no stack."""
     (home / "stack.json").unlink(missing_ok=True)
 
 

@@ -55,6 +55,7 @@ class Supervisor:
         self._report = report
 
     def status(self) -> list[Status]:
+        """Each server as it was last seen, in the order given. Any thread may ask."""
         return [member.status for member in self._members]
 
     def run(self, stopping: Event, settled: Event) -> None:
