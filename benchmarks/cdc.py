@@ -26,11 +26,14 @@ SECONDS, WARM_UP = 25, 5
 UNITS = {
     "snapshot_rows_per_s": "1/s",
     "snapshot_cpu_us_per_event": "µs",
+    "snapshot_others_cores": "cores",
     "stream_rows_per_s": "1/s",
     "stream_cpu_us_per_event": "µs",
+    "stream_others_cores": "cores",
     "latency_p50_ms": "ms",
     "latency_p99_ms": "ms",
     "latency_cpu_us_per_event": "µs",
+    "latency_others_cores": "cores",
     "rss_mb": "MB",
 }
 Figures = dict[str, float]
@@ -96,7 +99,7 @@ def _measure(system: System, at: Servers, rows: int, transactions: int) -> Figur
     log = at.logs / f"cdc-{system.owner}.log"
     with (
         Program(command, log, at.environment(DSN=at.postgres)) as program,
-        Meter(system=program.pid) as meter,
+        Meter(system=program.pid, **at.pids) as meter,
     ):
         snapshot = _output(system, at, program, rows)
         program.pause()
@@ -110,6 +113,7 @@ def _measure(system: System, at: Servers, rows: int, transactions: int) -> Figur
             "latency_p50_ms": percentile(latencies, 0.5) * 1000,
             "latency_p99_ms": percentile(latencies, 0.99) * 1000,
             "latency_cpu_us_per_event": meter.cpu("system", begin, end) / len(latencies) * 1e6,
+            "latency_others_cores": meter.others(begin, end) / (end - begin),
             "rss_mb": meter.peak_mb("system", snapshot.first, end),
         }
 
@@ -127,6 +131,7 @@ def _throughput(phase: str, output: Output, meter: Meter) -> Figures:
     return {
         f"{phase}_rows_per_s": output.count / output.seconds,
         f"{phase}_cpu_us_per_event": cpu / output.count * 1e6,
+        f"{phase}_others_cores": meter.others(output.first, output.last) / output.seconds,
     }
 
 

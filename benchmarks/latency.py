@@ -29,6 +29,7 @@ UNITS = {
     "latency_max_ms": "ms",
     "cpu_us_per_event": "µs",
     "broker_cpu_us_per_event": "µs",
+    "others_cores": "cores",
     "rss_mb": "MB",
 }
 Seen = list[tuple[int, float]]
@@ -54,7 +55,7 @@ def _measure(at: Servers, seconds: int) -> dict[str, float]:
     with (
         Program(receiver, at.logs / "latency-receiver.log"),
         Program(trunkline("latency"), at.logs / "latency.log", environment) as program,
-        Meter(system=program.pid, broker=at.kafka_pid) as meter,
+        Meter(system=program.pid, **at.pids) as meter,
     ):
         _wait_for(api, ROWS, program, 120)
         with shop.changer(at.postgres, seconds) as changing:
@@ -76,7 +77,8 @@ def _figures(committed: list[float], seen: Seen, meter: Meter) -> dict[str, floa
         "latency_p99_ms": percentile(delays, 0.99),
         "latency_max_ms": max(delays),
         "cpu_us_per_event": meter.cpu("system", begin, end) / len(delays) * 1e6,
-        "broker_cpu_us_per_event": meter.cpu("broker", begin, end) / len(delays) * 1e6,
+        "broker_cpu_us_per_event": meter.cpu("kafka", begin, end) / len(delays) * 1e6,
+        "others_cores": meter.others(begin, end) / (end - begin),
         "rss_mb": meter.peak_mb("system", begin, end),
     }
 

@@ -135,7 +135,7 @@ def _measure(system: System, at: Servers, count: int) -> Figures:
     state = str(at.logs / "state")
     environment = at.environment(FAUST_DATADIR=state, STATE=state, SCHEMAS=str(SCHEMAS))
     with Program(command, log, environment) as program:
-        with Meter(system=program.pid, broker=at.kafka_pid) as meter:
+        with Meter(system=program.pid, **at.pids) as meter:
             limit = 120 + system.slowness * count / 1000
             output = at.topics.wait_for(system.outputs, expected, program.alive, limit)
         if output.count != expected:
@@ -145,7 +145,7 @@ def _measure(system: System, at: Servers, count: int) -> Figures:
 
 def _figures(output: Output, meter: Meter, count: int) -> Figures:
     system = meter.cpu("system", output.first, output.last)
-    broker = meter.cpu("broker", output.first, output.last)
+    broker = meter.cpu("kafka", output.first, output.last)
     return {
         "events_per_s": count / output.seconds,
         "steady_events_per_s": count * (STEADY[1] - STEADY[0]) / output.seconds_between(*STEADY),

@@ -23,7 +23,7 @@ class Servers:
     bootstrap: str
     registry: str
     postgres: str
-    kafka_pid: int
+    pids: dict[str, int]
     logs: Path
     topics: Topics
 
@@ -48,12 +48,11 @@ def servers(*, postgres: bool = False) -> Iterator[Servers]:
     try:
         with Stack(home, postgres=postgres, kafka_heap="1g", **free, report=_tell) as stack:
             where = stack.endpoints
-            pid = next(s.pid for s in stack.status() if s.name == "kafka" and s.pid)
             yield Servers(
                 bootstrap=where.bootstrap,
                 registry=where.registry,
                 postgres=where.postgres or "",
-                kafka_pid=pid,
+                pids={server.name: server.pid or 0 for server in stack.status()},
                 logs=ROOT / ".trunkline" / "bench-logs",
                 topics=Topics(where.bootstrap),
             )
