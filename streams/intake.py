@@ -225,10 +225,16 @@ class Intake:
 
     def _seek_committed(self, consumer: Consumer) -> None:
         self._rewinding = False
-        for partition in consumer.committed(consumer.assignment(), timeout=30):
-            if partition.offset < 0:
-                partition.offset, _ = consumer.get_watermark_offsets(partition, timeout=30)
-            consumer.seek(TopicPartition(partition.topic, partition.partition, partition.offset))
+        try:
+            for at in consumer.committed(consumer.assignment(), timeout=10):
+                if at.offset < 0:
+                    at.offset, _ = consumer.get_watermark_offsets(at, timeout=10)
+                consumer.seek(TopicPartition(at.topic, at.partition, at.offset))
+        except KafkaException as failure:
+            if failure.args[0].fatal():
+                raise
+            log.warning("the committed offsets cannot be read yet: %s", failure)
+            self._rewinding = True  # again, after a poll
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._begin_epoch(rewinding=False)

@@ -23,6 +23,10 @@ MAX_VALUE = 10_000_000
 """The largest value in bytes that travels; topics take more, so that headers always fit."""
 TOPIC_MAX = MAX_VALUE + 1_000_000
 
+OFFSETS_TIMEOUT = 20.0
+"""Seconds for a transaction's offsets. librdkafka waits for their answer for ever when the broker
+restarts meanwhile; by then Kafka has given up the transaction (transaction.timeout.ms)."""
+
 Out = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
 """A record to produce: topic, key, value, headers."""
 
@@ -133,7 +137,7 @@ def transact(
     try:
         produce(by, records)
         if offsets:
-            _retried(lambda: by.send_offsets_to_transaction(list(offsets), group))
+            by.send_offsets_to_transaction(list(offsets), group, OFFSETS_TIMEOUT)
         _retried(by.commit_transaction)
     except KafkaException as failure:
         if reusable(failure):
@@ -142,8 +146,12 @@ def transact(
 
 
 def reusable(failure: KafkaException) -> bool:
-    """Whether the producer that raised this can begin another transaction after an abort."""
-    return not failure.args[0].fatal()
+    """Whether the producer that raised this can begin another transaction after an abort.
+
+    One that cannot must be replaced by a new one of the same transactional id.
+    """
+    error = failure.args[0]
+    return not error.fatal() and error.code() != KafkaError._TIMED_OUT
 
 
 def _retried(call: Callable[[], object]) -> None:

@@ -1,0 +1,91 @@
+"""A broker that is killed and comes back: workers go on by themselves, and keep every promise."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from proof import disorders, ids_by_key, repeats
+from worker_kit import Destination, Feed, Workers, eventually, header, read
+
+from trunkline.local.kafka import Kafka
+from trunkline.local.ports import free_port
+from trunkline.local.process import Child
+from trunkline.params import Backbone
+
+TOTAL = 15_000
+AHEAD = 12_000
+"""Events that a worker may deliver without a commit: its room and a last micro-batch."""
+
+
+class Broker:
+    """A Kafka of this test's own. A context manager."""
+
+    def __init__(self, home: Path) -> None:
+        self._server = Kafka(home, free_port())
+        self.address = self._server.address
+
+    def up(self) -> None:
+        self._child = Child(self._server.command())
+        self._child.wait_ready()
+
+    def kill(self) -> None:
+        os.kill(self._child.pid, signal.SIGKILL)
+        eventually(lambda: not self._child.alive, "it is dead")
+
+    def __enter__(self) -> Broker:
+        self._server.prepare()
+        self.up()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._child.stop()
+
+
+@pytest.fixture
+def broker(server_home: Path, name: str) -> Iterator[Broker]:
+    with Broker(server_home / name) as running:
+        yield running
+
+
+@pytest.fixture
+def backbone(broker: Broker, registry_url: str) -> Backbone:
+    return Backbone(bootstrap=broker.address, registry=registry_url)
+
+
+def test_workers_go_on_when_the_broker_is_back(
+    backbone: Backbone,
+    broker: Broker,
+    name: str,
+    feed: Feed,
+    destination: Destination,
+    workers_of: Callable[..., Workers],
+) -> None:
+    workers = workers_of("feed_flow.py", api=destination.url)
+    destination.delay = 0.01  # so that it is busy when the broker dies
+    orders = ((f"k{number % 50}", number) for number in range(TOTAL))
+    writer = threading.Thread(target=feed.orders, args=[orders])
+    writer.start()
+    workers.started("route", "deliver")
+    eventually(lambda: len(destination.deliveries) > 1000, "it delivers")
+    broker.kill()
+    killed = time.monotonic()
+    broker.up()
+    writer.join()
+    eventually(
+        lambda: len({delivery.id for delivery in list(destination.deliveries)}) == TOTAL,
+        "everything is delivered",
+        120,
+    )
+    workers.stop()
+    canonical, inbox = read(backbone, f"{name}.orders"), read(backbone, f"{name}.api.inbox")
+    assert len({header(message, "tl_from") for message in inbox}) == len(inbox) == TOTAL
+    assert ids_by_key(inbox) == ids_by_key(canonical)
+    assert disorders(ids_by_key(inbox), destination.deliveries) == {}
+    assert repeats(destination.deliveries, [killed]).total <= AHEAD
+    assert read(backbone, f"{name}.api.dlq") == []
