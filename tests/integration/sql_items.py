@@ -175,4 +175,4 @@ def opened(url: str) -> Iterator[Database]:
 
 def counts(db: Database) -> dict[str, int]:
     """The ``count`` of each row by its key."""
-    return dict(db.rows("id, count"))  # type: ignore[arg-type]
+    return dict(db.rows("id, count"))
