@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -134,13 +135,25 @@ def transact(
     go on. The transaction protocol is KIP-98, fencing by group metadata KIP-447.
     """
     by.begin_transaction()
-    try:
+    with aborting(by):
         produce(by, records)
-        if offsets:
-            by.send_offsets_to_transaction(list(offsets), group, OFFSETS_TIMEOUT)
-        _retried(by.commit_transaction)
-    except KafkaException as failure:
-        if reusable(failure):
+        finish(by, offsets, group)
+
+
+def finish(by: Producer, offsets: Sequence[TopicPartition], group: object | None) -> None:
+    """Commit the transaction that was begun and filled, and a group's offsets with it."""
+    if offsets:
+        by.send_offsets_to_transaction(list(offsets), group, OFFSETS_TIMEOUT)
+    _retried(by.commit_transaction)
+
+
+@contextmanager
+def aborting(by: Producer) -> Iterator[None]:
+    """Abort the transaction if what is done with it fails; the error goes on."""
+    try:
+        yield
+    except BaseException as failure:
+        if not isinstance(failure, KafkaException) or reusable(failure):
             _retried(by.abort_transaction)
         raise
 
@@ -151,7 +164,8 @@ def reusable(failure: KafkaException) -> bool:
     One that cannot must be replaced by a new one of the same transactional id.
     """
     error = failure.args[0]
-    return not error.fatal() and error.code() != KafkaError._TIMED_OUT
+    under_way = error.code() == KafkaError._TIMED_OUT and not error.txn_requires_abort()
+    return not (error.fatal() or under_way)
 
 
 def _retried(call: Callable[[], object]) -> None:
