@@ -65,7 +65,7 @@ class Intake:
         handler: Handler,
         *,
         batch: int = 2000,
-        room: int = 8000,
+        room: int = 20_000,
         depth: int | None = None,
     ) -> None:
         self._make_consumer = make_consumer

@@ -1,7 +1,9 @@
 """The routing step on Kafka: one transaction a micro-batch, inbox records and source offsets
 together. So each canonical event is routed exactly once, whatever dies in between.
 
-While a transaction commits in a thread, the next batch is already decoded and routed.
+A batch is routed and produced in chunks, while its events are still in the processor's cache:
+that takes a third less time than to route all of it first. Nor does it pay to route the next
+batch while one commits: measured on two cores, the threads get in each other's way.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from trunkline.kafka import reusable, transact
+from trunkline.kafka import aborting, finish, produce, reusable
 from trunkline.logs import about
 from trunkline.streams.intake import Intake, MicroBatch
 from trunkline.streams.metrics import StepMetrics
@@ -23,12 +25,17 @@ from trunkline.streams.routing import HOLDS, Deaths, Routed, Router
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 DRAIN = 60.0
 """Seconds that a revocation waits for batches under way; after that they are repeated."""
 
 DEPTH = 2
-"""Batches under way: one in its transaction, one decoded and routed meanwhile. What arrives then
-makes the next batch larger, so that a slow transaction never leads to many small ones."""
+"""Batches under way: one in its transaction, one read meanwhile. What arrives then makes the next
+batch larger, so that a slow transaction never leads to many small ones."""
+
+CHUNK = 100
+"""Events that are routed, then produced, before the event loop gets its turn."""
 
 
 class RoutingStep:
@@ -45,14 +52,13 @@ class RoutingStep:
         make_consumer: Callable[[], Consumer],
         make_producer: Callable[[], Producer],
         metrics: StepMetrics,
-        batch: int = 2000,
+        batch: int = 5000,
     ) -> None:
         self._router = router
         self._make_producer = make_producer
         self._producer: Producer | None = None
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="route-commit")
-        self._committing: asyncio.Future[None] | None = None
         self._leaving = False
         self.intake = Intake(make_consumer, topics, self, batch=batch, depth=DEPTH)
 
@@ -79,60 +85,55 @@ class RoutingStep:
         self.intake.start()
 
     async def process(self, batch: MicroBatch) -> None:
-        """Route a batch and begin its transaction; the one before is committed then."""
-        started = time.monotonic()
+        """Route a batch in one transaction. One that fails is read and routed again."""
         try:
-            routed = await self._routed(batch)
-            await self.settle()
+            await self._routed(batch)
+        except KafkaException as failure:
+            self._repeat(failure)
         except BaseException:
-            self.intake.done(batch)
             self.intake.rewind()
             raise
-        if routed is None or batch.epoch != self.intake.epoch:
+        finally:
             self.intake.done(batch)
-            return
-        self._committing = asyncio.get_running_loop().run_in_executor(
-            self._thread, self._commit, batch, routed, started
-        )
 
-    async def settle(self) -> None:
-        """Wait for the transaction under way."""
-        if self._committing is not None:
-            await self._committing
-            self._committing = None
-
-    async def _routed(self, batch: MicroBatch) -> Routed | None:
-        """The batch's records; None when it is, or is to become, someone else's."""
+    async def _routed(self, batch: MicroBatch) -> None:
+        """Until the batch is committed, or is to become someone else's."""
         delay = 0.1
         while batch.epoch == self.intake.epoch:
             try:
-                return await self._router.route(batch.messages)
+                await self._write(batch)
+                return
             except HOLDS as error:
                 self._metrics.error(error)
                 log.warning("routing is held: %s", error)
                 if self._leaving:
                     self.intake.rewind()  # what was read behind it must not be committed, either
-                    return None
+                    return
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
-        return None
 
-    def _commit(self, batch: MicroBatch, routed: Routed, started: float) -> None:
-        """One transaction, in the commit thread. A failed one is read and routed again."""
-        try:
-            transact(self._ready_producer(), routed.records, _ends(batch), batch.group)
-            self._count(batch, routed, started)
-        except KafkaException as failure:
-            self._metrics.transaction_failures.inc()
-            log.warning("a routing transaction is repeated: %s", failure)
-            if not reusable(failure):
-                self._producer = None
-            self.intake.rewind()
-        except Exception as failure:  # a defect: the worker must end, and not stand still
-            self.intake.failure = failure
-            raise
-        finally:
-            self.intake.done(batch)
+    async def _write(self, batch: MicroBatch) -> None:
+        """Route and produce, chunk by chunk, and commit."""
+        started, total = time.monotonic(), Routed()
+        producer = await self._in_thread(self._ready_producer)
+        producer.begin_transaction()
+        with aborting(producer):
+            for start in range(0, len(batch.messages), CHUNK):
+                total.add(await self._router.route(batch.messages[start : start + CHUNK]))
+                produce(producer, total.taken())
+                await asyncio.sleep(0)
+            await self._in_thread(finish, producer, _ends(batch), batch.group)
+        self._count(batch, total, started)
+
+    def _in_thread(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _repeat(self, failure: KafkaException) -> None:
+        self._metrics.transaction_failures.inc()
+        log.warning("a routing transaction is repeated: %s", failure)
+        if not reusable(failure):
+            self._producer = None
+        self.intake.rewind()
 
     def _ready_producer(self) -> Producer:
         if self._producer is None:
@@ -159,7 +160,6 @@ class RoutingStep:
     async def stop(self) -> None:
         """Finish what was read, commit it, leave the group."""
         await asyncio.to_thread(self.intake.stop)
-        await self.settle()
         self._thread.shutdown()
 
 

@@ -96,6 +96,19 @@ class Routed:
     routed: int = 0
     deaths: dict[tuple[str, type], Deaths] = field(default_factory=dict)
 
+    def add(self, more: Routed) -> None:
+        """Append what was made of later events."""
+        self.records += more.records
+        self.routed += more.routed
+        for cause, deaths in more.deaths.items():
+            known = self.deaths.setdefault(cause, Deaths(deaths.example, deaths.error))
+            known.count += deaths.count
+
+    def taken(self) -> list[Out]:
+        """The records so far, which are someone else's from now on."""
+        records, self.records = self.records, []
+        return records
+
     @property
     def dead(self) -> int:
         """How many of the records are dead letters."""
@@ -140,7 +153,7 @@ class Router:
         self._learn = learn
 
     async def route(self, messages: Sequence[Message]) -> Routed:
-        """The records of a batch. Async routes of one batch run at the same time."""
+        """The records of these messages, whose async routes run at the same time."""
         await self._learn(message.value() for message in messages)
         done = Routed()
         pending: list[_Pending] = []

@@ -35,7 +35,7 @@ class Options:
     roles: Collection[str] = ROLES
     host: str = "127.0.0.1"
     port: int | None = None
-    batch: int = 2000
+    batch: int = 5000
 
 
 class Worker:
