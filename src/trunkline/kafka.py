@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -24,9 +26,8 @@ MAX_VALUE = 10_000_000
 """The largest value in bytes that travels; topics take more, so that headers always fit."""
 TOPIC_MAX = MAX_VALUE + 1_000_000
 
-OFFSETS_TIMEOUT = 20.0
-"""Seconds for a transaction's offsets. librdkafka waits for their answer for ever when the broker
-restarts meanwhile; by then Kafka has given up the transaction (transaction.timeout.ms)."""
+OFFSETS_TIMEOUT = 15.0
+"""Seconds for a transaction's offsets: Kafka gives up a transaction before (KIP-98)."""
 
 Out = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
 """A record to produce: topic, key, value, headers."""
@@ -96,7 +97,7 @@ def producer(backbone: Backbone, *, transactional_id: str = "") -> Producer:
         "compression.type": "lz4",
         # A commit flushes at once, so a transaction's linger costs no latency: it only keeps a
         # thousand records of a micro-batch from leaving in hundreds of requests.
-        "linger.ms": 50 if transactional_id else 0,
+        "linger.ms": 20 if transactional_id else 0,
         "batch.size": 500_000,
     }
     if transactional_id:
@@ -143,7 +144,7 @@ def transact(
 def finish(by: Producer, offsets: Sequence[TopicPartition], group: object | None) -> None:
     """Commit the transaction that was begun and filled, and a group's offsets with it."""
     if offsets:
-        by.send_offsets_to_transaction(list(offsets), group, OFFSETS_TIMEOUT)
+        _or_left_behind(lambda: by.send_offsets_to_transaction(list(offsets), group))
     _retried(by.commit_transaction)
 
 
@@ -166,6 +167,29 @@ def reusable(failure: KafkaException) -> bool:
     error = failure.args[0]
     under_way = error.code() == KafkaError._TIMED_OUT and not error.txn_requires_abort()
     return not (error.fatal() or under_way)
+
+
+def _or_left_behind(call: Callable[[], object]) -> None:
+    """A call that may never return, in a thread that is left behind then: librdkafka (2.16) loses
+    the offsets of a transaction if the broker goes away under them, and keeps to no timeout.
+
+    Raises what the call raises, and a KafkaException of a producer that is not ``reusable``.
+    """
+    ended: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            call()
+            ended.set_result(None)
+        except BaseException as failure:  # noqa: BLE001 - it is raised where it is waited for
+            ended.set_exception(failure)
+
+    threading.Thread(target=run, name="transaction-offsets", daemon=True).start()
+    try:
+        ended.result(OFFSETS_TIMEOUT)
+    except TimeoutError:
+        error = KafkaError(KafkaError._TIMED_OUT, "Kafka did not answer a transaction's offsets")
+        raise KafkaException(error) from None
 
 
 def _retried(call: Callable[[], object]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from confluent_kafka import Message
-from worker_kit import Delivery, header
+from worker_kit import Delivery, Destination, header
 
 T = TypeVar("T")
 
@@ -60,6 +60,13 @@ def disorders(
         for key in expected.keys() | arrived.keys()
     }
     return {key: fault for key, fault in found.items() if fault}
+
+
+def through(expected: Mapping[str, Sequence[str]], destination: Destination) -> bool:
+    """Whether the newest delivery of each key is its last event: what is repeated has come to its
+    end, too."""
+    newest = {delivery.key: delivery.id for delivery in list(destination.deliveries)}
+    return newest == {key: lane[-1] for key, lane in expected.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from proof import disorders, ids_by_key, repeats
+from proof import disorders, ids_by_key, repeats, through
 from worker_kit import Destination, Feed, Workers, eventually, header, read
 
 from trunkline.local.kafka import Kafka
@@ -77,15 +77,12 @@ def test_workers_go_on_when_the_broker_is_back(
     killed = time.monotonic()
     broker.up()
     writer.join()
-    eventually(
-        lambda: len({delivery.id for delivery in list(destination.deliveries)}) == TOTAL,
-        "everything is delivered",
-        120,
-    )
+    canonical = ids_by_key(read(backbone, f"{name}.orders"))
+    eventually(lambda: through(canonical, destination), "everything is delivered", 120)
     workers.stop()
-    canonical, inbox = read(backbone, f"{name}.orders"), read(backbone, f"{name}.api.inbox")
+    inbox = read(backbone, f"{name}.api.inbox")
     assert len({header(message, "tl_from") for message in inbox}) == len(inbox) == TOTAL
-    assert ids_by_key(inbox) == ids_by_key(canonical)
-    assert disorders(ids_by_key(inbox), destination.deliveries) == {}
+    assert ids_by_key(inbox) == canonical
+    assert disorders(canonical, destination.deliveries) == {}
     assert repeats(destination.deliveries, [killed]).total <= AHEAD
     assert read(backbone, f"{name}.api.dlq") == []

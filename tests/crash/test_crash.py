@@ -14,7 +14,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 from confluent_kafka import Message
-from proof import by_key, disorders, ids_by_key, repeats
+from proof import by_key, disorders, ids_by_key, repeats, through
 from shop import Shop, State
 from worker_kit import Destination, WorkerProcess, Workers, eventually, header, read
 
@@ -108,7 +108,7 @@ def test_nothing_is_lost_or_disordered_under_kills_and_scaling(
     shop.deletes = True
     scale_and_kill(workers, chaos)
     shop.join()
-    through(backbone, name, shop, destination)
+    wait_for_the_last(backbone, name, shop, destination)
     workers.stop()
 
     canonical, inbox = read(backbone, f"{name}.orders"), read(backbone, f"{name}.api.inbox")
@@ -131,14 +131,11 @@ def scale_and_kill(workers: Workers, chaos: Chaos) -> None:
     chaos.kill_some(4)
 
 
-def through(backbone: Backbone, name: str, shop: Shop, destination: Destination) -> None:
-    """Wait until the last change has reached both destinations."""
+def wait_for_the_last(backbone: Backbone, name: str, shop: Shop, destination: Destination) -> None:
+    """Until the last change has reached both destinations."""
     eventually(lambda: shop.rows("mart") == shop.rows("orders"), "the mart is up to date", 120)
-    expected = {header(m, "ce_id") for m in read(backbone, f"{name}.api.inbox")}
-    eventually(
-        lambda: expected <= {delivery.id for delivery in destination.deliveries},
-        "the API has got everything",
-    )
+    expected = ids_by_key(read(backbone, f"{name}.api.inbox"))
+    eventually(lambda: through(expected, destination), "the API has got everything", 120)
 
 
 def assert_published(shop: Shop, canonical: list[Message], backbone: Backbone) -> None:
