@@ -30,11 +30,12 @@ T = TypeVar("T")
 DRAIN = 60.0
 """Seconds that a revocation waits for batches under way; after that they are repeated."""
 
-DEPTH = 2
-"""Batches under way: one in its transaction, one read meanwhile. What arrives then makes the next
-batch larger, so that a slow transaction never leads to many small ones."""
+DEPTH = 1
+"""The next batch is read while this one commits, neither sooner, when it would only take time
+from routing, nor later. What arrives until then makes it larger, so that a slow transaction never
+leads to many small ones."""
 
-CHUNK = 100
+CHUNK = 200
 """Events that are routed, then produced, before the event loop gets its turn."""
 
 
@@ -122,6 +123,7 @@ class RoutingStep:
                 total.add(await self._router.route(batch.messages[start : start + CHUNK]))
                 produce(producer, total.taken())
                 await asyncio.sleep(0)
+            self.intake.release(batch)
             await self._in_thread(finish, producer, _ends(batch), batch.group)
         self._count(batch, total, started)
 

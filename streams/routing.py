@@ -173,11 +173,12 @@ class Router:
         raw_key = message.key()
         headers: Any = message.headers() or []
         try:
-            event = _event(message, raw_key, headers, compiled.decode)
+            key = _key(raw_key)
         except DataError as error:
             _refuse(message, raw_key, headers, compiled, error, done)
             return
         assert raw_key is not None
+        event = _event(message, key, headers, compiled.decode)
         for route in compiled.listening(event):
             if event.value is None:
                 self._forward_delete(event, raw_key, route, done)
@@ -232,21 +233,21 @@ def _refuse(
 ) -> None:
     """An event that is none goes to the DLQ of everyone who would have seen it, once each."""
     shown = (raw_key or b"").decode(errors="replace")
-    event = _keyed(message, shown, headers, compiled.decode)
+    event = _event(message, shown, headers, compiled.decode)
     for dlq in dict.fromkeys(route.dlq for route in compiled.routes):
         done.bury(event, error, dlq, raw_key)
 
 
-def _event(message: Message, raw_key: bytes | None, headers: Headers, decode: Decode) -> Event[Any]:
+def _key(raw_key: bytes | None) -> str:
     if not raw_key:
         raise DataError("the event has no key: without one there is no order to keep")
     try:
-        return _keyed(message, raw_key.decode(), headers, decode)
+        return raw_key.decode()
     except UnicodeDecodeError as error:
         raise DataError(f"the key is not UTF-8: {error}") from error
 
 
-def _keyed(message: Message, key: str, headers: Headers, decode: Decode) -> Event[Any]:
+def _event(message: Message, key: str, headers: Headers, decode: Decode) -> Event[Any]:
     return Event(
         key=key,
         value=message.value(),
