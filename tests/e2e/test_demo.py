@@ -22,13 +22,23 @@ ROOT = Path(__file__).parents[2]
 Demo = subprocess.Popen[str]
 
 
+def _heed_interrupts() -> None:
+    """A shell makes what it runs in the background, and all that this starts, ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def demo(home: Path, *options: str) -> Iterator[Demo]:
     """The demo with few rows; killed if the test fails, and with it (on Linux) all it started."""
     ports = ("--kafka-port=0", "--registry-port=0", f"--home={home}")
     command = [sys.executable, "-m", "trunkline.cli", "demo", *ports, *options]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_interrupts,  # noqa: PLW1509 - this process has no other threads
     )
     try:
         yield process
