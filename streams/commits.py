@@ -20,7 +20,7 @@ from typing import Any
 from confluent_kafka import KafkaException, Message, Producer, TopicPartition
 
 from trunkline.event import Event
-from trunkline.kafka import Out, reusable, transact
+from trunkline.kafka import LastingProducer, Out, transact
 from trunkline.streams.deadletter import dead_letter
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.progress import Progress
@@ -50,8 +50,7 @@ class Commits:
     ) -> None:
         self._inbox = inbox
         self._dlq = dlq
-        self._make_producer = make_producer
-        self._producer: Producer | None = None
+        self._producer = LastingProducer(make_producer)
         self._metrics = metrics
         self._released = released
         self._group = group
@@ -196,15 +195,11 @@ class Commits:
         self._dirty.set()
 
     def _write(self, cuts: list[TopicPartition], dead: list[Out], group: Any) -> None:
-        if self._producer is None:
-            producer = self._make_producer()
-            producer.init_transactions(60)
-            self._producer = producer
+        producer = self._producer.ready()
         try:
-            transact(self._producer, dead, cuts, group)
+            transact(producer, dead, cuts, group)
         except KafkaException as failure:
-            if not reusable(failure):
-                self._producer = None
+            self._producer.failed(failure)
             raise
 
     @property

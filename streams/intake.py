@@ -33,7 +33,6 @@ class MicroBatch:
     messages: list[Message]
     epoch: int
     group: Any
-    released: bool = False
 
 
 class Handler(Protocol):
@@ -101,17 +100,11 @@ class Intake:
         if self._thread.ident is not None:  # it may be stopped before it was started
             self._thread.join()
 
-    def release(self, batch: MicroBatch) -> None:
-        """The next batch may be read, though this one is not done with. From any thread."""
-        with self._changed:
-            if batch.epoch == self.epoch and not batch.released:
-                self._batches -= 1
-                self._changed.notify_all()
-            batch.released = True
-
     def done(self, batch: MicroBatch) -> None:
         """A whole batch is done with. From any thread."""
-        self.release(batch)
+        with self._changed:
+            if batch.epoch == self.epoch:
+                self._batches -= 1
         self.finished(len(batch.messages), batch.epoch)
 
     def finished(self, count: int, epoch: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from trunkline.kafka import aborting, finish, produce, reusable
+from trunkline.kafka import LastingProducer, aborting, finish, produce
 from trunkline.logs import about
 from trunkline.streams.intake import Intake, MicroBatch
 from trunkline.streams.metrics import StepMetrics
@@ -30,10 +30,9 @@ T = TypeVar("T")
 DRAIN = 60.0
 """Seconds that a revocation waits for batches under way; after that they are repeated."""
 
-DEPTH = 1
-"""The next batch is read while this one commits, neither sooner, when it would only take time
-from routing, nor later. What arrives until then makes it larger, so that a slow transaction never
-leads to many small ones."""
+DEPTH = 2
+"""Batches under way: one in its transaction, one read meanwhile. What arrives then makes the next
+batch larger, so that a slow transaction never leads to many small ones."""
 
 CHUNK = 200
 """Events that are routed, then produced, before the event loop gets its turn."""
@@ -56,8 +55,7 @@ class RoutingStep:
         batch: int = 5000,
     ) -> None:
         self._router = router
-        self._make_producer = make_producer
-        self._producer: Producer | None = None
+        self._producer = LastingProducer(make_producer)
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="route-commit")
         self._leaving = False
@@ -116,14 +114,13 @@ class RoutingStep:
     async def _write(self, batch: MicroBatch) -> None:
         """Route and produce, chunk by chunk, and commit."""
         started, total = time.monotonic(), Routed()
-        producer = await self._in_thread(self._ready_producer)
+        producer = await self._in_thread(self._producer.ready)
         producer.begin_transaction()
         with aborting(producer):
             for start in range(0, len(batch.messages), CHUNK):
                 total.add(await self._router.route(batch.messages[start : start + CHUNK]))
                 produce(producer, total.taken())
                 await asyncio.sleep(0)
-            self.intake.release(batch)
             await self._in_thread(finish, producer, _ends(batch), batch.group)
         self._count(batch, total, started)
 
@@ -133,16 +130,8 @@ class RoutingStep:
     def _repeat(self, failure: KafkaException) -> None:
         self._metrics.transaction_failures.inc()
         log.warning("a routing transaction is repeated: %s", failure)
-        if not reusable(failure):
-            self._producer = None
+        self._producer.failed(failure)
         self.intake.rewind()
-
-    def _ready_producer(self) -> Producer:
-        if self._producer is None:
-            producer = self._make_producer()
-            producer.init_transactions(60)
-            self._producer = producer
-        return self._producer
 
     def _count(self, batch: MicroBatch, routed: Routed, started: float) -> None:
         metrics = self._metrics

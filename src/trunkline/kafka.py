@@ -169,6 +169,28 @@ def reusable(failure: KafkaException) -> bool:
     return not (error.fatal() or under_way)
 
 
+class LastingProducer:
+    """A transactional producer, made when it is first needed and anew once it is not reusable.
+    For one thread at a time."""
+
+    def __init__(self, make: Callable[[], Producer]) -> None:
+        self._make = make
+        self._producer: Producer | None = None
+
+    def ready(self) -> Producer:
+        """The producer, initialized. Raises KafkaException."""
+        if self._producer is None:
+            producer = self._make()
+            producer.init_transactions(60)
+            self._producer = producer
+        return self._producer
+
+    def failed(self, failure: KafkaException) -> None:
+        """A transaction failed: the next one gets a new producer if this one cannot go on."""
+        if not reusable(failure):
+            self._producer = None
+
+
 def _or_left_behind(call: Callable[[], object]) -> None:
     """A call that may never return, in a thread that is left behind then: librdkafka (2.16) loses
     the offsets of a transaction if the broker goes away under them, and keeps to no timeout.
