@@ -194,10 +194,14 @@ def _arguments(flow: Flow[Any]) -> Problems:
         if not isinstance(topic.event_type, str | None) and not callable(topic.event_type):
             yield _problem(topic, f"event_type={topic.event_type!r}: it is a text or a function")
     for destination in flow.destinations:
-        if destination.order not in ("key", "none"):
-            yield _problem(destination, f"order={destination.order!r}: it is 'key' or 'none'")
-        if not isinstance(destination.retry, Retry):
-            yield _problem(destination, f"retry={destination.retry!r}: write Retry('10s', '1m')")
+        if destination.policy.order not in ("key", "none"):
+            yield _problem(
+                destination, f"order={destination.policy.order!r}: it is 'key' or 'none'"
+            )
+        if not isinstance(destination.policy.retry, Retry):
+            yield _problem(
+                destination, f"retry={destination.policy.retry!r}: write Retry('10s', '1m')"
+            )
     for route in flow.routes:
         if not all(isinstance(pattern, str) for pattern in route.only):
             yield _problem(route, f"only={route.only!r}: it is a text or several")

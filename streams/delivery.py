@@ -66,10 +66,10 @@ class DeliveryStep:
         self._sink = sink
         self._decode = decode
         self._learn = learn
-        self._retry = destination.retry
+        self._retry = destination.policy.retry
         self._metrics = metrics
-        self._lanes = Lanes(ordered=destination.order == "key")
-        self._breaker = Breaker(destination.retry)
+        self._lanes = Lanes(ordered=destination.policy.order == "key")
+        self._breaker = Breaker(destination.policy.retry)
         self._failures: dict[Hashable, int] = {}
         self._idle: deque[asyncio.Future[Events]] = deque()
         self._busy = 0

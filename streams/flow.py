@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
 from trunkline.params import Params
+from trunkline.streams.policy import Order, Policy
 from trunkline.streams.problems import Place, Problem
 from trunkline.streams.retry import Retry
 
@@ -24,7 +25,6 @@ S = TypeVar("S")
 D = TypeVar("D")
 R_co = TypeVar("R_co", covariant=True)
 
-Order = Literal["key", "none"]
 AnySource = Source | PushSource
 
 
@@ -102,11 +102,10 @@ class Destination(_Definition, Generic[EnvT, T]):
     function: Callable[[EnvT], Sink[T]]
 
     def __init__(
-        self, flow: Flow[Any], function: Callable[[EnvT], Sink[T]], *, order: Order, retry: Retry
+        self, flow: Flow[Any], function: Callable[[EnvT], Sink[T]], *, policy: Policy
     ) -> None:
         super().__init__(flow, function, "destination")
-        self.order = order
-        self.retry = retry
+        self.policy = policy
 
     def __call__(self, env: EnvT) -> Sink[T]:
         return self.function(env)
@@ -271,7 +270,8 @@ class Flow(Generic[EnvT]):
         """
 
         def declare(function: Callable[[EnvT], Sink[Any]]) -> Destination[EnvT, Any]:
-            declared: Destination[EnvT, Any] = Destination(self, function, order=order, retry=retry)
+            policy = Policy(order=order, retry=retry)
+            declared: Destination[EnvT, Any] = Destination(self, function, policy=policy)
             self.destinations.append(declared)
             return declared
 

@@ -58,7 +58,7 @@ def _route(route: Route[Any, Any]) -> _Line:
 
 
 def _inbox(to: Destination[Any, Any]) -> _Line:
-    policy = f"order {to.order}, retry {_delays(to)}, dlq {to.dlq}"
+    policy = f"order {to.policy.order}, retry {_delays(to)}, dlq {to.dlq}"
     return _Line(f"inbox {to.inbox}", [_Line(f"destination {to.name}  ({policy})")])
 
 
@@ -102,7 +102,7 @@ def _route_edge(route: Route[Any, Any]) -> str:
 
 
 def _delays(to: Destination[Any, Any]) -> str:
-    return " ".join(to.retry.delays)
+    return " ".join(to.policy.retry.delays)
 
 
 def _id(kind: str, name: str) -> str:

@@ -96,8 +96,8 @@ def test_functions_names_are_the_topology() -> None:
 
 
 def test_policies_are_kept_and_have_safe_defaults() -> None:
-    assert (warehouse.order, warehouse.retry.delays) == ("none", ("1s",))
-    assert (archive.order, archive.retry) == ("key", Retry.DEFAULT)
+    assert (warehouse.policy.order, warehouse.policy.retry.delays) == ("none", ("1s",))
+    assert (archive.policy.order, archive.policy.retry) == ("key", Retry.DEFAULT)
     assert orders.event_type == "order.changed"
     assert (pick_list.only, later.only) == (("order.*",), ("a", "b"))
 
