@@ -1,0 +1,79 @@
+"""Which dead letters are handled: sets of offsets, and how the control topic keeps them."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.streams.handled import Handled, Offsets, home_of, record_key
+
+RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 44)))
+
+
+@given(RANGES)
+def test_offsets_are_a_set(ranges: list[tuple[int, int]]) -> None:
+    offsets = Offsets(ranges)
+    model = {offset for start, until in ranges for offset in range(start, until)}
+    assert {offset for offset in range(50) if offset in offsets} == model
+
+
+@given(RANGES)
+def test_runs_neither_touch_nor_overlap(ranges: list[tuple[int, int]]) -> None:
+    runs = Offsets(ranges).runs()
+    assert all(start < until for start, until in runs)
+    assert all(one[1] < two[0] for one, two in pairwise(runs))
+
+
+@given(st.dictionaries(st.integers(0, 3), RANGES))
+def test_the_control_record_tells_the_same(given: dict[int, list[tuple[int, int]]]) -> None:
+    handled = Handled({number: Offsets(ranges) for number, ranges in given.items()})
+    again = Handled.decode(json.loads(json.dumps(handled.encode())))
+    places = [(number, offset) for number in range(5) for offset in range(50)]
+    assert [again.has(*place) for place in places] == [handled.has(*place) for place in places]
+
+
+def test_the_control_record_is_as_documented() -> None:
+    handled = Handled()
+    handled.add(0, 0, 17)
+    handled.add(0, 20, 23)
+    handled.add(2, 40, 41)
+    assert handled.encode() == {
+        "handled": {"0": {"prefix": 17, "runs": [[20, 3]]}, "2": {"prefix": 0, "runs": [[40, 1]]}}
+    }
+
+
+def test_nothing_is_handled_before_there_is_a_record() -> None:
+    assert not Handled.decode(None).has(0, 0)
+    assert not Handled.decode({}).has(0, 0)
+
+
+def test_a_copy_changes_alone() -> None:
+    handled = Handled({0: Offsets([(0, 2)])})
+    copy = handled.copy()
+    copy.add(0, 2, 3)
+    assert (copy.has(0, 2), handled.has(0, 2)) == (True, False)
+
+
+def test_the_record_of_a_home_is_its_own() -> None:
+    assert record_key("erp", ("commerce.orders", 3)) == "dlq/erp/commerce.orders/3"
+
+
+@pytest.mark.parametrize(
+    ("headers", "home"),
+    [
+        ({"tl_from": b"b/2/17/1", "tl_dead_from": b"f.erp.inbox/0/9"}, ("b", 2)),  # delivery
+        ({"tl_dead_from": b"a/1/17"}, ("a", 1)),  # routing
+        ({"tl_from": b"gone/2/17/1", "tl_dead_from": b"f.erp.inbox/0/9"}, ("a", 0)),
+        ({"tl_from": b"b", "tl_dead_from": b"a/x/1"}, ("a", 0)),
+        ({"tl_from": b"\xff/1/1"}, ("a", 0)),
+        ({}, ("a", 0)),
+    ],
+)
+def test_a_letter_is_at_home_where_its_event_was_routed(
+    headers: dict[str, bytes], home: tuple[str, int]
+) -> None:
+    assert home_of(list(headers.items()), ["a", "b"]) == home
