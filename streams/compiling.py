@@ -30,7 +30,8 @@ class Compiler:
     def publisher(self, source: SourceDefinition[Any]) -> Publisher:
         """What turns a source's records into canonical events."""
         outputs = [self._output(t) for t in self._flow.topics if source in t.sources]
-        return Publisher(f"/{self._flow.name}/{source.name}", source.dlq, outputs)
+        name = f"/{self._flow.name}/{source.name}"
+        return Publisher(name, source.dlq, outputs, self._flow.version)
 
     def router(self, sinks: dict[str, Sink[Any]]) -> Router:
         """The flow's routes. ``sinks``: by destination, for what each can take."""
@@ -45,7 +46,7 @@ class Compiler:
                 topics[topic.topic] = CompiledTopic(
                     self._codec.decoder(type_of_topic(topic)), routes
                 )
-        return Router(topics, self._codec.learn)
+        return Router(topics, self._codec.learn, self._flow.version)
 
     def decoder_of(self, destination: Destination[Any, Any]) -> Callable[[bytes], Any]:
         """What reads the values of a destination's inbox."""

@@ -15,6 +15,7 @@ from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
 from trunkline.params import Params
+from trunkline.streams import version as versions
 from trunkline.streams.policy import Order, Policy
 from trunkline.streams.problems import Place, Problem
 from trunkline.streams.retry import Retry
@@ -178,6 +179,7 @@ class _TopicDecorator(Protocol):
 @dataclass
 class Flow(Generic[EnvT]):
     """One integration: everything of one file. ``params`` is the type of its parameters.
+    ``version``: what dead letters say of it; a short hash of the file by default.
 
     Mistakes in the wiring are collected in ``problems`` with their places, so that
     ``trunkline check`` shows all of them at once; a flow with problems does not run.
@@ -185,6 +187,7 @@ class Flow(Generic[EnvT]):
 
     name: str
     params: type[EnvT]
+    version: str = ""
     sources: list[SourceDefinition[EnvT]] = field(default_factory=list)
     topics: list[Topic[Any]] = field(default_factory=list)
     destinations: list[Destination[EnvT, Any]] = field(default_factory=list)
@@ -194,6 +197,7 @@ class Flow(Generic[EnvT]):
 
     def __post_init__(self) -> None:
         self.place = Place.of_caller(2)  # over the generated __init__, to the flow file
+        self.version = self.version or versions.of_file(self.place.file)
 
     def source(self, build: Callable[[EnvT], AnySource]) -> SourceDefinition[EnvT]:
         """Declare a source: a function from the parameters to a connector."""

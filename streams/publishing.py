@@ -37,8 +37,11 @@ class Publisher:
     as JSON, with the reason.
     """
 
-    def __init__(self, source: str, dlq: str, outputs: Sequence[CompiledOutput]) -> None:
+    def __init__(
+        self, source: str, dlq: str, outputs: Sequence[CompiledOutput], flow_version: str = ""
+    ) -> None:
         self._source = source
+        self._version = flow_version
         self._dlq = dlq
         self._outputs = outputs
         self.dead = 0
@@ -99,6 +102,7 @@ class Publisher:
             came_from=record.stream or self._source,
             stage="publish",
             error=error,
+            flow_version=self._version,
         )
 
 

@@ -95,6 +95,7 @@ class Routed:
     records: list[Out] = field(default_factory=list)
     routed: int = 0
     deaths: dict[tuple[str, type], Deaths] = field(default_factory=dict)
+    flow_version: str = field(default="", compare=False)
 
     def add(self, more: Routed) -> None:
         """Append what was made of later events."""
@@ -126,6 +127,7 @@ class Routed:
                 came_from=f"{event.topic}/{event.partition}/{event.offset}",
                 stage="route",
                 error=error,
+                flow_version=self.flow_version,
             )
         )
 
@@ -148,14 +150,20 @@ class Router:
     again later.
     """
 
-    def __init__(self, topics: dict[str, CompiledTopic], learn: Learn = nothing_to_learn) -> None:
+    def __init__(
+        self,
+        topics: dict[str, CompiledTopic],
+        learn: Learn = nothing_to_learn,
+        flow_version: str = "",
+    ) -> None:
         self._topics = topics
         self._learn = learn
+        self._version = flow_version
 
     async def route(self, messages: Sequence[Message]) -> Routed:
         """The records of these messages, whose async routes run at the same time."""
         await self._learn(message.value() for message in messages)
-        done = Routed()
+        done = Routed(flow_version=self._version)
         pending: list[_Pending] = []
         try:
             for message in messages:
@@ -203,7 +211,7 @@ class Router:
                 raise result
         moved = 0  # by as many as were inserted before it, a place lies further on now
         for waiting, result in zip(pending, results, strict=True):
-            one = Routed(deaths=done.deaths)
+            one = Routed(deaths=done.deaths, flow_version=self._version)
             _settle_one(waiting, result, one)
             place = waiting.index + moved
             done.records[place:place] = one.records

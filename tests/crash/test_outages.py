@@ -241,7 +241,8 @@ def test_a_kill_while_dead_letters_are_written_writes_each_once(
     assert len(tried) < total, "it was through before it was killed"
     eventually(lambda: len(read(backbone, f"{name}.api.dlq")) >= total, "all are dead-lettered")
     workers.stop()
-    dead = Counter(header(message, "tl_from") for message in read(backbone, f"{name}.api.dlq"))
+    letters = read(backbone, f"{name}.api.dlq")
+    dead = Counter(header(message, "tl_dead_from") for message in letters)
     inbox = read(backbone, f"{name}.api.inbox")
     assert set(dead) == {f"{m.topic()}/{m.partition()}/{m.offset()}" for m in inbox}
     assert set(dead.values()) == {1}

@@ -49,7 +49,7 @@ class Outcome:
         assert header(letter, "tl_stage") == "route"
         assert header(letter, "tl_error_class") == error
         assert reason in header(letter, "tl_error")
-        assert self.origin[header(letter, "tl_from")].key() == key
+        assert self.origin[header(letter, "tl_dead_from")].key() == key
 
     def delivered(self) -> list[str]:
         return [delivery.key for delivery in self.destination.deliveries]

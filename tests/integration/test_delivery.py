@@ -166,7 +166,7 @@ def test_rejected_ends_in_the_dlq_with_its_bytes_and_reason(kit: Kit) -> None:
     assert got["tl_error_class"] == "Rejected"
     assert got["tl_error"] == "no such customer"
     assert got["tl_stage"] == "deliver"
-    assert got["tl_from"].startswith(f"{inbox(flow)}/")
+    assert got["tl_dead_from"].startswith(f"{inbox(flow)}/")
     assert "tl_traceback" not in got
 
 

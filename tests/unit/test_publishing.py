@@ -41,7 +41,7 @@ def record(**changes: Any) -> Record:
 
 
 def published(*records: Record, outputs: list[CompiledOutput]) -> tuple[list[Out], int]:
-    publisher = Publisher("/shop/db", "shop.db.dlq", outputs)
+    publisher = Publisher("/shop/db", "shop.db.dlq", outputs, "v1")
     return publisher.publish(records), publisher.dead
 
 
@@ -154,7 +154,8 @@ def test_what_is_refused_is_a_dead_letter_of_the_source(
     assert (headers["ce_id"], headers["traceparent"]) == (b"lsn-1", TRACE.encode())
     assert headers["tl_stage"] == b"publish"
     assert headers["tl_error_class"] == name
-    assert headers["tl_from"] == b"public.orders"
+    assert headers["tl_dead_from"] == b"public.orders"
+    assert headers["tl_flow_version"] == b"v1"
     (line,) = caplog.records
     assert line.message.startswith("2 dead letters to shop.db.dlq")
     assert line.event_id == "lsn-2"  # type: ignore[attr-defined]

@@ -78,7 +78,7 @@ def compiled(function: RouteFunction, to: str = "erp", **more: Any) -> CompiledR
 def routed(
     messages: Sequence[Raw], *routes: CompiledRoute, decode: Callable[[bytes], Any] = decode
 ) -> Routed:
-    router = Router({"orders": CompiledTopic(decode, list(routes))})
+    router = Router({"orders": CompiledTopic(decode, list(routes))}, flow_version="v1")
     given: Any = messages
     return asyncio.run(router.route(given))
 
@@ -91,7 +91,8 @@ def headers(record: Any) -> dict[str, bytes]:
 
 def places(done: Routed) -> list[tuple[str, str]]:
     """Each record's topic and where it came from: partition and offset."""
-    return [(record[0], headers(record)["tl_from"].decode()) for record in done.records]
+    named = [(record[0], headers(record)) for record in done.records]
+    return [(topic, (h.get("tl_from") or h["tl_dead_from"]).decode()) for topic, h in named]
 
 
 def test_a_message_goes_to_the_inbox_with_its_key_and_attributes() -> None:
@@ -233,10 +234,11 @@ def test_what_a_route_raises_ends_in_its_dlq_and_the_others_go_on(function: Any)
     topic, key, value, _ = done.records[2]
     assert (topic, key, value) == ("erp.dlq", b"k", poison.raw_value)
     named = headers(done.records[2])
-    assert named["tl_from"] == b"orders/3/1"
+    assert named["tl_dead_from"] == b"orders/3/1"
     assert named["tl_stage"] == b"route"
     assert named["tl_error_class"] == b"ZeroDivisionError"
     assert b"ZeroDivisionError" in named["tl_traceback"]
+    assert named["tl_flow_version"] == b"v1"
     ((dlq, cause), deaths), *others = done.deaths.items()
     assert (dlq, cause, others) == ("erp.dlq", ZeroDivisionError, [])
     assert (deaths.count, deaths.example.id) == (2, "id-0")
