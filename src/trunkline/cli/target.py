@@ -1,0 +1,91 @@
+"""What commands on a running flow share: which destination is meant, and on which Kafka.
+
+The flow's file is not needed: its topics tell what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from trunkline import kafka
+from trunkline.cli import run
+from trunkline.errors import ConfigurationError
+from trunkline.params import Backbone, environment_file
+
+INBOX = ".inbox"
+
+TargetArgument = Annotated[str, typer.Argument(metavar="FLOW.DESTINATION", show_default=False)]
+EnvOption = Annotated[str | None, typer.Option(help="environments/<ENV>.toml")]
+WhyOption = Annotated[str, typer.Option(help="The reason, for those who look later.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A destination of a flow, and its topics."""
+
+    flow: str
+    destination: str
+
+    def __str__(self) -> str:
+        return f"{self.flow}.{self.destination}"
+
+    @property
+    def inbox(self) -> str:
+        """The topic of all that the destination is to receive."""
+        return f"{self}{INBOX}"
+
+    @property
+    def dlq(self) -> str:
+        """The topic of its dead letters."""
+        return f"{self}.dlq"
+
+    @property
+    def control(self) -> str:
+        """The flow's control topic."""
+        return f"{self.flow}.control"
+
+    @property
+    def audit(self) -> str:
+        """The flow's audit topic."""
+        return f"{self.flow}.audit"
+
+
+def target(text: str) -> Target:
+    """The destination that ``FLOW.DESTINATION`` names. Raises ConfigurationError."""
+    flow, dot, destination = text.rpartition(".")
+    if not (flow and dot and destination):
+        raise ConfigurationError(f"{text!r}: write FLOW.DESTINATION, as orders.warehouse")
+    return Target(flow, destination)
+
+
+def backbone_of(env: str | None) -> Backbone:
+    """The backbone of ``environments/<env>.toml``, else of the process environment or of a local
+    stack that runs here. Raises ConfigurationError."""
+    return run.backbone_of(environment_file(env) if env else {})
+
+
+def require(target: Target, backbone: Backbone) -> None:
+    """Raises ConfigurationError, naming what there is, unless the destination has an inbox there;
+    and KafkaUnavailable."""
+    topics = kafka.existing_topics(kafka.admin(backbone))
+    if target.inbox in topics:
+        return
+    there = sorted(name.removesuffix(INBOX) for name in topics if name.endswith(INBOX))
+    raise ConfigurationError(
+        f"there is no destination {str(target)!r} at {backbone.bootstrap} "
+        f"(no topic {target.inbox!r}); {_named(target, there)}"
+    )
+
+
+def _named(target: Target, there: Iterable[str]) -> str:
+    """The destinations of that flow, or of all flows if it has none."""
+    every = list(there)
+    own = [name for name in every if name.startswith(f"{target.flow}.")]
+    if not every:
+        return "no flow has run there yet: is it the right environment (--env)?"
+    return f"there are: {', '.join(own or every)}"
