@@ -1,7 +1,7 @@
 """Which dead letters are handled (re-driven or discarded), as the control topic keeps it.
 
 A dead letter is handled by the worker that routes its *home*, the canonical partition that it was
-made of. Each home has a record ``dlq/<destination>/<topic>/<partition>`` of its own in the control
+made of: so it is in order with what that worker routes. Each home has a record ``dlq/<destination>/<topic>/<partition>`` of its own in the control
 topic, written in the transaction that handles the letters, so no two workers ever write one record:
 
     {"handled": {"<partition of the DLQ>": {"prefix": 17, "runs": [[20, 3], [40, 1]]}}}
@@ -21,30 +21,32 @@ Home = tuple[str, int]
 """A canonical topic and one of its partitions."""
 
 
+NOWHERE: Home = ("-", 0)
+"""The home of letters that were made of no canonical event: a source's, an operation's, a record
+that was written to an inbox by hand."""
+
+
 def record_key(destination: str, home: Home) -> str:
     """The control record's key for the dead letters of one home."""
     return f"dlq/{destination}/{home[0]}/{home[1]}"
 
 
-def home_of(headers: Headers, topics: Sequence[str]) -> Home:
-    """The canonical partition whose router handles a dead letter with these headers.
-
-    ``topics``: those that the flow routes, sorted. What was made of none of them (an operation, a
-    topic that the flow no longer reads, a record written by hand) belongs to the first's first.
-    """
+def home_of(headers: Headers) -> Home:
+    """The canonical partition that a dead letter with these headers was made of, or NOWHERE."""
     named = dict(headers)
-    for name in ("tl_from", "tl_dead_from"):
-        topic, partition = _place(named.get(name) or b"")
-        if topic in topics:
-            return topic, partition
-    return topics[0], 0
-
-
-def _place(text: bytes) -> Home:
-    """Topic and partition of ``topic/partition/offset`` or ``topic/partition/offset/part``."""
-    topic, *numbers = text.decode(errors="replace").split("/")
+    origin = "tl_from" if named.get("tl_stage") == b"deliver" else "tl_dead_from"
+    topic, *numbers = (named.get(origin) or b"").decode(errors="replace").split("/")
     right = len(numbers) in (2, 3) and all(number.isdecimal() for number in numbers)
-    return (topic, int(numbers[0])) if right else ("", 0)
+    return (topic, int(numbers[0])) if right else NOWHERE
+
+
+def keeper_of(home: Home, topics: Sequence[str]) -> Home:
+    """The partition whose router handles the letters of a home, and writes its record.
+
+    ``topics``: those that the flow routes, sorted. Letters of other homes (a topic that the flow
+    no longer reads, NOWHERE) are for the first one's first partition.
+    """
+    return home if home[0] in topics else (topics[0], 0)
 
 
 class Offsets:

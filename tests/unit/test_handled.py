@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.streams.handled import Handled, Offsets, home_of, record_key
+from trunkline.streams.handled import NOWHERE, Handled, Offsets, home_of, keeper_of, record_key
 
 RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 44)))
 
@@ -65,15 +65,26 @@ def test_the_record_of_a_home_is_its_own() -> None:
 @pytest.mark.parametrize(
     ("headers", "home"),
     [
-        ({"tl_from": b"b/2/17/1", "tl_dead_from": b"f.erp.inbox/0/9"}, ("b", 2)),  # delivery
-        ({"tl_dead_from": b"a/1/17"}, ("a", 1)),  # routing
-        ({"tl_from": b"gone/2/17/1", "tl_dead_from": b"f.erp.inbox/0/9"}, ("a", 0)),
-        ({"tl_from": b"b", "tl_dead_from": b"a/x/1"}, ("a", 0)),
-        ({"tl_from": b"\xff/1/1"}, ("a", 0)),
-        ({}, ("a", 0)),
+        ({"tl_stage": b"route", "tl_dead_from": b"a/1/17"}, ("a", 1)),
+        ({"tl_stage": b"route", "tl_dead_from": b"a/1/17", "tl_from": b"b/2/3/1"}, ("a", 1)),
+        (
+            {"tl_stage": b"deliver", "tl_dead_from": b"f.e.inbox/0/9", "tl_from": b"b/2/3/1"},
+            ("b", 2),
+        ),
+        ({"tl_stage": b"deliver", "tl_dead_from": b"f.e.inbox/0/9"}, NOWHERE),
+        ({"tl_stage": b"deliver", "tl_from": b"\xff/x/1/1"}, NOWHERE),
+        ({"tl_stage": b"publish", "tl_dead_from": b"public.orders"}, NOWHERE),
+        ({}, NOWHERE),
     ],
 )
 def test_a_letter_is_at_home_where_its_event_was_routed(
     headers: dict[str, bytes], home: tuple[str, int]
 ) -> None:
-    assert home_of(list(headers.items()), ["a", "b"]) == home
+    assert home_of(list(headers.items())) == home
+
+
+def test_each_home_has_a_keeper() -> None:
+    topics = ["a", "b"]
+    assert keeper_of(("b", 2), topics) == ("b", 2)
+    assert keeper_of(("gone", 2), topics) == ("a", 0)
+    assert keeper_of(NOWHERE, topics) == ("a", 0)
