@@ -1,8 +1,9 @@
 """Which dead letters are handled (re-driven or discarded), as the control topic keeps it.
 
 A dead letter is handled by the worker that routes its *home*, the canonical partition that it was
-made of: so it is in order with what that worker routes. Each home has a record ``dlq/<destination>/<topic>/<partition>`` of its own in the control
-topic, written in the transaction that handles the letters, so no two workers ever write one record:
+made of: so it is in order with what that worker routes. Each home has a record of its own in the
+control topic, ``dlq/<destination>/<topic>/<partition>``, written in the transaction that handles
+the letters, so no two workers ever write one record:
 
     {"handled": {"<partition of the DLQ>": {"prefix": 17, "runs": [[20, 3], [40, 1]]}}}
 
