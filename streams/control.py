@@ -48,10 +48,12 @@ class Control(Protocol):
     def subscribe(self, prefix: str, callback: Callback) -> Callable[[], None]:
         """Call ``callback`` for each key that begins with ``prefix``: now for what is there, then
         for each change, in order, after ``state`` has it. Returns what ends this."""
+        ...
 
     async def put(self, key: str, value: Mapping[str, Any] | None) -> None:
         """Write a value, or with None remove the key. Returns when Kafka has acknowledged it; it
         is in ``state`` once it has come back. Raises KafkaUnavailable."""
+        ...
 
 
 class _Followed:

@@ -1,0 +1,179 @@
+"""How a destination is in each worker: the control records ``status/<destination>/<worker>``.
+
+Only what is out of the ordinary is told: a worker whose destination is closed (all is well) has no
+record, so workers that have nothing to tell write nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from trunkline.kafka import KafkaUnavailable
+from trunkline.streams.control import Control
+from trunkline.streams.deadletter import timestamp
+from trunkline.streams.tasks import watched
+
+log = logging.getLogger(__name__)
+
+CLOSED = "closed"
+
+BEAT = 30.0
+"""Seconds after which a state that lasts is told again, with its newest figures."""
+
+PAUSE = 1.0
+"""Seconds between two records at the least, however often the state changes."""
+
+GOODBYE = 5.0
+"""Seconds that an ending worker tries to remove its record."""
+
+STALE = 120.0
+"""Seconds after which a record says nothing any more: its worker ended without a word."""
+
+FORGOTTEN = 3600.0
+"""Seconds after which another worker removes such a record."""
+
+
+def worker_id() -> str:
+    """A name of this process: ``host-pid``."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+class DestinationStatus:
+    """Tells in the control topic how a destination is in this worker. For the event loop only.
+
+    ``failure``: an error that nobody foresaw; the worker must end then.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        destination: str,
+        worker: str | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._control = control
+        self._prefix = f"status/{destination}/"
+        self._key = self._prefix + (worker or worker_id())
+        self._clock = clock
+        self._latest: dict[str, Any] = {"state": CLOSED}
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.failure: BaseException | None = None
+
+    def report(self, status: Mapping[str, Any]) -> None:
+        """How it is now: ``state`` (closed, open, half-open, ramp, paused, maintenance, valve) and
+        any figures, as ``lag`` and ``waiting``. Call it as often as you like: a change of state is
+        told within a second, and while it is not closed, the newest figures every 30 seconds.
+        ``since`` is added, when the state began."""
+        state = status["state"]
+        changed = state != self._latest["state"]
+        since = timestamp(self._clock()) if changed else self._latest.get("since")
+        self._latest = {"since": since, **status}
+        if changed:
+            self._changed.set()
+        if self._task is None and (state != CLOSED or self._key in self._control.state):
+            self._task = watched(self._tell(), f"status {self._key}", self._failed)
+
+    async def stop(self) -> None:
+        """Remove the record: this worker ends. Without Kafka it stays, and becomes stale."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._put(self._key, None), GOODBYE)
+
+    async def _tell(self) -> None:
+        """Lasts until the state is closed again and that is told."""
+        await self._sweep()
+        while True:
+            self._changed.clear()
+            told = await self._publish()
+            await asyncio.sleep(PAUSE)
+            if told == CLOSED and not self._changed.is_set():
+                break
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), BEAT - PAUSE)
+        self._task = None
+
+    async def _publish(self) -> str:
+        """Write the latest state; returns the state that Kafka has now, "" if that failed."""
+        latest = self._latest
+        state = str(latest["state"])
+        value = None if state == CLOSED else {**latest, "at": timestamp(self._clock())}
+        return state if await self._put(self._key, value) else ""
+
+    async def _sweep(self) -> None:
+        """Remove what workers left behind that were killed."""
+        for key, value in list(self._control.state.items()):
+            if key.startswith(self._prefix) and _age(value, self._clock()) > FORGOTTEN:
+                await self._put(key, None)
+
+    async def _put(self, key: str, value: Mapping[str, Any] | None) -> bool:
+        try:
+            await self._control.put(key, value)
+        except KafkaUnavailable as error:
+            log.warning("the status is not told: %s", error)
+            return False
+        return True
+
+    def _failed(self, failure: BaseException) -> None:
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """What one worker told. ``stale``: too long ago to count. ``age``: in seconds."""
+
+    worker: str
+    state: str
+    since: str | None
+    lag: int | None
+    waiting: int | None
+    at: str
+    age: float
+    stale: bool
+
+
+def reported(
+    state: Mapping[str, Mapping[str, Any]], destination: str, now: float
+) -> list[WorkerStatus]:
+    """What the workers told of a destination, out of a control topic's state, by worker.
+
+    ``now``: seconds since the epoch.
+    """
+    prefix = f"status/{destination}/"
+    told = {key: value for key, value in sorted(state.items()) if key.startswith(prefix)}
+    return [_status(key.removeprefix(prefix), value, now) for key, value in told.items()]
+
+
+def _status(worker: str, value: Mapping[str, Any], now: float) -> WorkerStatus:
+    age = _age(value, now)
+    return WorkerStatus(
+        worker=worker,
+        state=str(value.get("state")),
+        since=value.get("since"),
+        lag=value.get("lag"),
+        waiting=value.get("waiting"),
+        at=str(value.get("at")),
+        age=age,
+        stale=age > STALE,
+    )
+
+
+def _age(value: Mapping[str, Any], now: float) -> float:
+    """Seconds since the record was written; infinity if it does not say when."""
+    try:
+        return now - datetime.fromisoformat(value["at"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return float("inf")
