@@ -1,54 +1,231 @@
-"""The breaker: while a destination is down, one probe at a time instead of a storm.
+"""The circuit breaker: while a destination is down, one probe at a time instead of a storm.
 
-The seam of a full circuit breaker. Closed, everything passes. After an ``Unavailable`` it is open
-for the retry policy's delay; then one batch at a time passes as a probe, and its success closes
-the breaker again.
+             failures                 its time is over
+    closed ───────────▶ open ───────────────────────▶ half-open
+      ▲                 ▲  ▲                            │    │
+      │        failures │  └────────── probe fails ─────┘    │
+      └───── ramp ──────┘                                    │
+     full     ▲                 probe passes                 │
+              └──────────────────────────────────────────────┘
+
+The states are those of Nygard, *Release It!*, and of resilience4j; the ramp is TCP's slow start
+(RFC 5681), held back by the clock so that a fast destination is not flooded within a second.
 """
 
 from __future__ import annotations
 
-from trunkline.streams.retry import Retry
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from trunkline.errors import ConfigurationError, Unavailable
+from trunkline.streams.gate import NEVER, PLENTY
+from trunkline.streams.ramp import Ramp
+from trunkline.streams.retry import seconds
+from trunkline.streams.tally import Tally
+
+State = Literal["closed", "open", "half-open", "ramp"]
+
+PAUSE = 0.2
+"""Seconds without sending after a failure that does not open the breaker; doubles with each in
+succession, so that five of them, the default, take three seconds and not one millisecond."""
+
+JITTER = 0.2
+"""By up to this share an open time is longer than written: workers do not probe as a choir."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitBreaker:
+    """When a destination counts as down, and how it is asked whether it is up again.
+
+    It is down after ``failures`` calls in succession that found it unavailable, or when at least
+    ``share`` of the calls within ``window`` did, of ``minimum`` calls or more. Nothing is sent
+    for ``open``, then one event as the probe; after each probe that fails the time doubles, up to
+    ``longest``. After one that passes, the rate grows for ``ramp`` before it is full.
+
+    Durations are texts such as ``"250ms"``, ``"30s"``, ``"1m"``. Raises ConfigurationError.
+    """
+
+    failures: int = 5
+    share: float = 0.5
+    window: str = "30s"
+    minimum: int = 20
+    open: str = "5s"
+    longest: str = "1m"
+    ramp: str = "10s"
+
+    def __post_init__(self) -> None:
+        for name in ("failures", "minimum"):
+            _require(getattr(self, name) >= 1, f"{name}={getattr(self, name)}", "1 or more calls")
+        _require(0 < self.share <= 1, f"share={self.share}", "above 0 and up to 1, as 0.5 for half")
+        for name in ("window", "open", "longest"):
+            text = getattr(self, name)
+            _require(seconds(text) > 0, f"{name}={text!r}", "longer than nothing")
+        seconds(self.ramp)
+        fits = seconds(self.open) <= seconds(self.longest)
+        _require(fits, f"longest={self.longest!r}", f"at least open={self.open!r}")
+
+
+def _require(fine: bool, what: str, wanted: str) -> None:
+    if not fine:
+        raise ConfigurationError(f"CircuitBreaker({what}): must be {wanted}")
 
 
 class Breaker:
-    """The breaker of one destination in one worker. Times are of one monotonic clock, seconds."""
+    """The breaker of one destination in one worker: a Gatekeeper. No I/O, no clock of its own.
 
-    def __init__(self, retry: Retry) -> None:
-        self._retry = retry
-        self._failures = 0
-        self._opens_until = 0.0
-        self._probing = False
+    Only ``Unavailable`` is a failure. Anything else is an answer of the destination.
+
+    **Closed.** A failure pauses for a moment (see PAUSE), which any success ends. Enough of them,
+    or one ``Unavailable.after`` longer than the first open time, open it.
+
+    **Open.** No room until the open time is over; ``Unavailable.after`` lengthens it. Calls that
+    were under way end without meaning: they are of the outage that is known.
+
+    **Half-open.** Room for one event, the probe. Endings bear no name, so it goes when the
+    calls of before have ended, or at the latest ``longest`` after its time.
+
+    **Ramp.** See ``Ramp``. Failures count as when closed, and halve what was gained.
+    """
+
+    def __init__(
+        self, policy: CircuitBreaker, *, random: Callable[[], float] = random.random
+    ) -> None:
+        """``random``: returns numbers from 0 to 1, for the jitter."""
+        self._policy = policy
+        self._random = random
+        self._first, self._longest = seconds(policy.open), seconds(policy.longest)
+        self._calls = Tally(seconds(policy.window))
+        self._state: State = "closed"
+        self._opened_at: float | None = None
+        self._until = 0.0  # when a pause or the open time ends
+        self._wait = self._first  # the next open time
+        self._failures = 0  # in succession
+        self._under_way = 0
+        self._probe = 0  # events of the probe that is under way
+        self._ramp: Ramp | None = None
 
     @property
-    def open(self) -> bool:
-        """Whether the destination was unavailable when last asked."""
-        return self._failures > 0
+    def state(self) -> State:
+        """The state as of the last question: an open time that is over ends when someone asks."""
+        return self._state
 
-    def admits(self, now: float) -> bool:
-        """Whether a batch may be sent now. While open, admitting one makes it the probe."""
-        if not self.open:
-            return True
-        if self._probing or now < self._opens_until:
-            return False
-        self._probing = True
-        return True
+    @property
+    def opened_at(self) -> float | None:
+        """When the outage began that is not yet overcome; None if closed."""
+        return self._opened_at
 
-    def cancelled(self) -> None:
-        """What was under way was cancelled, the probe with it."""
-        self._probing = False
+    def room(self, now: float) -> int:
+        """How many events may be sent now."""
+        self._tick(now)
+        if self._state == "half-open":
+            return 0 if self._probe else 1
+        if self._state == "open" or now < self._until:
+            return 0
+        return max(0, self._ramp.allowed(now) - self._under_way) if self._ramp else PLENTY
 
-    def succeeded(self) -> None:
-        """The destination answered: closed."""
+    def opens_at(self, now: float) -> float:
+        """When there may be more room."""
+        self._tick(now)
+        if self._state == "half-open":
+            return NEVER if self._probe else now
+        if self._state == "open":
+            return self._probe_at()
+        if now < self._until:
+            return self._until
+        return self._ramp.grows_at(now) if self._ramp else now
+
+    def sent(self, now: float, count: int) -> None:
+        """So many events are sent now; when half-open, they are the probe."""
+        self._under_way += count
+        if self._state == "half-open" and not self._probe:
+            self._probe = count
+        if self._ramp:
+            self._ramp.sent(self._under_way)
+
+    def ended(self, now: float, count: int, failure: Exception | None) -> None:
+        """A call ended."""
+        down = failure if isinstance(failure, Unavailable) else None
+        if self._end(count):
+            self._probed(now, down)
+        elif self._state in ("open", "half-open"):
+            self._late(now, down)
+        elif down:
+            self._failed(now, down)
+        else:
+            self._succeeded(now, count)
+
+    def cancelled(self, now: float, count: int) -> None:
+        """A call was cancelled; a probe may be sent anew."""
+        self._end(count)
+
+    def _end(self, count: int) -> bool:
+        """Count a call out; whether it was the probe."""
+        self._under_way = max(0, self._under_way - count)
+        was_probe = self._probe == count > 0
+        if was_probe:
+            self._probe = 0
+        return was_probe
+
+    def _tick(self, now: float) -> None:
+        if self._state == "open" and now >= self._probe_at():
+            self._state = "half-open"
+
+    def _probe_at(self) -> float:
+        return self._until + (self._longest if self._under_way else 0.0)
+
+    def _probed(self, now: float, failure: Unavailable | None) -> None:
+        if failure:
+            self._open(now, failure)
+            return
+        self._state = "ramp"
+        self._ramp = Ramp(now, seconds(self._policy.ramp))
+        self._succeeded(now, 1)
+
+    def _late(self, now: float, failure: Unavailable | None) -> None:
+        """A call ended that was sent before: no news, unless it names a later time."""
+        if failure and failure.after and self._state == "open":
+            self._until = max(self._until, now + failure.after)
+
+    def _succeeded(self, now: float, count: int) -> None:
         self._failures = 0
-        self._probing = False
+        self._until = now
+        self._calls.add(now, 1, 0)
+        if self._ramp:
+            self._ramp.succeeded(count)
+            if self._ramp.full(now):
+                self._close()
 
-    def failed(self, now: float, *, after: float | None = None) -> float:
-        """The destination was unavailable; returns the seconds until the next probe.
+    def _failed(self, now: float, failure: Unavailable) -> None:
+        self._failures += 1
+        self._calls.add(now, 1, 1)
+        if self._ramp:
+            self._ramp.failed()
+        after = failure.after or 0.0
+        if self._is_down() or after > self._first:
+            self._open(now, failure)
+        else:
+            self._until = now + max(PAUSE * 2 ** (self._failures - 1), after)
 
-        Failures of batches that were under way when it opened count as one.
-        """
-        if self._probing or not self.open:
-            self._failures += 1
-            self._opens_until = now + self._retry.wait(self._failures, after=after)
-            self._probing = False
-        return max(0.0, self._opens_until - now)
+    def _is_down(self) -> bool:
+        calls, policy = self._calls, self._policy
+        often = calls.total >= policy.minimum and calls.bad >= policy.share * calls.total
+        return often or self._failures >= policy.failures
+
+    def _open(self, now: float, failure: Unavailable) -> None:
+        wait = max(self._wait, failure.after or 0.0)
+        self._until = now + wait * (1 + JITTER * self._random())
+        self._wait = min(self._wait * 2, self._longest)
+        self._state = "open"
+        self._ramp = None
+        self._failures = 0
+        self._calls.clear()
+        if self._opened_at is None:
+            self._opened_at = now
+
+    def _close(self) -> None:
+        self._state = "closed"
+        self._opened_at = None
+        self._ramp = None
+        self._wait = self._first

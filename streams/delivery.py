@@ -27,7 +27,7 @@ from trunkline.errors import (
 )
 from trunkline.event import Event
 from trunkline.logs import about
-from trunkline.streams.breaker import Breaker
+from trunkline.streams.seam_breaker import Breaker
 from trunkline.streams.commits import Commits
 from trunkline.streams.flow import Destination
 from trunkline.streams.intake import Intake, MicroBatch

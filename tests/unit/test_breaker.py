@@ -1,65 +1,396 @@
-"""The breaker: closed everything passes, open one probe at a time, at the policy's pace."""
+"""The breaker: closed everything passes, open nothing, half-open one probe, then a ramp."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from trunkline import Retry
-from trunkline.streams.breaker import Breaker
+from trunkline import ConfigurationError, Rejected, Retryable, Unavailable
+from trunkline.streams.breaker import JITTER, PAUSE, Breaker, CircuitBreaker
+from trunkline.streams.gate import NEVER, PLENTY
 
-
-@pytest.fixture
-def breaker() -> Breaker:
-    return Breaker(Retry("1s", "10s", jitter=0))
-
-
-def test_closed_everything_passes(breaker: Breaker) -> None:
-    assert not breaker.open
-    assert all(breaker.admits(now) for now in (0, 0, 0))
+DOWN = Unavailable("503")
 
 
-def test_open_nothing_passes_until_the_delay_is_over_and_then_one(breaker: Breaker) -> None:
-    assert breaker.failed(100) == 1
-    assert breaker.open
-    assert not breaker.admits(100.9)
-    assert breaker.admits(101)
-    assert not breaker.admits(102), "the probe is under way"
+def breaker(policy: CircuitBreaker | None = None, *, jitter: float = 0.0) -> Breaker:
+    return Breaker(policy or CircuitBreaker(), random=lambda: jitter)
 
 
-def test_a_probe_that_succeeds_closes(breaker: Breaker) -> None:
-    breaker.failed(100)
-    assert breaker.admits(101)
-    breaker.succeeded()
-    assert not breaker.open
-    assert breaker.admits(101)
-    assert breaker.failed(200) == 1, "the delays begin anew"
+def call(at: Breaker, now: float, failure: Exception | None = None, count: int = 1) -> None:
+    at.sent(now, count)
+    at.ended(now, count, failure)
 
 
-def test_a_probe_that_fails_opens_for_the_next_delay(breaker: Breaker) -> None:
-    breaker.failed(100)
-    assert breaker.admits(101)
-    assert breaker.failed(101) == 10
-    assert not breaker.admits(110)
-    assert breaker.admits(111)
-    assert breaker.failed(111) == 10, "the last delay repeats"
+def opened(now: float = 100.0, policy: CircuitBreaker | None = None) -> Breaker:
+    at = breaker(policy or CircuitBreaker(failures=1))
+    call(at, now, DOWN)
+    assert at.state == "open"
+    return at
 
 
-def test_those_under_way_when_it_opens_count_once_and_wait_as_long(breaker: Breaker) -> None:
-    assert breaker.failed(100) == 1
-    assert breaker.failed(100.25) == 0.75
-    assert breaker.failed(105) == 0
-    assert breaker.admits(105)
+def ramping(now: float = 100.0, policy: CircuitBreaker | None = None) -> Breaker:
+    at = opened(now - 5, policy)
+    assert at.room(now) == 1
+    call(at, now)
+    assert at.state == "ramp"
+    return at
 
 
-def test_what_the_destination_asks_for_is_the_least(breaker: Breaker) -> None:
-    assert breaker.failed(100, after=60) == 60
-    assert not breaker.admits(159)
-    assert breaker.admits(160)
+# Closed
 
 
-def test_after_a_cancelled_probe_the_next_may_go(breaker: Breaker) -> None:
-    breaker.failed(100)
-    assert breaker.admits(101)
-    breaker.cancelled()
-    assert breaker.open
-    assert breaker.admits(101)
+def test_closed_everything_passes() -> None:
+    at = breaker()
+    assert (at.state, at.opened_at) == ("closed", None)
+    assert at.room(100) == PLENTY
+    at.sent(100, 1000)
+    assert at.room(100) == PLENTY
+
+
+def test_each_failure_pauses_twice_as_long_and_the_fifth_opens() -> None:
+    at, now = breaker(), 100.0
+    pauses = []
+    while at.state == "closed":
+        assert at.room(now) == PLENTY
+        call(at, now, DOWN)
+        assert at.room(now) == 0
+        pauses.append(round(at.opens_at(now) - now, 6))
+        now = at.opens_at(now)
+    assert pauses == [PAUSE, 0.4, 0.8, 1.6, 5]
+
+
+def test_any_success_ends_the_pause_and_the_row_of_failures() -> None:
+    at = breaker()
+    for _ in range(4):
+        call(at, 100, DOWN)
+    call(at, 100)
+    assert at.room(100) == PLENTY
+    call(at, 100, DOWN)
+    assert at.state == "closed"
+    assert at.opens_at(100) == 100 + PAUSE
+
+
+@pytest.mark.parametrize(
+    "answer", [Rejected("no"), Retryable("429"), ValueError("a mistake"), None]
+)
+def test_whatever_else_a_call_ends_with_is_an_answer(answer: Exception | None) -> None:
+    at = breaker(CircuitBreaker(failures=2))
+    call(at, 100, DOWN)
+    call(at, 100, answer)
+    call(at, 100, DOWN)
+    assert at.state == "closed"
+
+
+def test_a_share_of_failures_opens_once_there_are_enough_calls() -> None:
+    at = breaker()
+    for _ in range(9):
+        call(at, 100, DOWN)
+        call(at, 100)
+    call(at, 101)
+    assert at.state == "closed", "19 calls say nothing yet"
+    call(at, 102, DOWN)
+    assert at.state == "open"
+
+
+def test_failures_that_the_window_has_left_behind_do_not_count() -> None:
+    at = breaker(CircuitBreaker(failures=100))
+    for _ in range(19):
+        call(at, 100, DOWN)
+    call(at, 130.5, DOWN)
+    assert at.state == "closed"
+
+
+def test_a_batch_is_one_call() -> None:
+    at = breaker()
+    call(at, 100, DOWN, count=500)
+    assert at.state == "closed"
+
+
+def test_a_destination_that_names_a_late_time_is_believed_at_once() -> None:
+    at = breaker()
+    call(at, 100, Unavailable("503", after=60))
+    assert at.state == "open"
+    assert (at.room(159), at.room(160)) == (0, 1)
+
+
+def test_one_that_names_an_early_time_pauses_until_then() -> None:
+    at = breaker()
+    call(at, 100, Unavailable("503", after=3))
+    assert at.state == "closed"
+    assert at.opens_at(100) == 103
+
+
+def test_cancelled_calls_are_neither() -> None:
+    at = breaker(CircuitBreaker(failures=2))
+    call(at, 100, DOWN)
+    at.sent(100, 3)
+    at.cancelled(100, 3)
+    assert at.room(100) == 0, "no success: the pause goes on"
+    call(at, 101, DOWN)
+    assert at.state == "open"
+    assert at.opens_at(101) == 106, "and nothing is under way that the probe would wait for"
+
+
+# Open
+
+
+def test_open_nothing_passes_until_its_time_is_over() -> None:
+    at = opened(100)
+    assert at.opened_at == 100
+    assert at.room(104.9) == 0
+    assert at.opens_at(104.9) == 105
+    assert at.room(105) == 1
+    assert at.state == "half-open"
+    assert at.opens_at(105) == 105
+
+
+def test_jitter_lengthens_the_open_time_by_its_share_at_most() -> None:
+    at = breaker(CircuitBreaker(failures=1), jitter=1.0)
+    call(at, 100, DOWN)
+    assert at.opens_at(100) == 100 + 5 * (1 + JITTER)
+
+
+def test_those_under_way_when_it_opened_count_once_whatever_they_end_with() -> None:
+    at = breaker()
+    at.sent(100, 8)
+    for _ in range(5):
+        at.ended(100, 1, DOWN)
+    for failure in (DOWN, None):
+        at.ended(101, 1, failure)
+        assert (at.state, at.room(101)) == ("open", 0)
+    at.ended(104, 1, DOWN)
+    assert at.opens_at(104) == 105
+
+
+def test_one_under_way_may_still_name_a_later_time() -> None:
+    at = breaker(CircuitBreaker(failures=1))
+    at.sent(100, 2)
+    at.ended(100, 1, DOWN)
+    at.ended(102, 1, Unavailable("503", after=30))
+    assert at.opens_at(102) == 132
+
+
+def test_the_probe_waits_for_those_under_way_but_not_for_ever() -> None:
+    at = breaker(CircuitBreaker(failures=1))
+    at.sent(100, 3)
+    at.ended(100, 1, DOWN)
+    assert at.room(106) == 0
+    assert at.opens_at(106) == 165, "open 5s, and the longest open time for those that hang"
+    at.ended(107, 1, None)
+    assert at.state == "open", "only the probe closes"
+    at.ended(108, 1, DOWN)
+    assert at.room(108) == 1
+
+
+def test_a_call_that_hangs_does_not_hold_the_probe_for_ever() -> None:
+    at = breaker(CircuitBreaker(failures=1))
+    at.sent(100, 101)
+    at.ended(100, 1, DOWN)
+    assert at.room(164.9) == 0
+    assert at.room(165) == 1
+    at.sent(165, 1)
+    at.ended(166, 100, None)
+    assert at.state == "half-open", "that was not the probe"
+    at.ended(167, 1, None)
+    assert at.state == "ramp"
+
+
+# Half-open
+
+
+def test_one_probe_and_everything_else_waits() -> None:
+    at = opened(100)
+    assert at.room(105) == 1
+    at.sent(105, 1)
+    assert at.room(105) == 0
+    assert at.room(1000) == 0
+    assert at.opens_at(1000) == NEVER, "only its end tells"
+
+
+def test_each_probe_that_fails_doubles_the_open_time_up_to_the_longest() -> None:
+    at, now, waits = opened(100), 100.0, []
+    for _ in range(6):
+        waits.append(at.opens_at(now) - now)
+        now = at.opens_at(now)
+        assert at.room(now) == 1
+        call(at, now, DOWN)
+        assert at.state == "open"
+    assert waits == [5, 10, 20, 40, 60, 60]
+    assert at.opened_at == 100, "it is still the same outage"
+
+
+def test_what_a_probe_is_told_is_the_least() -> None:
+    at = opened(100)
+    at.room(105)
+    call(at, 105, Unavailable("503", after=3600))
+    assert at.opens_at(105) == 3705
+
+
+def test_a_probe_that_was_cancelled_is_given_back() -> None:
+    at = opened(100)
+    at.room(105)
+    at.sent(105, 1)
+    at.cancelled(106, 1)
+    assert at.state == "half-open"
+    assert at.room(106) == 1
+
+
+def test_an_answer_of_any_kind_passes_the_probe() -> None:
+    at = opened(100)
+    at.room(105)
+    call(at, 105, Rejected("400"))
+    assert at.state == "ramp"
+
+
+# Ramp
+
+
+def test_the_room_doubles_each_second_at_most() -> None:
+    at = ramping(100)
+    for second, room in enumerate([1, 2, 4, 8, 16, 32, 64, 128, 256, 512]):
+        now = 100 + second
+        assert at.room(now) == room
+        at.sent(now, room)
+        assert at.room(now) == 0
+        for _ in range(room):
+            at.ended(now, 1, None)
+        assert at.state == "ramp"
+    assert at.room(110) == 1 + 1023
+
+
+def test_a_slow_destination_is_not_asked_for_more_than_it_has_answered() -> None:
+    at = ramping(100)
+    at.sent(100, 1)
+    assert at.room(109) == 0
+    assert at.opens_at(109) == NEVER
+    at.ended(109, 1, None)
+    assert at.room(109) == 2
+
+
+def test_when_the_clock_holds_back_it_is_known_until_when() -> None:
+    at = ramping(100)
+    call(at, 100)
+    at.sent(100, 1)
+    assert at.room(100) == 0
+    assert at.opens_at(100) == pytest.approx(101.001)
+    assert at.room(at.opens_at(100)) == 1
+
+
+def test_it_closes_when_the_time_is_over_and_nothing_was_held_back() -> None:
+    at = ramping(100)
+    call(at, 105)
+    call(at, 109.9)
+    assert at.state == "ramp"
+    call(at, 110)
+    assert (at.state, at.opened_at) == ("closed", None)
+    assert at.room(110) == PLENTY
+
+
+def test_after_the_time_it_goes_on_doubling_as_long_as_all_it_allows_is_asked_for() -> None:
+    at = ramping(100)
+    for now, room in ((110, 1), (115, 2), (120, 4)):
+        assert at.room(now) == room
+        at.sent(now, room)
+        for _ in range(room):
+            at.ended(now + 5, 1, None)
+        assert at.state == "ramp"
+    call(at, 125)
+    assert at.state == "closed", "it was asked for less than it would have allowed"
+
+
+def test_a_failure_pauses_and_halves_the_room() -> None:
+    at = breaker(CircuitBreaker(failures=2))
+    call(at, 94, DOWN)
+    call(at, 95, DOWN)
+    at.room(100)
+    call(at, 100)
+    for _ in range(31):
+        call(at, 105)
+    assert at.room(105) == 32
+    call(at, 105, DOWN)
+    assert at.state == "ramp"
+    assert at.room(105) == 0
+    assert at.room(105 + PAUSE) == 16
+
+
+def test_when_it_fails_again_the_open_time_goes_on_growing_until_it_has_closed() -> None:
+    at = ramping(100)
+    call(at, 101, DOWN)
+    assert at.state == "open"
+    assert at.opens_at(101) == 111
+    assert at.opened_at == 95
+    at.room(111)
+    for now in (111, 121, 121):
+        call(at, now)
+    assert at.state == "closed"
+    call(at, 130, DOWN)
+    assert at.opens_at(130) == 135, "a new outage"
+    assert at.opened_at == 130
+
+
+def test_without_a_ramp_the_probe_closes() -> None:
+    at = opened(100, CircuitBreaker(failures=1, ramp="0s"))
+    at.room(105)
+    call(at, 105)
+    assert at.state == "closed"
+
+
+# In every state
+
+
+@given(st.data())
+def test_whoever_waits_until_it_says_gets_on_and_nothing_leaks(data: st.DataObject) -> None:
+    at = breaker(jitter=data.draw(st.sampled_from([0.0, 0.5])))
+    calls: list[int] = []
+    now = data.draw(st.sampled_from([0.0, 1e6]))
+    for _ in range(data.draw(st.integers(1, 60))):
+        room, opens = at.room(now), at.opens_at(now)
+        assert room >= 0
+        assert opens >= now
+        assert (at.opened_at is None) == (at.state == "closed")
+        if room:
+            count = data.draw(st.integers(1, min(room, 20)))
+            at.sent(now, count)
+            calls.append(count)
+            assert at.state != "half-open" or (count, at.room(now)) == (1, 0)
+        elif opens < NEVER:
+            now = opens
+            assert at.room(now) > 0 or at.opens_at(now) > now
+        else:
+            assert calls, "nobody would ever send again"
+        if calls and data.draw(st.booleans()):
+            count = calls.pop(data.draw(st.integers(0, len(calls) - 1)))
+            now += data.draw(st.sampled_from([0.0, 0.02, 7.0]))
+            how = data.draw(st.sampled_from(["ok", "down", "down", "gone"]))
+            if how == "gone":
+                at.cancelled(now, count)
+            else:
+                at.ended(now, count, DOWN if how == "down" else None)
+    for count in calls:
+        at.cancelled(now, count)
+    for _ in range(3):
+        now = max(now, at.opens_at(now))
+    assert at.room(now) > 0
+
+
+# Policies
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"failures": 0}, "CircuitBreaker(failures=0): must be 1 or more calls"),
+        ({"minimum": 0}, "CircuitBreaker(minimum=0): must be 1 or more calls"),
+        ({"share": 0}, "CircuitBreaker(share=0): must be above 0 and up to 1, as 0.5 for half"),
+        ({"share": 50}, "CircuitBreaker(share=50): must be above 0 and up to 1, as 0.5 for half"),
+        ({"window": "0s"}, "CircuitBreaker(window='0s'): must be longer than nothing"),
+        ({"open": "5"}, "'5' is not a duration: write 250ms, 10s, 1m, 2h or 1d"),
+        ({"ramp": "-1s"}, "'-1s' is not a duration: write 250ms, 10s, 1m, 2h or 1d"),
+        ({"open": "2m"}, "CircuitBreaker(longest='1m'): must be at least open='2m'"),
+    ],
+)
+def test_what_cannot_be_a_policy(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        CircuitBreaker(**arguments)  # type: ignore[arg-type]  # wrong on purpose
+    assert str(caught.value) == message
