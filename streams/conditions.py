@@ -1,0 +1,103 @@
+"""What one worker sees of the things that people are alerted of. Nothing is sent from here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from trunkline.streams.alerts import Alert
+from trunkline.streams.kinds import BREAKER, DEAD_LETTERS, LAG, VALVE, Kind
+
+LONGEST_ERROR = 500
+"""Characters of an error that are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A condition that holds in this worker. Times in epoch seconds.
+
+    ``seen``: when it last held; ``amount``: events, or seconds, as its kind says; ``error``: the
+    newest one and when it came.
+    """
+
+    kind: Kind
+    since: float
+    seen: float
+    amount: float
+    error: str = ""
+    error_at: float = 0.0
+
+
+class Watch:
+    """One destination, or another step, of this worker. Told by the engine; each call is cheap.
+
+    ``clock``: epoch seconds.
+    """
+
+    def __init__(self, policy: Alert, clock: Callable[[], float]) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._dead: Observation | None = None
+        self._open_since: float | None = None
+        self._lag = 0.0
+        self._closed_since: float | None = None
+        self._errors: dict[Kind, tuple[str, float]] = {}
+
+    def dead_lettered(self, count: int, error: BaseException | str = "") -> None:
+        """So many events were just sent to the dead-letter queue, the newest for ``error``."""
+        now, last = self._now(), self._dead
+        if last is None or now - last.seen > DEAD_LETTERS.quiet:
+            last = Observation(DEAD_LETTERS, now, now, 0)
+        self._remember(DEAD_LETTERS, error)
+        self._dead = Observation(DEAD_LETTERS, last.since, now, last.amount + count)
+
+    def breaker_open(self, since: float | None, error: BaseException | str = "") -> None:
+        """The breaker is open, or probing, since then (epoch seconds); None: it is closed.
+
+        A destination that is paused by hand or in maintenance is closed in this sense.
+        """
+        self._open_since = None if since is None else round(since, 3)
+        self._remember(BREAKER, error)
+
+    def lag(self, seconds: float) -> None:
+        """The age of the oldest event that is not finished; 0 if there is none."""
+        self._lag = seconds
+
+    def valve_closed(self, closed: bool, error: BaseException | str = "") -> None:
+        """Whether the valve stops delivery."""
+        self._closed_since = (self._closed_since or self._now()) if closed else None
+        self._remember(VALVE, error)
+
+    def observations(self) -> Iterator[Observation]:
+        """The conditions that hold now."""
+        now = self._now()
+        held = self._held(self._open_since, now)
+        if held > self._policy.open_seconds:
+            yield self._observed(BREAKER, now - held, held)
+        if self._lag > self._policy.lag_seconds:
+            yield self._observed(LAG, now - self._lag, self._lag)
+        if self._closed_since is not None:
+            yield self._observed(VALVE, self._closed_since, 0)
+        if self._dead is not None and now - self._dead.seen <= DEAD_LETTERS.quiet:
+            dead = self._dead
+            yield Observation(
+                DEAD_LETTERS, dead.since, dead.seen, dead.amount, *self._error(DEAD_LETTERS)
+            )
+
+    def _observed(self, kind: Kind, since: float, amount: float) -> Observation:
+        error = self._error(kind)
+        return Observation(kind, round(since, 3), self._now(), round(amount), *error)
+
+    def _remember(self, kind: Kind, error: BaseException | str) -> None:
+        if error:
+            named = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+            self._errors[kind] = (named[:LONGEST_ERROR], self._now())
+
+    def _error(self, kind: Kind) -> tuple[str, float]:
+        return self._errors.get(kind, ("", 0.0))
+
+    def _held(self, since: float | None, now: float) -> float:
+        return 0.0 if since is None else now - since
+
+    def _now(self) -> float:
+        return round(self._clock(), 3)  # as exact as it is written

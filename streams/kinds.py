@@ -1,0 +1,79 @@
+"""The kinds of alerts: how each is counted, when it counts as over, and how it is worded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+
+def lasting(seconds: float) -> str:
+    """A time as a person says it: ``45 s``, ``14 min``, ``2 h 5 min``, ``3 d``."""
+    whole = max(int(seconds), 0)
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole // 60} min" if whole >= 60 else f"{whole} s"
+
+
+def _events(amount: float) -> str:
+    return f"{amount:,.0f} event{'' if amount == 1 else 's'}"
+
+
+def _most(amounts: Iterable[float]) -> float:
+    return max(amounts, default=0.0)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of alert.
+
+    ``total``: what the amounts that single workers see are together. ``quiet``: seconds after
+    which it is over, if no worker saw it. ``firing`` and ``over``: what happened, from the
+    amount. ``command``: what shows more, of the name ``<flow>.<destination>``.
+    """
+
+    name: str
+    total: Callable[[Iterable[float]], float]
+    quiet: float
+    firing: Callable[[float], str]
+    over: Callable[[float], str]
+    command: str
+
+
+_STATUS = "trunkline destination status"
+_GROUP = "trunkline dlq group"
+
+DEAD_LETTERS = Kind(
+    "dead_letters",
+    sum,
+    900.0,
+    lambda amount: f"{_events(amount)} dead-lettered",
+    lambda amount: f"no more dead letters for 15 min; {_events(amount)} to re-drive or discard",
+    _GROUP,
+)
+BREAKER = Kind(
+    "breaker",
+    _most,
+    60.0,
+    lambda amount: f"the breaker is open for {lasting(amount)}, events wait",
+    lambda amount: f"the breaker is closed again, it was open for {lasting(amount)}",
+    _STATUS,
+)
+LAG = Kind(
+    "lag",
+    _most,
+    60.0,
+    lambda amount: f"events are {lasting(amount)} late",
+    lambda amount: f"events are in time again, the last ones were {lasting(amount)} late",
+    _STATUS,
+)
+VALVE = Kind(
+    "valve",
+    sum,
+    60.0,
+    lambda amount: "the valve is closed: too many dead letters, delivery has stopped",
+    lambda amount: "the valve is open again",
+    _GROUP,
+)
+KINDS = {kind.name: kind for kind in (DEAD_LETTERS, BREAKER, LAG, VALVE)}

@@ -1,0 +1,136 @@
+"""What people are told: one notice, as text for a person and as JSON for a program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from trunkline.streams.alarms import Alarm, Due, iso
+from trunkline.streams.kinds import KINDS, Kind, lasting
+
+State = Literal["firing", "reminder", "resolved", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an alert is about. ``step``: publish, route or deliver; ``name``: of the source, flow
+    or destination; ``kind``: one of KINDS."""
+
+    flow: str
+    step: str
+    name: str
+    kind: str
+
+    @property
+    def key(self) -> str:
+        """The key of its control record."""
+        return f"alert/{self.step}/{self.name}/{self.kind}"
+
+    @property
+    def full(self) -> str:
+        """``orders.warehouse``, as the command line names a destination; ``orders`` its routes."""
+        return self.flow if self.step == "route" else f"{self.flow}.{self.name}"
+
+    @property
+    def what(self) -> str:
+        """``destination warehouse``."""
+        kind = {"deliver": "destination", "publish": "source", "route": "routes of"}
+        return f"{kind.get(self.step, self.step)} {self.name}"
+
+    @property
+    def command(self) -> str:
+        """The command that shows more."""
+        if self.kind != "lag" or self.step == "deliver":
+            return f"{KINDS[self.kind].command} {self.full}"
+        if self.step == "route":
+            return f"kafka-consumer-groups.sh --describe --group {self.flow}.route"
+        return f"the logs of the workers that run source {self.name}"
+
+    @classmethod
+    def of_key(cls, flow: str, key: str) -> Subject | None:
+        """The subject of a control record; None for one that is no alert's."""
+        match key.split("/"):
+            case ["alert", step, name, kind] if kind in KINDS:
+                return cls(flow, step, name, kind)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One message. ``id``: the same for all messages of one episode; ``number`` counts them.
+
+    ``since``, ``at``: epoch seconds; ``amount``: events for dead letters, else seconds; ``what``:
+    what happened; ``error``: the newest one, or empty.
+    """
+
+    subject: Subject
+    state: State
+    id: str
+    number: int
+    since: float
+    at: float
+    amount: float
+    what: str
+    error: str = ""
+
+    @property
+    def headline(self) -> str:
+        """One line."""
+        return f"{self.state.upper()} {self.subject.full}: {self.what}"
+
+    @property
+    def text(self) -> str:
+        """All of it, a line each."""
+        lines = [
+            self.headline,
+            f"flow {self.subject.flow}, {self.subject.what}",
+            f"since {iso(self.since)} ({lasting(self.at - self.since)})",
+            f"newest error: {self.error}" if self.error else "",
+            f"to look: {self.subject.command}",
+        ]
+        return "\n".join(line for line in lines if line)
+
+    def to_json(self) -> dict[str, Any]:
+        """The body of a webhook: docs/alerts.md is its contract."""
+        subject = self.subject
+        return {
+            "id": self.id,
+            "number": self.number,
+            "state": self.state,
+            "alert": subject.kind,
+            "flow": subject.flow,
+            "step": subject.step,
+            "name": subject.name,
+            "what": self.what,
+            "amount": self.amount,
+            "since": iso(self.since),
+            "at": iso(self.at),
+            "error": self.error or None,
+            "command": subject.command,
+            "text": self.text,
+        }
+
+
+def notice_of(subject: Subject, alarm: Alarm, due: Due, now: float) -> Notice:
+    """The next message of an alarm, written ``now``."""
+    kind: Kind = KINDS[subject.kind]
+    amount = alarm.amount(kind)
+    what = kind.over(amount) if due == "resolved" else kind.firing(amount)
+    return Notice(
+        subject,
+        due,
+        f"{subject.flow}/{subject.step}/{subject.name}/{subject.kind}/{iso(alarm.since)}",
+        alarm.told + 1,
+        alarm.since,
+        now,
+        amount,
+        what,
+        alarm.error,
+    )
+
+
+def test_notice(now: float) -> Notice:
+    """A message that shows that a channel works."""
+    subject = Subject("example", "deliver", "warehouse", "dead_letters")
+    what = "this is a test, nothing happened"
+    return Notice(subject, "test", f"test/{iso(now)}", 1, now, now, 0, what)

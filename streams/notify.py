@@ -1,0 +1,228 @@
+"""The channels that carry notices to people, and the outbox that never gives up on one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import smtplib
+import ssl
+from collections.abc import Callable, Sequence
+from email.message import EmailMessage
+from typing import Protocol
+
+import httpx
+import orjson
+
+from trunkline.errors import TrunklineError
+from trunkline.params import Secret
+from trunkline.streams.notices import Notice
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 10.0
+"""Seconds that one attempt may take."""
+
+LONGEST_WAIT = 300.0
+"""Seconds between attempts at most."""
+
+SIGNATURE = "X-Trunkline-Signature"
+
+
+class ChannelError(TrunklineError):
+    """A channel did not take a notice; the message says why, without secrets."""
+
+
+class Channel(Protocol):
+    """A way to people. ``name`` is for logs and shows no secret."""
+
+    name: str
+
+    async def send(self, notice: Notice) -> None:
+        """Returns when the other side has taken it. Raises ChannelError."""
+
+
+class _Http:
+    """A POST of JSON; anything but 2xx is a failure. Redirects are not followed: they would
+    take the secrets elsewhere."""
+
+    def __init__(self, name: str, url: Secret) -> None:
+        self.name = name
+        self._url = url
+
+    async def _post(self, body: bytes, headers: dict[str, str]) -> None:
+        headers = {"Content-Type": "application/json", **headers}
+        try:
+            async with httpx.AsyncClient(timeout=TIMEOUT) as client:
+                answer = await client.post(self._url.reveal(), content=body, headers=headers)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ChannelError(f"{type(error).__name__}: {error}") from error
+        if not answer.is_success:
+            raise ChannelError(f"it answered {answer.status_code}: {answer.text[:200]!r}")
+
+
+class Webhook(_Http):
+    """A notice as JSON, by POST.
+
+    ``token``: sent as ``Authorization: Bearer``. ``secret``: signs the body, as GitHub's hooks
+    do: ``X-Trunkline-Signature: sha256=<hex of HMAC-SHA256>``. ``Idempotency-Key`` is the same
+    in each attempt of one notice.
+    """
+
+    def __init__(self, url: Secret, *, token: Secret | None, secret: Secret | None) -> None:
+        super().__init__("webhook", url)
+        self._token = token
+        self._secret = secret
+
+    async def send(self, notice: Notice) -> None:
+        body = orjson.dumps(notice.to_json())
+        headers = {"Idempotency-Key": f"{notice.id}/{notice.number}"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        if self._secret is not None:
+            signed = hmac.new(self._secret.reveal().encode(), body, hashlib.sha256)
+            headers[SIGNATURE] = f"sha256={signed.hexdigest()}"
+        await self._post(body, headers)
+
+
+class Slack(_Http):
+    """``{"text": …}``, as Slack's incoming webhooks take it, and Mattermost's and others'."""
+
+    def __init__(self, url: Secret) -> None:
+        super().__init__("slack", url)
+
+    async def send(self, notice: Notice) -> None:
+        # What Slack would read as mark-up: https://api.slack.com/reference/surfaces/formatting
+        text = notice.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        await self._post(orjson.dumps({"text": text}), {})
+
+
+class Smtp:
+    """An e-mail of high priority. ``starttls``: encrypt, and refuse a server that cannot;
+    ``tls``: encrypted from the first byte (port 465)."""
+
+    name = "smtp"
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        sender: str,
+        to: Sequence[str],
+        starttls: bool = True,
+        tls: bool = False,
+        user: str = "",
+        password: Secret | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._host, self._port = host, port
+        self._sender, self._to = sender, tuple(to)
+        self._starttls, self._tls = starttls and not tls, tls
+        self._user, self._password = user, password
+        self._context = context or ssl.create_default_context()
+
+    async def send(self, notice: Notice) -> None:
+        try:
+            await asyncio.to_thread(self._send, self._mail(notice))
+        except (smtplib.SMTPException, OSError) as error:
+            raise ChannelError(f"{type(error).__name__}: {error}") from error
+
+    def _send(self, mail: EmailMessage) -> None:
+        with self._connected() as server:
+            if self._starttls:
+                server.starttls(context=self._context)
+            if self._user:
+                server.login(self._user, self._password.reveal() if self._password else "")
+            for address, reason in server.send_message(mail).items():
+                log.error(
+                    "the mail server refused %s, of several that get alerts: %s", address, reason
+                )
+
+    def _connected(self) -> smtplib.SMTP:
+        if self._tls:
+            return smtplib.SMTP_SSL(self._host, self._port, timeout=TIMEOUT, context=self._context)
+        return smtplib.SMTP(self._host, self._port, timeout=TIMEOUT)
+
+    def _mail(self, notice: Notice) -> EmailMessage:
+        mail = EmailMessage()
+        mail["Subject"] = " ".join(f"[trunkline] {notice.headline}".split())
+        mail["From"] = self._sender
+        mail["To"] = ", ".join(self._to)
+        mail["X-Priority"] = "1"
+        mail["Importance"] = "high"
+        # One conversation an episode, in the mail programs that show them.
+        mail["References"] = f"<{hashlib.sha256(notice.id.encode()).hexdigest()[:32]}@trunkline>"
+        mail.set_content(notice.text)
+        return mail
+
+
+class Outbox:
+    """Notices on their way: each channel takes them in order, and again until it succeeds.
+
+    ``first``: seconds before the second attempt; the wait doubles, up to five minutes. For the
+    event loop.
+    """
+
+    def __init__(self, channels: Sequence[Channel], *, first: float = 1.0) -> None:
+        self._first = first
+        self._queues = [(channel, asyncio.Queue[_Posted]()) for channel in channels]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._tasks = [
+            asyncio.create_task(self._send(channel, queue), name=f"alerts-{channel.name}")
+            for channel, queue in self._queues
+        ]
+
+    def post(self, notice: Notice, told: Callable[[], None]) -> None:
+        """Send by every channel; ``told`` is called once for each that took it. Logged as an
+        error whatever becomes of it; without any channel the log is the channel."""
+        level = logging.WARNING if notice.state == "resolved" else logging.ERROR
+        log.log(level, "alert: %s", notice.text.replace("\n", "; "), extra={"alert": notice.id})
+        for _, queue in self._queues:
+            queue.put_nowait((notice, told))
+        if not self._queues:
+            told()
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Give what is on its way so many seconds more. What nobody was told of by then, another
+        worker tells, or this one after its next start."""
+        sent = asyncio.gather(*(queue.join() for _, queue in self._queues))
+        try:
+            await asyncio.wait_for(sent, grace if self._tasks else 0)
+        except TimeoutError:
+            log.error("alerts that not every channel took are left behind; they are in this log")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _send(self, channel: Channel, queue: asyncio.Queue[_Posted]) -> None:
+        while True:
+            notice, told = await queue.get()
+            await self._until_sent(channel, notice)
+            told()
+            queue.task_done()
+
+    async def _until_sent(self, channel: Channel, notice: Notice) -> None:
+        wait = self._first
+        while True:
+            try:
+                return await channel.send(notice)
+            except Exception as error:  # whatever it is, the notice stays pending
+                known = isinstance(error, ChannelError)
+                log.error(
+                    "alert %r is not sent by %s yet, again in %.0f s: %s",
+                    notice.headline,
+                    channel.name,
+                    wait,
+                    error,
+                    exc_info=None if known else error,
+                )
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, LONGEST_WAIT)
+
+
+_Posted = tuple[Notice, Callable[[], None]]
