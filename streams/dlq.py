@@ -1,0 +1,177 @@
+"""Reading a dead-letter queue: as it is now, letter by letter, and grouped by cause.
+
+The queue can be of any length: what is read ahead is bounded, and nothing is kept. A reader joins
+no consumer group and commits nothing; workers do not notice it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from trunkline import kafka
+from trunkline.params import Backbone
+from trunkline.streams.causes import mask
+from trunkline.streams.handled import Handled, Home, home_of
+from trunkline.streams.letters import DeadLetter, Selection
+
+Ranges = dict[int, tuple[int, int]]
+"""Per partition: the first offset, and the one behind the last."""
+
+MOST = 1000
+"""Causes that are told apart; the letters of further ones are one group for each stage and class,
+so that messages that have nothing in common cannot fill the memory."""
+READ = 500
+"""Records that are handed over at once."""
+PATIENCE = 30.0
+"""Seconds without a sign of Kafka after which reading gives up."""
+
+
+class HandledLetters:
+    """Which letters of one queue are handled, as a control topic's ``state`` says.
+
+    ``name``: of the destination or source.
+    """
+
+    def __init__(self, state: Mapping[str, Mapping[str, Any]], name: str) -> None:
+        self._homes: dict[Home, Handled] = {}
+        for key, value in state.items():
+            if key.startswith(f"dlq/{name}/"):
+                topic, _, partition = key.removeprefix(f"dlq/{name}/").rpartition("/")
+                self._homes[topic, int(partition)] = Handled.decode(value)
+
+    def has(self, letter: DeadLetter) -> bool:
+        """Whether the letter is re-driven or discarded."""
+        home = self._homes.get(home_of(letter.headers))
+        return home is not None and home.has(letter.partition, letter.offset)
+
+
+class Queue:
+    """A dead-letter queue as it is now: what comes later is not part of it.
+
+    ``ranges``: the offsets that it holds, also those of transaction markers. Raises
+    KafkaUnavailable, here and while reading.
+    """
+
+    def __init__(self, backbone: Backbone, topic: str, handled: HandledLetters) -> None:
+        at_once = {"fetch.wait.max.ms": "10", **backbone.kafka}  # the end is told without waiting
+        self._backbone = backbone.model_copy(update={"kafka": at_once})
+        self._topic = topic
+        self._handled = handled
+        self.ranges = self._ranges()
+
+    def _ranges(self) -> Ranges:
+        count = kafka.existing_topics(kafka.admin(self._backbone)).get(self._topic, 0)
+        with closing(self._reader()) as reader:
+            return {n: _watermarks(reader, self._topic, n) for n in range(count)}
+
+    def letters(
+        self, selection: Selection | None = None, *, handled: bool = False
+    ) -> Iterator[DeadLetter]:
+        """The letters that are meant, in order within a partition; without those that are handled,
+        unless ``handled``."""
+        selection = selection or Selection()
+        for letter in self._read(self.ranges):
+            if (handled or not letter.handled) and selection.matches(letter):
+                yield letter
+
+    def at(self, partition: int, offset: int) -> DeadLetter | None:
+        """The letter at this place, handled or not; None if there is none."""
+        first, behind = self.ranges.get(partition, (0, 0))
+        if not first <= offset < behind:
+            return None
+        with closing(self._read({partition: (offset, offset + 1)})) as found:
+            return next(found, None)
+
+    def _read(self, ranges: Ranges) -> Generator[DeadLetter, None, None]:
+        with closing(self._reader()) as reader:
+            for message in _messages(reader, self._topic, ranges):
+                letter = DeadLetter.of(message)
+                yield replace(letter, handled=True) if self._handled.has(letter) else letter
+
+    def _reader(self) -> Consumer:
+        return kafka.consumer(self._backbone, f"{self._topic}.reader", eof=True)
+
+
+def _watermarks(reader: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    try:
+        low, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+    except KafkaException as failure:
+        raise kafka.KafkaUnavailable(
+            f"partition {partition} of {topic!r} does not answer: {failure.args[0].str()}"
+        ) from failure
+    return low, high
+
+
+def _messages(reader: Consumer, topic: str, ranges: Ranges) -> Iterator[Message]:
+    """The committed records of these ranges. A range ends at a record or at the partition's end,
+    whichever is first: its last offsets may be those of transaction markers."""
+    unread = {n: behind for n, (first, behind) in ranges.items() if first < behind}
+    reader.assign([TopicPartition(topic, n, ranges[n][0]) for n in unread])
+    while unread:
+        for message in _polled(reader, topic):
+            number, at = message.partition(), message.offset()
+            behind = unread.get(-1 if number is None else number, -1)
+            if number is None or at is None or behind < 0:
+                continue
+            record = message.error() is None
+            if record and at < behind:
+                yield message
+            if at + record >= behind:
+                del unread[number]
+
+
+def _polled(reader: Consumer, topic: str) -> list[Message]:
+    """What has arrived: records and ends of partitions."""
+    polled = reader.consume(1, PATIENCE)
+    if not polled:
+        raise kafka.KafkaUnavailable(f"topic {topic!r} could not be read to its end; try again")
+    polled += reader.consume(READ - 1, 0)
+    for error in (message.error() for message in polled):
+        if error is not None and error.fatal():
+            raise KafkaException(error)
+    return [message for message in polled if not _is_trouble(message.error())]
+
+
+def _is_trouble(error: KafkaError | None) -> bool:
+    """Whether it is one of those that pass by themselves, as a broker that is restarted."""
+    return error is not None and error.code() != KafkaError._PARTITION_EOF
+
+
+@dataclass(slots=True)
+class Cause:
+    """Letters that died of the same. ``message``: masked, "" for what is told apart no more;
+    ``first``, ``last``: times of death; ``example``: the first of them that was read."""
+
+    stage: str
+    error: str
+    message: str
+    first: datetime
+    last: datetime
+    example: DeadLetter
+    count: int = 0
+
+    def add(self, letter: DeadLetter) -> None:
+        """Count a letter."""
+        self.count += 1
+        self.first = min(self.first, letter.time)
+        self.last = max(self.last, letter.time)
+
+
+def grouped(letters: Iterable[DeadLetter]) -> list[Cause]:
+    """The causes of these letters, the most frequent first."""
+    found: dict[tuple[str, str, str], Cause] = {}
+    for letter in letters:
+        cause = (letter.stage, letter.error, mask(letter.message))
+        if cause not in found and len(found) >= MOST:
+            cause = (*cause[:2], "")
+        if cause not in found:
+            example = replace(letter, value=None)  # it may be large, and there may be many
+            found[cause] = Cause(*cause, letter.time, letter.time, example)
+        found[cause].add(letter)
+    return sorted(found.values(), key=lambda cause: (-cause.count, cause.stage, cause.error))

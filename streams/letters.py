@@ -1,0 +1,184 @@
+"""A dead letter as a person sees it, and which of them a request means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from confluent_kafka import Message
+
+from trunkline.errors import ConfigurationError
+from trunkline.streams.causes import cause_id
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One record of a dead-letter queue: its bytes as they are, and what its headers say.
+
+    ``written``: the record's time in Kafka. ``handled``: re-driven or discarded.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    written: datetime
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    handled: bool = False
+    _named: dict[str, bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_named", dict(self.headers))
+
+    @classmethod
+    def of(cls, message: Message, *, handled: bool = False) -> DeadLetter:
+        """The dead letter that a record is."""
+        headers: Any = message.headers() or []
+        return cls(
+            topic=message.topic() or "",
+            partition=message.partition() or 0,
+            offset=message.offset() or 0,
+            written=datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
+            key=message.key(),
+            value=message.value(),
+            headers=headers,
+            handled=handled,
+        )
+
+    def header(self, name: str) -> str:
+        """The header's text, or ""; bytes that are not UTF-8 show as U+FFFD."""
+        return (self._named.get(name) or b"").decode(errors="replace")
+
+    @property
+    def place(self) -> str:
+        """``partition/offset``, as ``trunkline dlq show`` takes it."""
+        return f"{self.partition}/{self.offset}"
+
+    @property
+    def time(self) -> datetime:
+        """When it was dead-lettered, UTC."""
+        try:
+            return _in_utc(datetime.fromisoformat(self.header("tl_dead_at")))
+        except ValueError:
+            return self.written
+
+    @property
+    def shown_key(self) -> str:
+        """The key's text; ``0x…`` for bytes that are not UTF-8, "" for none."""
+        return shown(self.key)
+
+    @property
+    def error(self) -> str:
+        """The error's class."""
+        return self.header("tl_error_class")
+
+    @property
+    def message(self) -> str:
+        """The error's message."""
+        return self.header("tl_error")
+
+    @property
+    def stage(self) -> str:
+        """``publish``, ``route`` or ``deliver``."""
+        return self.header("tl_stage")
+
+    @property
+    def attempts(self) -> int:
+        """How many deliveries of it failed."""
+        text = self.header("tl_attempt")
+        return int(text) if text.isdecimal() else 0
+
+    @property
+    def came_from(self) -> str:
+        """What was read when it died: ``topic/partition/offset``, or a source's stream."""
+        return self.header("tl_dead_from")
+
+    @property
+    def event_id(self) -> str:
+        """``ce_id``."""
+        return self.header("ce_id")
+
+    @property
+    def type(self) -> str:
+        """``ce_type``."""
+        return self.header("ce_type")
+
+    @property
+    def cause(self) -> str:
+        """The id of its cause: letters of one cause have the same."""
+        return cause_id(self.stage, self.error, self.message)
+
+
+def shown(raw: bytes | None) -> str:
+    """Bytes as text; ``0x…`` for what is not UTF-8, "" for none."""
+    try:
+        return (raw or b"").decode()
+    except UnicodeDecodeError:
+        return f"0x{(raw or b'').hex()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which dead letters are meant: those that fit everything that is given.
+
+    ``key``: as ``shown_key``. ``since``, ``until``: of ``DeadLetter.time``, ISO 8601, until
+    excluded. ``error``: the class. ``header``: names and texts. ``cause``: its id, or the
+    beginning of it. ``message``: a part of the error's message.
+    """
+
+    key: str | None = None
+    since: str | None = None
+    until: str | None = None
+    error: str | None = None
+    cause: str | None = None
+    message: str | None = None
+    header: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        moment(self.since)
+        moment(self.until)
+
+    @classmethod
+    def of_request(cls, request: Mapping[str, Any]) -> Selection:
+        """The selection in a re-drive's control record. Raises ConfigurationError."""
+        names = {one.name for one in fields(cls)}
+        return cls(**{k: v for k, v in request.items() if k in names and v is not None})
+
+    def to_request(self) -> dict[str, Any]:
+        """What goes into a re-drive's control record."""
+        return {one.name: getattr(self, one.name) or None for one in fields(self)}
+
+    def matches(self, letter: DeadLetter) -> bool:
+        """Whether the letter is meant."""
+        return (
+            (self.key is None or letter.shown_key == self.key)
+            and (self.error is None or letter.error == self.error)
+            and (self.message is None or self.message in letter.message)
+            and (self.cause is None or letter.cause.startswith(self.cause))
+            and all(letter.header(name) == text for name, text in self.header.items())
+            and self._in_time(letter.time)
+        )
+
+    def _in_time(self, time: datetime) -> bool:
+        since, until = moment(self.since), moment(self.until)
+        return (since is None or time >= since) and (until is None or time < until)
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time in ISO 8601, UTC where it names no zone. Raises ConfigurationError."""
+    if text is None:
+        return None
+    try:
+        return _in_utc(datetime.fromisoformat(text))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{text!r} is no time: write it as 2026-11-22T14:30, or with its zone as "
+            "2026-11-22T14:30+01:00"
+        ) from error
+
+
+def _in_utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
