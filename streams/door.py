@@ -1,0 +1,26 @@
+"""A door: a gatekeeper that is open or shut, whatever the calls to the destination end with."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from trunkline.streams.gate import PLENTY, Gatekeeper
+
+
+class Door(Gatekeeper):
+    """Its room is all or nothing: who inherits says until when it is shut. How calls end means
+    nothing to it, so the protocol's ``sent``, ``ended`` and ``cancelled`` stay as they are: empty.
+    """
+
+    @abstractmethod
+    def shut_until(self, now: float) -> float | None:
+        """When it opens, on the clock of ``now``; NEVER if a command must; None if it is open."""
+
+    def room(self, now: float) -> int:
+        """PLENTY if open, else 0."""
+        return PLENTY if self.shut_until(now) is None else 0
+
+    def opens_at(self, now: float) -> float:
+        """When it opens; ``now`` if it is open."""
+        until = self.shut_until(now)
+        return now if until is None else until
