@@ -9,10 +9,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
@@ -228,12 +228,17 @@ def _retried(call: Callable[[], object]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic that a flow needs. ``compact``: keep the newest record per key, for ever."""
+    """A topic that a flow needs. ``compact``: keep the newest record per key, for ever.
+
+    ``like``: another topic, whose number of partitions this one must have; where that one exists
+    already, its number counts and not ``partitions``.
+    """
 
     name: str
     partitions: int
     compact: bool = False
     config: dict[str, str] = field(default_factory=dict)
+    like: str = ""
 
 
 def admin(backbone: Backbone) -> AdminClient:
@@ -257,11 +262,13 @@ def ensure_topics(backbone: Backbone, specs: Iterable[TopicSpec]) -> list[str]:
     """Create the missing topics; returns their names.
 
     Raises ConfigurationError naming the missing ones where ``backbone.create`` forbids it, and
+    those whose partitions are not as many as those of the topic that they are ``like``;
     KafkaUnavailable. Existing topics stay as they are.
     """
     client = admin(backbone)
     there = existing_topics(client)
-    missing = {spec.name: spec for spec in specs if spec.name not in there}
+    wanted = [_matched(spec, there) for spec in specs]
+    missing = {spec.name: spec for spec in wanted if spec.name not in there}
     if missing and not backbone.create:
         raise ConfigurationError(
             f"topics are missing: {', '.join(sorted(missing))}; "
@@ -273,6 +280,19 @@ def ensure_topics(backbone: Backbone, specs: Iterable[TopicSpec]) -> list[str]:
     for name, future in made.items():
         _created(name, future.exception())
     return sorted(missing)
+
+
+def _matched(spec: TopicSpec, there: Mapping[str, int]) -> TopicSpec:
+    """The spec with as many partitions as the topic that it is like, if that one exists."""
+    count = there.get(spec.like, spec.partitions)
+    if (has := there.get(spec.name, count)) != count and spec.like:
+        fewer, most = (spec.like, has) if has > count else (spec.name, count)
+        raise ConfigurationError(
+            f"topic {spec.name!r} has {has} partitions, but {spec.like!r} has {count}, and they "
+            f"must have equally many: while nothing waits in them, stop the flow and run "
+            f"kafka-topics.sh --alter --topic {fewer} --partitions {most}"
+        )
+    return replace(spec, partitions=count)
 
 
 def _new_topic(backbone: Backbone, spec: TopicSpec) -> NewTopic:
