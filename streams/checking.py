@@ -20,7 +20,7 @@ from trunkline.params import Params
 from trunkline.schemas.types import has_schema
 from trunkline.streams.flow import Destination, Flow, Route, SourceDefinition, Topic, _Definition
 from trunkline.streams.problems import FlowError, Problem
-from trunkline.streams.retry import Retry
+from trunkline.streams.system import System, disagreements
 from trunkline.streams.types import (
     is_a,
     members,
@@ -48,13 +48,16 @@ def check(flow: Flow[Any]) -> list[Problem]:
 
 def check_together(flows: Sequence[Flow[Any]]) -> list[Problem]:
     """What is wrong between flows that share a Kafka cluster, each of them right by itself."""
-    return [*_same_name(flows), *_types_disagree(flows), *_colliding_topics(flows)]
+    looks = (_same_name, _types_disagree, _colliding_topics, _systems_disagree)
+    return [*chain.from_iterable(look(flows) for look in looks)]
 
 
 def _names(flow: Flow[Any]) -> Problems:
     if not _is_legal(flow.name):
         yield Problem(flow.place, f"flow {flow.name!r}: {_RULE}")
         return
+    if not _is_legal(flow.control):
+        yield Problem(flow.place, f"flow {flow.name!r}: its topic {flow.control!r}: {_RULE}")
     for definition in _definitions(flow):
         for name in _topics_of(definition):
             if not _is_legal(name):
@@ -90,6 +93,17 @@ def _published_twice(flow: Flow[Any]) -> Problems:
         if before is not topic:
             message = f"{topic.topic!r} is declared in line {before.place.line} already"
             yield _problem(topic, f"{message}: declare it once, with source=[…] for several")
+
+
+def _not_the_users(flow: Flow[Any]) -> Problems:
+    """A canonical topic under the name of one that Trunkline makes for itself."""
+    makers = (*flow.sources, *flow.destinations)
+    taken = {name: maker.name for maker in makers for name in _topics_of(maker)}
+    taken |= dict.fromkeys((flow.control, flow.audit), flow.name)
+    for topic in flow.topics:
+        if topic.topic in taken:
+            message = f"{topic.topic!r} is a topic that {taken[topic.topic]} keeps for itself"
+            yield _problem(topic, f"{message}: choose another name")
 
 
 def _strangers(flow: Flow[Any]) -> Problems:
@@ -193,15 +207,6 @@ def _arguments(flow: Flow[Any]) -> Problems:
             yield _problem(topic, f"key={topic.key!r}: it is a function of the record")
         if not isinstance(topic.event_type, str | None) and not callable(topic.event_type):
             yield _problem(topic, f"event_type={topic.event_type!r}: it is a text or a function")
-    for destination in flow.destinations:
-        if destination.policy.order not in ("key", "none"):
-            yield _problem(
-                destination, f"order={destination.policy.order!r}: it is 'key' or 'none'"
-            )
-        if not isinstance(destination.policy.retry, Retry):
-            yield _problem(
-                destination, f"retry={destination.policy.retry!r}: write Retry('10s', '1m')"
-            )
     for route in flow.routes:
         if not all(isinstance(pattern, str) for pattern in route.only):
             yield _problem(route, f"only={route.only!r}: it is a text or several")
@@ -212,6 +217,7 @@ _CHECKS: list[Callable[[Flow[Any]], Problems]] = [
     _params_type,
     _defined_twice,
     _published_twice,
+    _not_the_users,
     _strangers,
     _unconnected,
     _shapes,
@@ -249,6 +255,15 @@ def _colliding_topics(flows: Sequence[Flow[Any]]) -> Problems:
                 yield _problem(definition, f"{message}: to Kafka '.' and '_' are the same here")
 
 
+def _systems_disagree(flows: Sequence[Flow[Any]]) -> Problems:
+    first: dict[str, tuple[str, System]] = {}
+    for destination in chain.from_iterable(flow.destinations for flow in flows):
+        if (system := destination.policy.system) is not None:
+            here = (str(destination.place), system)
+            for message in disagreements([first.setdefault(system.name, here), here]):
+                yield Problem(destination.place, message, warning=True)
+
+
 def _definitions(flow: Flow[Any]) -> list[_Definition]:
     return [*flow.sources, *flow.topics, *flow.destinations, *flow.routes]
 
@@ -269,7 +284,7 @@ def _topics_of(definition: _Definition) -> tuple[str, ...]:
     if isinstance(definition, SourceDefinition):
         return (definition.positions, definition.dlq)
     if isinstance(definition, Destination):
-        return (definition.inbox, definition.dlq)
+        return (definition.inbox, *definition.tiers, definition.dlq)
     return ()
 
 

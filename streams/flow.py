@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, Unpack, overload
 
 from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
 from trunkline.params import Params
 from trunkline.streams import version as versions
-from trunkline.streams.policy import Order, Policy
+from trunkline.streams.policy import Arguments, Policy, parse
 from trunkline.streams.problems import Place, Problem
-from trunkline.streams.retry import Retry
 
 EnvT = TypeVar("EnvT", bound=Params)
 T = TypeVar("T")
@@ -117,6 +116,12 @@ class Destination(_Definition, Generic[EnvT, T]):
         return f"{self.flow.name}.{self.name}.inbox"
 
     @property
+    def tiers(self) -> tuple[str, ...]:
+        """The topics where its events wait for another attempt, one for each delay of ``retry``."""
+        delays = self.policy.retry.delays
+        return tuple(f"{self.flow.name}.{self.name}.retry.{delay}" for delay in delays)
+
+    @property
     def dlq(self) -> str:
         """The topic where this destination's undeliverable events end."""
         return f"{self.flow.name}.{self.name}.dlq"
@@ -199,6 +204,16 @@ class Flow(Generic[EnvT]):
         self.place = Place.of_caller(2)  # over the generated __init__, to the flow file
         self.version = self.version or versions.of_file(self.place.file)
 
+    @property
+    def control(self) -> str:
+        """The compacted topic of what operators ask for: pauses, replays, re-drives."""
+        return f"{self.name}.control"
+
+    @property
+    def audit(self) -> str:
+        """The topic that says for ever who did what, when and why."""
+        return f"{self.name}.audit"
+
     def source(self, build: Callable[[EnvT], AnySource]) -> SourceDefinition[EnvT]:
         """Declare a source: a function from the parameters to a connector."""
         source: SourceDefinition[EnvT] = SourceDefinition(self, build, "source")
@@ -257,26 +272,23 @@ class Flow(Generic[EnvT]):
     def destination(self, build: Callable[[EnvT], Sink[T]], /) -> Destination[EnvT, T]: ...
     @overload
     def destination(
-        self, /, *, order: Order = ..., retry: Retry = ...
+        self, /, **policy: Unpack[Arguments]
     ) -> Callable[[Callable[[EnvT], Sink[T]]], Destination[EnvT, T]]: ...
     def destination(
-        self,
-        build: Callable[[EnvT], Sink[Any]] | None = None,
-        /,
-        *,
-        order: Order = "key",
-        retry: Retry = Retry.DEFAULT,
+        self, build: Callable[[EnvT], Sink[Any]] | None = None, /, **policy: Any
     ) -> Any:
         """Declare a destination: a function from the parameters to a sink, and its policy.
 
-        ``order="key"`` delivers the events of a key in their order; ``"none"`` gives that up for
-        throughput. ``retry``: the delays between attempts.
+        ``policy``: when events are sent, and again; docs/delivery.md has every argument. What is
+        wrong with them is collected in ``problems``.
         """
+        parsed, wrong = parse(policy)
 
         def declare(function: Callable[[EnvT], Sink[Any]]) -> Destination[EnvT, Any]:
-            policy = Policy(order=order, retry=retry)
-            declared: Destination[EnvT, Any] = Destination(self, function, policy=policy)
+            declared: Destination[EnvT, Any] = Destination(self, function, policy=parsed)
             self.destinations.append(declared)
+            said = [f"destination {declared.name}: {message}" for message in wrong]
+            self.problems += [Problem(declared.place, message) for message in said]
             return declared
 
         return declare if build is None else declare(build)

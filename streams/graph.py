@@ -58,8 +58,9 @@ def _route(route: Route[Any, Any]) -> _Line:
 
 
 def _inbox(to: Destination[Any, Any]) -> _Line:
-    policy = f"order {to.policy.order}, retry {_delays(to)}, dlq {to.dlq}"
-    return _Line(f"inbox {to.inbox}", [_Line(f"destination {to.name}  ({policy})")])
+    beside = [_Line(f"retry {topic}") for topic in to.tiers] + [_Line(f"dlq {to.dlq}")]
+    destination = _Line(f"destination {to.name}  ({to.policy})", beside)
+    return _Line(f"inbox {to.inbox}", [destination])
 
 
 def _drawn(line: _Line, first: str = "", rest: str = "") -> Iterator[str]:
@@ -88,21 +89,20 @@ def _topic_nodes(topic: Topic[Any]) -> Iterator[str]:
 def _destination_nodes(to: Destination[Any, Any]) -> Iterator[str]:
     node = _id("destination", to.name)
     yield f'{node}_inbox[("{to.inbox}")]'
-    yield f'{node}["{to.name}"]'
-    yield f'{node}_dlq[("{to.dlq}")]'
+    yield f'{node}["{to.name}<br/>{_label(str(to.policy))}"]'
     yield f"{node}_inbox --> {node}"
-    yield f'{node} -. "retry {_delays(to)}" .-> {node}'
-    yield f"{node} -. rejected .-> {node}_dlq"
+    for number, topic in enumerate(to.tiers, 1):
+        yield f'{node}_retry_{number}[("{topic}")]'
+        yield f"{node} -. failed .-> {node}_retry_{number}"
+        yield f"{node}_retry_{number} -. due .-> {node}"
+    yield f'{node}_dlq[("{to.dlq}")]'
+    yield f"{node} -. dead .-> {node}_dlq"
 
 
 def _route_edge(route: Route[Any, Any]) -> str:
     only = f": only {', '.join(route.only)}" if route.only else ""
     start, end = _id("topic", route.topic.name), _id("destination", route.to.name)
     return f'{start} -- "{_label(route.name + only)}" --> {end}_inbox'
-
-
-def _delays(to: Destination[Any, Any]) -> str:
-    return " ".join(to.policy.retry.delays)
 
 
 def _id(kind: str, name: str) -> str:

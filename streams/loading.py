@@ -21,7 +21,7 @@ from trunkline.streams.problems import FlowError, Place, Problem
 
 _OURS = str(Path(__file__).parent.parent)
 _INSTALLED = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-_NOT_THE_USERS = ("<frozen ", *(folder + os.sep for folder in [_OURS, *_INSTALLED]))
+_NOT_THE_USERS = ("<frozen ", "<string>", *(folder + os.sep for folder in [_OURS, *_INSTALLED]))
 
 
 def load(target: str) -> Flow[Any]:

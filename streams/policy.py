@@ -1,22 +1,43 @@
 """A destination's delivery policy: everything that decides when an event is sent, and again.
 
-Written by users as the arguments of ``@flow.destination``; here it is parsed, in seconds.
+Written by users as the arguments of ``@flow.destination`` (``Arguments``); ``parse`` makes the
+``Policy`` of them, in seconds, and tells all that is wrong with them at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypedDict, TypeVar, get_args
 
-from trunkline.streams.retry import Retry
+from trunkline.errors import ConfigurationError, Unavailable
+from trunkline.streams.alerts import Alert
+from trunkline.streams.retry import Cause, Retry, causes, seconds
+from trunkline.streams.system import System, is_count, parse_rate
+
+T = TypeVar("T")
 
 Order = Literal["key", "none"]
 OnDead = Literal["continue", "halt"]
 Outage = Literal["hold", "tiers"]
 
-Cause = int | type[BaseException]
-"""What an override names: an HTTP status, or a class of exception."""
+
+class Arguments(TypedDict, total=False):
+    """What a destination can be given, as a user writes it; docs/delivery.md explains each."""
+
+    order: Order
+    retry: Retry
+    delay: str
+    on_dead: OnDead
+    outage: Outage
+    reject: Sequence[Cause]
+    rate: str
+    concurrent: int
+    batch: int
+    linger: str
+    timeout: str
+    system: System
+    alert: Alert
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,5 +64,132 @@ class Policy:
     delay: float = 0.0
     on_dead: OnDead = "continue"
     outage: Outage = "hold"
-    reject: Sequence[Cause] = ()
+    reject: tuple[Cause, ...] = ()
     limits: Limits = Limits()
+    system: System | None = None
+    alert: Alert = field(default_factory=Alert)
+    more: tuple[str, ...] = field(default=(), compare=False)
+    """What a person wrote beside order and retry, in a few words each."""
+
+    def __str__(self) -> str:
+        """The policy in a line, as a person wrote it."""
+        return ", ".join(
+            [f"order {self.order}", f"retry {' '.join(self.retry.delays)}", *self.more]
+        )
+
+
+def parse(arguments: Mapping[str, Any]) -> tuple[Policy, list[str]]:
+    """The policy that a destination's arguments say, and what is wrong with them.
+
+    A wrong argument counts as not given, so that whoever looks at the policy next finds one.
+    """
+    given = _Given(arguments)
+    policy = Policy(
+        order=given.read("order", _one_of(Order), "key"),
+        retry=given.read("retry", _a(Retry, "Retry('10s', '1m')"), Retry.DEFAULT),
+        delay=given.read("delay", seconds, 0.0),
+        on_dead=given.read("on_dead", _one_of(OnDead), "continue"),
+        outage=given.read("outage", _one_of(Outage), "hold"),
+        reject=given.read("reject", causes, ()),
+        limits=_limits(given),
+        system=given.read("system", _a(System, "System('erp', rate='50/s')"), None),
+        alert=given.read("alert", _a(Alert, "Alert(lag='15m')"), Alert()),
+        more=tuple(given.words()),
+    )
+    return policy, [*given.wrong, *_contradictions(policy)]
+
+
+def _limits(given: _Given) -> Limits:
+    return Limits(
+        rate=given.read("rate", parse_rate, None),
+        concurrent=given.read("concurrent", _count, None),
+        batch=given.read("batch", _count, None),
+        linger=given.read("linger", seconds, 0.0),
+        timeout=given.read("timeout", _some_time, None),
+    )
+
+
+class _Given:
+    """The arguments as they were written; ``wrong`` says what of them cannot be."""
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        self._arguments = arguments
+        unknown = arguments.keys() - Arguments.__annotations__.keys()
+        known = ", ".join(Arguments.__annotations__)
+        self.wrong = [f"{name}= is no argument: there are {known}" for name in sorted(unknown)]
+
+    def read(self, name: str, parsed: Callable[[Any], T], default: T) -> T:
+        """An argument, parsed; ``default`` if it is not given or wrong."""
+        if name not in self._arguments:
+            return default
+        try:
+            return parsed(self._arguments[name])
+        except ConfigurationError as error:
+            self.wrong.append(f"{name}: {error}")
+            return default
+
+    def words(self) -> Iterator[str]:
+        """Each argument in a few words, but order and retry."""
+        for name, value in self._arguments.items():
+            if isinstance(value, System):
+                yield f"{name} {value.name}"
+            elif isinstance(value, list | tuple):
+                yield f"{name} {' '.join(map(_named, value))}"
+            elif name not in ("order", "retry"):
+                yield f"{name} {value}"
+
+
+def _contradictions(policy: Policy) -> list[str]:
+    """Arguments that are right by themselves, and wrong together."""
+    found = []
+    if policy.on_dead == "halt" and policy.order == "none":
+        found.append("on_dead='halt' keeps a key blocked, and needs order='key'")
+    for cause in policy.reject:
+        if cause in policy.retry.on:
+            found.append(f"{_named(cause)} is in reject= and in the retry's on=: choose one")
+        if isinstance(cause, type) and issubclass(Unavailable, cause):
+            found.append(
+                f"reject: {_named(cause)} means every outage, which would empty the inbox into "
+                "the DLQ: name a narrower class or a status"
+            )
+    return found
+
+
+def _named(cause: object) -> str:
+    return cause.__name__ if isinstance(cause, type) else str(cause)
+
+
+def _one_of(choices: Any) -> Callable[[Any], Any]:
+    """A parser of a Literal's values."""
+
+    def parsed(value: Any) -> Any:
+        if value not in get_args(choices):
+            raise ConfigurationError(
+                f"{value!r} is not {' or '.join(map(repr, get_args(choices)))}"
+            )
+        return value
+
+    return parsed
+
+
+def _a(kind: type[T], example: str) -> Callable[[Any], T]:
+    """A parser that takes the objects of a class alone."""
+
+    def parsed(value: Any) -> T:
+        if not isinstance(value, kind):
+            raise ConfigurationError(f"{value!r} is no {kind.__name__}: write {example}")
+        return value
+
+    return parsed
+
+
+def _count(value: Any) -> int:
+    if not is_count(value):
+        raise ConfigurationError(f"{value!r} is not a whole number from 1 on")
+    return int(value)
+
+
+def _some_time(text: Any) -> float:
+    if (found := seconds(text)) <= 0:
+        raise ConfigurationError(f"{text!r} is no time at all: write 5s")
+    return found

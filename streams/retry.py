@@ -1,13 +1,14 @@
-"""Retry policies: how long an event waits for its next attempt.
+"""Retry policies: how long an event that failed waits for its next attempt.
 
-Here an event is held and retried in place. The delays of a policy are steps: the first failure
-waits for the first, and the last one repeats until the destination accepts or rejects the event.
+Each delay of a policy is a tier, a topic of its own: an event is attempted once, and once more
+after each delay; then it is dead.
 """
 
 from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import ClassVar
 
@@ -16,44 +17,84 @@ from trunkline.errors import ConfigurationError
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
+MOST_JITTER = 5.0
+"""Seconds that jitter adds at the most: enough to spread a crowd, and no reason to wait longer."""
+
+Cause = int | type[BaseException]
+"""What an override names: an HTTP status, or a class of exception."""
+
 
 def seconds(text: str) -> float:
     """``"250ms"``, ``"10s"``, ``"1m"``, ``"2h"``, ``"1d"`` in seconds; ConfigurationError else."""
-    match = _DURATION.fullmatch(text.strip())
+    match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
         raise ConfigurationError(f"{text!r} is not a duration: write 250ms, 10s, 1m, 2h or 1d")
     return float(match[1]) * _UNITS[match[2]]
 
 
-class Retry:
-    """Delays between attempts, growing. Raises ConfigurationError for delays that shrink.
+def causes(given: Iterable[Cause]) -> tuple[Cause, ...]:
+    """What an override names, checked. Raises ConfigurationError for anything but HTTP statuses
+    of failures and classes of exceptions."""
+    if not isinstance(given, Iterable) or isinstance(given, str):
+        raise ConfigurationError(f"{given!r} is no list: write [409, TimeoutError]")
+    found = tuple(given)
+    for cause in found:
+        if not _is_cause(cause):
+            raise ConfigurationError(
+                f"{cause!r} is neither an HTTP status from 300 to 599 nor an exception class"
+            )
+    return found
 
-    ``jitter`` spreads each delay upward by up to that share, so that a crowd of failed events
-    does not come back at one moment; a delay is never shorter than written.
+
+def _is_cause(cause: object) -> bool:
+    if isinstance(cause, type):
+        return issubclass(cause, BaseException)
+    return isinstance(cause, int) and 300 <= cause <= 599
+
+
+class Retry:
+    """Delays between attempts, each longer than the one before, and each a topic of its own.
+
+    ``jitter`` spreads each delay upward by up to that share, and at most by 5 s, so that a crowd
+    of failed events does not come back at one moment; a delay is never shorter than written.
+    ``on``: HTTP statuses and classes of exceptions that are to be tried again, whatever the sink
+    makes of them. Raises ConfigurationError for what cannot be a policy.
     """
 
     DEFAULT: ClassVar[Retry]
 
-    def __init__(self, *delays: str, jitter: float = 0.1) -> None:
-        steps = tuple(seconds(delay) for delay in delays)
-        if not steps:
+    delays: tuple[str, ...]
+    """As written: they end the topics' names."""
+    seconds: tuple[float, ...]
+    jitter: float
+    on: tuple[Cause, ...]
+
+    def __init__(self, *delays: str, jitter: float = 0.1, on: Sequence[Cause] = ()) -> None:
+        if not delays:
             raise ConfigurationError("Retry() needs a delay, as Retry('10s', '1m')")
-        if any(later < earlier for earlier, later in pairwise(steps)):
-            raise ConfigurationError(f"Retry{delays}: the delays must not shrink")
-        if not 0 <= jitter <= 1:
-            raise ConfigurationError(f"Retry(jitter={jitter}): between 0 and 1")
-        self.delays = delays
+        self.seconds = tuple(seconds(delay) for delay in delays)
+        self.delays = tuple(delay.strip() for delay in delays)
         self.jitter = jitter
-        self._steps = steps
+        self.on = causes(on)
+        if any(later <= earlier for earlier, later in pairwise(self.seconds)):
+            raise ConfigurationError(f"{self}: each delay must be longer than the one before")
+        if not 0 <= jitter <= 1:
+            raise ConfigurationError(f"{self}, jitter={jitter}: it is a share between 0 and 1")
+
+    def spread(self, step: int, random: float) -> float:
+        """The seconds of delay number ``step`` (from 0) with its jitter, for a ``random`` number
+        in [0, 1): the same number gives the same seconds."""
+        delay = self.seconds[step]
+        return delay + min(delay * self.jitter * random, MOST_JITTER)
 
     def wait(self, failures: int, *, after: float | None = None) -> float:
-        """Seconds to wait after that many failures (1 or more), at least ``after`` if given."""
-        step = self._steps[min(failures, len(self._steps)) - 1]
-        step *= 1 + self.jitter * random.random()
-        return max(step, after or 0.0)
+        """Seconds to wait in place after that many failures (1 or more), at least ``after`` if
+        given; the last delay repeats."""
+        step = min(failures, len(self.seconds)) - 1
+        return max(self.spread(step, random.random()), after or 0.0)
 
     def __repr__(self) -> str:
         return f"Retry({', '.join(map(repr, self.delays))})"
 
 
-Retry.DEFAULT = Retry("200ms", "1s", "5s", "15s", "30s")
+Retry.DEFAULT = Retry("10s", "1m", "10m")

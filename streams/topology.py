@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from trunkline.kafka import TopicSpec
-from trunkline.streams.flow import Flow
+from trunkline.streams.flow import Destination, Flow
 
-# Positions are read from the end and only the newest counts: small segments keep the topic short.
-_POSITIONS = {"segment.bytes": "10485760", "min.cleanable.dirty.ratio": "0.1"}
+# Only the newest record of a key counts, and they are read whole: small segments keep them short.
+_STATE = {"segment.bytes": "10485760", "min.cleanable.dirty.ratio": "0.1"}
+# Nothing in it may go before it was dealt with, however long that takes.
 _KEPT = {"retention.ms": "-1"}
 
 
@@ -16,9 +17,20 @@ def topics_of(flow: Flow[Any], partitions: int) -> list[TopicSpec]:
     """Every topic of the flow. Existing topics are left as they are, whatever stands here."""
     specs = {topic.topic: TopicSpec(topic.topic, partitions) for topic in flow.topics}
     for source in flow.sources:
-        specs[source.positions] = TopicSpec(source.positions, 1, compact=True, config=_POSITIONS)
+        specs[source.positions] = TopicSpec(source.positions, 1, compact=True, config=_STATE)
         specs[source.dlq] = TopicSpec(source.dlq, 1, config=_KEPT)
     for destination in flow.destinations:
-        specs[destination.inbox] = TopicSpec(destination.inbox, partitions)
-        specs[destination.dlq] = TopicSpec(destination.dlq, partitions, config=_KEPT)
+        specs |= {spec.name: spec for spec in _topics_of_destination(destination, partitions)}
+    specs[flow.control] = TopicSpec(flow.control, 1, compact=True, config=_STATE)
+    specs[flow.audit] = TopicSpec(flow.audit, 1, config=_KEPT)
     return list(specs.values())
+
+
+def _topics_of_destination(destination: Destination[Any, Any], partitions: int) -> list[TopicSpec]:
+    """Partition i of all of them belongs to one worker, so they have equally many."""
+    inbox = destination.inbox
+    beside = [*destination.tiers, destination.dlq]
+    return [
+        TopicSpec(inbox, partitions),
+        *(TopicSpec(name, partitions, config=_KEPT, like=inbox) for name in beside),
+    ]

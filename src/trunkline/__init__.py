@@ -13,12 +13,15 @@ from trunkline.errors import (
 )
 from trunkline.event import Change, Event, Record
 from trunkline.params import Params, Secret
+from trunkline.streams.alerts import Alert
 from trunkline.streams.flow import Flow
 from trunkline.streams.retry import Retry
+from trunkline.streams.system import System
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Alert",
     "Change",
     "ConfigurationError",
     "Event",
@@ -30,6 +33,7 @@ __all__ = [
     "Retry",
     "Retryable",
     "Secret",
+    "System",
     "TrunklineError",
     "Unavailable",
     "__version__",

@@ -127,7 +127,7 @@ def picks(order: Event[Order]) -> PickList: ...
     "a name that is too long with what is added": ROUTED.replace('"orders"', f'"{"o" * 235}"')
     .replace(
         "@flow.destination",
-        "@flow.destination  # !! warehouse.inbox' cannot be",
+        "@flow.destination  # !! .inbox' cannot be # !! retry.10s' # !! retry.1m' # !! retry.10m'",
     )
     .replace("@flow.source", "@flow.source  # !! shop.positions' cannot be"),
     "params that are none": ROUTED.replace(
@@ -329,13 +329,51 @@ def b(order: Event[Order]) -> PickList: ...
 @flow.route(orders, to=warehouse, only=[None])  # !! only=(None,): it is a text # !! never matches
 def c(order: Event[Order]) -> PickList: ...
 """,
+    "names of topics that are taken": ROUTED
+    + """
+@flow.topic("orders.control", source=shop)  # !! is a topic that orders keeps for itself
+def a(row: Record) -> Order: ...
+@flow.topic("orders.warehouse.retry.10s", source=shop)  # !! that warehouse keeps for itself
+def b(row: Record) -> Order: ...
+@flow.route(a, to=warehouse)
+def from_a(order: Event[Order]) -> PickList: ...
+@flow.route(b, to=warehouse)
+def from_b(order: Event[Order]) -> PickList: ...
+""",
+    "a flow's name that leaves no room for its topics": """
+flow = Flow("o" * 245, Env)  # !! control': Kafka takes letters
+""",
     "policies": WIRED
     + """
-@flow.destination(order="keys", retry="10s")  # !! order='keys' # !! retry='10s'
-def other(env: Env) -> Picks: never(env)
-@flow.route(orders, to=other)
-def a(order: Event[Order]) -> PickList: ...
+@flow.destination(order="keys", retry="10s")  # !! order: 'keys' is not # !! retry: '10s' is no
+def a(env: Env) -> Picks: never(env)
+@flow.destination(  # !! rate: '-5/s' is not a rate # !! concurrent: 0 is # !! batch: True is
+    rate="-5/s",
+    concurrent=0,
+    batch=True,
+)
+def b(env: Env) -> Picks: never(env)
+@flow.destination(linger="soon", timeout="0s", delay=60)  # !! linger: # !! timeout: # !! delay: 60
+def c(env: Env) -> Picks: never(env)
+@flow.destination(order="none", on_dead="halt")  # !! on_dead='halt' keeps a key blocked
+def d(env: Env) -> Picks: never(env)
+@flow.destination(reject=[409, Exception], retry=Retry("1s", on=[409]))  # !! 409 is # !! Exception
+def e(env: Env) -> Picks: never(env)
+@flow.destination(reties=Retry("1s"), system="erp")  # !! reties= is no # !! system: 'erp'
+def f(env: Env) -> Picks: never(env)
+@flow.destination(outage="tier", on_dead=1)  # !! outage: 'tier' # !! on_dead: 1
+def g(env: Env) -> Picks: never(env)
+@flow.destination(rate="0/s", reject=["422"])  # !! rate: the rate '0/s' # !! reject: '422' is
+def h(env: Env) -> Picks: never(env)
+
+def route(end):
+    def picks(order: Event[Order]) -> PickList: ...
+    picks.__name__ = f"to_{end.name}"
+    flow.route(orders, to=end)(picks)
+
+for end in (a, b, c, d, e, f, g, h):
+    route(end)
 @flow.route(orders, to=warehouse)
-def b(order: Event[Order]) -> PickList: ...
+def picks(order: Event[Order]) -> PickList: ...
 """,
 }

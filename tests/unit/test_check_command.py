@@ -83,13 +83,27 @@ def test_a_retry_that_is_wrong_is_shown_with_the_problems_of_the_other_files() -
     assert done.exit_code == 1
     assert done.stdout == ""
     lines = done.stderr.splitlines()
-    assert lines[0] == f"a.py:{line('Retry(')}: Retry('1m', '10s'): the delays must not shrink"
+    shrinking = "Retry('1m', '10s'): each delay must be longer than the one before"
+    assert lines[0] == f"a.py:{line('Retry(')}: {shrinking}"
     assert lines[1].startswith(
         f"b.py:{line('@flow.route')}: route history: only='order.paid' never matches"
     )
     assert lines[2] == "c.py: there is no such file"
     assert lines[3].startswith("orders.py:12: flow 'orders': the flow at b.py:12 has the same name")
     assert lines[4:] == ["4 problems found"]
+
+
+def test_a_policy_that_refuses_its_arguments_is_shown_at_the_line_of_the_flow() -> None:
+    """Also where a class that Python generated the constructor of stands in between."""
+    policy = 'retry=Retry("10s", "1m"), system=System("erp", rate="-1/s")'
+    text = FLOW.replace('retry=Retry("10s", "1m")', policy)
+    Path("a.py").write_text(text.replace("Secret\n", "Secret, System\n", 1))
+    done = run("check", "a.py")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [
+        f"a.py:{line('Retry(')}: '-1/s' is not a rate: write 50/s, 100/m, 5000/h or 10000/d",
+        "1 problem found",
+    ]
 
 
 def test_a_warning_is_shown_and_is_no_failure() -> None:

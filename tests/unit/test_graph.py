@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from trunkline import Event, Flow, Params, Record, Retry
+from trunkline import Event, Flow, Params, Record, Retry, System
 from trunkline.connectors.base import Sink, Source
 from trunkline.schemas.commerce import Order, PickList
 from trunkline.streams.graph import mermaid, text
 
 flow = Flow("orders", Params)
+ERP = System("erp", rate="50/s")
 
 
 @flow.source
@@ -33,12 +34,12 @@ def returns(row: Record) -> Order:
 refunds = flow.existing_topic("commerce.refunds-2", Order)
 
 
-@flow.destination(retry=Retry("10s", "1m"))
+@flow.destination(retry=Retry("10s", "1m"), rate="50/s", reject=[422, KeyError])
 def warehouse(env: Params) -> Sink[PickList]:
     raise AssertionError("a graph builds nothing")
 
 
-@flow.destination(order="none", retry=Retry("1s"))
+@flow.destination(order="none", retry=Retry("1s"), system=ERP)
 def crm(env: Params) -> Sink[Order]:
     raise AssertionError("a graph builds nothing")
 
@@ -64,17 +65,24 @@ flow orders
 │  └─ topic commerce.orders
 │     ├─ route pick_list
 │     │  └─ inbox orders.warehouse.inbox
-│     │     └─ destination warehouse  (order key, retry 10s 1m, dlq orders.warehouse.dlq)
+│     │     └─ destination warehouse  (order key, retry 10s 1m, rate 50/s, reject 422 KeyError)
+│     │        ├─ retry orders.warehouse.retry.10s
+│     │        ├─ retry orders.warehouse.retry.1m
+│     │        └─ dlq orders.warehouse.dlq
 │     └─ route history  (only order.*, a "b")
 │        └─ inbox orders.crm.inbox
-│           └─ destination crm  (order none, retry 1s, dlq orders.crm.dlq)
+│           └─ destination crm  (order none, retry 1s, system erp)
+│              ├─ retry orders.crm.retry.1s
+│              └─ dlq orders.crm.dlq
 ├─ source till  (positions orders.till.positions, dlq orders.till.dlq)
 │  ├─ topic commerce.orders  (as above)
 │  └─ topic commerce.returns
 └─ topic commerce.refunds-2  (published elsewhere)
    └─ route refunded
       └─ inbox orders.crm.inbox
-         └─ destination crm  (order none, retry 1s, dlq orders.crm.dlq)
+         └─ destination crm  (order none, retry 1s, system erp)
+            ├─ retry orders.crm.retry.1s
+            └─ dlq orders.crm.dlq
 """
 
 MERMAID = """\
@@ -92,17 +100,24 @@ flowchart LR
     source_till --> topic_returns
     topic_commerce_refunds_2[("commerce.refunds-2")]
     destination_warehouse_inbox[("orders.warehouse.inbox")]
-    destination_warehouse["warehouse"]
-    destination_warehouse_dlq[("orders.warehouse.dlq")]
+    destination_warehouse["warehouse<br/>order key, retry 10s 1m, rate 50/s, reject 422 KeyError"]
     destination_warehouse_inbox --> destination_warehouse
-    destination_warehouse -. "retry 10s 1m" .-> destination_warehouse
-    destination_warehouse -. rejected .-> destination_warehouse_dlq
+    destination_warehouse_retry_1[("orders.warehouse.retry.10s")]
+    destination_warehouse -. failed .-> destination_warehouse_retry_1
+    destination_warehouse_retry_1 -. due .-> destination_warehouse
+    destination_warehouse_retry_2[("orders.warehouse.retry.1m")]
+    destination_warehouse -. failed .-> destination_warehouse_retry_2
+    destination_warehouse_retry_2 -. due .-> destination_warehouse
+    destination_warehouse_dlq[("orders.warehouse.dlq")]
+    destination_warehouse -. dead .-> destination_warehouse_dlq
     destination_crm_inbox[("orders.crm.inbox")]
-    destination_crm["crm"]
-    destination_crm_dlq[("orders.crm.dlq")]
+    destination_crm["crm<br/>order none, retry 1s, system erp"]
     destination_crm_inbox --> destination_crm
-    destination_crm -. "retry 1s" .-> destination_crm
-    destination_crm -. rejected .-> destination_crm_dlq
+    destination_crm_retry_1[("orders.crm.retry.1s")]
+    destination_crm -. failed .-> destination_crm_retry_1
+    destination_crm_retry_1 -. due .-> destination_crm
+    destination_crm_dlq[("orders.crm.dlq")]
+    destination_crm -. dead .-> destination_crm_dlq
     topic_orders -- "pick_list" --> destination_warehouse_inbox
     topic_orders -- "history: only order.*, a #quot;b#quot;" --> destination_crm_inbox
     topic_commerce_refunds_2 -- "refunded" --> destination_crm_inbox

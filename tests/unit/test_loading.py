@@ -138,7 +138,9 @@ def test_a_program_that_exits() -> None:
 
 def test_an_error_of_ours_is_shown_at_the_line_of_the_flow_file() -> None:
     text = problem(write("orders.py", FLOW + '\nretry = Retry("1m", "10s")\n'))
-    assert text == "orders.py:5: Retry('1m', '10s'): the delays must not shrink"
+    assert text == (
+        "orders.py:5: Retry('1m', '10s'): each delay must be longer than the one before"
+    )
 
 
 def test_an_error_deep_in_a_library_is_shown_at_the_line_of_the_flow_file() -> None:

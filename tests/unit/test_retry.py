@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,19 +57,53 @@ def test_what_the_destination_asks_for_is_the_least() -> None:
     assert retry.wait(1, after=0) == 10
 
 
-def test_equal_delays_are_allowed() -> None:
-    assert Retry("10s", "10s", jitter=0).wait(2) == 10
+def test_delays_are_steps_as_written_and_in_seconds() -> None:
+    retry = Retry("500ms", "1.5m", " 2h ")
+    assert retry.delays == ("500ms", "1.5m", "2h")
+    assert retry.seconds == (0.5, 90, 7200)
+    assert retry.jitter == 0.1
+
+
+def test_the_default() -> None:
+    assert Retry.DEFAULT.delays == ("10s", "1m", "10m")
+
+
+@given(step=st.integers(0, 2), chance=st.floats(0, 1, exclude_max=True), jitter=st.floats(0, 1))
+def test_a_spread_is_never_early_and_at_most_5_seconds_late(
+    step: int, chance: float, jitter: float
+) -> None:
+    retry = Retry("1s", "10s", "10m", jitter=jitter)
+    late = retry.spread(step, chance) - retry.seconds[step]
+    assert 0 <= late <= min(retry.seconds[step] * jitter, 5.0) + 1e-9
+
+
+def test_the_same_chance_gives_the_same_spread() -> None:
+    retry = Retry("10s", "1m", jitter=0.5)
+    assert [retry.spread(0, 0.0), retry.spread(0, 0.5), retry.spread(1, 0.9)] == [10, 12.5, 65]
+
+
+def test_what_is_tried_again_whatever_the_sink_says() -> None:
+    assert Retry("1s").on == ()
+    assert Retry("1s", on=[409, TimeoutError]).on == (409, TimeoutError)
+
+
+@pytest.mark.parametrize("on", [409, "409", ["409"], [200], [600], [True], [Exception()], [None]])
+def test_what_cannot_be_told_apart(on: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"exception class|\[409, TimeoutError\]"):
+        Retry("1s", on=on)
 
 
 @pytest.mark.parametrize(
     ("delays", "message"),
     [
         ((), "Retry() needs a delay, as Retry('10s', '1m')"),
-        (("1m", "10s"), "Retry('1m', '10s'): the delays must not shrink"),
+        (("1m", "10s"), "Retry('1m', '10s'): each delay must be longer than the one before"),
+        (("60s", "1m"), "Retry('60s', '1m'): each delay must be longer than the one before"),
         (("soon",), "'soon' is not a duration: write 250ms, 10s, 1m, 2h or 1d"),
+        ((10,), "10 is not a duration: write 250ms, 10s, 1m, 2h or 1d"),
     ],
 )
-def test_what_cannot_be_a_policy(delays: tuple[str, ...], message: str) -> None:
+def test_what_cannot_be_a_policy(delays: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Retry(*delays)
     assert str(caught.value) == message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trunkline import Event, Flow, Params, Record
+from trunkline import Event, Flow, Params, Record, Retry
 from trunkline.connectors.base import Sink, Source
 from trunkline.kafka import TopicSpec
 from trunkline.schemas.commerce import Order
@@ -28,7 +28,7 @@ def orders_flow() -> Flow[Env]:
 
     foreign = flow.existing_topic("commerce.returns", Order)
 
-    @flow.destination
+    @flow.destination(retry=Retry("10s", "1m"))
     def erp(env: Env) -> Sink[Order]:
         raise AssertionError("no builder runs")
 
@@ -56,17 +56,33 @@ def test_every_topic_of_a_flow_stands_once() -> None:
         "sales.shop.positions": 1,
         "sales.shop.dlq": 1,
         "sales.erp.inbox": 6,
+        "sales.erp.retry.10s": 6,
+        "sales.erp.retry.1m": 6,
         "sales.erp.dlq": 6,
+        "sales.control": 1,
+        "sales.audit": 1,
     }
 
 
-def test_positions_are_compacted_and_nothing_else_is() -> None:
-    assert [name for name, spec in topics().items() if spec.compact] == ["sales.shop.positions"]
+def test_tiers_and_dead_letters_have_as_many_partitions_as_their_inbox() -> None:
+    assert {name: spec.like for name, spec in topics().items() if spec.like} == {
+        "sales.erp.retry.10s": "sales.erp.inbox",
+        "sales.erp.retry.1m": "sales.erp.inbox",
+        "sales.erp.dlq": "sales.erp.inbox",
+    }
 
 
-def test_dead_letters_wait_for_a_person_for_ever() -> None:
+def test_what_is_state_is_compacted_and_nothing_else_is() -> None:
+    compacted = [name for name, spec in topics().items() if spec.compact]
+    assert compacted == ["sales.shop.positions", "sales.control"]
+
+
+def test_what_waits_and_what_is_on_record_is_kept_for_ever() -> None:
     kept: dict[str, Any] = {n: s.config.get("retention.ms") for n, s in topics().items()}
     assert [name for name, retention in kept.items() if retention == "-1"] == [
         "sales.shop.dlq",
+        "sales.erp.retry.10s",
+        "sales.erp.retry.1m",
         "sales.erp.dlq",
+        "sales.audit",
     ]
