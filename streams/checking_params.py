@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from trunkline.params import (
     load_backbone,
     load_params,
 )
+from trunkline.streams.channels import load_channels
 from trunkline.streams.flow import Flow
 from trunkline.streams.problems import Place, Problem
 
@@ -40,7 +41,10 @@ def check_environment(
         file = environment_file(environment, root) if environment else {}
     except ConfigurationError as error:
         return [Problem(Place(str(toml)), str(error).removeprefix(f"{toml}: "))]
-    found = list(_backbone(file, toml, environ))
+    found = [
+        *_of_table(lambda: load_backbone(file, environ=environ), toml),
+        *_of_table(lambda: load_channels(file, environ=environ), toml),
+    ]
     for flow in flows:
         if environment or is_set(flow, environ):
             found += _of_flow(flow, file, toml, environ)
@@ -52,9 +56,9 @@ def is_set(flow: Flow[Any], environ: Mapping[str, str] = os.environ) -> bool:
     return _has_params(flow) and any(n.upper() in environ for n in flow.params.model_fields)
 
 
-def _backbone(file: Mapping[str, Any], toml: Path, environ: Mapping[str, str]) -> Iterator[Problem]:
+def _of_table(load: Callable[[], object], toml: Path) -> Iterator[Problem]:
     try:
-        load_backbone(file, environ=environ)
+        load()
     except ParameterError as error:
         for name, message in error.problems.items():
             yield Problem(_in_file(toml, name), message)

@@ -71,7 +71,7 @@ class Watch:
     def observations(self) -> Iterator[Observation]:
         """The conditions that hold now."""
         now = self._now()
-        held = self._held(self._open_since, now)
+        held = 0.0 if self._open_since is None else now - self._open_since
         if held > self._policy.open_seconds:
             yield self._observed(BREAKER, now - held, held)
         if self._lag > self._policy.lag_seconds:
@@ -91,13 +91,10 @@ class Watch:
     def _remember(self, kind: Kind, error: BaseException | str) -> None:
         if error:
             named = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-            self._errors[kind] = (named[:LONGEST_ERROR], self._now())
+            self._errors[kind] = (" ".join(named.split())[:LONGEST_ERROR], self._now())
 
     def _error(self, kind: Kind) -> tuple[str, float]:
         return self._errors.get(kind, ("", 0.0))
-
-    def _held(self, since: float | None, now: float) -> float:
-        return 0.0 if since is None else now - since
 
     def _now(self) -> float:
         return round(self._clock(), 3)  # as exact as it is written

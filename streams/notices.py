@@ -129,7 +129,7 @@ def notice_of(subject: Subject, alarm: Alarm, due: Due, now: float) -> Notice:
     )
 
 
-def test_notice(now: float) -> Notice:
+def sample_notice(now: float) -> Notice:
     """A message that shows that a channel works."""
     subject = Subject("example", "deliver", "warehouse", "dead_letters")
     what = "this is a test, nothing happened"

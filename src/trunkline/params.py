@@ -125,10 +125,10 @@ def environment_file(name: str, root: Path = Path("environments")) -> dict[str, 
 
 def _known_tables(path: Path, tables: dict[str, Any]) -> dict[str, Any]:
     for name, table in tables.items():
-        if name not in ("params", "trunkline") or not isinstance(table, dict):
+        if name not in ("params", "trunkline", "alerts") or not isinstance(table, dict):
             raise ConfigurationError(
                 f"{path}: {name!r} is read by nobody: parameters stand in [params], "
-                "the backbone's addresses in [trunkline]"
+                "the backbone's addresses in [trunkline], who is alerted in [alerts]"
             )
     return tables
 
@@ -160,17 +160,50 @@ def load_backbone(file: Mapping[str, Any], *, environ: Mapping[str, str] = os.en
     return _load(Backbone, dict(file.get("trunkline", {})), "TRUNKLINE_", environ)
 
 
+def load_table(
+    model: type[ModelT],
+    file: Mapping[str, Any],
+    table: str,
+    *,
+    environ: Mapping[str, str] = os.environ,
+) -> ModelT:
+    """A model from a file's ``[<table>]`` and ``TRUNKLINE_<TABLE>_*`` variables; those of a model
+    within it are ``TRUNKLINE_<TABLE>_<FIELD>_*``. Raises ParameterError, as ``load_params`` does.
+    """
+    return _load(model, dict(file.get(table, {})), f"TRUNKLINE_{table.upper()}_", environ)
+
+
 def _load(
     model: type[ModelT], values: dict[str, Any], prefix: str, environ: Mapping[str, str]
 ) -> ModelT:
-    for name, field in model.model_fields.items():
-        text = environ.get(prefix + name.upper())
-        if text is not None:
-            values[name] = _listed(text) if _is_list(field.annotation) else text
     try:
-        return model.model_validate(values)
+        return model.model_validate(_with_variables(model, values, prefix, environ))
     except ValidationError as error:
         raise ParameterError(_explained(error, prefix)) from None
+
+
+def _with_variables(
+    model: type[BaseModel], values: dict[str, Any], prefix: str, environ: Mapping[str, str]
+) -> dict[str, Any]:
+    for attribute, field in model.model_fields.items():
+        name = field.alias or attribute
+        text = environ.get(prefix + name.upper())
+        inner = _inner_model(field.annotation)
+        if text is not None:
+            values[name] = _listed(text) if _is_list(field.annotation) else text
+        elif inner is not None and isinstance(within := values.get(name, {}), dict):
+            variables = f"{prefix}{name.upper()}_"
+            if found := _with_variables(inner, dict(within), variables, environ):
+                values[name] = found
+    return values
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    """The model of a field that is one, or one or None."""
+    for part in (annotation, *get_args(annotation)):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+    return None
 
 
 def _listed(text: str) -> list[str]:
@@ -192,11 +225,15 @@ def _explained(error: ValidationError, prefix: str) -> dict[str, str]:
     return found
 
 
+_TABLES = {"TRUNKLINE_": "trunkline", "TRUNKLINE_ALERTS_": "alerts"}
+
+
 def _mended(kind: str, message: str, name: str, prefix: str) -> str:
-    table = "trunkline" if prefix else "params"
+    table = _TABLES.get(prefix, "params")
     if kind == "extra_forbidden":
         others = "" if prefix else "; what another flow has stands in [params.<flow>]"
         return f"is unknown: take it out of [{table}]{others}"
     if kind == "missing":
-        return f"is missing: set {prefix}{name.upper()} or {name} in [{table}]"
+        variable = prefix + name.upper().replace(".", "_")
+        return f"is missing: set {variable} or {name} in [{table}]"
     return f"is wrong: {message.removeprefix('Value error, ')}"
