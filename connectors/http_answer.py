@@ -21,12 +21,12 @@ def failure(status: int, what: str, *, retry_after: str = "", location: str = ""
     Rejected (a redirect is a wrong URL in the flow, and following it could hand on the token).
     """
     if status in DOWN:
-        return Unavailable(what, after=seconds_until(retry_after))
+        return Unavailable(what, after=seconds_until(retry_after), status=status)
     if status in LATER or status >= 500:
-        return Retryable(what, after=seconds_until(retry_after))
+        return Retryable(what, after=seconds_until(retry_after), status=status)
     if 300 <= status < 400:
-        return Rejected(f"{what} (redirects are not followed; location: {location or 'none'})")
-    return Rejected(what)
+        what += f" (redirects are not followed; location: {location or 'none'})"
+    return Rejected(what, status=status)
 
 
 def seconds_until(retry_after: str, now: datetime | None = None) -> float | None:

@@ -56,7 +56,15 @@ class SourceError(TrunklineError):
 
 
 class DeliveryError(TrunklineError):
-    """Base of what a sink raises: each subclass is an instruction to the engine."""
+    """Base of what a sink raises: each subclass is an instruction to the engine.
+
+    ``status``: the HTTP status that it stands for, if one does; a destination's ``reject=`` and
+    ``Retry(on=…)`` can name it.
+    """
+
+    def __init__(self, message: str = "", *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Rejected(DeliveryError):
@@ -69,8 +77,10 @@ class Retryable(DeliveryError):
     ``after``: seconds that the destination asked us to wait (``Retry-After``), or None.
     """
 
-    def __init__(self, message: str = "", *, after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str = "", *, after: float | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message, status=status)
         self.after = after
 
 
@@ -80,8 +90,10 @@ class Unavailable(DeliveryError):
     ``after``: seconds that the destination asked us to wait (``Retry-After``), or None.
     """
 
-    def __init__(self, message: str = "", *, after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str = "", *, after: float | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message, status=status)
         self.after = after
 
 

@@ -73,6 +73,13 @@ def test_what_the_destination_asked_to_wait(error: type[Retryable] | type[Unavai
     assert str(error("busy", after=30)) == "busy"
 
 
+@pytest.mark.parametrize("error", [Rejected, Retryable, Unavailable])
+def test_the_status_of_an_answer(error: type[DeliveryError]) -> None:
+    assert error("no").status is None
+    assert error("no", status=409).status == 409
+    assert str(error("no", status=409)) == "no"
+
+
 def test_a_partial_failure_names_the_failed_ones() -> None:
     given = {3: Rejected("no"), 5: Retryable("later")}
     failure = PartialFailure(given)

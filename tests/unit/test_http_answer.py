@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from trunkline.connectors.http_answer import seconds_until
+from trunkline.connectors.http_answer import failure, seconds_until
 
 NOW = datetime(2024, 2, 29, 12, 0, tzinfo=UTC)
 
@@ -31,3 +31,8 @@ NOW = datetime(2024, 2, 29, 12, 0, tzinfo=UTC)
 )
 def test_seconds_until(header: str, seconds: float | None) -> None:
     assert seconds_until(header, NOW) == seconds
+
+
+@pytest.mark.parametrize("status", [301, 400, 404, 408, 422, 429, 500, 503])
+def test_each_failure_knows_its_status(status: int) -> None:
+    assert failure(status, "what").status == status
