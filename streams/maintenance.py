@@ -51,7 +51,7 @@ class Window:
         try:
             return cls(text, *_parse(text.split()))
         except ConfigurationError as error:
-            raise ConfigurationError(f"maintenance window {text!r}: {error}") from error
+            raise ConfigurationError(f"window {text!r}: {error}") from error
 
     def __post_init__(self) -> None:
         gaps = [later - earlier for earlier, later in pairwise(islice(self._plain(), _STARTS))]

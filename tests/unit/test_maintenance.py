@@ -74,7 +74,7 @@ def test_forms(text: str, cron: str) -> None:
 def test_what_is_no_window(text: str, message: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Window.parse(text)
-    assert str(caught.value).startswith(f"maintenance window {text!r}: ")
+    assert str(caught.value).startswith(f"window {text!r}: ")
     assert message in str(caught.value)
 
 
