@@ -12,8 +12,11 @@ from typing import Any, Literal, TypedDict, TypeVar, get_args
 
 from trunkline.errors import ConfigurationError, Unavailable
 from trunkline.streams.alerts import Alert
+from trunkline.streams.breaker import CircuitBreaker
+from trunkline.streams.maintenance import Window
 from trunkline.streams.retry import Cause, Retry, causes, seconds
 from trunkline.streams.system import System, is_count, parse_rate
+from trunkline.streams.valve import Valve
 
 T = TypeVar("T")
 
@@ -31,12 +34,15 @@ class Arguments(TypedDict, total=False):
     on_dead: OnDead
     outage: Outage
     reject: Sequence[Cause]
+    breaker: CircuitBreaker
+    maintenance: str | Sequence[str]
     rate: str
     concurrent: int
     batch: int
     linger: str
     timeout: str
     system: System
+    valve: Valve
     alert: Alert
 
 
@@ -57,7 +63,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How events reach one destination. ``delay``: seconds before the first attempt."""
+    """How events reach one destination. ``delay``: seconds before the first attempt; ``reject``:
+    what is never accepted, whatever the sink makes of it; ``valve``: None for none."""
 
     order: Order = "key"
     retry: Retry = field(default_factory=lambda: Retry.DEFAULT)
@@ -65,11 +72,14 @@ class Policy:
     on_dead: OnDead = "continue"
     outage: Outage = "hold"
     reject: tuple[Cause, ...] = ()
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    maintenance: tuple[Window, ...] = ()
     limits: Limits = Limits()
     system: System | None = None
+    valve: Valve | None = None
     alert: Alert = field(default_factory=Alert)
     more: tuple[str, ...] = field(default=(), compare=False)
-    """What a person wrote beside order and retry, in a few words each."""
+    """What a person wrote beside order and retry, as far as a few words say it."""
 
     def __str__(self) -> str:
         """The policy in a line, as a person wrote it."""
@@ -91,8 +101,11 @@ def parse(arguments: Mapping[str, Any]) -> tuple[Policy, list[str]]:
         on_dead=given.read("on_dead", _one_of(OnDead), "continue"),
         outage=given.read("outage", _one_of(Outage), "hold"),
         reject=given.read("reject", causes, ()),
+        breaker=given.read("breaker", _a(CircuitBreaker, "CircuitBreaker()"), CircuitBreaker()),
+        maintenance=given.read("maintenance", _windows, ()),
         limits=_limits(given),
         system=given.read("system", _a(System, "System('erp', rate='50/s')"), None),
+        valve=given.read("valve", _a(Valve, "Valve()"), None),
         alert=given.read("alert", _a(Alert, "Alert(lag='15m')"), Alert()),
         more=tuple(given.words()),
     )
@@ -129,13 +142,13 @@ class _Given:
             return default
 
     def words(self) -> Iterator[str]:
-        """Each argument in a few words, but order and retry."""
+        """Each argument that fits into a few words, but the order."""
         for name, value in self._arguments.items():
             if isinstance(value, System):
                 yield f"{name} {value.name}"
             elif isinstance(value, list | tuple):
                 yield f"{name} {' '.join(map(_named, value))}"
-            elif name not in ("order", "retry"):
+            elif isinstance(value, str | int) and name != "order":
                 yield f"{name} {value}"
 
 
@@ -181,6 +194,13 @@ def _a(kind: type[T], example: str) -> Callable[[Any], T]:
         return value
 
     return parsed
+
+
+def _windows(texts: Any) -> tuple[Window, ...]:
+    several = texts if isinstance(texts, list | tuple) else (texts,)
+    if not all(isinstance(text, str) for text in several):
+        raise ConfigurationError(f"{texts!r}: write 'Sun 02:00 2h Europe/Rome', or several")
+    return tuple(Window.parse(text) for text in several)
 
 
 def _count(value: Any) -> int:

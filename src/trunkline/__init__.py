@@ -14,15 +14,18 @@ from trunkline.errors import (
 from trunkline.event import Change, Event, Record
 from trunkline.params import Params, Secret
 from trunkline.streams.alerts import Alert
+from trunkline.streams.breaker import CircuitBreaker
 from trunkline.streams.flow import Flow
 from trunkline.streams.retry import Retry
 from trunkline.streams.system import System
+from trunkline.streams.valve import Valve
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Alert",
     "Change",
+    "CircuitBreaker",
     "ConfigurationError",
     "Event",
     "Flow",
@@ -36,5 +39,6 @@ __all__ = [
     "System",
     "TrunklineError",
     "Unavailable",
+    "Valve",
     "__version__",
 ]

@@ -3,7 +3,18 @@
 from collections.abc import Sequence
 from typing import TypedDict, assert_type
 
-from trunkline import Event, Flow, Params, Record, Secret
+from trunkline import (
+    Alert,
+    CircuitBreaker,
+    Event,
+    Flow,
+    Params,
+    Record,
+    Retry,
+    Secret,
+    System,
+    Valve,
+)
 from trunkline.connectors.base import Sink, Source
 from trunkline.connectors.http import HttpSink
 
@@ -61,7 +72,29 @@ def picker(env: Env) -> HttpSink[PickList]:
     return HttpSink(env.url, PickList, token=env.token)
 
 
-@flow.destination
+@flow.destination(
+    order="key",
+    retry=Retry("10s", "1m", jitter=0.2, on=[409, TimeoutError]),
+    delay="5m",
+    on_dead="halt",
+    outage="tiers",
+    reject=[422, KeyError],
+    breaker=CircuitBreaker(failures=3),
+    maintenance=["Sun 02:00 2h Europe/Rome"],
+    rate="50/s",
+    concurrent=10,
+    batch=100,
+    linger="50ms",
+    timeout="5s",
+    system=System("erp", rate="50/s", concurrent=10),
+    valve=Valve(share=0.2),
+    alert=Alert(lag="15m"),
+)
+def erp(env: Env) -> HttpSink[Order]:
+    return HttpSink(env.url, Order, token=env.token)
+
+
+@flow.destination(maintenance="daily 02:00 2h UTC")
 def crm(env: Env) -> HttpSink[Order]:
     return HttpSink(env.url, Order, token=env.token)
 
@@ -123,6 +156,11 @@ def nothing(order: Event[Order]) -> None:
 
 @flow.route(orders, to=crm)
 def forwarded(order: Event[Order]) -> Order:
+    return order.data
+
+
+@flow.route(orders, to=erp)
+def typed_with_its_policy(order: Event[Order]) -> Order:
     return order.data
 
 

@@ -109,6 +109,21 @@ def with_no_retry(env: Env) -> Picks:
     return Picks()
 
 
+@flow.destination(rate=50)  # wrong
+def with_a_rate_of_no_time(env: Env) -> Picks:
+    return Picks()
+
+
+@flow.destination(reject=["422"])  # wrong
+def with_a_cause_that_is_none(env: Env) -> Picks:
+    return Picks()
+
+
+@flow.destination(retries=Retry("10s"))  # wrong
+def with_a_misspelt_policy(env: Env) -> Picks:
+    return Picks()
+
+
 @flow.route(orders, to=warehouse)  # wrong
 def returns_another_type(order: Event[Order]) -> Order:
     return order.data

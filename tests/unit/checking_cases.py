@@ -365,13 +365,21 @@ def f(env: Env) -> Picks: never(env)
 def g(env: Env) -> Picks: never(env)
 @flow.destination(rate="0/s", reject=["422"])  # !! rate: the rate '0/s' # !! reject: '422' is
 def h(env: Env) -> Picks: never(env)
+@flow.destination(maintenance="Sun 02:00 2h Europe/Roma")  # !! there is no time zone
+def i(env: Env) -> Picks: never(env)
+@flow.destination(maintenance=["daily 02:00 25h UTC"])  # !! must be shorter than its period
+def j(env: Env) -> Picks: never(env)
+@flow.destination(maintenance="0 2 * * SUM 2h Europe/Rome")  # !! '0 2 * * SUM' is not a cron exp
+def k(env: Env) -> Picks: never(env)
+@flow.destination(maintenance=2, breaker=5, valve=1)  # !! maintenance: 2 # !! breaker: # !! valve:
+def l(env: Env) -> Picks: never(env)
 
 def route(end):
     def picks(order: Event[Order]) -> PickList: ...
     picks.__name__ = f"to_{end.name}"
     flow.route(orders, to=end)(picks)
 
-for end in (a, b, c, d, e, f, g, h):
+for end in (a, b, c, d, e, f, g, h, i, j, k, l):
     route(end)
 @flow.route(orders, to=warehouse)
 def picks(order: Event[Order]) -> PickList: ...
