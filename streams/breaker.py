@@ -1,12 +1,12 @@
 """The circuit breaker: while a destination is down, one probe at a time instead of a storm.
 
-             failures                 its time is over
-    closed ───────────▶ open ───────────────────────▶ half-open
-      ▲                 ▲  ▲                            │    │
-      │        failures │  └────────── probe fails ─────┘    │
-      └───── ramp ──────┘                                    │
-     full     ▲                 probe passes                 │
-              └──────────────────────────────────────────────┘
+              failures                 its time is over
+    closed ───────────────▶ open ───────────────────────▶ half-open
+      ▲                     ▲  ▲                           │     │
+      │      failures again │  └───────── probe fails ─────┘     │
+      └────── ramp ─────────┘                                    │
+       full    ▲                  probe passes                   │
+               └─────────────────────────────────────────────────┘
 
 The states are those of Nygard, *Release It!*, and of resilience4j; the ramp is TCP's slow start
 (RFC 5681), held back by the clock so that a fast destination is not flooded within a second.
@@ -219,7 +219,6 @@ class Breaker:
         self._wait = min(self._wait * 2, self._longest)
         self._state = "open"
         self._ramp = None
-        self._failures = 0
         self._calls.clear()
         if self._opened_at is None:
             self._opened_at = now

@@ -190,8 +190,9 @@ def test_a_call_that_hangs_does_not_hold_the_probe_for_ever() -> None:
     assert at.room(164.9) == 0
     assert at.room(165) == 1
     at.sent(165, 1)
-    at.ended(166, 100, None)
-    assert at.state == "half-open", "that was not the probe"
+    at.ended(166, 60, Unavailable("503", after=60))
+    at.ended(166, 40, None)
+    assert (at.state, at.room(166)) == ("half-open", 0), "those were not the probe"
     at.ended(167, 1, None)
     assert at.state == "ramp"
 
@@ -327,6 +328,18 @@ def test_when_it_fails_again_the_open_time_goes_on_growing_until_it_has_closed()
     call(at, 130, DOWN)
     assert at.opens_at(130) == 135, "a new outage"
     assert at.opened_at == 130
+
+
+def test_failures_of_before_the_outage_do_not_count_after_it() -> None:
+    at = breaker()
+    for _ in range(10):
+        call(at, 100)
+        call(at, 100, DOWN)
+    assert at.state == "open"
+    at.room(105)
+    call(at, 105)
+    call(at, 105, DOWN)
+    assert at.state == "ramp", "one of two: too few calls to judge by"
 
 
 def test_without_a_ramp_the_probe_closes() -> None:

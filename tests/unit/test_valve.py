@@ -46,8 +46,8 @@ def test_good_events_of_long_ago_hide_nothing() -> None:
 def test_it_stays_shut_until_somebody_has_looked() -> None:
     valve = ValveGate(Valve())
     valve.dead_lettered(10, 100)
-    valve.finished(20, 1000)
-    valve.dead_lettered(30, 1)
+    valve.finished(20, 10)
+    valve.dead_lettered(30, 10)
     assert valve.closed_since == 10
     assert valve.room(1e9) == 0
     valve.reset()

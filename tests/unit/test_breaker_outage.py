@@ -1,0 +1,89 @@
+"""The breaker through whole outages, on a virtual clock: hardly a request, then the full rate."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from dataclasses import dataclass, field
+
+import pytest
+
+from trunkline import Unavailable
+from trunkline.streams.breaker import Breaker, CircuitBreaker
+from trunkline.streams.gate import NEVER
+
+ANSWERS = 0.02
+WORKERS = 100
+
+
+@dataclass
+class Run:
+    """A worker with more to send than it may, and a destination that is down for a while."""
+
+    down: tuple[float, float]
+    fails_after: float
+    breaker: Breaker
+    now: float = 0.0
+    in_vain: int = 0
+    delivered: list[float] = field(default_factory=list)
+    calls: list[tuple[float, int, bool]] = field(default_factory=list)
+    number: int = 0
+
+    def until(self, end: float) -> Run:
+        while self.now < end:
+            while len(self.calls) < WORKERS and self.breaker.room(self.now):
+                self._send()
+            self._wait()
+            while self.calls and self.calls[0][0] <= self.now:
+                self._end()
+        return self
+
+    def _send(self) -> None:
+        down = self.down[0] <= self.now < self.down[1]
+        self.breaker.sent(self.now, 1)
+        self.in_vain += down
+        self.number += 1
+        ends = self.now + (self.fails_after if down else ANSWERS)
+        heapq.heappush(self.calls, (ends, self.number, down))
+
+    def _wait(self) -> None:
+        ends = self.calls[0][0] if self.calls else NEVER
+        opens = self.breaker.opens_at(self.now) if len(self.calls) < WORKERS else NEVER
+        assert min(ends, opens) > self.now, "it would spin"
+        assert min(ends, opens) < NEVER, "it would stand still"
+        self.now = min(ends, opens)
+
+    def _end(self) -> None:
+        _, _, failed = heapq.heappop(self.calls)
+        self.breaker.ended(self.now, 1, Unavailable("503") if failed else None)
+        if not failed:
+            self.delivered.append(self.now)
+
+    def rate(self, second: float) -> int:
+        return sum(second <= at < second + 1 for at in self.delivered)
+
+
+def outage(length: float, fails_after: float, seed: int) -> Run:
+    breaker = Breaker(CircuitBreaker(), random=random.Random(seed).random)
+    return Run((10, 10 + length), fails_after, breaker)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("fails_after", [0.001, 10])
+def test_hardly_anything_is_sent_while_it_is_down(fails_after: float, seed: int) -> None:
+    run = outage(600, fails_after, seed).until(610)
+    assert 10 <= run.in_vain <= WORKERS + 15, "those under way, and a probe a minute"
+
+
+@pytest.mark.parametrize("fails_after", [0.001, 10])
+def test_when_it_is_back_the_first_arrives_and_then_ever_more_until_the_rate_is_full(
+    fails_after: float,
+) -> None:
+    run = outage(30, fails_after, seed=1).until(90)
+    first = next(at for at in run.delivered if at > 40)
+    assert first - 40 <= 60 * 1.2
+    rates = [run.rate(first + second) for second in range(12)]
+    assert rates[0] < 100, "no storm"
+    assert rates[:7] == sorted(rates[:7])
+    assert rates[11] == pytest.approx(WORKERS / ANSWERS, rel=0.01)
+    assert run.breaker.state == "closed"
