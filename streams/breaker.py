@@ -161,9 +161,9 @@ class Breaker:
         self._end(count)
 
     def _end(self, count: int) -> bool:
-        """Count a call out; whether it was the probe."""
+        """Count a call out; whether it was the probe, as its size says or that nothing is left."""
         self._under_way = max(0, self._under_way - count)
-        was_probe = self._probe == count > 0
+        was_probe = self._probe > 0 and (self._probe == count or not self._under_way)
         if was_probe:
             self._probe = 0
         return was_probe

@@ -237,6 +237,16 @@ def test_a_probe_that_was_cancelled_is_given_back() -> None:
     assert at.room(106) == 1
 
 
+def test_when_all_is_cancelled_at_once_the_probe_is_given_back_too() -> None:
+    at = breaker(CircuitBreaker(failures=1))
+    at.sent(100, 4)
+    at.ended(100, 1, DOWN)
+    assert at.room(165) == 1
+    at.sent(165, 1)
+    at.cancelled(166, 4)
+    assert at.room(166) == 1
+
+
 def test_an_answer_of_any_kind_passes_the_probe() -> None:
     at = opened(100)
     at.room(105)
