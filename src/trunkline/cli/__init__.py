@@ -8,7 +8,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from trunkline.cli import check, demo, graph, run, stack
+from trunkline.cli import audit, check, demo, graph, run, stack
+from trunkline.cli.alert import alert_app
+from trunkline.cli.destination import destination_app
+from trunkline.cli.dlq import dlq_app
 from trunkline.cli.schemas import schemas_app
 from trunkline.errors import TrunklineError
 
@@ -28,7 +31,11 @@ app.command()(stack.down)
 app.command()(stack.status)
 app.command()(run.run)
 app.command()(demo.demo)
+app.command()(audit.audit)
+app.add_typer(destination_app)
+app.add_typer(dlq_app)
 app.add_typer(schemas_app)
+app.add_typer(alert_app)
 
 
 def main() -> None:

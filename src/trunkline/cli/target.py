@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Annotated
 
 import typer
@@ -17,6 +18,9 @@ from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone, environment_file
 
 INBOX = ".inbox"
+
+SHOWN = 10
+"""Most destinations that an error names."""
 
 TargetArgument = Annotated[str, typer.Argument(metavar="FLOW.DESTINATION", show_default=False)]
 EnvOption = Annotated[str | None, typer.Option(help="environments/<ENV>.toml")]
@@ -83,9 +87,11 @@ def require(target: Target, backbone: Backbone) -> None:
 
 
 def _named(target: Target, there: Iterable[str]) -> str:
-    """The destinations of that flow, or of all flows if it has none."""
+    """The destinations of that flow, or if it has none those of all flows, most similar first."""
     every = list(there)
     own = [name for name in every if name.startswith(f"{target.flow}.")]
     if not every:
         return "no flow has run there yet: is it the right environment (--env)?"
-    return f"there are: {', '.join(own or every)}"
+    near = own or sorted(every, key=lambda name: -SequenceMatcher(a=name, b=str(target)).ratio())
+    more = f" and {len(near) - SHOWN} more" if len(near) > SHOWN else ""
+    return f"there are: {', '.join(near[:SHOWN])}{more}"
