@@ -83,9 +83,12 @@ def _has_params(flow: Flow[Any]) -> bool:
 
 
 def _in_file(path: Path, name: str) -> Place:
+    """The line that sets ``name``; of ``smtp.port`` the one of ``port``, else that of ``smtp``."""
     if not path.is_file():
         return Place(str(path))
-    return Place(str(path.resolve()), _line(path.read_text().splitlines(), name, "="))
+    lines = path.read_text().splitlines()
+    found = (_line(lines, part, "=") for part in reversed(name.split(".")))
+    return Place(str(path.resolve()), next(filter(None, found), 0))
 
 
 def _in_class(params: type[Params], name: str) -> Place:

@@ -43,7 +43,7 @@ class Channel(Protocol):
         """Returns when the other side has taken it. Raises ChannelError."""
 
 
-class _Http:
+class _Http(Channel):
     """A POST of JSON; anything but 2xx is a failure. Redirects are not followed: they would
     take the secrets elsewhere."""
 
@@ -99,7 +99,7 @@ class Slack(_Http):
         await self._post(orjson.dumps({"text": text}), {})
 
 
-class Smtp:
+class Smtp(Channel):
     """An e-mail of high priority. ``starttls``: encrypt, and refuse a server that cannot;
     ``tls``: encrypted from the first byte (port 465)."""
 
