@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from trunkline import ConfigurationError, Rejected, Retryable, Unavailable
+from trunkline import Rejected, Retryable, Unavailable
 from trunkline.streams.breaker import JITTER, PAUSE, Breaker, CircuitBreaker
 from trunkline.streams.gate import NEVER, PLENTY
 
@@ -357,63 +355,3 @@ def test_without_a_ramp_the_probe_closes() -> None:
     at.room(105)
     call(at, 105)
     assert at.state == "closed"
-
-
-# In every state
-
-
-@given(st.data())
-def test_whoever_waits_until_it_says_gets_on_and_nothing_leaks(data: st.DataObject) -> None:
-    at = breaker(jitter=data.draw(st.sampled_from([0.0, 0.5])))
-    calls: list[int] = []
-    now = data.draw(st.sampled_from([0.0, 1e6]))
-    for _ in range(data.draw(st.integers(1, 60))):
-        room, opens = at.room(now), at.opens_at(now)
-        assert room >= 0
-        assert opens >= now
-        assert (at.opened_at is None) == (at.state == "closed")
-        if room:
-            count = data.draw(st.integers(1, min(room, 20)))
-            at.sent(now, count)
-            calls.append(count)
-            assert at.state != "half-open" or (count, at.room(now)) == (1, 0)
-        elif opens < NEVER:
-            now = opens
-            assert at.room(now) > 0 or at.opens_at(now) > now
-        else:
-            assert calls, "nobody would ever send again"
-        if calls and data.draw(st.booleans()):
-            count = calls.pop(data.draw(st.integers(0, len(calls) - 1)))
-            now += data.draw(st.sampled_from([0.0, 0.02, 7.0]))
-            how = data.draw(st.sampled_from(["ok", "down", "down", "gone"]))
-            if how == "gone":
-                at.cancelled(now, count)
-            else:
-                at.ended(now, count, DOWN if how == "down" else None)
-    for count in calls:
-        at.cancelled(now, count)
-    for _ in range(3):
-        now = max(now, at.opens_at(now))
-    assert at.room(now) > 0
-
-
-# Policies
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"failures": 0}, "CircuitBreaker(failures=0): must be 1 or more calls"),
-        ({"minimum": 0}, "CircuitBreaker(minimum=0): must be 1 or more calls"),
-        ({"share": 0}, "CircuitBreaker(share=0): must be above 0 and up to 1, as 0.5 for half"),
-        ({"share": 50}, "CircuitBreaker(share=50): must be above 0 and up to 1, as 0.5 for half"),
-        ({"window": "0s"}, "CircuitBreaker(window='0s'): must be longer than nothing"),
-        ({"open": "5"}, "'5' is not a duration: write 250ms, 10s, 1m, 2h or 1d"),
-        ({"ramp": "-1s"}, "'-1s' is not a duration: write 250ms, 10s, 1m, 2h or 1d"),
-        ({"open": "2m"}, "CircuitBreaker(longest='1m'): must be at least open='2m'"),
-    ],
-)
-def test_what_cannot_be_a_policy(arguments: dict[str, object], message: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        CircuitBreaker(**arguments)  # type: ignore[arg-type]  # wrong on purpose
-    assert str(caught.value) == message

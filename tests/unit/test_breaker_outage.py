@@ -1,4 +1,5 @@
-"""The breaker through whole outages, on a virtual clock: hardly a request, then the full rate."""
+"""The breaker on a virtual clock: through an outage with hardly a request, and then to the full
+rate; and through any calls that end in any way, never spinning and never standing still."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ import random
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trunkline import Unavailable
 from trunkline.streams.breaker import Breaker, CircuitBreaker
@@ -87,3 +90,39 @@ def test_when_it_is_back_the_first_arrives_and_then_ever_more_until_the_rate_is_
     assert rates[:7] == sorted(rates[:7])
     assert rates[11] == pytest.approx(WORKERS / ANSWERS, rel=0.01)
     assert run.breaker.state == "closed"
+
+
+@given(st.data())
+def test_whoever_waits_until_it_says_gets_on_and_nothing_leaks(data: st.DataObject) -> None:
+    jitter = data.draw(st.sampled_from([0.0, 0.5]))
+    at = Breaker(CircuitBreaker(), random=lambda: jitter)
+    calls: list[int] = []
+    now = data.draw(st.sampled_from([0.0, 1e6]))
+    for _ in range(data.draw(st.integers(1, 60))):
+        room, opens = at.room(now), at.opens_at(now)
+        assert room >= 0
+        assert opens >= now
+        assert (at.opened_at is None) == (at.state == "closed")
+        if room:
+            count = data.draw(st.integers(1, min(room, 20)))
+            at.sent(now, count)
+            calls.append(count)
+            assert at.state != "half-open" or (count, at.room(now)) == (1, 0)
+        elif opens < NEVER:
+            now = opens
+            assert at.room(now) > 0 or at.opens_at(now) > now
+        else:
+            assert calls, "nobody would ever send again"
+        if calls and data.draw(st.booleans()):
+            count = calls.pop(data.draw(st.integers(0, len(calls) - 1)))
+            now += data.draw(st.sampled_from([0.0, 0.02, 7.0]))
+            how = data.draw(st.sampled_from(["ok", "down", "down", "gone"]))
+            if how == "gone":
+                at.cancelled(now, count)
+            else:
+                at.ended(now, count, Unavailable() if how == "down" else None)
+    for count in calls:
+        at.cancelled(now, count)
+    for _ in range(3):
+        now = max(now, at.opens_at(now))
+    assert at.room(now) > 0
