@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Protocol, cast
 
-from trunkline import kafka
+from trunkline import kafka, kafka_read
 from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.params import Backbone, Params, revealed
 from trunkline.schemas.codec import Codec
@@ -15,7 +15,8 @@ from trunkline.streams.app import FlowApp
 from trunkline.streams.compiling import Compiler
 from trunkline.streams.delivery import DeliveryStep
 from trunkline.streams.flow import Destination, Flow, SourceDefinition
-from trunkline.streams.metrics import Metrics, StepMetrics
+from trunkline.streams.log import KafkaLog
+from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
 from trunkline.streams.push import PushStep
 from trunkline.streams.router import RoutingStep
 from trunkline.streams.source import SourceStep
@@ -91,7 +92,9 @@ class Assembly:
             make_producer=partial(
                 kafka.producer, self._backbone, transactional_id=f"trunkline.{group}"
             ),
-            newest_position=partial(kafka.last_record, self._backbone, definition.positions, group),
+            newest_position=partial(
+                kafka_read.last_record, self._backbone, definition.positions, group
+            ),
             metrics=metrics,
         )
 
@@ -114,11 +117,12 @@ class Assembly:
             destination,
             decode=self._compiler.decoder_of(destination),
             learn=self._codec.learn,
-            make_consumer=partial(
-                kafka.consumer, self._backbone, f"{self._flow.name}.{destination.name}"
+            log=KafkaLog(
+                self._backbone,
+                f"{self._flow.name}.{destination.name}",
+                kafka.unique_id(self._flow.name, destination.name),
             ),
-            make_producer=self._producer_of(destination.name),
-            metrics=self._step_metrics("deliver", destination.name),
+            metrics=DeliveryMetrics(self._metrics, self._flow.name, destination.name),
         )
         step.hand_over = self._app.agent(f"deliver-{destination.name}", step.accept)
         return step

@@ -1,9 +1,10 @@
-"""The commits of one destination: how far each partition is, and the dead letters on the way.
+"""The commits of one destination: how far each partition of its inbox and its tiers is, and the
+moves and dead letters on the way.
 
-A cut is taken in the event loop, where nothing completes meanwhile, and written in a thread,
-while deliveries go on. Dead letters and the cut that counts them as completed are one
-transaction. So is a cut alone: the consumer is not for two threads, and a producer can commit for
-its group.
+A cut is taken in the event loop, where nothing completes meanwhile, and written while deliveries
+go on. All partitions that changed, and the records that their completed events became, are one
+transaction: so an event is moved or dead-lettered exactly once, and what a crash repeats is the
+newest that a key was given, in order.
 """
 
 from __future__ import annotations
@@ -12,16 +13,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from confluent_kafka import KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 
 from trunkline.event import Event
-from trunkline.kafka import LastingProducer, Out, transact
-from trunkline.streams.deadletter import dead_letter
+from trunkline.kafka import Move
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.progress import Progress
 from trunkline.streams.tasks import watched
@@ -33,43 +32,47 @@ INTERVAL = 0.2
 EVERY = 2000
 """Completed events after which a commit does not wait for the interval."""
 
+Place = tuple[str, int]
+"""A topic and one of its partitions."""
+
+Write = Callable[[list[Move], list[TopicPartition]], Awaitable[None]]
+"""Writes records and a group's offsets, all or nothing. Raises KafkaException."""
+
 
 class Commits:
-    """What one worker has completed of one inbox, and its commits."""
+    """What one worker has completed of one destination's topics, and its commits.
+
+    ``released``: told how many events are behind the prefix, in portions.
+    """
 
     def __init__(
         self,
         inbox: str,
-        dlq: str,
         *,
-        make_producer: Callable[[], Producer],
+        write: Write,
         metrics: StepMetrics,
         released: Callable[[int], None],
-        group: Callable[[], Any],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._inbox = inbox
-        self._dlq = dlq
-        self._producer = LastingProducer(make_producer)
+        self._write = write
         self._metrics = metrics
         self._released = released
-        self._group = group
         self._failed_for_good = failed
-        self._progress: dict[int, Progress] = {}
-        self._written: dict[int, deque[tuple[int, int]]] = {}
-        self._dead: list[Out] = []
+        self._progress: dict[Place, Progress] = {}
+        self._written: dict[Place, deque[tuple[int, int]]] = {}
+        self._moves: list[Move] = []
         self._completed = 0
         self._passed = 0
         self._dirty = asyncio.Event()
         self._full = asyncio.Event()
         self._lock = asyncio.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"commit-{inbox}")
         self._task: asyncio.Task[None] | None = None
 
-    def assigned(self, progress: dict[int, Progress]) -> None:
+    def assigned(self, progress: dict[Place, Progress]) -> None:
         """Begin with these partitions. From the intake's thread, while nothing is under way."""
         self._progress = progress
-        self._written = {partition: deque() for partition in progress}
+        self._written = {place: deque() for place in progress if place[0] == self._inbox}
 
     def start(self) -> None:
         """Begin to commit."""
@@ -80,56 +83,44 @@ class Commits:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._thread.shutdown()
 
     def receive(self, messages: Sequence[Message]) -> list[Message]:
         """Note what was read; returns what was not completed before a restart."""
         fresh = []
         for message in messages:
-            partition, offset = message.partition(), message.offset()
-            assert partition is not None
-            assert offset is not None
-            progress = self._progress[partition]
+            place, offset = (message.topic(), message.partition()), message.offset()
+            progress = self._progress[place]  # type: ignore[index]
             before = progress.open
-            if progress.receive(offset):
+            if progress.receive(offset):  # type: ignore[arg-type]
                 fresh.append(message)
             self._pass(before + 1 - progress.open)
-            self._mark(partition, message)
+            if place[0] == self._inbox:
+                self._mark(place, message)  # type: ignore[arg-type]
         return fresh
 
-    def _mark(self, partition: int, message: Message) -> None:
+    def _mark(self, place: Place, message: Message) -> None:
         """Remember when about every hundredth message was written, for the age of the oldest."""
-        marks, offset = self._written[partition], message.offset() or 0
+        marks, offset = self._written[place], message.offset() or 0
         if not marks or offset >= marks[-1][0] + 100:
             marks.append((offset, message.timestamp()[1]))
 
-    def completed(self, event: Event[Any]) -> None:
-        """The event is delivered."""
-        progress = self._progress.get(event.partition)
-        if progress is None:  # its partition went away: someone else delivers it again
+    def completed(self, event: Event[Any], *records: Move) -> None:
+        """The event is done with here, and became these records (a dead letter, a move). They are
+        written with the cut that counts it as completed."""
+        progress = self._progress.get((event.topic, event.partition))
+        if progress is None:  # its partition went away: someone else gets it again
             return
+        self._moves += records
         self._pass(progress.complete(event.offset))
         self._completed += 1
         self._dirty.set()
         if self._completed >= EVERY:
             self._full.set()
 
-    def dead(self, event: Event[Any], error: BaseException, raw_key: bytes | None = None) -> None:
-        """The event is dead-lettered: written and counted as completed together."""
-        if event.partition not in self._progress:  # someone else gets it again
-            return
-        self._dead.append(
-            dead_letter(
-                self._dlq,
-                key=event.key.encode() if raw_key is None else raw_key,
-                value=event.value,
-                headers=event.headers,
-                came_from=f"{event.topic}/{event.partition}/{event.offset}",
-                stage="deliver",
-                error=error,
-            )
-        )
-        self.completed(event)
+    def add(self, event: Event[Any], record: Move) -> None:
+        """A record that is written with the event's completion, which comes at once."""
+        if (event.topic, event.partition) in self._progress:
+            self._moves.append(record)
 
     def _pass(self, count: int) -> None:
         """So many events are behind the prefix now: room for others, told in portions."""
@@ -146,7 +137,7 @@ class Commits:
         """Commit what is completed, unless the partitions are already another's; forget them."""
         if not lost:
             await self.commit()
-        self._progress, self._written, self._dead = {}, {}, []
+        self._progress, self._written, self._moves = {}, {}, []
         self._completed = self._passed = 0
 
     async def _run(self) -> None:
@@ -163,55 +154,62 @@ class Commits:
             self._full.clear()
             self._completed = 0
             self._tell_room()
-            changed = {number: p for number, p in self._progress.items() if p.changed}
-            dead, self._dead = self._dead, []
+            changed = {place: p for place, p in self._progress.items() if p.changed}
+            moves, self._moves = self._moves, []
             if not changed:
                 return
-            cuts = [self._cut(number, progress) for number, progress in changed.items()]
-            loop = asyncio.get_running_loop()
+            cuts = [self._cut(place, progress) for place, progress in changed.items()]
             try:
-                await loop.run_in_executor(self._thread, self._write, cuts, dead, self._group())
+                await self._write(moves, cuts)
             except KafkaException as failure:
-                self._failed(failure, changed, dead)
+                self._failed(failure, changed, moves)
 
-    def _cut(self, number: int, progress: Progress) -> TopicPartition:
+    def _cut(self, place: Place, progress: Progress) -> TopicPartition:
         offset, metadata = progress.cut()
-        marks = self._written[number]
+        marks = self._written.get(place, deque())
         while len(marks) > 1 and marks[1][0] <= offset:
             marks.popleft()
-        return TopicPartition(self._inbox, number, offset, metadata)
+        return TopicPartition(*place, offset, metadata)
 
     def _failed(
-        self, failure: KafkaException, changed: dict[int, Progress], dead: list[Out]
+        self, failure: KafkaException, changed: dict[Place, Progress], moves: list[Move]
     ) -> None:
         self._metrics.transaction_failures.inc()
-        if not all(self._progress.get(number) is progress for number, progress in changed.items()):
+        if not all(self._progress.get(place) is progress for place, progress in changed.items()):
             log.warning("a commit of %s came too late, others deliver again", self._inbox)
-            return  # above all, its dead letters are theirs to write now
+            return  # above all, its moves and dead letters are theirs to write now
         log.warning("a commit of %s is repeated: %s", self._inbox, failure)
         for progress in changed.values():
             progress.changed = True
-        self._dead = dead + self._dead
+        self._moves = moves + self._moves
         self._dirty.set()
-
-    def _write(self, cuts: list[TopicPartition], dead: list[Out], group: Any) -> None:
-        producer = self._producer.ready()
-        try:
-            transact(producer, dead, cuts, group)
-        except KafkaException as failure:
-            self._producer.failed(failure)
-            raise
 
     @property
     def open(self) -> int:
         """Events that were read and are not behind the prefix."""
         return sum(progress.open for progress in self._progress.values())
 
+    @property
+    def window(self) -> int:
+        """How many offsets lie between a prefix and the newest event read, at the most."""
+        return max((progress.window for progress in self._progress.values()), default=0)
+
     def oldest_age(self) -> float:
-        """Seconds since the oldest open event was written, to a micro-batch; 0 if none is open."""
+        """Seconds since the oldest open event of the inbox was written, to a micro-batch; 0 if
+        none is open."""
         oldest = [
-            self._written[number][0][1]
-            for number, progress in self._progress.items()
-            if progress.open and self._written[number]
+            marks[0][1]
+            for place, marks in self._written.items()
+            if marks and self._progress[place].open
         ]
         return max(0.0, time.time() - min(oldest) / 1000) if oldest else 0.0
+
+
+def starts(cuts: Iterable[TopicPartition]) -> dict[Place, Progress]:
+    """The progress of each partition as its group has committed it. Raises KafkaException."""
+    progress = {}
+    for at in cuts:
+        if at.error is not None:
+            raise KafkaException(at.error)
+        progress[at.topic, at.partition] = Progress(max(at.offset, 0), at.metadata or "")
+    return progress

@@ -1,9 +1,10 @@
-"""The delivery step: from a destination's inbox to its sink, at least once, in order per key.
+"""The delivery step: from a destination's inbox and tiers to its sink, at least once, in order
+per key.
 
-A fixed number of workers deliver batches side by side; lanes keep the order of each key. An
-event ends delivered or dead-lettered, and only then does its offset count as completed. Dead
-letters and offsets are committed in one transaction, so a dead letter is written exactly once.
-What fails otherwise stays at the front of its lane and is tried again.
+Events are read (``log``), wait for their time (``parking``) and their turn (``turns``), stand in
+lanes and are sent (``sending``) as far as the gate has room. What the end of a call means for
+each of its events says ``outcomes``, and every such end is committed with the records that it
+leads to (``commits``): a move to a tier, a dead letter.
 """
 
 from __future__ import annotations
@@ -11,42 +12,47 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from trunkline.connectors.base import Sink
-from trunkline.errors import (
-    DataError,
-    PartialFailure,
-    Rejected,
-    Retryable,
-    Unavailable,
-)
+from trunkline.errors import DataError, Retryable, Unavailable
 from trunkline.event import Event
 from trunkline.logs import about
-from trunkline.streams.seam_breaker import Breaker
-from trunkline.streams.commits import Commits
+from trunkline.streams.commits import Commits, Place, starts
 from trunkline.streams.flow import Destination
-from trunkline.streams.intake import Intake, MicroBatch
+from trunkline.streams.gate import Gate
+from trunkline.streams.intake import MicroBatch
 from trunkline.streams.lanes import Lanes
-from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.progress import Progress
+from trunkline.streams.log import Log
+from trunkline.streams.metrics import DeliveryMetrics
+from trunkline.streams.outcomes import Outcomes, Told
+from trunkline.streams.parking import Parking
+from trunkline.streams.progress import WINDOW
+from trunkline.streams.reading import as_event, as_raw_event, assigned_together
 from trunkline.streams.routing import HOLDS, Learn, nothing_to_learn
-from trunkline.streams.tasks import watched
+from trunkline.streams.sending import Events, Senders
+from trunkline.streams.tasks import delays
+from trunkline.streams.tiers import Tiers, due_of
+from trunkline.streams.turns import Turns
 
 log = logging.getLogger(__name__)
 
 DRAIN = 30.0
 """Seconds that a revocation waits for deliveries under way; after that they are cancelled."""
-
-Events = list[Event[Any]]
+ROOM = 10_000
+"""Events that are read and not done with, at the most."""
 
 
 class DeliveryStep:
-    """Delivers what an intake reads from one inbox to one sink."""
+    """Delivers what is in one destination's topics to one sink.
+
+    ``clock``: epoch seconds. ``releases``: what operators decided about halted events, by inbox
+    partition and sequence number: ``retry`` or ``discard``; each is taken out as it is obeyed.
+    ``told``: called with what was dead-lettered, and why.
+    """
 
     hand_over: Callable[[MicroBatch], None]
     """Brings a batch from the intake's thread to ``accept`` in the event loop, in order."""
@@ -57,56 +63,102 @@ class DeliveryStep:
         destination: Destination[Any, Any],
         *,
         decode: Callable[[bytes], Any],
-        make_consumer: Callable[[], Consumer],
-        make_producer: Callable[[], Producer],
-        metrics: StepMetrics,
+        log: Log,
+        metrics: DeliveryMetrics,
+        gate: Gate | None = None,
         learn: Learn = nothing_to_learn,
+        clock: Callable[[], float] = time.time,
+        releases: dict[tuple[int, int], str] | None = None,
+        told: Told | None = None,
     ) -> None:
+        policy = destination.policy
         self.name = destination.name
+        self.failure: BaseException | None = None
+        self.gate = gate or Gate()
+        self.releases = {} if releases is None else releases
+        self._destination = destination
+        self._policy = policy
         self._sink = sink
         self._decode = decode
-        self._learn = learn
-        self._retry = destination.policy.retry
+        self._log = log
         self._metrics = metrics
-        self._lanes = Lanes(ordered=destination.policy.order == "key")
-        self._breaker = Breaker(destination.policy.retry)
-        self._failures: dict[Hashable, int] = {}
-        self._idle: deque[asyncio.Future[Events]] = deque()
-        self._busy = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._workers: list[asyncio.Task[None]] = []
+        self._clock = clock
         self._leaving = False
-        self.failure: BaseException | None = None
-        self.intake = Intake(make_consumer, [destination.inbox], self, room=10_000)
+        self._choked = False
+        self._tiers = Tiers(destination, clock)
+        self._lanes = Lanes(ordered=policy.order == "key")
+        self._turns = Turns(
+            self,
+            inbox=destination.inbox,
+            ordered=policy.order == "key",
+            shortest=self._tiers.shortest,
+            soon=self._tiers.soon,
+            clock=clock,
+        )
+        self._parking = Parking(clock, self._wake_later, self._woke)
+        topics = [destination.inbox, *self._tiers.topics]
+        self.intake = log.reader(topics, self, room=ROOM, pace=self._tiers.pace)
         self._commits = Commits(
             destination.inbox,
-            destination.dlq,
-            make_producer=make_producer,
+            write=lambda moves, cuts: log.write(moves, cuts, self.intake.group),
             metrics=metrics,
-            released=lambda count: self.intake.finished(count, self.intake.epoch),
-            group=lambda: self.intake.group,
+            released=self._passed,
             failed=self._failed,
         )
+        self._outcomes = Outcomes(
+            destination,
+            lanes=self._lanes,
+            turns=self._turns,
+            tiers=self._tiers,
+            commits=self._commits,
+            metrics=metrics,
+            clock=clock,
+            told=told,
+            rest=self._rest,
+        )
+        self._senders = Senders(
+            destination.name,
+            sink,
+            self._lanes,
+            self.gate,
+            limits=policy.limits,
+            learn=learn,
+            holds=HOLDS,
+            concluded=self._outcomes.conclude,
+            failed=self._failed,
+            observe=metrics.batch_seconds.observe,
+        )
 
-    # The intake's side, in its thread.
+    # The reader's side, in its thread.
 
-    def assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Go on from the last cut: its prefix, and what is completed beyond it."""
-        progress = {}
-        for at in consumer.committed(partitions, timeout=60):
-            if at.error is not None:
-                raise KafkaException(at.error)
-            partition = next(p for p in partitions if p.partition == at.partition)
-            if at.offset >= 0:
-                partition.offset = at.offset
-            progress[at.partition] = Progress(max(at.offset, 0), at.metadata or "")
+    def assigned(
+        self, consumer: Consumer, partitions: list[TopicPartition]
+    ) -> list[TopicPartition]:
+        """Go on from the last cut: how far each topic is, and what waits in tiers."""
+        partitions = assigned_together(partitions, 1 + len(self._tiers.topics))
+        cuts = consumer.committed(partitions, timeout=60)
+        progress = starts(cuts)
         self._commits.assigned(progress)
-        self._leaving = False
+        self._turns.begin(self._waiting(cuts, progress))
+        self._leaving = self._choked = False
+        return [TopicPartition(at.topic, at.partition, at.offset) for at in cuts]
+
+    def _waiting(
+        self, cuts: list[TopicPartition], progress: dict[Place, Any]
+    ) -> Iterator[tuple[str, int, float]]:
+        """Key, sequence number and due time of all that waits in tiers."""
+        if self._policy.order == "none":
+            return
+        tiers = [at for at in cuts if at.topic in self._tiers.topics]
+        for message in self._log.rest(tiers):
+            place: Any = message.topic(), message.partition()
+            if not progress[place].is_done(message.offset()):
+                event = as_raw_event(message, self._decode)
+                yield event.key, int(event.header("tl_seq")), due_of(event)
 
     def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Finish and commit what is under way; what only waits is forgotten."""
-        asyncio.run_coroutine_threadsafe(self._leave(lost), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self.leave(lost), self._loop).result()
 
     def received(self, batch: MicroBatch) -> None:
         """A micro-batch for ``accept``."""
@@ -118,266 +170,173 @@ class DeliveryStep:
         """Open the sink and begin. A system that is down holds the start, and nothing else."""
         self._loop = asyncio.get_running_loop()
         await self._open_sink()
-        self._start_workers()
+        self._senders.start()
         self._commits.start()
         self.intake.start()
 
     async def stop(self) -> None:
         """Deliver what is under way, commit, leave the group, close the sink."""
-        await asyncio.to_thread(self.intake.stop)
+        await self.intake.stop()
         await self._commits.stop()
-        await self._end_workers()
+        await self._senders.end()
         await self._sink.close()
+        self._log.close()
 
     async def accept(self, batch: MicroBatch) -> None:
-        """Put a micro-batch into the lanes."""
+        """Take a micro-batch in: into lanes, or to wait."""
         if batch.epoch != self.intake.epoch or self._leaving:
             return
         self._metrics.events_in.inc(len(batch.messages))
         for message in self._commits.receive(batch.messages):
             self._enter(message)
-        self._pump()
+        self._make_room()
+        self._senders.pump()
+
+    def pump(self) -> None:
+        """Something changed that may let events through."""
+        self._senders.pump()
 
     def _enter(self, message: Message) -> None:
         try:
-            event = _event(message, self._decode)
+            event = as_event(message, self._decode)
         except DataError as error:
-            self._bury(_raw_event(message, self._decode), error, message.key())
-        else:
-            self._lanes.add(event)
-
-    def _pump(self) -> None:
-        """Give ready batches to idle workers."""
-        while self._idle and self._lanes.ready:
-            if not self._breaker.admits(self._loop.time()):
-                return
-            self._idle.popleft().set_result(self._lanes.take(self._sink.max_batch))
-            self._busy += 1
-            self._quiet.clear()
-
-    async def _work(self) -> None:
-        while True:
-            turn: asyncio.Future[Events] = self._loop.create_future()
-            self._idle.append(turn)
-            self._pump()
-            batch = await turn
-            try:
-                await self._attempt(batch)
-            finally:
-                self._busy -= 1
-                if not self._busy:
-                    self._quiet.set()
-
-    async def _attempt(self, batch: Events) -> None:
-        started = time.monotonic()
-        failure: Exception | None = None
-        events: Events = []
-        try:
-            await self._learn(event.value for event in batch)
-            events = self._readable(batch)
-            if events:
-                await self._sink.deliver(events)
-        except Exception as error:  # noqa: BLE001 - whatever a sink raises must lose nothing
-            failure = error
-        self._conclude(batch, events, failure)
-        self._metrics.batch_seconds.observe(time.monotonic() - started)
-
-    def _conclude(self, batch: Events, events: Events, failure: Exception | None) -> None:
-        """What an attempt's end means for its events, which were ``events`` of ``batch``."""
-        if isinstance(failure, (Unavailable, *HOLDS)):
-            self._metrics.error(failure)
-            self._hold_all(events or batch, failure)
-            self._free_rest(batch, events)
+            self._outcomes.unreadable(as_raw_event(message, self._decode), error, message.key())
             return
-        if events:
-            self._breaker.succeeded()
-        else:  # all of it was dead-lettered: the destination was not asked
-            self._breaker.cancelled()
-        if failure is None:
-            self._delivered(events)
-            self._free(batch)
-        elif isinstance(failure, PartialFailure) and _names_only(failure, events):
-            self._sort_out(batch, events, failure.failures)
+        if event.topic == self._destination.inbox and not self._policy.delay:
+            self._turns.arrived(event)
         else:
-            tried = events or batch
-            self._sort_out(batch, tried, dict.fromkeys(range(len(tried)), failure))
+            self._parking.add(self._tiers.wake(event, message.timestamp()[1] / 1000), event)
 
-    def _free_rest(self, batch: Events, held: Events) -> None:
-        """The lanes of a batch that hold nothing back, since theirs was dead-lettered."""
-        if held:
-            keys = {self._lanes.key(event) for event in held}
-            self._free([event for event in batch if self._lanes.key(event) not in keys])
+    def _woke(self, event: Event[Any]) -> None:
+        if event.topic == self._destination.inbox:
+            self._turns.arrived(event)
+        else:
+            self._metrics.retry_lateness.observe(max(0.0, self._clock() - due_of(event)))
+            self._turns.woke(event)
 
-    def _readable(self, batch: Events) -> Events:
-        """The batch without what cannot be read, which is dead-lettered. Raises one of HOLDS:
-        then all of it must wait."""
-        events, unreadable = [], []
-        for event in batch:
-            try:
-                if event.value is not None:
-                    event.data  # noqa: B018 - decodes
-                elif not self._sink.accepts_deletes:
-                    raise Rejected("the destination accepts no deletes")
-                events.append(event)
-            except (DataError, Rejected) as error:
-                unreadable.append((event, error))
-        for event, reason in unreadable:
-            self._bury(event, reason)
-        return events
+    def _wake_later(self, delay: float) -> None:
+        self._loop.call_later(delay, self._ripen)
 
-    def _sort_out(self, batch: Events, events: Events, failures: Mapping[int, Exception]) -> None:
-        """Each failed event by its own error; the others are delivered.
+    def _ripen(self) -> None:
+        self._parking.ripen()
+        self._senders.pump()
 
-        Once an event of a key must wait, the later ones of its key in this batch wait too and are
-        sent again behind it: the newest state comes last.
-        """
-        delivered: Events = []
-        held: dict[Hashable, Events] = {}
-        longest = 0.0
-        for index, event in enumerate(events):
-            error, key = failures.get(index), self._lanes.key(event)
-            if key in held:
-                held[key].append(event)
-            elif error is None:
-                delivered.append(event)
-            elif isinstance(error, Rejected):
-                self._bury(event, error)
-            else:
-                held[key] = [event]
-                longest = max(longest, self._wait_of(event, error))
-        self._delivered(delivered)
-        self._free([event for event in batch if self._lanes.key(event) not in held])
-        for lane in held.values():
-            self._hold(lane, longest)
+    def _make_room(self) -> None:
+        """Nothing that only waits for its turn may keep others from being read."""
+        window = self._commits.window
+        if self._commits.open > ROOM // 2 or window > WINDOW // 2:
+            self._turns.evict()
+        if window > WINDOW * 3 // 4 and not self._choked:
+            self._choked = True
+            self.intake.choke(True)
 
-    def _wait_of(self, event: Event[Any], error: Exception) -> float:
-        self._metrics.error(error)
-        key = self._lanes.key(event)
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
-        if not isinstance(error, Retryable | Unavailable):
-            log.error("%r failed in an unforeseen way", event, exc_info=error, extra=about(event))
-        elif failures == 1:
-            log.warning("%r is retried: %s", event, error, extra=about(event))
-        after = error.after if isinstance(error, Retryable | Unavailable) else None
-        return self._retry.wait(failures, after=after)
+    def _passed(self, count: int) -> None:
+        self.intake.finished(count, self.intake.epoch)
+        if self._choked and self._commits.window < WINDOW // 2:
+            self._choked = False
+            self.intake.choke(False)
 
-    def _hold_all(self, batch: Events, error: Exception) -> None:
-        """The destination is down: the batch waits at the front, and nothing else is sent."""
-        if not self._breaker.open:
-            log.warning("deliveries are held: %s", error)
-        after = error.after if isinstance(error, Unavailable) else None
-        self._hold(batch, self._breaker.failed(self._loop.time(), after=after))
+    # What ``turns`` decides.
 
-    def _hold(self, events: Events, delay: float) -> None:
-        self._lanes.put_back(events)
-        epoch = self.intake.epoch
-        self._loop.call_later(delay + 0.001, self._retry_lanes, events, epoch)
+    def send(self, event: Event[Any]) -> None:
+        """Put the event at the end of its lane."""
+        self._lanes.add(event)
 
-    def _retry_lanes(self, events: Events, epoch: int) -> None:
+    def move(self, event: Event[Any], due: float, **headers: str) -> None:
+        """Write the event to a tier."""
+        move = self._tiers.move(event, event.partition, due, **headers)
+        self._metrics.retried(move[0])
+        self._commits.completed(event, move)
+
+    def behind(self, key: str) -> Events:
+        """Take out what a lane holds."""
+        return self._lanes.behind(key)
+
+    def active(self, key: str) -> bool:
+        """Whether a lane has the key."""
+        return key in self._lanes
+
+    def released(self, event: Event[Any]) -> str:
+        """What an operator decided about a halted event."""
+        return self.releases.pop((event.partition, int(event.header("tl_seq"))), "")
+
+    def discard(self, event: Event[Any]) -> None:
+        """Done with, unsent."""
+        log.warning("%r is discarded, as was decided", event, extra=about(event))
+        self._commits.completed(event)
+        self._turns.ended(event)
+
+    @property
+    def spacious(self) -> bool:
+        """Whether followers may wait in memory."""
+        return self._commits.open < ROOM // 2
+
+    def _rest(self, events: Events, delay: float) -> None:
+        """The lanes of these events are free again after a while; nothing said: now."""
+        if delay:
+            self._loop.call_later(delay, self._free_later, events, self.intake.epoch)
+        else:
+            self._lanes.release(events)
+            self._senders.pump()
+
+    def _free_later(self, events: Events, epoch: int) -> None:
         if epoch == self.intake.epoch:
             self._lanes.release(events)
-        # Even if they are someone else's now: nobody else asks the breaker when it may close, and
-        # what came in an epoch after theirs waits for it.
-        self._pump()
+        self._senders.pump()
 
-    def _free(self, events: Events) -> None:
-        self._lanes.release(events)
-        self._pump()
-
-    def _delivered(self, events: Sequence[Event[Any]]) -> None:
-        for event in events:
-            self._failures.pop(self._lanes.key(event), None)
-            self._commits.completed(event)
-        self._metrics.events_out.inc(len(events))
-
-    def _bury(
-        self, event: Event[Any], error: DataError | Rejected, raw_key: bytes | None = None
-    ) -> None:
-        self._metrics.error(error)
-        self._metrics.dead_letters.inc()
-        self._failures.pop(self._lanes.key(event), None)
-        log.error("%r is dead-lettered: %s", event, error, extra=about(event))
-        self._commits.dead(event, error, raw_key)
-
-    async def _leave(self, lost: bool) -> None:
+    async def leave(self, lost: bool) -> None:
         """Partitions go: nothing new is sent, what is under way ends, and the cut is committed."""
         self._leaving = True
-        self._lanes.clear()
+        self._forget()
         try:
-            await asyncio.wait_for(self._quiet.wait(), 0 if lost else DRAIN)
+            await asyncio.wait_for(self._senders.quiet.wait(), 0 if lost else DRAIN)
         except TimeoutError:
             log.warning("deliveries under way are cancelled and will be repeated")
-            await self._restart_workers()
-        self._lanes.clear()
-        self._failures.clear()
+            await self._senders.end()
+            self._senders.start()
+        self._forget()
         await self._commits.leave(lost)
 
-    async def _restart_workers(self) -> None:
-        await self._end_workers()
-        self._breaker.cancelled()
-        self._start_workers()
+    def _forget(self) -> None:
+        self._lanes.clear()
+        self._parking.clear()
+        self._turns.begin(())
 
     def _failed(self, failure: BaseException) -> None:
         """A defect of ours ended a task: the worker must end too, and not stand still."""
         self.failure = failure
 
-    def _start_workers(self) -> None:
-        self._workers = [
-            watched(self._work(), f"deliver-{self.name}-{number}", self._failed)
-            for number in range(self._sink.concurrency)
-        ]
-
-    async def _end_workers(self) -> None:
-        self._idle.clear()  # first, so that nothing is given to a worker that ends
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
-        self._busy = 0  # one that was cancelled before it began has not counted itself out
-        self._quiet.set()
-
     async def _open_sink(self) -> None:
-        failures = 0
-        while True:
+        for delay in delays(0.2, 15.0):
             try:
                 await self._sink.open()
                 return
             except (Unavailable, Retryable) as error:
-                failures += 1
                 log.warning("the sink cannot be opened yet: %s", error)
-                await asyncio.sleep(self._retry.wait(failures))
+                await asyncio.sleep(delay)
 
     @property
     def held(self) -> bool:
-        """Whether the destination is unavailable just now."""
-        return self._breaker.open
+        """Whether nothing may be sent just now."""
+        return self.gate.room(self._loop.time()) <= 0
 
     def refresh(self) -> None:
         """Bring the gauges up to date; called when the metrics are read."""
-        self._metrics.lag.set(self.intake.lag + self._commits.open)
-        self._metrics.lag_seconds.set(self._commits.oldest_age())
+        self._metrics.lag.set(self.lag)
+        self._metrics.lag_seconds.set(self.lag_seconds)
+        self._metrics.waiting.set(self.waiting)
 
+    @property
+    def lag(self) -> int:
+        """Events that are not done with."""
+        return self.intake.lag + self._commits.open
 
-def _names_only(failure: PartialFailure, events: Events) -> bool:
-    """Whether the failure names events of this batch: else nobody knows what is delivered."""
-    return failure.failures.keys() <= {*range(len(events))}
+    @property
+    def lag_seconds(self) -> float:
+        """Age of the oldest event of the inbox that is neither delivered nor in a tier."""
+        return self._commits.oldest_age()
 
-
-def _event(message: Message, decode: Callable[[bytes], Any]) -> Event[Any]:
-    try:
-        return _raw_event(message, decode, errors="strict")
-    except UnicodeDecodeError as error:
-        raise DataError(f"the key is not UTF-8: {error}") from error
-
-
-def _raw_event(
-    message: Message, decode: Callable[[bytes], Any], errors: str = "replace"
-) -> Event[Any]:
-    return Event(
-        key=(message.key() or b"").decode(errors=errors),
-        value=message.value(),
-        headers=message.headers() or [],  # type: ignore[arg-type]
-        decode=decode,
-        topic=message.topic() or "",
-        partition=message.partition() or 0,
-        offset=message.offset() or 0,
-    )
+    @property
+    def waiting(self) -> int:
+        """Events that wait in tiers, or for one that does."""
+        return self._turns.waiting.count

@@ -7,6 +7,7 @@ has arrived, never a timer's worth.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -38,8 +39,10 @@ class MicroBatch:
 class Handler(Protocol):
     """What an intake tells its owner. Every method is called from the intake's thread."""
 
-    def assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Partitions are ours now; their ``offset`` may be set to where to begin."""
+    def assigned(
+        self, consumer: Consumer, partitions: list[TopicPartition]
+    ) -> list[TopicPartition]:
+        """Partitions are ours now; returns those that are to be read, and from where."""
 
     def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Partitions go away when this returns: finish and commit, or if lost, forget."""
@@ -54,8 +57,9 @@ class Intake:
 
     ``room`` and ``depth``: how many messages, and batches, may be outstanding. Where each batch is
     a transaction, a small depth lets the next batch grow while the ones before are committed.
-    ``lag``: messages of our partitions that nobody has read. ``group``: the group's metadata, as
-    of the newest batch.
+    ``pace``: until when (epoch seconds) reading on behind a message can wait; its partition is
+    paused until then. ``lag``: messages of our partitions that nobody has read. ``group``: the
+    group's metadata, as of the newest batch.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Intake:
         batch: int = 2000,
         room: int = 20_000,
         depth: int | None = None,
+        pace: Callable[[Message], float] | None = None,
     ) -> None:
         self._make_consumer = make_consumer
         self._topics = topics
@@ -74,6 +79,9 @@ class Intake:
         self._batch = batch
         self._room = room
         self._depth = depth
+        self._pace = pace
+        self._paced: dict[tuple[str, int], float] = {}
+        self._choked = False
         self._batches = 0
         self._outstanding = 0
         self._written = 0
@@ -92,8 +100,11 @@ class Intake:
         """Begin to poll."""
         self._thread.start()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Leave the group, which revokes and so finishes everything, and wait for the thread."""
+        await asyncio.to_thread(self._stop)
+
+    def _stop(self) -> None:
         self._stopping = True
         with self._changed:
             self._changed.notify_all()
@@ -113,6 +124,12 @@ class Intake:
             if epoch == self.epoch:
                 self._outstanding -= count
                 self._changed.notify_all()
+
+    def choke(self, on: bool) -> None:
+        """Read nothing more, or go on, whatever room there is. From any thread."""
+        with self._changed:
+            self._choked = on
+            self._changed.notify_all()
 
     def rewind(self) -> None:
         """Read again from the committed offsets; batches under way are of an old epoch now."""
@@ -152,6 +169,8 @@ class Intake:
             self._seek_committed(consumer)
         if time.monotonic() > self._lag_at:
             self._measure_lag(consumer)
+        if self._paced:
+            self._go_on(consumer)
         if not self._has_room(1.0):
             self._hold(consumer)
             return
@@ -175,6 +194,8 @@ class Intake:
             epoch = self.epoch
         self.group = consumer.consumer_group_metadata()
         self._handler.received(MicroBatch(messages, epoch, self.group))
+        if self._pace is not None:
+            self._slow_down(consumer, messages)
 
     def _measure_lag(self, consumer: Consumer) -> None:
         """Once a second: messages of our partitions that nobody has read, as last heard."""
@@ -194,12 +215,31 @@ class Intake:
     def _has_room(self, timeout: float) -> bool:
         with self._changed:
             return self._changed.wait_for(
-                lambda: self._stopping or (self._outstanding < self._room and self._shallow()),
+                lambda: self._stopping or (self._outstanding < self._room and self._free()),
                 timeout,
             )
 
-    def _shallow(self) -> bool:
-        return self._depth is None or self._batches < self._depth
+    def _free(self) -> bool:
+        return not self._choked and (self._depth is None or self._batches < self._depth)
+
+    def _go_on(self, consumer: Consumer) -> None:
+        """Resume the partitions whose pause is over."""
+        now = time.time()
+        over = [TopicPartition(*place) for place, until in self._paced.items() if until <= now]
+        if over:
+            for at in over:
+                del self._paced[at.topic, at.partition]
+            consumer.resume(over)
+
+    def _slow_down(self, consumer: Consumer, messages: list[Message]) -> None:
+        """Pause the partitions whose next messages can wait: what was read last tells."""
+        assert self._pace is not None
+        last = {(message.topic(), message.partition()): message for message in messages}
+        now = time.time()
+        waits = {place: until for place, m in last.items() if (until := self._pace(m)) > now}
+        if waits:
+            self._paced.update(waits)  # type: ignore[arg-type]
+            consumer.pause([TopicPartition(*place) for place in waits])  # type: ignore[arg-type]
 
     def _hold(self, consumer: Consumer) -> None:
         """Pause until there is room. Polling goes on, so that no rebalance takes our partitions.
@@ -213,13 +253,14 @@ class Intake:
             self._receive(consumer, consumer.consume(1, timeout=POLL))
             if self._has_room(0):
                 break
-        held = {(p.topic, p.partition) for p in paused}
+        held = {(p.topic, p.partition) for p in paused} - self._paced.keys()
         consumer.resume([p for p in consumer.assignment() if (p.topic, p.partition) in held])
 
     def _begin_epoch(self, *, rewinding: bool) -> None:
         with self._changed:
             self.epoch += 1
             self._outstanding = self._batches = 0
+            self._choked = False
             self._rewinding = rewinding
             self._changed.notify_all()
 
@@ -238,8 +279,8 @@ class Intake:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._begin_epoch(rewinding=False)
-        self._handler.assigned(consumer, partitions)
-        consumer.assign(partitions)
+        self._paced.clear()
+        consumer.assign(self._handler.assigned(consumer, partitions))
         self.ready = True
         log.info("assigned %s", _named(partitions))
 

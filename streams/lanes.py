@@ -36,9 +36,9 @@ class Lanes:
             lane.append(event)
 
     @property
-    def ready(self) -> bool:
-        """Whether a lane has events and is in no batch."""
-        return bool(self._ready)
+    def ready(self) -> int:
+        """How many lanes have events and are in no batch."""
+        return len(self._ready)
 
     def take(self, limit: int) -> list[Event[Any]]:
         """Up to ``limit`` events of ready lanes, those of a lane in order. The lanes are busy
@@ -50,6 +50,18 @@ class Lanes:
             while lane and len(batch) < limit:
                 batch.append(lane.popleft())
         return batch
+
+    def behind(self, key: Hashable) -> list[Event[Any]]:
+        """Take out what a lane holds besides what is in a batch, in order."""
+        lane = self._lanes.get(key)
+        if lane is None:
+            return []
+        waiting = list(lane)
+        lane.clear()
+        return waiting
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._lanes
 
     def put_back(self, events: Iterable[Event[Any]]) -> None:
         """Events that failed, in their order, to the front of their lanes, which stay busy."""

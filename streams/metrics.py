@@ -60,6 +60,43 @@ class Metrics:
             by_name,
             registry=self.registry,
         )
+        self.waiting = Gauge(
+            "trunkline_waiting_events",
+            "Events that wait in retry tiers, or behind one that does.",
+            by_name,
+            registry=self.registry,
+        )
+        self.retries = Counter(
+            "trunkline_retries",
+            "Events that were written to a retry tier.",
+            [*by_name, "tier"],
+            registry=self.registry,
+        )
+        self.retry_lateness = Histogram(
+            "trunkline_retry_lateness_seconds",
+            "How much later than due an event of a tier had its turn.",
+            by_name,
+            registry=self.registry,
+            buckets=_BUCKETS,
+        )
+        self.breaker_state = Gauge(
+            "trunkline_breaker_state",
+            "0 closed, 1 half-open or ramping up, 2 open.",
+            by_name,
+            registry=self.registry,
+        )
+        self.breaker_open_seconds = Gauge(
+            "trunkline_breaker_open_seconds",
+            "How long the breaker has not been closed; 0 if it is.",
+            by_name,
+            registry=self.registry,
+        )
+        self.valve_closed = Gauge(
+            "trunkline_valve_closed",
+            "1 while the valve holds deliveries, since too many were dead-lettered.",
+            by_name,
+            registry=self.registry,
+        )
 
 
 class StepMetrics:
@@ -80,3 +117,21 @@ class StepMetrics:
     def error(self, error: BaseException, count: int = 1) -> None:
         """Count an error under its class name."""
         self._errors.labels(*self._labels, type(error).__name__).inc(count)
+
+
+class DeliveryMetrics(StepMetrics):
+    """The metrics of one destination in one worker."""
+
+    def __init__(self, metrics: Metrics, flow: str, name: str) -> None:
+        super().__init__(metrics, flow, "deliver", name)
+        labels = (flow, "deliver", name)
+        self._retries = metrics.retries
+        self.waiting = metrics.waiting.labels(*labels)
+        self.retry_lateness = metrics.retry_lateness.labels(*labels)
+        self.breaker_state = metrics.breaker_state.labels(*labels)
+        self.breaker_open_seconds = metrics.breaker_open_seconds.labels(*labels)
+        self.valve_closed = metrics.valve_closed.labels(*labels)
+
+    def retried(self, topic: str) -> None:
+        """Count an event that was written to a tier."""
+        self._retries.labels(*self._labels, topic.rpartition(".")[2]).inc()

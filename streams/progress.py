@@ -53,6 +53,10 @@ class Progress:
             done.discard(waiting.popleft())
         return before - len(waiting)
 
+    def is_done(self, offset: int) -> bool:
+        """Whether the event at an offset that was not received yet is completed."""
+        return offset in self._done
+
     @property
     def prefix(self) -> int:
         """Everything before this offset is completed."""

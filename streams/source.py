@@ -7,7 +7,6 @@ whoever takes over fences the worker before and goes on exactly where Kafka stan
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -76,13 +75,16 @@ class SourceStep:
 
     # The lease, in the intake's thread.
 
-    def assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def assigned(
+        self, consumer: Consumer, partitions: list[TopicPartition]
+    ) -> list[TopicPartition]:
         """The position is ours: run the source."""
-        if not partitions:
-            return
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name=f"source-{self.name}", daemon=True)
-        self._thread.start()
+        if partitions:
+            self._stop.clear()
+            name = f"source-{self.name}"
+            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._thread.start()
+        return partitions
 
     def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Stop the source; what it has published is committed."""
@@ -194,7 +196,7 @@ class SourceStep:
 
     async def stop(self) -> None:
         """Stop the source and leave."""
-        await asyncio.to_thread(self.intake.stop)
+        await self.intake.stop()
 
     def refresh(self) -> None:
         """Nothing to bring up to date: a source's lag is set as it reads."""

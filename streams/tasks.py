@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 
@@ -19,3 +19,12 @@ def watched(
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(ended)
     return task
+
+
+def delays(first: float, longest: float) -> Iterator[float]:
+    """Seconds to wait before each further try, for ever: doubling from ``first`` up to
+    ``longest``."""
+    delay = first
+    while True:
+        yield delay
+        delay = min(delay * 2, longest)

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from trunkline.errors import ConfigurationError, TrunklineError
@@ -31,6 +31,9 @@ OFFSETS_TIMEOUT = 15.0
 
 Out = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
 """A record to produce: topic, key, value, headers."""
+
+Move = tuple[str, int, bytes | None, bytes | None, list[tuple[str, bytes]], int]
+"""A record for one partition: topic, partition, key, value, headers, timestamp in ms."""
 
 
 class KafkaUnavailable(TrunklineError):
@@ -124,13 +127,34 @@ def produce(
                 to.poll(0.1)
 
 
+def produce_at(to: Producer, moves: Iterable[Move]) -> None:
+    """As ``produce``, each record to the partition that it names."""
+    for topic, partition, key, value, headers, timestamp in moves:
+        while True:
+            try:
+                to.produce(
+                    topic,
+                    value,
+                    key,
+                    partition,
+                    headers=headers,  # type: ignore[arg-type]
+                    timestamp=timestamp,
+                )
+                break
+            except BufferError:
+                to.poll(0.1)
+
+
 def transact(
     by: Producer,
     records: Iterable[Out],
     offsets: Sequence[TopicPartition] = (),
     group: object | None = None,
+    *,
+    moves: Iterable[Move] = (),
 ) -> None:
-    """One transaction: ``records``, and a group's offsets if given. Everything or nothing.
+    """One transaction: ``records``, ``moves``, and a group's offsets if given. Everything or
+    nothing.
 
     Raises KafkaException after it has aborted; then ``reusable`` says whether the producer can
     go on. The transaction protocol is KIP-98, fencing by group metadata KIP-447.
@@ -138,6 +162,7 @@ def transact(
     by.begin_transaction()
     with aborting(by):
         produce(by, records)
+        produce_at(by, moves)
         finish(by, offsets, group)
 
 
@@ -315,36 +340,3 @@ def _created(name: str, failure: BaseException | None) -> None:
     code = failure.args[0].code() if isinstance(failure, KafkaException) else None
     if code != KafkaError.TOPIC_ALREADY_EXISTS:  # another worker was first
         raise ConfigurationError(f"topic {name!r} could not be created: {failure}") from failure
-
-
-def last_record(backbone: Backbone, topic: str, group: str) -> Message | None:
-    """The newest committed record of a one-partition topic, or None.
-
-    Reads backwards in growing steps, since transaction markers take up offsets too.
-    """
-    reader = consumer(backbone, group, eof=True)
-    try:
-        low, high = reader.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)
-        step = 50
-        while True:
-            start = max(low, high - step)
-            found = _read_to_end(reader, TopicPartition(topic, 0, start))
-            if found or start == low:
-                return found[-1] if found else None
-            step *= 8
-    finally:
-        reader.close()
-
-
-def _read_to_end(reader: Consumer, start: TopicPartition) -> list[Message]:
-    reader.assign([start])
-    found: list[Message] = []
-    while True:
-        for message in reader.consume(500, timeout=0.1):
-            error = message.error()
-            if error is None:
-                found.append(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                return found
-            elif error.fatal():
-                raise KafkaException(error)

@@ -23,7 +23,7 @@ from trunkline.streams.topology import topics_of
 from trunkline.streams.worker import Options, Worker
 
 PATIENCE = 30.0
-QUICK = Retry("20ms")
+QUICK = Retry("20ms", "100ms", "1s", "10s")
 
 Answer = Callable[[Event[Order], int], Exception | None]
 """What becomes of an event at its first, second, … attempt; None: it is delivered."""

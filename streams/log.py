@@ -1,0 +1,102 @@
+"""What the delivery step needs of Kafka: a reader, a look at what waits, and a transaction.
+
+``KafkaLog`` is Kafka; the in-memory one of ``trunkline.testing`` lets the same engine run in a
+test with a virtual clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaException, Message, TopicPartition
+
+from trunkline import kafka, kafka_read
+from trunkline.kafka import LastingProducer, Move, transact
+from trunkline.params import Backbone
+from trunkline.streams.intake import Handler, Intake
+
+
+class Reader(Protocol):
+    """The consumer of a group, as its owner sees it; see ``Intake``."""
+
+    epoch: int
+    group: Any
+    ready: bool
+    failure: BaseException | None
+    lag: int
+
+    def start(self) -> None:
+        """Begin to read."""
+
+    async def stop(self) -> None:
+        """Leave the group, which finishes and commits everything."""
+
+    def finished(self, count: int, epoch: int) -> None:
+        """So many messages that were received in that epoch are done with."""
+
+    def choke(self, on: bool) -> None:
+        """Read nothing more, or go on."""
+
+
+class Log(Protocol):
+    """The topics of one destination."""
+
+    def reader(
+        self, topics: list[str], handler: Handler, *, room: int, pace: Callable[[Message], float]
+    ) -> Reader:
+        """A reader of these topics, not started."""
+
+    def rest(self, starts: list[TopicPartition]) -> Iterator[Message]:
+        """What is in these partitions from these offsets on, to their ends as of now. From the
+        reader's thread. Raises KafkaException."""
+
+    async def write(self, moves: list[Move], cuts: list[TopicPartition], group: Any) -> None:
+        """Records and offsets in one transaction. Raises KafkaException: nothing is written."""
+
+    def close(self) -> None:
+        """Release everything."""
+
+
+class KafkaLog:
+    """The topics of one destination on Kafka. ``group``: the consumer group; ``role``: of the
+    transactional id, which is this process's alone."""
+
+    def __init__(self, backbone: Backbone, group: str, transactional_id: str) -> None:
+        self._backbone = backbone
+        self._group = group
+        self._producer = LastingProducer(
+            partial(kafka.producer, backbone, transactional_id=transactional_id)
+        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"commit-{group}")
+
+    def reader(
+        self, topics: list[str], handler: Handler, *, room: int, pace: Callable[[Message], float]
+    ) -> Intake:
+        """An intake. The range assignor gives partition i of all topics to one worker."""
+        make = partial(kafka.consumer, self._backbone, self._group)
+        return Intake(make, topics, handler, room=room, pace=pace)
+
+    def rest(self, starts: list[TopicPartition]) -> Iterator[Message]:
+        """What waits in tiers, for whom their partitions are new."""
+        return kafka_read.rest(self._backbone, self._group, starts)
+
+    async def write(self, moves: list[Move], cuts: list[TopicPartition], group: Any) -> None:
+        """One transaction, in a thread of its own."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._transact, moves, cuts, group)
+
+    def _transact(self, moves: list[Move], cuts: list[TopicPartition], group: Any) -> None:
+        producer = self._producer.ready()
+        try:
+            transact(producer, (), cuts, group, moves=moves)
+        except KafkaException as failure:
+            self._producer.failed(failure)
+            raise
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown()

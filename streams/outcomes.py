@@ -1,0 +1,233 @@
+"""What the end of a call means for each of its events: delivered, to a tier, to the dead-letter
+queue, or held in place because the destination is down."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+from trunkline.errors import DataError, DeliveryError, PartialFailure, Rejected, Unavailable
+from trunkline.event import Event, replaced
+from trunkline.kafka import Move
+from trunkline.logs import about
+from trunkline.streams.classify import Classifier
+from trunkline.streams.commits import Commits
+from trunkline.streams.deadletter import dead_letter
+from trunkline.streams.flow import Destination
+from trunkline.streams.lanes import Lanes
+from trunkline.streams.metrics import StepMetrics
+from trunkline.streams.sending import Call, Events
+from trunkline.streams.tiers import Tiers, failures_of, iso
+from trunkline.streams.turns import HALT, Turns
+
+log = logging.getLogger(__name__)
+
+REST = 0.2
+"""Seconds that a lane rests after the destination was found down, or a schema was not to be had;
+how long nothing at all is sent is the gate's affair."""
+SHOWN = 500
+"""Characters of an error that go with an event to its tier; a dead letter has it whole."""
+SAID = 30.0
+"""Seconds until it is said again that deliveries are held."""
+
+
+class Told:
+    """Who wants to know what becomes of events; each call is about one call of the sink."""
+
+    def delivered(self, count: int) -> None:
+        """So many events were delivered."""
+
+    def dead_lettered(self, event: Event[Any], error: Exception) -> None:
+        """An event was dead-lettered."""
+
+
+class Outcomes:
+    """Concludes the calls of one destination. ``rest``: frees the lanes of events, later."""
+
+    def __init__(
+        self,
+        destination: Destination[Any, Any],
+        *,
+        lanes: Lanes,
+        turns: Turns,
+        tiers: Tiers,
+        commits: Commits,
+        metrics: StepMetrics,
+        clock: Callable[[], float],
+        told: Told | None,
+        rest: Callable[[Events, float], None],
+    ) -> None:
+        self._destination = destination
+        self._policy = destination.policy
+        self._classifier = Classifier(destination.policy)
+        self._lanes = lanes
+        self._turns = turns
+        self._tiers = tiers
+        self._commits = commits
+        self._metrics = metrics
+        self._clock = clock
+        self._told = told or Told()
+        self._rest = rest
+        self._said = 0.0
+
+    def conclude(self, call: Call) -> None:
+        """A call is over."""
+        for event, reason in call.unreadable:
+            self._bury(event, reason)
+        held: Events = []
+        if call.held is not None:
+            self._hold_back(call.held)
+            held = call.batch
+        elif call.failure is None:
+            self._delivered(call.sent)
+        else:
+            held = self._sort_out(call.sent, _failures(call))
+        self._free(call.batch, held)
+
+    def unreadable(self, event: Event[Any], error: DataError, raw_key: bytes | None) -> None:
+        """An event that is none: to the dead-letter queue, its key as it is."""
+        self._commits.completed(event, self._letter(event, error, 0, raw_key=raw_key))
+        self._count_dead(event, error)
+
+    def _sort_out(self, events: Events, failures: Mapping[int, Exception]) -> Events:
+        """Each failed event by its own error; returns those that are held in place.
+
+        Once an event of a key must wait, the later ones of its key in this call wait behind it,
+        even if they were applied: the newest state comes last.
+        """
+        moved: set[Hashable] = set()
+        held: dict[Hashable, Events] = {}
+        delivered: Events = []
+        for index, event in enumerate(events):
+            failure, key = failures.get(index), self._lanes.key(event)
+            if key in held:
+                held[key].append(event)
+            elif key in moved:
+                self._turns.overtook(event)
+            elif failure is None:
+                delivered.append(event)
+                self._turns.ended(event)
+            elif self._is_held(failure):
+                held[key] = [event]
+            elif self._failed(event, failure):
+                moved.add(key)
+        self._finish(delivered)
+        return [event for lane in held.values() for event in lane]
+
+    def _is_held(self, failure: Exception) -> bool:
+        """Whether the failure is an outage, which burns no attempt."""
+        down = isinstance(self._classifier.of(failure), Unavailable)
+        if down and self._policy.outage == "hold":
+            self._hold_back(failure)
+            return True
+        return False
+
+    def _failed(self, event: Event[Any], failure: Exception) -> bool:
+        """To a tier or to its end; whether the later ones of its key must stay behind."""
+        error, failures = self._classifier.of(failure), failures_of(event) + 1
+        if isinstance(error, Rejected):
+            return self._die(event, failure, failures)
+        self._say_why(event, failure, failures)
+        if self._tiers.exhausted(failures):
+            return self._die(event, failure, failures)
+        self._metrics.error(failure)
+        due = self._tiers.due(failures, getattr(error, "after", None))
+        self._turns.failed(event, due, tl_origin="retry", **self._history(event, failure, failures))
+        return True
+
+    def _die(self, event: Event[Any], failure: Exception, failures: int) -> bool:
+        """To the dead-letter queue; whether that halts the key."""
+        if self._policy.on_dead == "continue":
+            self._bury(event, failure, failures)
+            return False
+        self._commits.add(event, self._letter(event, failure, failures, halted=True))
+        history = self._history(event, failure, failures)
+        self._turns.failed(event, self._clock() + HALT, tl_halted="1", **history)
+        self._count_dead(event, failure)
+        return True
+
+    def _bury(self, event: Event[Any], failure: Exception, failures: int = 0) -> None:
+        self._commits.completed(event, self._letter(event, failure, failures))
+        self._turns.ended(event)
+        self._count_dead(event, failure)
+
+    def _letter(
+        self,
+        event: Event[Any],
+        failure: Exception,
+        failures: int,
+        *,
+        raw_key: bytes | None = None,
+        halted: bool = False,
+    ) -> Move:
+        topic, key, value, headers = dead_letter(
+            self._destination.dlq,
+            key=event.key.encode() if raw_key is None else raw_key,
+            value=event.value,
+            headers=event.headers,
+            came_from=f"{event.topic}/{event.partition}/{event.offset}",
+            stage="deliver",
+            error=failure,
+            attempts=failures or failures_of(event),
+            flow_version=self._destination.flow.version,
+            at=self._clock(),
+        )
+        if halted:
+            sequence = event.header("tl_seq") or str(event.offset)
+            headers = replaced(headers, {"tl_halted": b"1", "tl_seq": sequence.encode()})
+        return topic, event.partition, key, value, headers, int(self._clock() * 1000)
+
+    def _history(self, event: Event[Any], failure: Exception, failures: int) -> dict[str, str]:
+        return {
+            "tl_attempt": str(failures),
+            "tl_first_failed_at": event.header("tl_first_failed_at") or iso(self._clock()),
+            "tl_error_class": type(failure).__name__,
+            "tl_error": str(failure)[:SHOWN],
+        }
+
+    def _say_why(self, event: Event[Any], failure: Exception, failures: int) -> None:
+        if not isinstance(failure, DeliveryError):
+            log.error("%r failed in an unforeseen way", event, exc_info=failure, extra=about(event))
+        elif failures == 1:
+            log.warning("%r is retried: %s", event, failure, extra=about(event))
+
+    def _hold_back(self, reason: Exception) -> None:
+        self._metrics.error(reason)
+        if self._clock() >= self._said + SAID:
+            self._said = self._clock()
+            log.warning("deliveries are held: %s", reason)
+
+    def _count_dead(self, event: Event[Any], failure: Exception) -> None:
+        self._metrics.error(failure)
+        self._metrics.dead_letters.inc()
+        log.error("%r is dead-lettered: %s", event, failure, extra=about(event))
+        self._told.dead_lettered(event, failure)
+
+    def _delivered(self, events: Events) -> None:
+        for event in events:
+            self._turns.ended(event)
+        self._finish(events)
+
+    def _finish(self, events: Events) -> None:
+        for event in events:
+            self._commits.completed(event)
+        self._metrics.events_out.inc(len(events))
+        self._told.delivered(len(events))
+
+    def _free(self, batch: Events, held: Events) -> None:
+        """The lanes are free again; those that hold something rest for a moment."""
+        keys = {self._lanes.key(event) for event in held}
+        if held:
+            self._lanes.put_back(held)
+            self._rest(held, REST)
+        self._rest([event for event in batch if self._lanes.key(event) not in keys], 0.0)
+
+
+def _failures(call: Call) -> Mapping[int, Exception]:
+    """The error of each failed event, by its index in what was sent."""
+    failure = call.failure
+    assert failure is not None
+    if isinstance(failure, PartialFailure) and failure.failures.keys() <= {*range(len(call.sent))}:
+        return failure.failures
+    return dict.fromkeys(range(len(call.sent)), failure)

@@ -1,0 +1,209 @@
+"""The senders of one destination: a fixed number of calls of its sink side by side.
+
+A call is made when a sender is idle, a lane has events, and the gate has room. What a call's end
+means for its events is not decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from trunkline.connectors.base import Sink
+from trunkline.errors import DataError, Rejected, Unavailable
+from trunkline.event import Event
+from trunkline.streams.gate import NEVER, Gate
+from trunkline.streams.lanes import Lanes
+from trunkline.streams.policy import Limits
+from trunkline.streams.routing import Learn
+from trunkline.streams.tasks import watched
+
+Events = list[Event[Any]]
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of the sink, when it is over.
+
+    ``batch``: what was taken from the lanes; ``sent``: those of it that the sink was given;
+    ``unreadable``: those that it cannot be given, each with the reason; ``failure``: what the
+    sink raised, or None; ``held``: why nothing could be read at all (a registry that is down).
+    """
+
+    batch: Events
+    sent: Events = field(default_factory=list)
+    unreadable: list[tuple[Event[Any], DataError | Rejected]] = field(default_factory=list)
+    failure: Exception | None = None
+    held: Exception | None = None
+
+
+class Senders:
+    """Takes from ``lanes`` what ``gate`` admits, gives it to ``sink``, and tells ``concluded``."""
+
+    def __init__(
+        self,
+        name: str,
+        sink: Sink[Any],
+        lanes: Lanes,
+        gate: Gate,
+        *,
+        limits: Limits,
+        learn: Learn,
+        holds: tuple[type[Exception], ...],
+        concluded: Callable[[Call], None],
+        failed: Callable[[BaseException], None],
+        observe: Callable[[float], None],
+    ) -> None:
+        self._name = name
+        self._sink = sink
+        self._lanes = lanes
+        self._gate = gate
+        self._largest = min(sink.max_batch, limits.batch or sink.max_batch)
+        self._linger = limits.linger
+        self._timeout = limits.timeout
+        self._learn = learn
+        self._holds = holds
+        self._concluded = concluded
+        self._failed = failed
+        self._observe = observe
+        self._idle: deque[asyncio.Future[Events]] = deque()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._busy = 0
+        self._alarm = NEVER
+        self._lingering = 0.0
+        self.quiet = asyncio.Event()
+        """Set while no call is under way."""
+        self.quiet.set()
+
+    def start(self) -> None:
+        """Begin; ``pump`` gives out work."""
+        self._loop = asyncio.get_running_loop()
+        self._tasks = [
+            watched(self._work(), f"deliver-{self._name}-{number}", self._failed)
+            for number in range(self._sink.concurrency)
+        ]
+
+    async def end(self) -> None:
+        """Cancel what is under way; it counts as not sent."""
+        self._idle.clear()  # first, so that nothing is given to a sender that ends
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._busy = 0  # one that was cancelled before it began has not counted itself out
+        self.quiet.set()
+
+    def pump(self) -> None:
+        """Give ready events to idle senders, as far as the gate has room."""
+        while self._idle and self._lanes.ready:
+            now = self._loop.time()
+            room = self._gate.room(now)
+            if room <= 0:
+                self._ask_again(self._gate.opens_at(now))
+                return
+            if self._linger and not self._full_or_late(now):
+                return
+            batch = self._lanes.take(min(room, self._largest))
+            self._gate.sent(now, len(batch))
+            self._busy += 1
+            self.quiet.clear()
+            self._idle.popleft().set_result(batch)
+
+    def _full_or_late(self, now: float) -> bool:
+        """Whether a batch is full, or the first event for it has waited as long as it may."""
+        if self._lanes.ready >= self._largest:
+            return True
+        if not self._lingering:
+            self._lingering = now + self._linger
+        if now < self._lingering:
+            self._ask_again(self._lingering)
+            return False
+        self._lingering = 0.0
+        return True
+
+    def _ask_again(self, at: float) -> None:
+        """One timer, for the earliest time at which somebody wants to be asked."""
+        if at >= self._alarm or at == NEVER:
+            return
+        self._alarm = at
+        self._loop.call_at(at + 0.0005, self._alarmed, at)
+
+    def _alarmed(self, at: float) -> None:
+        if at <= self._alarm:
+            self._alarm = NEVER
+        self.pump()
+
+    async def _work(self) -> None:
+        while True:
+            turn: asyncio.Future[Events] = self._loop.create_future()
+            self._idle.append(turn)
+            self.pump()
+            batch = await turn
+            try:
+                await self._call(batch)
+            finally:
+                self._busy -= 1
+                if not self._busy:
+                    self.quiet.set()
+
+    async def _call(self, batch: Events) -> None:
+        started = time.monotonic()
+        call = Call(batch)
+        try:
+            await self._attempt(call)
+        except asyncio.CancelledError:
+            self._gate.cancelled(self._loop.time(), len(batch))
+            raise
+        self._tell_gate(call)
+        self._concluded(call)
+        self._observe(time.monotonic() - started)
+
+    async def _attempt(self, call: Call) -> None:
+        try:
+            await self._learn(event.value for event in call.batch)
+            self._read(call)
+        except Exception as error:  # noqa: BLE001 - whatever a reader raises must lose nothing
+            call.held = error if isinstance(error, self._holds) else None
+            call.failure = error
+            call.sent = [] if call.held else call.batch
+            return
+        try:
+            if call.sent:
+                await self._deliver(call.sent)
+        except Exception as error:  # noqa: BLE001 - whatever a sink raises must lose nothing
+            call.failure = error
+
+    async def _deliver(self, events: Events) -> None:
+        if self._timeout is None:
+            await self._sink.deliver(events)
+            return
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._sink.deliver(events)
+        except TimeoutError as error:
+            raise Unavailable(f"no answer in {self._timeout} s (timeout=)") from error
+
+    def _read(self, call: Call) -> None:
+        """Sort out what cannot be read or is not taken. Raises one of ``holds``."""
+        sent: Events = []
+        unreadable: list[tuple[Event[Any], DataError | Rejected]] = []
+        for event in call.batch:
+            try:
+                if event.value is not None:
+                    event.data  # noqa: B018 - decodes
+                elif not self._sink.accepts_deletes:
+                    raise Rejected("the destination accepts no deletes")
+                sent.append(event)
+            except (DataError, Rejected) as error:
+                unreadable.append((event, error))
+        call.sent, call.unreadable = sent, unreadable
+
+    def _tell_gate(self, call: Call) -> None:
+        now, unsent = self._loop.time(), len(call.batch) - len(call.sent)
+        if unsent:  # the destination was not asked about these
+            self._gate.cancelled(now, unsent)
+        if call.sent:
+            self._gate.ended(now, len(call.sent), call.failure)

@@ -1,0 +1,122 @@
+"""Retry tiers: topics of one fixed delay, where events wait for another attempt.
+
+A record carries when it is due, how often it failed, and its sequence number: its offset in the
+inbox, which within a key only grows. A tier is read in the order in which it was written, which
+is nearly the order in which its events are due. One that is due later than its tier's delay says
+(``Retry-After``, or the one before it waits longer) goes round once more, counters unchanged.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from confluent_kafka import Message
+
+from trunkline.event import Event, replaced
+from trunkline.kafka import Move
+from trunkline.streams.flow import Destination
+
+AHEAD = 1.5
+"""Seconds that a tier is read ahead of what is due, beyond its jitter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One tier. ``delay`` and ``spread``, its longest jitter, in seconds."""
+
+    topic: str
+    delay: float
+    spread: float
+
+
+class Tiers:
+    """The tiers of one destination; times are epoch seconds of ``clock``."""
+
+    def __init__(
+        self,
+        destination: Destination[Any, Any],
+        clock: Callable[[], float],
+        *,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._retry = retry = destination.policy.retry
+        self._clock = clock
+        self._chance = chance
+        self._delay = destination.policy.delay
+        self._tiers = [
+            Tier(topic, delay, retry.spread(step, 1.0) - delay)
+            for step, (topic, delay) in enumerate(
+                zip(destination.tiers, retry.seconds, strict=True)
+            )
+        ]
+        self._by_topic = {tier.topic: tier for tier in self._tiers}
+        self.topics = list(self._by_topic)
+        self.shortest = self._tiers[0].delay
+        self.soon = self.shortest + self._tiers[0].spread
+
+    def exhausted(self, failures: int) -> bool:
+        """Whether an event that failed so often has no attempt left."""
+        return failures > len(self._tiers)
+
+    def due(self, failures: int, after: float | None = None) -> float:
+        """When an event that failed so often is due again; not before ``after`` seconds."""
+        wait = self._retry.spread(failures - 1, self._chance())
+        return self._clock() + max(wait, after or 0.0)
+
+    def fitting(self, due: float) -> Tier:
+        """The longest tier whose delay is over by then, else the shortest."""
+        wait = due - self._clock() + 0.001
+        fitting = [tier for tier in self._tiers if tier.delay <= wait]
+        return fitting[-1] if fitting else self._tiers[0]
+
+    def wake(self, event: Event[Any], written: float) -> float:
+        """When to look at an event that was read: when it is due, or its tier's delay is over."""
+        tier = self._by_topic.get(event.topic)
+        if tier is None:
+            return written + self._delay if self._delay else 0.0
+        return min(due_of(event), written + tier.delay + tier.spread)
+
+    def pace(self, message: Message) -> float:
+        """Until when reading on behind a message can wait."""
+        tier = self._by_topic.get(message.topic() or "")
+        written = message.timestamp()[1] / 1000
+        if tier is None:
+            return written + self._delay - AHEAD if self._delay else 0.0
+        return written + tier.delay - AHEAD
+
+    def move(self, event: Event[Any], partition: int, due: float, **new: str) -> Move:
+        """The record that makes ``event`` wait until ``due``. ``new``: headers to replace."""
+        headers = {"tl_due_at": iso(due), **new}
+        return (
+            self.fitting(due).topic,
+            partition,
+            event.key.encode(),
+            event.value,
+            replaced(event.headers, {name: text.encode() for name, text in headers.items()}),
+            int(self._clock() * 1000),
+        )
+
+
+def iso(at: float) -> str:
+    """Epoch seconds as ISO 8601, UTC, rounded up to a millisecond: so nothing is early."""
+    return datetime.fromtimestamp(-(-at * 1000 // 1) / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def due_of(event: Event[Any]) -> float:
+    """When an event of a tier is due, in epoch seconds; 0 for one that never waited."""
+    text = event.header("tl_due_at")
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
+
+
+def failures_of(event: Event[Any]) -> int:
+    """How many attempts failed so far."""
+    return int(event.header("tl_attempt") or 0)
+
+
+def sequence_of(event: Event[Any], inbox: str) -> int:
+    """The event's offset in the inbox, also when it waits in a tier."""
+    return event.offset if event.topic == inbox else int(event.header("tl_seq"))

@@ -1,0 +1,189 @@
+"""Whose turn it is: order per key through retries, as a state machine without I/O.
+
+An event may be sent only if nothing of its key waits, or it is the first that waits. Any other
+goes behind: into memory if its turn comes soon and there is room, else into a tier. Nothing here
+is stored. Each decision is a call of ``send`` or ``move``; the engine commits what they lead to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from trunkline.event import Event
+from trunkline.streams.tiers import due_of, sequence_of
+from trunkline.streams.waiting import Waiting
+
+HALT = 60.0
+"""Seconds after which a halted event looks again whether somebody has decided about it."""
+
+
+class Engine(Protocol):
+    """What carries the decisions out."""
+
+    def send(self, event: Event[Any]) -> None:
+        """Put the event at the end of its lane."""
+
+    def move(self, event: Event[Any], due: float, **headers: str) -> None:
+        """Write the event to a tier, due then, and count it as completed where it was."""
+
+    def behind(self, key: str) -> list[Event[Any]]:
+        """Take the events out of a key's lane that are not under way, in order."""
+
+    def active(self, key: str) -> bool:
+        """Whether an event of the key is in a lane or under way."""
+
+    def released(self, event: Event[Any]) -> str:
+        """What an operator decided about a halted event: ``retry``, ``discard``, or ""."""
+
+    def discard(self, event: Event[Any]) -> None:
+        """Count a halted event as completed without sending it."""
+
+    @property
+    def spacious(self) -> bool:
+        """Whether there is room in memory for events whose turn comes later."""
+
+
+class Turns:
+    """The order of one destination's events in one worker.
+
+    ``shortest``: the shortest tier's delay in seconds; ``soon``: what is due within so many
+    seconds is waited for in memory. ``clock``: epoch seconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        inbox: str,
+        ordered: bool,
+        shortest: float,
+        soon: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._inbox = inbox
+        self._ordered = ordered
+        self._shortest = shortest
+        self._soon_within = soon
+        self._clock = clock
+        self._followers: dict[str, dict[int, Event[Any]]] = {}
+        self._sent: dict[str, int] = {}
+        self.waiting = Waiting()
+
+    def begin(self, entries: Iterable[tuple[str, int, float]]) -> None:
+        """Forget everything; ``entries`` is what waits in tiers: key, sequence number, due."""
+        self.waiting = Waiting(entries if self._ordered else ())
+        self._followers, self._sent = {}, {}
+
+    def arrived(self, event: Event[Any]) -> None:
+        """An event of the inbox."""
+        if self._ordered and event.key in self.waiting:
+            self.waiting.join(event.key, event.offset, 0.0)
+            self._follow(event, self._soon(event.key))
+        else:
+            self._engine.send(event)
+
+    def woke(self, event: Event[Any]) -> None:
+        """An event of a tier, whose time to be looked at has come."""
+        if self._ordered and self.waiting.first(event.key) != self._sequence(event):
+            self._follow(event, self._soon(event.key))
+        elif event.header("tl_halted"):
+            self._halted(event)
+        elif due_of(event) > self._clock():
+            self._move(event, due_of(event))
+        else:
+            self._engine.send(event)
+
+    def failed(self, event: Event[Any], due: float, **headers: str) -> None:
+        """The event was attempted and waits until ``due``; the others of its key stay behind it."""
+        self._move(event, due, **headers)
+        if not self._ordered:
+            return
+        if event.key in self.waiting:
+            self.waiting.postpone(event.key, due)
+        else:
+            self.waiting.join(event.key, self._sequence(event), due)
+        self._sent.pop(event.key, None)
+        for later in self._engine.behind(event.key):
+            self.overtook(later)
+        self._regroup(event.key)
+
+    def overtook(self, event: Event[Any]) -> None:
+        """An earlier one of the event's key has failed, perhaps in one call with it: it goes
+        behind, even if it was applied. So the newest state comes last."""
+        self.waiting.join(event.key, self._sequence(event), 0.0)
+        self._follow(event, self._due_soon(event.key))
+
+    def ended(self, event: Event[Any]) -> None:
+        """The event is delivered or dead-lettered: the next of its key may go."""
+        key = event.key
+        if not self._ordered or self.waiting.first(key) != self._sequence(event):
+            return
+        self.waiting.leave(key)
+        if key not in self.waiting:
+            self._sent.pop(key, None)
+        elif key in self._followers:
+            self._send_next(key)
+
+    def evict(self) -> None:
+        """Memory is short: whatever waits for its turn waits in tiers."""
+        for key in list(self._followers):
+            self._send_away(key)
+
+    @property
+    def followers(self) -> int:
+        """How many events wait for their turn in memory."""
+        return sum(map(len, self._followers.values()))
+
+    def _halted(self, event: Event[Any]) -> None:
+        decision = self._engine.released(event)
+        if decision == "retry":
+            self._engine.send(event)
+        elif decision == "discard":
+            self._engine.discard(event)
+        else:
+            self.failed(event, self._clock() + HALT)
+
+    def _follow(self, event: Event[Any], soon: bool) -> None:
+        if soon and self._engine.spacious:
+            self._followers.setdefault(event.key, {})[self._sequence(event)] = event
+        else:
+            self._move(event, self._behind_due(event.key))
+
+    def _soon(self, key: str) -> bool:
+        """Whether the first of the key is under way, or due before a tier would be over."""
+        return self._engine.active(key) or self._due_soon(key)
+
+    def _due_soon(self, key: str) -> bool:
+        return self.waiting.due(key) <= self._clock() + self._soon_within
+
+    def _regroup(self, key: str) -> None:
+        """The first of the key waits longer now: those behind it in memory, too."""
+        if not self._due_soon(key):
+            self._send_away(key)
+
+    def _behind_due(self, key: str) -> float:
+        return max(self.waiting.due(key), self._clock() + self._shortest)
+
+    def _send_away(self, key: str) -> None:
+        for _, event in sorted(self._followers.pop(key, {}).items()):
+            self._move(event, self._behind_due(key))
+
+    def _send_next(self, key: str) -> None:
+        """Those of the key whose turn it is now, one behind the other, into its lane."""
+        following, sent = self._followers[key], self._sent.get(key, -1)
+        for sequence in self.waiting.line(key):
+            if sequence in following:
+                self._engine.send(following.pop(sequence))
+                self._sent[key] = sequence
+            elif sequence > sent:  # it is still in a tier, and those behind it must wait
+                break
+        if not following:
+            del self._followers[key]
+
+    def _move(self, event: Event[Any], due: float, **headers: str) -> None:
+        self._engine.move(event, due, tl_seq=str(self._sequence(event)), **headers)
+
+    def _sequence(self, event: Event[Any]) -> int:
+        return sequence_of(event, self._inbox)
