@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 TICK = 1.0
 """Seconds between two looks at everything that is watched."""
 
-SETTLED = 2.5
+SETTLED = 5.0
 """Seconds from a claim to its notice, in which the other workers' claims arrive."""
 
 ALONE = 30.0
@@ -43,11 +43,13 @@ REMINDER = 4 * 3600.0
 
 @dataclass(slots=True)
 class _Claimed:
-    """A claim of this worker. ``posted``: its notice is in the outbox."""
+    """A claim of this worker. ``posted``: its notice is in the outbox; ``paused``: it waits anew,
+    once, since this worker stood still."""
 
     notice: tuple[int, int]
     at: float
     posted: bool = False
+    paused: bool = False
 
 
 class Alerts:
@@ -80,6 +82,7 @@ class Alerts:
         self._alarms: dict[str, Alarm] = {}
         self._shared: dict[str, Alarm] = {}  # as the control topic has them
         self._claims: dict[str, _Claimed] = {}
+        self._looked = 0.0
         self._ticking: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -111,6 +114,7 @@ class Alerts:
     def evaluate(self) -> None:
         """One look at everything: called every second, never blocks."""
         now = round(self._clock(), 3)
+        self._mind_a_pause(now)
         seen = self._seen()
         for key, observation in seen.items():
             self._observe(key, observation, now)
@@ -206,6 +210,14 @@ class Alerts:
         alarm = self._alarms.get(key)
         if alarm is not None and alarm.episode == episode:
             self._alarms[key] = alarm.after_telling(number, at, due)
+
+    def _mind_a_pause(self, now: float) -> None:
+        """A worker that stood still (SIGSTOP, swapping) reads first what the others did."""
+        if now - self._looked > SETTLED:
+            for claim in self._claims.values():
+                claim.at = claim.at if claim.paused else now
+                claim.paused = True
+        self._looked = now
 
     # What is shared
 

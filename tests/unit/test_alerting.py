@@ -115,7 +115,7 @@ async def test_it_says_who_what_since_when_how_many_why_and_where_to_look(field:
     assert notice.text.splitlines() == [
         "FIRING orders.warehouse: 3 events dead-lettered",
         "flow orders, destination warehouse",
-        "since 2023-11-14T22:13:20.000+00:00 (4 s)",
+        "since 2023-11-14T22:13:20.000+00:00 (6 s)",
         "newest error: Rejected: 422: no such article",
         "to look: trunkline dlq group orders.warehouse",
     ]
@@ -235,6 +235,50 @@ async def test_the_same_condition_again_is_a_new_alert(field: Field) -> None:
     assert field.phone.notices[0].id != field.phone.notices[2].id
 
 
+class Slow(MemoryControl):
+    """A control topic from which a write comes back two seconds later."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__()
+        self.field = field
+        self.pending: list[tuple[float, str, Any]] = []
+
+    async def put(self, key: str, value: Any) -> None:
+        self.pending.append((self.field.now + 2, key, value))
+
+    async def arrive(self) -> None:
+        here = [entry for entry in self.pending if entry[0] <= self.field.now]
+        self.pending = [entry for entry in self.pending if entry[0] > self.field.now]
+        for _, key, value in here:
+            await super().put(key, value)
+
+
+@in_field
+async def test_workers_tell_once_although_they_hear_of_each_other_late(field: Field) -> None:
+    slow = field.control = Slow(field)
+    workers = [await field.worker(name) for name in "cba"]
+    for _ in range(1000):
+        if field.now < START + 30:
+            for worker in workers:
+                worker.watch("warehouse").dead_lettered(1, ERROR)
+        await field.passes(1, *workers)
+        await slow.arrive()
+    assert field.phone.states == ["firing", "resolved"]
+    assert field.phone.notices[-1].amount == 90
+
+
+@in_field
+async def test_a_worker_that_stood_still_hears_the_others_first(field: Field) -> None:
+    worker = await field.worker()
+    worker.watch("warehouse").dead_lettered(1, ERROR)
+    await field.passes(2, worker)
+    field.now += 100
+    await field.passes(1, worker)
+    assert field.phone.notices == []
+    await field.passes(6, worker)
+    assert field.phone.states == ["firing"]
+
+
 class Cut(MemoryControl):
     """A control topic that cannot be written."""
 
@@ -247,7 +291,7 @@ async def test_people_are_told_although_kafka_is_away(field: Field) -> None:
     field.control = Cut()
     worker = await field.worker()
     worker.watch("warehouse").dead_lettered(1, ERROR)
-    await field.passes(ALONE - 1, worker)
+    await field.passes(ALONE, worker)
     assert field.phone.notices == []
     await field.passes(5, worker)
     assert field.phone.states == ["firing"]

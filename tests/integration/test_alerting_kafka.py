@@ -1,0 +1,67 @@
+"""Alerts of two workers that share a real control topic, to a real HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from trunkline import kafka
+from trunkline.errors import Rejected
+from trunkline.params import Backbone, Secret
+from trunkline.streams.alerting import Alerts
+from trunkline.streams.control import KafkaControl, read_control, topic_of
+from trunkline.streams.notify import Webhook
+
+
+@asynccontextmanager
+async def worker(backbone: Backbone, flow: str, name: str, url: str) -> AsyncIterator[Alerts]:
+    control = KafkaControl(backbone, topic_of(flow).name)
+    await control.start()
+    channel = Webhook(Secret(url), token=None, secret=None)
+    alerts = Alerts(control, [channel], flow=flow, worker=name)
+    await alerts.start()
+    try:
+        yield alerts
+    finally:
+        await alerts.stop()
+        await control.stop()
+        assert alerts.failure is None
+
+
+def test_two_workers_tell_once_and_a_third_does_not_tell_again(
+    bootstrap: str, topic: Callable[[str], str]
+) -> None:
+    flow = topic("alerting")
+    backbone = Backbone(bootstrap=bootstrap)
+    kafka.ensure_topics(backbone, [topic_of(flow)])
+    bodies: list[dict[str, object]] = []
+    arrived = asyncio.Event()
+
+    async def take(request: web.Request) -> web.Response:
+        bodies.append(json.loads(await request.read()))
+        arrived.set()
+        return web.Response()
+
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_post("/", take)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+        async with worker(backbone, flow, "a", url) as a, worker(backbone, flow, "b", url) as b:
+            a.watch("warehouse").dead_lettered(2, Rejected("422"))
+            b.watch("warehouse").dead_lettered(3, Rejected("422"))
+            await asyncio.wait_for(arrived.wait(), 30)
+        async with worker(backbone, flow, "c", url) as c:
+            c.evaluate()
+        await runner.cleanup()
+
+    asyncio.run(run())
+    assert [(body["state"], body["amount"]) for body in bodies] == [("firing", 5)]
+    value = read_control(backbone, topic_of(flow).name)["alert/deliver/warehouse/dead_letters"]
+    assert (value["state"], value["told"]) == ("firing", 1)
