@@ -1,0 +1,49 @@
+"""What an operator commands a destination, as its control record has it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from trunkline.streams.command import Command, key_of
+
+NOON = datetime(2030, 5, 31, 12, tzinfo=UTC).timestamp()
+
+
+def test_it_survives_its_record() -> None:
+    command = Command("open", "2030-05-31T14:00Z", "anna@desk", "upgrade", "2030-05-31T12:00Z")
+    assert Command.of(command.value()) == command
+    assert key_of("warehouse") == "destination/warehouse"
+
+
+def test_without_a_record_the_destination_decides() -> None:
+    assert Command.of(None).in_force(NOON) == "auto"
+
+
+def test_a_pause_ends_by_itself() -> None:
+    command = Command("open", until="2030-05-31T14:00+02:00")
+    assert command.ends_at == NOON
+    assert command.in_force(NOON - 1) == "open"
+    assert command.in_force(NOON) == "auto"
+
+
+@pytest.mark.parametrize("state", ["open", "closed", "auto"])
+def test_without_an_end_it_lasts(state: Any) -> None:
+    assert Command(state).in_force(NOON * 100) == state
+
+
+def test_what_a_newer_version_adds_is_no_trouble() -> None:
+    assert Command.of({"state": "open", "ticket": 7}) == Command("open")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"state": "paused"}, {"state": "open", "until": "soon"}, {"state": "open", "until": 7}],
+)
+def test_a_record_that_makes_no_sense_is_logged_and_ignored(
+    value: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Command.of(value) == Command()
+    assert "ignored" in caplog.text
