@@ -90,6 +90,9 @@ class Sink(ABC, Generic[T]):
     """How many events one ``deliver`` takes at the most."""
     concurrency: int = 1
     """How many ``deliver`` calls may be under way at once in one worker."""
+    appends: bool = False
+    """Whether the system keeps each event, as a log does: then all of the past can be replayed in
+    order. One that overwrites would go back through its older states."""
 
     async def open(self) -> None:
         """Connect and check. Raise Unavailable when the system is down: the engine tries again."""

@@ -37,7 +37,8 @@ class HttpSink(Sink[T]):
     function of the event that returns an encoded path. ``token`` goes out as
     ``Authorization: Bearer``, ``auth`` as Basic.
     ``delete_method``: the method for events without data; None: the destination takes no deletes.
-    ``timeout``: seconds for one request, all in all. ``tls_context``: for a private CA or client
+    ``timeout``: seconds for one request, all in all. ``appends``: whether the API keeps each event,
+    as a log does, instead of the newest one of a key. ``tls_context``: for a private CA or client
     certificates; a sound one is the default.
 
     The body is the event's data (``connectors/plain.py`` has the forms); a delete has none. Each
@@ -61,9 +62,11 @@ class HttpSink(Sink[T]):
         delete_method: str | None = None,
         timeout: float = 10.0,
         concurrency: int = 64,
+        appends: bool = False,
         tls_context: tls.SSLContext | None = None,
     ) -> None:
         self.type = type
+        self.appends = appends
         self.concurrency = concurrency
         self.accepts_deletes = delete_method is not None
         self._url = _checked(url)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trunkline.connectors.base import Sink
@@ -11,6 +11,7 @@ from trunkline.streams.flow import Destination, Flow, Route, SourceDefinition, T
 from trunkline.streams.publishing import CompiledOutput, Publisher
 from trunkline.streams.routing import CompiledRoute, CompiledTopic, Router
 from trunkline.streams.types import type_of_destination, type_of_topic
+from trunkline.streams.way import Way
 
 
 def subject(topic: str) -> str:
@@ -35,18 +36,35 @@ class Compiler:
 
     def router(self, sinks: dict[str, Sink[Any]]) -> Router:
         """The flow's routes. ``sinks``: by destination, for what each can take."""
+        return self._router(self._topics(self._flow.routes, sinks))
+
+    def way_to(self, destination: Destination[Any, Any], sink: Sink[Any]) -> Way:
+        """Today's way to one destination, for a replay."""
+        routes = [route for route in self._flow.routes if route.to is destination]
+        topics = self._topics(routes, {destination.name: sink})
+        appends = bool(getattr(sink, "appends", False))
+        return Way(
+            destination.name,
+            destination.inbox,
+            topics,
+            self._router(topics),
+            self._codec.learn,
+            appends,
+        )
+
+    def _router(self, topics: dict[str, CompiledTopic]) -> Router:
+        return Router(topics, self._codec.learn, self._flow.version)
+
+    def _topics(
+        self, routes: Sequence[Route[Any, Any]], sinks: dict[str, Sink[Any]]
+    ) -> dict[str, CompiledTopic]:
+        """The topics that these routes listen to."""
         topics = {}
         for topic in self._flow.topics:
-            routes = [
-                self._route(route, sinks[route.to.name])
-                for route in self._flow.routes
-                if route.topic is topic
-            ]
-            if routes:
-                topics[topic.topic] = CompiledTopic(
-                    self._codec.decoder(type_of_topic(topic)), routes
-                )
-        return Router(topics, self._codec.learn, self._flow.version)
+            its = [self._route(r, sinks[r.to.name]) for r in routes if r.topic is topic]
+            if its:
+                topics[topic.topic] = CompiledTopic(self._codec.decoder(type_of_topic(topic)), its)
+        return topics
 
     def decoder_of(self, destination: Destination[Any, Any]) -> Callable[[bytes], Any]:
         """What reads the values of a destination's inbox."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from trunkline.kafka import LastingProducer, aborting, finish, produce
+from trunkline.kafka import LastingProducer, Out, aborting, finish, produce, transact
 from trunkline.logs import about
 from trunkline.streams.intake import Intake, MicroBatch
 from trunkline.streams.metrics import StepMetrics
@@ -38,8 +38,18 @@ CHUNK = 200
 """Events that are routed, then produced, before the event loop gets its turn."""
 
 
+class Beside(Protocol):
+    """Somebody who writes to inboxes beside what is routed, in the step's own transactions."""
+
+    def owned(self, partitions: frozenset[tuple[str, int]]) -> None:
+        """These partitions, and no others, are the worker's now. From the intake's thread."""
+
+    def routed(self, batch: MicroBatch) -> None:
+        """This batch is committed. In the event loop, before anything else is written."""
+
+
 class RoutingStep:
-    """Routes what an intake reads."""
+    """Routes what an intake reads. Who holds ``turn`` writes: a batch, or ``beside``."""
 
     hand_over: Callable[[MicroBatch], None]
     """Brings a batch from the intake's thread to ``process`` in the event loop, in order."""
@@ -59,17 +69,25 @@ class RoutingStep:
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="route-commit")
         self._leaving = False
+        self.turn = asyncio.Lock()
+        self.beside: Beside | None = None
         self.intake = Intake(make_consumer, topics, self, batch=batch, depth=DEPTH)
 
     # The intake's side, in its thread.
 
-    def assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def assigned(
+        self, consumer: Consumer, partitions: list[TopicPartition]
+    ) -> list[TopicPartition]:
         """Routing begins at the committed offsets: nothing to restore."""
         self._leaving = False
+        self.intake.group = consumer.consumer_group_metadata()
+        self._tell_owned(partitions)
+        return partitions
 
     def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Wait for the batches under way: their commits still belong to this generation."""
         self._leaving = True
+        self._tell_owned([])
         if not lost and not self.intake.wait_idle(DRAIN):
             log.warning("batches under way were given up: another worker repeats them")
 
@@ -100,7 +118,8 @@ class RoutingStep:
         delay = 0.1
         while batch.epoch == self.intake.epoch:
             try:
-                await self._write(batch)
+                async with self.turn:
+                    await self._write(batch)
                 return
             except HOLDS as error:
                 self._metrics.error(error)
@@ -122,10 +141,32 @@ class RoutingStep:
                 produce(producer, total.taken())
                 await asyncio.sleep(0)
             await self._in_thread(finish, producer, _ends(batch), batch.group)
+        if self.beside is not None:
+            self.beside.routed(batch)
         self._count(batch, total, started)
+
+    async def write(self, records: Sequence[Out], at: TopicPartition, epoch: int) -> None:
+        """Other records than routed ones, in one transaction; for the holder of ``turn``.
+
+        ``at``: where the group stands in a partition of ours. It is committed again, unchanged, so
+        that Kafka refuses a worker that has lost the partition. Raises KafkaException.
+        """
+        group = self.intake.group  # before the epoch: never one that is newer than it
+        if epoch != self.intake.epoch:
+            raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION))
+        producer = await self._in_thread(self._producer.ready)
+        try:
+            await self._in_thread(transact, producer, records, [at], group)
+        except KafkaException as failure:
+            self._producer.failed(failure)
+            raise
 
     def _in_thread(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _tell_owned(self, partitions: list[TopicPartition]) -> None:
+        if self.beside is not None:
+            self.beside.owned(frozenset((p.topic, p.partition) for p in partitions))
 
     def _repeat(self, failure: KafkaException) -> None:
         self._metrics.transaction_failures.inc()
@@ -150,7 +191,7 @@ class RoutingStep:
 
     async def stop(self) -> None:
         """Finish what was read, commit it, leave the group."""
-        await asyncio.to_thread(self.intake.stop)
+        await self.intake.stop()
         self._thread.shutdown()
 
 

@@ -1,0 +1,102 @@
+"""Today's way from the canonical topics to one destination: what a replay sends through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Message
+
+from trunkline.event import Event, Headers, replaced
+from trunkline.kafka import Out
+from trunkline.streams.handled import Home
+from trunkline.streams.routing import CompiledTopic, Learn, Router
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The routes to one destination. ``learn``: makes schemas known, as a router does.
+    ``appends``: whether the destination's sink keeps every event."""
+
+    destination: str
+    inbox: str
+    topics: dict[str, CompiledTopic]
+    router: Router
+    learn: Learn
+    appends: bool
+
+    def listens(self, topic: str, headers: Headers) -> bool:
+        """Whether an event with these headers concerns the destination."""
+        routes = self.topics[topic].routes
+        if any(not route.only for route in routes):
+            return True
+        event_type = (dict(headers).get("ce_type") or b"").decode(errors="replace")
+        return any(route.listens(event_type) for route in routes)
+
+    def event(self, message: Message) -> Event[Any]:
+        """The canonical event of a record whose key is text."""
+        topic, headers = message.topic() or "", message.headers() or []
+        return Event(
+            key=(message.key() or b"").decode(errors="replace"),
+            value=message.value(),
+            headers=headers,  # type: ignore[arg-type]
+            decode=self.topics[topic].decode,
+            topic=topic,
+            partition=message.partition() or 0,
+            offset=message.offset() or 0,
+        )
+
+
+@dataclass(slots=True)
+class Again:
+    """A canonical event that comes from elsewhere than its topic, as a router takes it: its
+    place, key, value and headers are what they were."""
+
+    place: Home
+    at: int
+    raw_key: bytes | None
+    raw_value: bytes | None
+    kept: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def topic(self) -> str:
+        """The canonical topic."""
+        return self.place[0]
+
+    def partition(self) -> int:
+        """Its partition."""
+        return self.place[1]
+
+    def offset(self) -> int:
+        """Its offset there."""
+        return self.at
+
+    def key(self) -> bytes | None:
+        """The raw key."""
+        return self.raw_key
+
+    def value(self) -> bytes | None:
+        """The raw value."""
+        return self.raw_value
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The headers, without those of dead letters."""
+        return self.kept
+
+
+def stamped(records: Sequence[Out], origin: str, id: str) -> list[Out]:
+    """The records, marked as sent again: by whose request, and what kind it is."""
+    mark = {"tl_origin": origin.encode(), "tl_replay_id": id.encode()}
+    return [(topic, key, value, replaced(h, mark)) for topic, key, value, h in records]
+
+
+def events_in(records: Sequence[Out]) -> int:
+    """Of how many canonical events these records are made."""
+    return len({_origin(headers) for _, _, _, headers in records})
+
+
+def _origin(headers: Headers) -> bytes:
+    named = dict(headers)
+    if "tl_dead_from" in named:
+        return named["tl_dead_from"]
+    return named.get("tl_from", b"").rpartition(b"/")[0]
