@@ -26,6 +26,9 @@ NOWHERE: Home = ("-", 0)
 """The home of letters that were made of no canonical event: a source's, an operation's, a record
 that was written to an inbox by hand."""
 
+_ORIGIN = {b"deliver": "tl_from", b"route": "tl_dead_from"}
+"""The header that names the canonical event, by stage."""
+
 
 def record_key(destination: str, home: Home) -> str:
     """The control record's key for the dead letters of one home."""
@@ -35,7 +38,7 @@ def record_key(destination: str, home: Home) -> str:
 def home_of(headers: Headers) -> Home:
     """The canonical partition that a dead letter with these headers was made of, or NOWHERE."""
     named = dict(headers)
-    origin = "tl_from" if named.get("tl_stage") == b"deliver" else "tl_dead_from"
+    origin = _ORIGIN.get(named.get("tl_stage") or b"", "")
     topic, *numbers = (named.get(origin) or b"").decode(errors="replace").split("/")
     right = len(numbers) in (2, 3) and all(number.isdecimal() for number in numbers)
     return (topic, int(numbers[0])) if right else NOWHERE

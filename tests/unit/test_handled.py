@@ -73,7 +73,7 @@ def test_the_record_of_a_home_is_its_own() -> None:
         ),
         ({"tl_stage": b"deliver", "tl_dead_from": b"f.e.inbox/0/9"}, NOWHERE),
         ({"tl_stage": b"deliver", "tl_from": b"\xff/x/1/1"}, NOWHERE),
-        ({"tl_stage": b"publish", "tl_dead_from": b"public.orders"}, NOWHERE),
+        ({"tl_stage": b"publish", "tl_dead_from": b"stream/of/1/2"}, NOWHERE),
         ({}, NOWHERE),
     ],
 )

@@ -1,0 +1,87 @@
+"""Watching what workers do for a request: how far it is, until it is done or nobody watches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+from confluent_kafka import KafkaError, KafkaException
+from rich.console import Console
+
+from trunkline import kafka
+from trunkline.params import Backbone
+from trunkline.streams import control
+from trunkline.streams.control import KafkaControl
+
+RUNNING = ("running", "paused")
+"""States of a request that is not over."""
+
+
+def follow(backbone: Backbone, flow: str, id: str, *, wait: bool) -> None:
+    """Show the progress of the request ``replay/<id>`` until it is over; Ctrl-C ends the watching
+    only. Without ``wait``: say whether somebody works on it. Raises KafkaUnavailable."""
+    workers = members(backbone, f"{flow}.route")
+    if not workers:
+        typer.echo(f"no worker of {flow} routes now: the request waits until one runs")
+    if not wait:
+        return
+    try:
+        asyncio.run(_Watch(backbone, flow, id).until_over())
+    except KeyboardInterrupt:
+        typer.echo(f"\nno longer watched: workers go on with {id}")
+
+
+def members(backbone: Backbone, group: str) -> int:
+    """How many workers a consumer group has. Raises KafkaUnavailable."""
+    client = kafka.admin(backbone)  # held until it has answered: the answer comes through it
+    described = client.describe_consumer_groups([group], request_timeout=10)[group]
+    try:
+        return len(described.result().members)
+    except KafkaException as failure:
+        if failure.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # no worker has run yet
+            return 0
+        raise kafka.KafkaUnavailable(f"group {group}: {failure.args[0].str()}") from failure
+
+
+class _Watch:
+    """One request, as the control topic tells of it."""
+
+    def __init__(self, backbone: Backbone, flow: str, id: str) -> None:
+        self._control = KafkaControl(backbone, control.topic_of(flow).name)
+        self._key = f"replay/{id}"
+        self._changed = asyncio.Event()
+
+    async def until_over(self) -> None:
+        """Show each change, and how it ended."""
+        await self._control.start()
+        try:
+            self._control.subscribe(self._key, lambda key, value: self._changed.set())
+            with Console().status("waiting …") as status:
+                while self._state in RUNNING:
+                    await self._changed.wait()
+                    self._changed.clear()
+                    status.update(self._told())
+            typer.echo(self._told())
+        finally:
+            await self._control.stop()
+
+    @property
+    def _state(self) -> str:
+        return str(self._control.state.get(self._key, {}).get("state", "running"))
+
+    def _told(self) -> str:
+        counts = totals(self._control.state, self._key)
+        done = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        return f"{self._state}: {done or 'nothing yet'}"
+
+
+def totals(state: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, int]:
+    """What has become of the request's events, over all partitions."""
+    found: dict[str, int] = {}
+    for name, value in state.items():
+        if name.startswith(f"{key}/"):
+            for what, count in value.get("counts", {}).items():
+                found[what] = found.get(what, 0) + count
+    return found

@@ -1,0 +1,110 @@
+"""Asking for dead letters to be re-driven or discarded.
+
+A destination's are handled by the workers that route their homes, which find the request in the
+control topic; a source's can only be discarded, which is done at once. Either is audited in the
+transaction of its first record.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from trunkline.params import Backbone
+from trunkline.streams.audit import Audit, put_audited, who
+from trunkline.streams.deadletter import timestamp
+from trunkline.streams.dlq import Ranges
+from trunkline.streams.handled import NOWHERE, Handled, record_key
+from trunkline.streams.letters import DeadLetter, Selection
+
+Kind = Literal["redrive", "discard"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to become of which dead letters of a destination.
+
+    ``topic``, ``ranges``: the set, frozen: what arrives later is not part of it. ``limit``: most
+    letters. ``rate``: letters a second, over all workers. ``force``: also those that are handled,
+    or that a newer event of their key has overtaken. ``count``: how many are meant.
+    """
+
+    kind: Kind
+    destination: str
+    topic: str
+    ranges: Ranges
+    selection: Selection = field(default_factory=Selection)
+    limit: int | None = None
+    rate: float | None = None
+    force: bool = False
+    why: str = ""
+    count: int | None = None
+
+    def value(self) -> dict[str, Any]:
+        """The control record ``replay/<id>``."""
+        return {
+            "kind": self.kind,
+            "destination": self.destination,
+            "ranges": {f"{self.topic}/{n}": list(r) for n, r in sorted(self.ranges.items())},
+            **self.selection.to_request(),
+            "limit": self.limit,
+            "rate": self.rate,
+            "mode": "state",
+            "force": self.force,
+            "by": who(),
+            "why": self.why,
+            "at": timestamp(time.time()),
+            "count": self.count,
+            "state": "running",
+        }
+
+
+def ask(backbone: Backbone, flow: str, request: Request) -> str:
+    """Put the request into the flow's control topic; returns its id. The workers that route do
+    what it says, as soon as some run. Blocks. Raises KafkaUnavailable."""
+    id = uuid.uuid4().hex[:12]
+    value = request.value()
+    told = {k: v for k, v in value.items() if v and k not in ("kind", "destination", "state")}
+    audit = Audit(
+        what=request.kind,
+        on=request.destination,
+        why=request.why,
+        who=value["by"],
+        at=value["at"],
+        count=request.count,
+        id=id,
+        more={name: told[name] for name in told.keys() - {"by", "why", "at", "count"}},
+    )
+    put_audited(backbone, flow, {f"replay/{id}": value}, audit)
+    return id
+
+
+def discard_of_source(
+    backbone: Backbone, flow: str, source: str, handled: Handled, count: int, why: str
+) -> None:
+    """Write which dead letters of a source are handled. Nobody else writes that record: of two
+    commands at the same moment the later one wins, and what the other discarded shows again.
+    Blocks. Raises KafkaUnavailable."""
+    change = {record_key(source, NOWHERE): handled.encode()}
+    put_audited(backbone, flow, change, Audit(what="discard", on=source, why=why, count=count))
+
+
+def discarded(
+    letters: Iterable[DeadLetter], ranges: Ranges, selection: Selection, limit: int | None
+) -> tuple[Handled, int]:
+    """What is handled once those of ``letters`` that are meant are discarded, at most ``limit``,
+    and how many these are. ``letters``: all of a queue, also those that are handled already."""
+    handled, count = Handled(), 0
+    start = dict.fromkeys(ranges, 0)
+    for letter in letters:
+        meant = not letter.handled and selection.matches(letter)
+        if meant and (limit is None or count < limit):
+            count += 1
+        elif not letter.handled:
+            start[letter.partition] = letter.offset + 1
+            continue
+        handled.add(letter.partition, start[letter.partition], letter.offset + 1)
+    return handled, count
