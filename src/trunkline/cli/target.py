@@ -22,7 +22,14 @@ INBOX = ".inbox"
 SHOWN = 10
 """Most destinations that an error names."""
 
-TargetArgument = Annotated[str, typer.Argument(metavar="FLOW.DESTINATION", show_default=False)]
+TargetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="FLOW.DESTINATION",
+        help="A destination with its flow, as orders.warehouse.",
+        show_default=False,
+    ),
+]
 EnvOption = Annotated[str | None, typer.Option(help="environments/<ENV>.toml")]
 WhyOption = Annotated[str, typer.Option(help="The reason, for those who look later.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
