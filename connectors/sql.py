@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from trunkline.connectors.base import Sink
-from trunkline.connectors.sql_engine import ERRORS, delivery_error, sql_engine
+from trunkline.connectors.sql_engine import sql_engine
+from trunkline.connectors.sql_errors import ERRORS, delivery_error
 from trunkline.connectors.sql_schema import prepare
 from trunkline.connectors.sql_statements import KEYS, claim, delete_keys, upsert
 from trunkline.connectors.sql_table import fields_of, tables_for

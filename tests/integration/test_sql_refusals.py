@@ -1,4 +1,4 @@
-"""What SqlSink refuses, on real databases: events, tables, arguments; and whom it blames."""
+"""What SqlSink refuses, on real databases: events, tables, arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from sql_items import Database, Rich, counts, put, rich
-from sqlalchemy import text
 
 from trunkline import errors
 from trunkline.connectors.contract import make_event
@@ -116,32 +115,6 @@ def test_a_table_dropped_meanwhile_is_not_the_events_fault(postgres: Database) -
         await sink.close()
 
     asyncio.run(run())
-
-
-def test_a_cut_connection_is_unavailable_and_mends(postgres: Database) -> None:
-    async def run() -> None:
-        sink = postgres.sink()
-        await sink.open()
-        await sink.deliver([put("a", 1)])
-        postgres.run(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE application_name = 'trunkline' AND state = 'idle' AND pid <> pg_backend_pid()"
-        )
-        with pytest.raises(errors.Unavailable):
-            await sink.deliver([put("a", 2, count=2)])
-        await sink.deliver([put("a", 2, count=2)])
-        await sink.close()
-
-    asyncio.run(run())
-    assert counts(postgres) == {"a": 2}
-
-
-def test_a_lock_held_too_long_is_unavailable(postgres: Database) -> None:
-    postgres.deliver([put("a", 1)])
-    with postgres.engine.begin() as holder:
-        holder.execute(text(f"SELECT 1 FROM {postgres.table} FOR UPDATE"))
-        with pytest.raises(errors.Unavailable, match="timeout"):
-            postgres.deliver([put("a", 2)], timeout=1)
 
 
 # Tables.

@@ -13,6 +13,7 @@ from trunkline import Flow, Retry
 from trunkline.params import Backbone, environment_file
 from trunkline.streams.checking import check
 from trunkline.streams.loading import load
+from trunkline.streams.policy import Arguments
 
 PAGE = (Path(__file__).parents[2] / "docs" / "flows.md").read_text()
 
@@ -36,7 +37,13 @@ def test_the_environment_is_right(tmp_path: Path) -> None:
     assert Backbone.model_validate(tables["trunkline"]).replication == 3
 
 
-@pytest.mark.parametrize("method", ["topic", "destination", "route"])
+def test_every_argument_of_a_policy_is_described() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "delivery.md").read_text()
+    table = page.split("## Arguments")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(Arguments.__annotations__)
+
+
+@pytest.mark.parametrize("method", ["topic", "route"])
 def test_every_argument_is_described(method: str) -> None:
     section = PAGE.split(f"### `@flow.{method}")[1].split("\n#")[0]
     names = inspect.signature(getattr(Flow, method)).parameters

@@ -1,0 +1,112 @@
+"""What a database driver's error tells the engine: is it the row, the moment, or the server?
+
+Drivers agree on little: PostgreSQL and newer PyMySQL give an SQLSTATE (ISO/IEC 9075; its first two
+characters are its class), MySQL and MariaDB error numbers, SQLite result codes. Numbers are those
+of the servers' references; MySQL's own SQLSTATE is often the catch-all HY000.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import exc
+
+from trunkline.errors import DataError, DeliveryError, Rejected, Retryable, Unavailable
+
+# A driver cannot send the value (a NUL in a text, an int beyond 64 bits), or there is none.
+ROW_ERRORS = (DataError, ValueError, TypeError, OverflowError)
+ERRORS = (exc.SQLAlchemyError, *ROW_ERRORS)
+"""What a transaction can raise."""
+
+Codes = frozenset[str | int]
+"""SQLSTATEs, their classes, and error numbers, which never look alike."""
+
+# The row itself: another one may well be accepted.
+ROW: Codes = frozenset(
+    {
+        *("22", "23", "44", "45", "P0"),  # data, constraint, CHECK OPTION, SIGNAL, RAISE EXCEPTION
+        "54000",  # a key too long for PostgreSQL's index
+        *(1118, 1153, 1301),  # MySQL: row too large, packet too large
+        *(1264, 1265, 1292, 1366, 1406, 1411, 1690),  # out of range, cut off, wrong, too long
+        *(1300, 1977, 3140),  # not of the character set, no JSON
+        *(1526, 1644, 1748, 3819, 4025),  # no partition for it, SIGNAL, CHECK
+    }
+)
+# The moment: somebody else was in between.
+CONFLICT: Codes = frozenset(
+    {
+        *("40", "55P03"),  # deadlock, serialization failure; a lock not available
+        *(1020, 1205, 1213, 3572),  # changed meanwhile, lock timeout, deadlock, NOWAIT
+    }
+)
+# The server: any row would fail now.
+DOWN: Codes = frozenset(
+    {
+        *("08", "28", "3D", "53", "57", "58"),  # connection, login, resources, shutdown, disk
+        "25006",  # read-only: a replica after a failover, or a maintenance
+        *(1290, 1792, 1836),  # the same
+        *(1021, 1037, 1038, 1041, 1114, 1135),  # disk full, out of memory
+        *(1040, 1129, 1203, 1226),  # too many connections, or too many errors
+        *(1044, 1045, 1049),  # no login, or no such database
+        *(1047, 1053, 1927),  # not in its cluster, shutting down, connection killed
+        *(1969, 3024),  # a statement took too long
+    }
+)
+# PyMySQL's own, for a connection that is closed, and those of the client library that it copies.
+CLIENT = (0, *range(2000, 3000))
+
+BUSY = frozenset({5, 6})
+"""SQLite: SQLITE_BUSY, SQLITE_LOCKED."""
+BROKEN = frozenset({3, 7, 8, 10, 11, 13, 14, 26})
+"""SQLite: no permission, no memory, read-only, I/O, corrupt, full, cannot open, no database."""
+
+
+def delivery_error(error: Exception) -> DeliveryError:
+    """The instruction that a failed transaction (``ERRORS``) stands for.
+
+    Rejected: the row itself is the reason, another one may well be accepted. Retryable: deadlocks
+    and other conflicts, missing rights, a table that has changed. Unavailable: no connection, or
+    a server that serves nobody now.
+    """
+    what = _explained(error)
+    if not isinstance(error, exc.DBAPIError):
+        row = isinstance(error, (*ROW_ERRORS, exc.StatementError))
+        return Rejected(what) if row else Retryable(what)
+    codes = _codes(error.orig)
+    if isinstance(error, exc.IntegrityError | exc.DataError) or codes & ROW:
+        return Rejected(what)
+    if codes & CONFLICT or _sqlite_code(error.orig) in BUSY:
+        return Retryable(what)
+    if error.connection_invalidated or codes & DOWN or _sqlite_code(error.orig) in BROKEN:
+        return Unavailable(what)
+    return _without_a_known_code(error, codes, what)
+
+
+def _without_a_known_code(error: exc.DBAPIError, codes: Codes, what: str) -> DeliveryError:
+    said_by_the_server = codes.difference(CLIENT) or _sqlite_code(error.orig) is not None
+    if said_by_the_server:
+        return Retryable(what)
+    if isinstance(error, exc.ProgrammingError):
+        return Rejected(what)  # the driver has not even sent it: a NaN to MariaDB
+    lost = isinstance(error, exc.OperationalError | exc.InterfaceError)
+    return Unavailable(what) if lost else Retryable(what)
+
+
+def _explained(error: Exception) -> str:
+    """The driver's own words, without SQL and parameters."""
+    original = error.orig if isinstance(error, exc.StatementError) else error
+    return f"{type(original).__name__}: {' '.join(str(original).split())}"[:500]
+
+
+def _codes(original: BaseException | None) -> Codes:
+    """The SQLSTATE, its class, and the error number, as far as the driver tells them."""
+    state = getattr(original, "pgcode", None) or getattr(original, "sqlstate", None)
+    found: set[str | int] = {state, state[:2]} if state else set()
+    args = getattr(original, "args", ())
+    if args and isinstance(args[0], int):
+        found.add(args[0])
+    return frozenset(found)
+
+
+def _sqlite_code(original: BaseException | None) -> int | None:
+    """SQLite's primary result code, without what its extended ones add above a byte."""
+    code = getattr(original, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
