@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from trunkline.streams.positions import committed
+
 log = logging.getLogger(__name__)
 
 POLL = 0.2
@@ -267,10 +269,8 @@ class Intake:
     def _seek_committed(self, consumer: Consumer) -> None:
         self._rewinding = False
         try:
-            for at in consumer.committed(consumer.assignment(), timeout=10):
-                if at.offset < 0:
-                    at.offset, _ = consumer.get_watermark_offsets(at, timeout=10)
-                consumer.seek(TopicPartition(at.topic, at.partition, at.offset))
+            for at in committed(consumer, consumer.assignment(), timeout=10):
+                consumer.seek(at)
         except KafkaException as failure:
             if failure.args[0].fatal():
                 raise

@@ -21,6 +21,7 @@ from trunkline.kafka import LastingProducer, Out, aborting, finish, produce, tra
 from trunkline.logs import about
 from trunkline.streams.intake import Intake, MicroBatch
 from trunkline.streams.metrics import StepMetrics
+from trunkline.streams.positions import committed
 from trunkline.streams.routing import HOLDS, Deaths, Routed, Router
 
 log = logging.getLogger(__name__)
@@ -80,9 +81,10 @@ class RoutingStep:
     ) -> list[TopicPartition]:
         """Routing begins at the committed offsets: nothing to restore."""
         self._leaving = False
+        starts = committed(consumer, partitions, timeout=60)
         self.intake.group = consumer.consumer_group_metadata()
         self._tell_owned(partitions)
-        return partitions
+        return starts
 
     def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Wait for the batches under way: their commits still belong to this generation."""

@@ -6,13 +6,14 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import ConsumerGroupState, Message, TopicPartition
 from engine_kit import Env, Kit, Scripted, eventually, headers_of, order
 
-from trunkline import Event, Flow
+from trunkline import Event, Flow, kafka
 from trunkline.schemas.commerce import Order
 
 
@@ -125,6 +126,51 @@ def test_two_workers_share_the_partitions(kit: Kit) -> None:
     asyncio.run(run())
     ids = [headers_of(message)["ce_id"] for message in kit.read(inbox(flow))]
     assert sorted(map(int, ids)) == list(range(200))
+
+
+@contextmanager
+def dead_worker(kit: Kit, group: str, at: TopicPartition) -> Iterator[None]:
+    """A worker that died just before it committed: its transaction is open for three seconds."""
+    backbone = kit.backbone.model_copy(update={"kafka": {"transaction.timeout.ms": "3000"}})
+    producer = kafka.producer(backbone, transactional_id=f"{group}.dead")
+    consumer = kafka.consumer(kit.backbone, group)
+    try:
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        producer.send_offsets_to_transaction([at], consumer.consumer_group_metadata())
+        yield
+    finally:
+        consumer.close()
+
+
+def members(kit: Kit, group: str) -> int:
+    """How many workers the group has, once it is settled."""
+    client = kafka.admin(kit.backbone)
+    found = client.describe_consumer_groups([group])[group].result()
+    return len(found.members) if found.state == ConsumerGroupState.STABLE else 0
+
+
+def test_a_rebalance_under_a_dead_workers_transaction_repeats_nothing(kit: Kit) -> None:
+    """The offset that it was about to commit is no offset yet, but there is one before it."""
+    flow = two_topics()
+    kit.create(flow)
+    topic, group = f"{flow.name}.shop", f"{flow.name}.route"
+    kit.produce(topic, [kit.event("k", f"0-{n}") for n in range(20)])
+    route(kit, flow, inbox=20)
+    (before,) = [at for at in kit.committed(group, topic) if at.offset > 0]
+    kit.produce(topic, [kit.event("k", f"1-{n}") for n in range(20)])
+
+    async def run() -> None:
+        async with kit.running(flow, "route"):
+            await eventually(lambda: members(kit, group) == 1, "one worker")
+            async with kit.running(flow, "route"):
+                await eventually(lambda: len(kit.read(inbox(flow))) >= 40, "all routed")
+
+    dead = TopicPartition(topic, before.partition, before.offset + 10)
+    with dead_worker(kit, group, dead):
+        asyncio.run(run())
+    ids = [headers_of(message)["ce_id"] for message in kit.read(inbox(flow))]
+    assert len(ids) == len(set(ids)) == 40
 
 
 def test_dead_letters_are_told_once_a_batch_and_the_others_go_on(

@@ -1,0 +1,30 @@
+"""Where a group goes on reading.
+
+librdkafka (2.16) finds that out by itself when partitions are assigned, and may find it wrong. An
+offset that a transaction still holds back (KIP-447) it asks for again and again, but after a
+rebalance meanwhile it takes it for none, and begins with the topic's first message: everything
+would be routed a second time. And a partition whose question failed it never reads at all.
+"""
+
+from __future__ import annotations
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+
+
+def committed(
+    consumer: Consumer, partitions: list[TopicPartition], timeout: float
+) -> list[TopicPartition]:
+    """The partitions with the group's committed offset, or the beginning where there is none.
+
+    Waits up to ``timeout`` seconds, also for transactions that are about to change an offset, as
+    a dead worker's until it is aborted. Raises KafkaException.
+    """
+    found = consumer.committed(partitions, timeout=timeout)
+    for at in found:
+        if at.error is not None:
+            raise KafkaException(at.error)
+    return [TopicPartition(at.topic, at.partition, _start(at.offset)) for at in found]
+
+
+def _start(offset: int) -> int:
+    return offset if offset >= 0 else OFFSET_BEGINNING
