@@ -175,7 +175,7 @@ class Alerts:
                 self._claim(key, alarm, now)
         elif mine.posted:
             self._hold(key, alarm, now)
-        elif self._is_settled(key, mine, now):
+        elif self._is_settled(key, mine, due, now):
             alarm = alarm if seen is None else alarm.caught_up(self._me, seen)
             mine.posted = True
             self._post(key, subject, alarm, due, now)
@@ -196,10 +196,12 @@ class Alerts:
         if alarm.claim is not None and now - alarm.claim.at >= HEARTBEAT:
             self._alarms[key] = alarm.claimed(self._me, now)
 
-    def _is_settled(self, key: str, mine: _Claimed, now: float) -> bool:
+    def _is_settled(self, key: str, mine: _Claimed, due: Due, now: float) -> bool:
         shared = self._shared.get(key)
-        agreed = shared is not None and shared.claim == self._alarms[key].claim
-        return now - mine.at >= (SETTLED if agreed else ALONE)
+        if shared is not None and shared.claim == self._alarms[key].claim:
+            return now - mine.at >= SETTLED
+        # Without the topic nobody knows what the others see: nothing is said to be over.
+        return due != "resolved" and now - mine.at >= ALONE
 
     def _post(self, key: str, subject: Subject, alarm: Alarm, due: Due, now: float) -> None:
         self._alarms[key] = alarm

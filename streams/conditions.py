@@ -60,7 +60,8 @@ class Watch:
         self._remember(BREAKER, error)
 
     def lag(self, seconds: float) -> None:
-        """The age of the oldest event that is not finished; 0 if there is none."""
+        """The age of the oldest event that is not finished; 0 if there is none, or if events wait
+        since somebody wanted it so."""
         self._lag = seconds
 
     def valve_closed(self, closed: bool, error: BaseException | str = "") -> None:

@@ -18,7 +18,9 @@ import pytest
 from aiohttp import web
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from typer.testing import CliRunner
 
+from trunkline.cli import app
 from trunkline.local.ports import free_port
 from trunkline.params import Secret
 from trunkline.streams.notices import Notice, Subject
@@ -235,6 +237,21 @@ def test_one_address_that_is_gone_does_not_keep_the_others_from_it(
         asyncio.run(channel.send(notice()))
     assert box.envelopes[0].rcpt_tos == ["b@example.com"]
     assert "refused gone@example.com" in caplog.text
+
+
+def test_the_command_sends_a_test_through_every_channel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("environments").mkdir()
+    with mail_server() as (port, box):
+        Path("environments/prod.toml").write_text(
+            f'[alerts]\nsmtp = {{ host = "127.0.0.1", port = {port}, starttls = false, '
+            'from = "us@example.com", to = ["you@example.com"] }\n'
+        )
+        done = CliRunner().invoke(app, ["alert", "test", "--env", "prod"])
+    assert (done.exit_code, done.output) == (0, "smtp: sent\n")
+    assert b"TEST example.warehouse: this is a test" in (box.envelopes[0].content or b"")
 
 
 def test_a_notice_waits_for_its_channel_in_order_and_is_in_the_log(

@@ -280,10 +280,41 @@ async def test_a_worker_that_stood_still_hears_the_others_first(field: Field) ->
 
 
 class Cut(MemoryControl):
-    """A control topic that cannot be written."""
+    """A control topic that cannot be written for a while."""
+
+    away = True
 
     async def put(self, key: str, value: Any) -> None:
-        raise KafkaUnavailable("the broker is away")
+        if self.away:
+            raise KafkaUnavailable("the broker is away")
+        await super().put(key, value)
+
+
+@in_field
+async def test_nothing_is_said_to_be_over_while_the_others_cannot_be_heard(field: Field) -> None:
+    cut = field.control = Cut()
+    cut.away = False
+    sees, blind = await field.worker("a"), await field.worker("b")
+    sees.watch("warehouse").lag(1000)
+    await field.passes(10, sees, blind)
+    cut.away = True
+    await field.passes(300, sees, blind)
+    cut.away = False
+    await field.passes(100, sees, blind)
+    assert field.phone.states == ["firing"]
+    sees.watch("warehouse").lag(0)
+    await field.passes(100, sees, blind)
+    assert field.phone.states == ["firing", "resolved"]
+
+
+@in_field
+async def test_what_comes_before_the_message_is_written_counts(field: Field) -> None:
+    worker = await field.worker()
+    for _ in range(30):
+        worker.watch("warehouse").dead_lettered(1, ERROR)
+        await field.passes(1, worker)
+    sent = round(field.phone.notices[0].at - START)
+    assert field.phone.notices[0].amount == sent
 
 
 @in_field

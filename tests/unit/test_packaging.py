@@ -39,7 +39,8 @@ def test_each_linked_package_has_one_name(name: str) -> None:
 
 
 def test_the_sdist_names_the_folders_that_the_links_point_to() -> None:
-    assert {"src", *LINKED} <= set(TOOL["hatch"]["build"]["targets"]["sdist"]["only-include"])
+    included = set(TOOL["hatch"]["build"]["targets"]["sdist"]["only-include"])
+    assert {"src", "deploy", *LINKED} <= included
 
 
 def test_pyright_names_the_folders_as_it_does_not_follow_links() -> None:
