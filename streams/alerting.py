@@ -99,17 +99,20 @@ class Alerts:
         self._outbox.start()
         self._ticking = watched(self._run(), f"{self._flow}-alerts", self._failed)
 
-    async def stop(self) -> None:
-        """Send what is due for a few seconds more, and write what was told."""
+    async def stop(self, grace: float = 5.0) -> None:
+        """Send what is due for ``grace`` seconds more, and as long write what was told."""
         if self._ticking is None:
             return
         self._ticking.cancel()
         await asyncio.gather(self._ticking, return_exceptions=True)
-        await self._outbox.stop()
+        await self._outbox.stop(grace)
         self._unsubscribe()
-        await self.written()
+        await self._written(grace)
         self._write()
-        await self.written()
+        await self._written(grace)
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
 
     def evaluate(self) -> None:
         """One look at everything: called every second, never blocks."""
@@ -122,11 +125,6 @@ class Alerts:
             if not alarm.resolved:
                 self._tell(key, alarm, seen.get(key), now)
         self._write()
-
-    async def written(self) -> None:
-        """Returns when no write to the control topic is under way."""
-        if self._writing is not None:
-            await asyncio.gather(self._writing, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:
@@ -229,6 +227,10 @@ class Alerts:
             new = {k: a for k, a in self._alarms.items() if a != self._shared.get(k)}
             if new:
                 self._writing = watched(self._put(new), f"{self._flow}-alarms", self._failed)
+
+    async def _written(self, grace: float) -> None:
+        if self._writing is not None:
+            await asyncio.wait([self._writing], timeout=grace)
 
     async def _put(self, alarms: Mapping[str, Alarm]) -> None:
         try:

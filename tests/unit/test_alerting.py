@@ -374,6 +374,26 @@ def test_a_worker_that_stops_leaves_nothing_running() -> None:
     asyncio.run(run())
 
 
+class Hanging(MemoryControl):
+    """A control topic that neither takes a write nor says so."""
+
+    async def put(self, key: str, value: Any) -> None:
+        await asyncio.Event().wait()
+
+
+def test_a_worker_stops_although_kafka_hangs() -> None:
+    async def run() -> None:
+        field = Field(Hanging())
+        worker = Alerts(field.control, (field.phone,), flow="orders")
+        worker.watch("warehouse").dead_lettered(1, ERROR)
+        await worker.start()
+        await worker.stop(grace=0.01)
+        assert worker.failure is None
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("wrong", [{"lag": "soon"}, {"open": "0s"}, {"lag": 900}])
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
