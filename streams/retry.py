@@ -6,7 +6,6 @@ after each delay; then it is dead.
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -86,12 +85,6 @@ class Retry:
         in [0, 1): the same number gives the same seconds."""
         delay = self.seconds[step]
         return delay + min(delay * self.jitter * random, MOST_JITTER)
-
-    def wait(self, failures: int, *, after: float | None = None) -> float:
-        """Seconds to wait in place after that many failures (1 or more), at least ``after`` if
-        given; the last delay repeats."""
-        step = min(failures, len(self.seconds)) - 1
-        return max(self.spread(step, random.random()), after or 0.0)
 
     def __repr__(self) -> str:
         return f"Retry({', '.join(map(repr, self.delays))})"

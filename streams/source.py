@@ -23,7 +23,7 @@ from trunkline.kafka import Out, transact
 from trunkline.streams.intake import Intake, MicroBatch
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.publishing import Publisher
-from trunkline.streams.retry import Retry
+from trunkline.streams.tasks import delays
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,10 @@ class _Pending:
     started: float
 
 
+BACK_OFF = (0.2, 30.0)
+"""Seconds before a source that failed starts again: at first, and at the most."""
+
+
 class SourceStep:
     """Runs a source while this worker owns its position."""
 
@@ -56,7 +60,6 @@ class SourceStep:
         make_producer: Callable[[], Producer],
         newest_position: Callable[[], Message | None],
         metrics: StepMetrics,
-        retry: Retry = Retry.DEFAULT,
     ) -> None:
         self.name = name
         self._positions = positions
@@ -65,7 +68,6 @@ class SourceStep:
         self._make_producer = make_producer
         self._newest_position = newest_position
         self._metrics = metrics
-        self._retry = retry
         self._stop = threading.Event()
         self._interrupt = threading.Event()
         self._thread: threading.Thread | None = None
@@ -101,7 +103,7 @@ class SourceStep:
     # The source's own thread.
 
     def _run(self) -> None:
-        failures = 0
+        waits = delays(*BACK_OFF)
         while not self._stop.is_set():
             self._read_at = 0.0
             try:
@@ -112,8 +114,9 @@ class SourceStep:
                 self.failure = error
                 return
             except Exception as error:
-                failures = 1 if self._read_at else failures + 1
-                delay = self._retry.wait(failures)
+                if self._read_at:  # it ran: this is another trouble than the last one
+                    waits = delays(*BACK_OFF)
+                delay = next(waits)
                 self._metrics.error(error)
                 log.exception("source %s starts again in %.1f s", self.name, delay)
                 self._stop.wait(delay)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from trunkline.kafka import TopicSpec
+from trunkline.streams import audit, control
 from trunkline.streams.flow import Destination, Flow
 
-# Only the newest record of a key counts, and they are read whole: small segments keep them short.
-_STATE = {"segment.bytes": "10485760", "min.cleanable.dirty.ratio": "0.1"}
+# Positions are read from the end and only the newest counts: small segments keep the topic short.
+_POSITIONS = {"segment.bytes": "10485760", "min.cleanable.dirty.ratio": "0.1"}
 # Nothing in it may go before it was dealt with, however long that takes.
 _KEPT = {"retention.ms": "-1"}
 
@@ -17,13 +18,12 @@ def topics_of(flow: Flow[Any], partitions: int) -> list[TopicSpec]:
     """Every topic of the flow. Existing topics are left as they are, whatever stands here."""
     specs = {topic.topic: TopicSpec(topic.topic, partitions) for topic in flow.topics}
     for source in flow.sources:
-        specs[source.positions] = TopicSpec(source.positions, 1, compact=True, config=_STATE)
+        specs[source.positions] = TopicSpec(source.positions, 1, compact=True, config=_POSITIONS)
         specs[source.dlq] = TopicSpec(source.dlq, 1, config=_KEPT)
     for destination in flow.destinations:
         specs |= {spec.name: spec for spec in _topics_of_destination(destination, partitions)}
-    specs[flow.control] = TopicSpec(flow.control, 1, compact=True, config=_STATE)
-    specs[flow.audit] = TopicSpec(flow.audit, 1, config=_KEPT)
-    return list(specs.values())
+    of_all = (control.topic_of(flow.name), audit.topic_of(flow.name))
+    return [*specs.values(), *of_all]
 
 
 def _topics_of_destination(destination: Destination[Any, Any], partitions: int) -> list[TopicSpec]:

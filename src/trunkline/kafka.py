@@ -292,7 +292,7 @@ def ensure_topics(backbone: Backbone, specs: Iterable[TopicSpec]) -> list[str]:
     """
     client = admin(backbone)
     there = existing_topics(client)
-    wanted = [_matched(spec, there) for spec in specs]
+    wanted = [matched(spec, there) for spec in specs]
     missing = {spec.name: spec for spec in wanted if spec.name not in there}
     if missing and not backbone.create:
         raise ConfigurationError(
@@ -307,7 +307,7 @@ def ensure_topics(backbone: Backbone, specs: Iterable[TopicSpec]) -> list[str]:
     return sorted(missing)
 
 
-def _matched(spec: TopicSpec, there: Mapping[str, int]) -> TopicSpec:
+def matched(spec: TopicSpec, there: Mapping[str, int]) -> TopicSpec:
     """The spec with as many partitions as the topic that it is like, if that one exists."""
     count = there.get(spec.like, spec.partitions)
     if (has := there.get(spec.name, count)) != count and spec.like:

@@ -34,29 +34,6 @@ def test_what_is_no_duration(text: str) -> None:
         seconds(text)
 
 
-def test_each_failure_waits_for_its_step_and_the_last_step_repeats() -> None:
-    retry = Retry("1s", "10s", "1m", jitter=0)
-    assert [retry.wait(failures) for failures in (1, 2, 3, 4, 100)] == [1, 10, 60, 60, 60]
-
-
-@given(failures=st.integers(1, 50), jitter=st.floats(0, 1))
-def test_jitter_only_lengthens_and_only_by_its_share(failures: int, jitter: float) -> None:
-    plain = Retry("1s", "10s", jitter=0).wait(failures)
-    assert plain <= Retry("1s", "10s", jitter=jitter).wait(failures) <= plain * (1 + jitter)
-
-
-def test_jitter_spreads() -> None:
-    retry = Retry("10s", jitter=0.5)
-    assert len({retry.wait(1) for _ in range(20)}) > 1
-
-
-def test_what_the_destination_asks_for_is_the_least() -> None:
-    retry = Retry("10s", jitter=0)
-    assert retry.wait(1, after=60) == 60
-    assert retry.wait(1, after=1) == 10
-    assert retry.wait(1, after=0) == 10
-
-
 def test_delays_are_steps_as_written_and_in_seconds() -> None:
     retry = Retry("500ms", "1.5m", " 2h ")
     assert retry.delays == ("500ms", "1.5m", "2h")
