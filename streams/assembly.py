@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Protocol, cast
@@ -11,13 +12,21 @@ from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.params import Backbone, Params, revealed
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import Registry
+from trunkline.streams.alerting import Alerts
 from trunkline.streams.app import FlowApp
+from trunkline.streams.channels import AlertSettings
 from trunkline.streams.compiling import Compiler
+from trunkline.streams.control import KafkaControl, read_control
 from trunkline.streams.delivery import DeliveryStep
 from trunkline.streams.flow import Destination, Flow, SourceDefinition
+from trunkline.streams.guard import Guard
+from trunkline.streams.job import Desk
 from trunkline.streams.log import KafkaLog
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
+from trunkline.streams.oversight import Oversight, Releases
+from trunkline.streams.past import reader_of
 from trunkline.streams.push import PushStep
+from trunkline.streams.replaying import ReplayStep
 from trunkline.streams.router import RoutingStep
 from trunkline.streams.source import SourceStep
 
@@ -34,7 +43,13 @@ class Assembly:
     """Builds the steps of one worker. Raises ConfigurationError, and RegistryUnavailable."""
 
     def __init__(
-        self, flow: Flow[Any], env: Params, backbone: Backbone, app: FlowApp, metrics: Metrics
+        self,
+        flow: Flow[Any],
+        env: Params,
+        backbone: Backbone,
+        app: FlowApp,
+        metrics: Metrics,
+        alerts: AlertSettings,
     ) -> None:
         self._flow = flow
         self._env = env
@@ -49,6 +64,14 @@ class Assembly:
         self._registry = registry
         self._codec = Codec(registry)
         self._compiler = Compiler(flow, self._codec, register=backbone.create)
+        self._control = KafkaControl(backbone, flow.control)
+        self._alerts = Alerts(
+            self._control,
+            alerts.channels(),
+            flow=flow.name,
+            reminder=alerts.reminder_seconds,
+        )
+        self._overseen: list[tuple[Oversight, DeliveryStep]] = []
 
     def steps(self, roles: Collection[str], *, batch: int) -> list[Step]:
         """The steps of these roles, in the order in which they must stop."""
@@ -58,14 +81,31 @@ class Assembly:
             steps += [self._source(definition) for definition in flow.sources]
         sinks = {} if set(roles) == {"source"} else self._sinks()
         if "route" in roles and flow.routes:
-            steps.append(self._routing(sinks, batch))
+            routing = self._routing(sinks, batch)
+            steps += [self._replays(routing, sinks), routing]
         if "deliver" in roles:
             steps += [self._delivery(d, sinks[d.name]) for d in flow.destinations]
         return steps
 
-    def close(self) -> None:
-        """Release the connections to the registry."""
+    async def begin(self) -> None:
+        """Read the control topic, and follow it; before the steps start."""
+        await self._control.start()
+        await self._alerts.start()
+        for oversight, step in self._overseen:
+            oversight.start(step)
+
+    async def end(self) -> None:
+        """After the steps have stopped."""
+        for oversight, _ in self._overseen:
+            await oversight.stop()
+        await self._alerts.stop()
+        await self._control.stop()
         self._registry.close()
+
+    @property
+    def parts(self) -> list[object]:
+        """What may have a ``failure`` besides the steps."""
+        return [self._control, self._alerts, *(oversight for oversight, _ in self._overseen)]
 
     def _sinks(self) -> dict[str, Sink[Any]]:
         return {d.name: d(self._env) for d in self._flow.destinations}
@@ -98,7 +138,7 @@ class Assembly:
             metrics=metrics,
         )
 
-    def _routing(self, sinks: dict[str, Sink[Any]], batch: int) -> Step:
+    def _routing(self, sinks: dict[str, Sink[Any]], batch: int) -> RoutingStep:
         flow = self._flow
         step = RoutingStep(
             self._compiler.router(sinks),
@@ -111,20 +151,47 @@ class Assembly:
         step.hand_over = self._app.agent("route", step.process)
         return step
 
+    def _replays(self, routing: RoutingStep, sinks: dict[str, Sink[Any]]) -> Step:
+        flow, backbone = self._flow, self._backbone
+        ways = {d.name: partial(self._compiler.way_to, d, sinks[d.name]) for d in flow.destinations}
+        step = ReplayStep(
+            Desk(
+                flow.name,
+                routing,
+                epoch=lambda: routing.intake.epoch,
+                busy=lambda: routing.intake.lag > 0,
+                make_reader=partial(reader_of, backbone, f"{flow.name}.route"),
+                durable=partial(read_control, backbone, flow.control),
+            ),
+            self._control,
+            sorted({route.topic.topic for route in flow.routes}),
+            partitions=lambda: kafka.existing_topics(kafka.admin(backbone)),
+            way_to=lambda name: ways[name](),
+        )
+        routing.beside = step
+        return step
+
     def _delivery(self, destination: Destination[Any, Any], sink: Sink[Any]) -> Step:
+        name, group = destination.name, f"{self._flow.name}.{destination.name}"
+        metrics = DeliveryMetrics(self._metrics, self._flow.name, name)
+        guard = Guard(destination.policy, time.time)
+        watch = self._alerts.watch(name, destination.policy.alert)
+        oversight = Oversight(
+            guard, self._control, watch, metrics, destination=name, clock=time.time
+        )
         step = DeliveryStep(
             sink,
             destination,
             decode=self._compiler.decoder_of(destination),
             learn=self._codec.learn,
-            log=KafkaLog(
-                self._backbone,
-                f"{self._flow.name}.{destination.name}",
-                kafka.unique_id(self._flow.name, destination.name),
-            ),
-            metrics=DeliveryMetrics(self._metrics, self._flow.name, destination.name),
+            log=KafkaLog(self._backbone, group, kafka.unique_id(self._flow.name, name)),
+            metrics=metrics,
+            gate=guard,
+            releases=Releases(self._control, name).take,
+            told=oversight,
         )
-        step.hand_over = self._app.agent(f"deliver-{destination.name}", step.accept)
+        step.hand_over = self._app.agent(f"deliver-{name}", step.accept)
+        self._overseen.append((oversight, step))
         return step
 
     def _producer_of(self, role: str) -> partial[Any]:

@@ -23,7 +23,7 @@ from trunkline.event import Event
 from trunkline.logs import about
 from trunkline.streams.commits import Commits, Place, starts
 from trunkline.streams.flow import Destination
-from trunkline.streams.gate import Gate
+from trunkline.streams.gate import Gatekeeper, Open
 from trunkline.streams.intake import MicroBatch
 from trunkline.streams.lanes import Lanes
 from trunkline.streams.log import Log
@@ -49,9 +49,9 @@ ROOM = 10_000
 class DeliveryStep:
     """Delivers what is in one destination's topics to one sink.
 
-    ``clock``: epoch seconds. ``releases``: what operators decided about halted events, by inbox
-    partition and sequence number: ``retry`` or ``discard``; each is taken out as it is obeyed.
-    ``told``: called with what was dead-lettered, and why.
+    ``clock``: epoch seconds. ``releases``: what operators decided about a halted event, by its
+    inbox partition and sequence number: ``retry``, ``discard`` or "". ``told``: who wants to know
+    what becomes of events.
     """
 
     hand_over: Callable[[MicroBatch], None]
@@ -65,17 +65,17 @@ class DeliveryStep:
         decode: Callable[[bytes], Any],
         log: Log,
         metrics: DeliveryMetrics,
-        gate: Gate | None = None,
+        gate: Gatekeeper | None = None,
         learn: Learn = nothing_to_learn,
         clock: Callable[[], float] = time.time,
-        releases: dict[tuple[int, int], str] | None = None,
+        releases: Callable[[int, int], str] = lambda partition, sequence: "",
         told: Told | None = None,
     ) -> None:
         policy = destination.policy
         self.name = destination.name
         self.failure: BaseException | None = None
-        self.gate = gate or Gate()
-        self.releases = {} if releases is None else releases
+        self.gate: Gatekeeper = gate or Open()
+        self._releases = releases
         self._destination = destination
         self._policy = policy
         self._sink = sink
@@ -258,7 +258,7 @@ class DeliveryStep:
 
     def released(self, event: Event[Any]) -> str:
         """What an operator decided about a halted event."""
-        return self.releases.pop((event.partition, int(event.header("tl_seq"))), "")
+        return self._releases(event.partition, int(event.header("tl_seq")))
 
     def discard(self, event: Event[Any]) -> None:
         """Done with, unsent."""

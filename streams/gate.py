@@ -1,12 +1,11 @@
-"""Whether a destination may be sent something now: every reason not to, asked as one.
+"""What every reason not to send to a destination has in common.
 
-A breaker, a maintenance window, a limit, an operator's hand and a valve are gatekeepers; the
-delivery step asks the gate alone. Times are the event loop's (``loop.time()``), in seconds.
+A breaker, a maintenance window, a limit, an operator's hand and a valve are gatekeepers, and so is
+the guard that asks all of them. Times are the event loop's (``loop.time()``), in seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 PLENTY = 1 << 30
@@ -39,33 +38,22 @@ class Gatekeeper(Protocol):
         command can change it."""
 
 
-class Gate:
-    """All gatekeepers of one destination in one worker: the smallest room counts."""
-
-    def __init__(self, keepers: Sequence[Gatekeeper] = ()) -> None:
-        self._keepers = tuple(keepers)
+class Open:
+    """A gatekeeper that always has room."""
 
     def room(self, now: float) -> int:
-        """How many events may be sent now."""
-        return min((keeper.room(now) for keeper in self._keepers), default=PLENTY)
+        """Plenty."""
+        return PLENTY
 
     def sent(self, now: float, count: int) -> None:
-        """So many events are sent now."""
-        for keeper in self._keepers:
-            keeper.sent(now, count)
+        """Nothing to count."""
 
     def ended(self, now: float, count: int, failure: Exception | None) -> None:
-        """The call that sent so many events ended."""
-        for keeper in self._keepers:
-            keeper.ended(now, count, failure)
+        """Nothing to learn."""
 
     def cancelled(self, now: float, count: int) -> None:
-        """The call that sent so many events was cancelled."""
-        for keeper in self._keepers:
-            keeper.cancelled(now, count)
+        """Nothing to take back."""
 
     def opens_at(self, now: float) -> float:
-        """When to ask again, if there is no room now: when the last of those that are shut opens;
-        NEVER if that is not known."""
-        shut = [keeper for keeper in self._keepers if keeper.room(now) <= 0]
-        return max((keeper.opens_at(now) for keeper in shut), default=now)
+        """Now."""
+        return now

@@ -16,7 +16,7 @@ from typing import Any
 from trunkline.connectors.base import Sink
 from trunkline.errors import DataError, Rejected, Unavailable
 from trunkline.event import Event
-from trunkline.streams.gate import NEVER, Gate
+from trunkline.streams.gate import NEVER, Gatekeeper
 from trunkline.streams.lanes import Lanes
 from trunkline.streams.policy import Limits
 from trunkline.streams.routing import Learn
@@ -49,7 +49,7 @@ class Senders:
         name: str,
         sink: Sink[Any],
         lanes: Lanes,
-        gate: Gate,
+        gate: Gatekeeper,
         *,
         limits: Limits,
         learn: Learn,

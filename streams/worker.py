@@ -16,6 +16,7 @@ from trunkline.errors import RegistryUnavailable
 from trunkline.params import Backbone, Params
 from trunkline.streams.app import FlowApp
 from trunkline.streams.assembly import Assembly, Step
+from trunkline.streams.channels import AlertSettings
 from trunkline.streams.delivery import DeliveryStep
 from trunkline.streams.flow import Flow
 from trunkline.streams.intake import Intake
@@ -46,12 +47,18 @@ class Worker:
     """
 
     def __init__(
-        self, flow: Flow[Any], env: Params, backbone: Backbone, options: Options | None = None
+        self,
+        flow: Flow[Any],
+        env: Params,
+        backbone: Backbone,
+        options: Options | None = None,
+        alerts: AlertSettings | None = None,
     ) -> None:
         self._flow = flow
         self._env = env
         self._backbone = backbone
         self._options = options or Options()
+        self._alerts = alerts or AlertSettings()
         self._metrics = Metrics()
         self._assembly: Assembly | None = None
         self._steps: list[Step] = []
@@ -66,15 +73,22 @@ class Worker:
             await app.start()  # the pages tell also of a worker that waits for Kafka
             await self._prepared(app, stop)
             await app.start_agents()
-            self._starting = [asyncio.create_task(self._start(s, app)) for s in self._steps]
+            self._starting = [asyncio.create_task(self._begin(app))]
             await self._until(stop, app)
         finally:
             await self._stop_steps()
-            await app.stop()
             if self._assembly is not None:
-                self._assembly.close()
+                await self._assembly.end()
+            await app.stop()
         if app.failed.done():
             raise app.failed.result()
+
+    async def _begin(self, app: FlowApp) -> None:
+        """First what operators command, then the steps, side by side."""
+        if self._assembly is None:  # the worker was stopped before it could start
+            return
+        await self._assembly.begin()
+        await asyncio.gather(*(self._start(step, app) for step in self._steps))
 
     async def _start(self, step: Step, app: FlowApp) -> None:
         """A step that waits for its system holds up no other step."""
@@ -122,11 +136,14 @@ class Worker:
 
     def _assembled(self, app: FlowApp) -> list[Step]:
         if self._assembly is None:
-            self._assembly = Assembly(self._flow, self._env, self._backbone, app, self._metrics)
+            self._assembly = Assembly(
+                self._flow, self._env, self._backbone, app, self._metrics, self._alerts
+            )
         return self._assembly.steps(self._options.roles, batch=self._options.batch)
 
     def _failures(self) -> list[BaseException]:
         parts = [*self._steps, *self._intakes()]
+        parts += self._assembly.parts if self._assembly is not None else []
         found = [getattr(part, "failure", None) for part in parts]
         return [failure for failure in found if failure is not None]
 

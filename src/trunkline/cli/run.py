@@ -17,6 +17,7 @@ from trunkline.cli.fleet import Fleet
 from trunkline.errors import ConfigurationError
 from trunkline.local.stack import running
 from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
+from trunkline.streams.channels import AlertSettings, load_channels
 from trunkline.streams.checking import check
 from trunkline.streams.flow import Flow
 from trunkline.streams.loading import load
@@ -45,24 +46,24 @@ def run(
     PORT + 1 and so on.
     """
     logs.set_up(log_format, log_level)
-    loaded, params, backbone = prepare(flow, env)
+    loaded, params, backbone, alerts = prepare(flow, env)
     roles = _roles(only)
     if workers > 1:
         Fleet(workers, port).run()
         return
     options = Options(roles=roles, host=host, port=port or None, batch=batch)
-    asyncio.run(_until_signal(Worker(loaded, params, backbone, options)))
+    asyncio.run(_until_signal(Worker(loaded, params, backbone, options, alerts)))
 
 
-def prepare(flow: str, env: str) -> tuple[Flow[Any], Params, Backbone]:
-    """A flow and its parameters, everything checked. Raises ConfigurationError."""
+def prepare(flow: str, env: str) -> tuple[Flow[Any], Params, Backbone, AlertSettings]:
+    """A flow and what it runs with, everything checked. Raises ConfigurationError."""
     loaded = load(flow)
     errors = [problem for problem in check(loaded) if not problem.warning]
     if errors:
         raise ConfigurationError("\n".join(map(str, errors)))
     file = environment_file(env) if env else {}
     params = load_params(loaded.params, file, flow=loaded.name)
-    return loaded, params, backbone_of(file)
+    return loaded, params, backbone_of(file), load_channels(file)
 
 
 def backbone_of(file: dict[str, Any]) -> Backbone:

@@ -1,0 +1,84 @@
+"""The gate of one destination as its policy has it: breaker, maintenance windows, an operator's
+hand, the valve, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from trunkline.streams.breaker import Breaker
+from trunkline.streams.gate import NEVER, PLENTY, Gatekeeper
+from trunkline.streams.hand import Hand
+from trunkline.streams.maintenance import Maintenance
+from trunkline.streams.policy import Policy
+from trunkline.streams.valve import ValveGate
+
+State = Literal["closed", "open", "half-open", "ramp", "paused", "maintenance", "valve"]
+
+
+class Guard:
+    """Every reason not to send to one destination, asked as one: a Gatekeeper of gatekeepers.
+
+    With ``outage="tiers"`` there is no breaker: such a destination must not hold. ``wall``: epoch
+    seconds; ``limits``: further gatekeepers.
+    """
+
+    def __init__(
+        self, policy: Policy, wall: Callable[[], float], limits: Sequence[Gatekeeper] = ()
+    ) -> None:
+        self.hand = Hand(wall)
+        self.breaker = Breaker(policy.breaker)
+        self.maintenance = Maintenance(policy.maintenance, wall)
+        self.valve = None if policy.valve is None else ValveGate(policy.valve)
+        valve = [self.valve] if self.valve is not None else []
+        self._always: list[Gatekeeper] = [self.hand, self.maintenance, *valve, *limits]
+        self._with_breaker = policy.outage == "hold"
+        self._all = [*self._always, self.breaker] if self._with_breaker else self._always
+
+    def _asked(self) -> Sequence[Gatekeeper]:
+        return self._always if self.hand.overrides_breaker else self._all
+
+    def room(self, now: float) -> int:
+        """How many events may be sent now."""
+        room = PLENTY
+        for keeper in self._asked():
+            room = min(room, keeper.room(now))
+        return room
+
+    def sent(self, now: float, count: int) -> None:
+        """So many events are sent now."""
+        for keeper in self._all:
+            keeper.sent(now, count)
+
+    def ended(self, now: float, count: int, failure: Exception | None) -> None:
+        """The call that sent so many events ended."""
+        for keeper in self._all:
+            keeper.ended(now, count, failure)
+
+    def cancelled(self, now: float, count: int) -> None:
+        """The call that sent so many events was cancelled."""
+        for keeper in self._all:
+            keeper.cancelled(now, count)
+
+    def opens_at(self, now: float) -> float:
+        """When to ask again, if there is no room now; NEVER if that is not known."""
+        shut = [keeper for keeper in self._asked() if keeper.room(now) <= 0]
+        return max((keeper.opens_at(now) for keeper in shut), default=now)
+
+    def command(self, state: Literal["open", "closed", "auto"], until: float) -> None:
+        """What an operator wants, until then (epoch seconds). Anything but a pause says also that
+        a person has looked: the valve opens."""
+        self.hand.command(state, None if until == NEVER else until)
+        if state != "open" and self.valve is not None:
+            self.valve.reset()
+
+    def state(self, now: float) -> State:
+        """In a word, the strongest reason first."""
+        if self.hand.state == "open":
+            return "paused"
+        if self.valve is not None and self.valve.closed_since is not None:
+            return "valve"
+        if self.maintenance.room(now) <= 0:
+            return "maintenance"
+        overridden = self.hand.overrides_breaker or not self._with_breaker
+        return "closed" if overridden else self.breaker.state

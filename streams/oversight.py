@@ -1,0 +1,142 @@
+"""What people see of a destination in this worker, and what they command it.
+
+Commands come from the control topic; how the destination is goes to the metrics, to the alerts
+and, if it is out of the ordinary, into the control topic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from trunkline.event import Event
+from trunkline.kafka import KafkaUnavailable
+from trunkline.streams.command import Command, key_of
+from trunkline.streams.conditions import Watch
+from trunkline.streams.control import Control
+from trunkline.streams.delivery import DeliveryStep
+from trunkline.streams.guard import Guard
+from trunkline.streams.metrics import DeliveryMetrics
+from trunkline.streams.outcomes import Told
+from trunkline.streams.status import DestinationStatus
+from trunkline.streams.tasks import watched
+
+log = logging.getLogger(__name__)
+
+TICK = 1.0
+"""Seconds between two looks."""
+_STATES = {"half-open": 1, "ramp": 1, "open": 2}
+
+
+class Releases:
+    """What was decided about halted events: the control records
+    ``release/<destination>/<partition>/<sequence>``."""
+
+    def __init__(self, control: Control, destination: str) -> None:
+        self._control = control
+        self._prefix = f"release/{destination}/"
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def take(self, partition: int, sequence: int) -> str:
+        """``retry``, ``discard``, or "" if nothing is decided. A decision is taken once."""
+        key = f"{self._prefix}{partition}/{sequence}"
+        decided = self._control.state.get(key)
+        if decided is None:
+            return ""
+        task = asyncio.create_task(self._obeyed(key))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return str(decided.get("action", ""))
+
+    async def _obeyed(self, key: str) -> None:
+        try:
+            await self._control.put(key, None)
+        except KafkaUnavailable as error:  # it is obeyed again then: one attempt more
+            log.warning("the decision %s stays in the control topic: %s", key, error)
+
+
+class Oversight(Told):
+    """Of one destination in one worker. ``failure``: an error that nobody foresaw."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        control: Control,
+        watch: Watch,
+        metrics: DeliveryMetrics,
+        *,
+        destination: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self.failure: BaseException | None = None
+        self._guard = guard
+        self._control = control
+        self._watch = watch
+        self._metrics = metrics
+        self._destination = destination
+        self._clock = clock
+        self._status = DestinationStatus(control, destination, clock=clock)
+        self._newest: Exception | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    def start(self, step: DeliveryStep) -> None:
+        """Obey commands, and look at the step every second."""
+        self._step = step
+        self._loop = asyncio.get_running_loop()
+        self._unsubscribe = self._control.subscribe(key_of(self._destination), self._commanded)
+        self._task = watched(self._run(), f"oversight-{self._destination}", self._failed)
+
+    async def stop(self) -> None:
+        """The worker ends."""
+        self._unsubscribe()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._status.stop()
+
+    def delivered(self, count: int) -> None:
+        """So many events were delivered."""
+        if self._guard.valve is not None:
+            self._guard.valve.finished(self._loop.time(), count)
+
+    def dead_lettered(self, event: Event[Any], error: Exception) -> None:
+        """An event was dead-lettered."""
+        self._newest = error
+        self._watch.dead_lettered(1, error)
+        if self._guard.valve is not None:
+            self._guard.valve.dead_lettered(self._loop.time(), 1)
+
+    def _commanded(self, key: str, value: Mapping[str, Any] | None) -> None:
+        if key != key_of(self._destination):  # another's, whose name begins like ours
+            return
+        command = Command.of(value)
+        if value is not None:
+            log.warning("%s: %s, says %s", self._destination, command.state, command.by)
+        self._guard.command(command.state, command.ends_at)
+        self._step.pump()
+
+    async def _run(self) -> None:
+        while True:
+            self.look()
+            await asyncio.sleep(TICK)
+
+    def look(self) -> None:
+        """Tell how it is now."""
+        state, breaker = self._guard.state(self._loop.time()), self._guard.breaker
+        since = breaker.opened_at if state in ("open", "half-open") and self._step.lag else None
+        open_for = 0.0 if since is None else self._loop.time() - since
+        closed = state == "valve"
+        self._watch.breaker_open(None if since is None else self._clock() - open_for)
+        self._watch.lag(self._step.lag_seconds)
+        self._watch.valve_closed(closed, self._newest or "")
+        self._metrics.breaker_state.set(_STATES.get(state, 0))
+        self._metrics.breaker_open_seconds.set(open_for)
+        self._metrics.valve_closed.set(closed)
+        self._status.report({"state": state, "lag": self._step.lag, "waiting": self._step.waiting})
+        self._step.pump()  # a command's end, or a window's, may have come
+
+    def _failed(self, failure: BaseException) -> None:
+        self.failure = failure
