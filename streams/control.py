@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
 from typing import Any, Protocol
 
 import orjson
@@ -31,6 +32,9 @@ POLL = 0.2
 
 ACKNOWLEDGED = 30.0
 """Seconds that a write waits for Kafka."""
+
+GOODBYE = 5.0
+"""Seconds that it still waits once the worker ends."""
 
 Value = dict[str, Any]
 Callback = Callable[[str, Value | None], None]
@@ -132,11 +136,12 @@ class KafkaControl(_Followed):
         await self._ready
 
     async def stop(self) -> None:
-        """End reading; writes that are under way are finished."""
+        """End reading; a write that is under way is finished, if Kafka takes it in 5 seconds."""
         self._stopping = True
+        self._writer.hurry(GOODBYE)
         if self._reading.ident is not None:  # it may be stopped before it was started
             await asyncio.to_thread(self._reading.join)
-        await asyncio.to_thread(partial(self._writing.shutdown, cancel_futures=True))
+        await asyncio.to_thread(self._writing.shutdown)
 
     async def put(self, key: str, value: Mapping[str, Any] | None) -> None:
         """As Control.put says."""
@@ -188,6 +193,11 @@ class Writer:
         self._backbone = backbone.model_copy(update={"kafka": wait})
         self._topic = topic
         self._producer: Producer | None = None
+        self._deadline = math.inf
+
+    def hurry(self, seconds: float) -> None:
+        """Wait for Kafka that much longer at the most, from now on. From any thread."""
+        self._deadline = time.monotonic() + seconds
 
     def write(self, changes: Mapping[str, Mapping[str, Any] | None]) -> None:
         """Write values, None to remove a key; returns when Kafka has acknowledged all of them.
@@ -204,13 +214,18 @@ class Writer:
 
         records = [record(self._topic, key, value) for key, value in changes.items()]
         kafka.produce(self._producer, records, report)
-        self._producer.flush()
+        self._flush(self._producer)
         if errors:
             self._producer = None  # it may be one that can never go on
             raise kafka.KafkaUnavailable(
                 f"topic {self._topic!r} could not be written: {errors[0].str()}; "
                 "try again once Kafka is up"
             )
+
+    def _flush(self, producer: Producer) -> None:
+        while producer.flush(POLL):
+            if time.monotonic() > self._deadline:
+                producer.purge()  # each that is left is reported as an error
 
 
 def record(topic: str, key: str, value: Mapping[str, Any] | None) -> kafka.Out:

@@ -221,6 +221,21 @@ async def test_it_survives_the_broker(broker: Broker, topic: Callable[[str], str
 
 
 @in_a_loop
+async def test_a_worker_that_ends_without_kafka_gives_up_what_it_writes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(control, "GOODBYE", 0.0)
+    alone = KafkaControl(Backbone(bootstrap="127.0.0.1:1"), "nowhere.control")
+    putting = asyncio.create_task(alone.put("k", {}))
+    starting = asyncio.create_task(alone.start())
+    await asyncio.sleep(0)
+    starting.cancel()
+    await alone.stop()
+    with pytest.raises(kafka.KafkaUnavailable, match="could not be written"):
+        await putting
+
+
+@in_a_loop
 async def test_what_workers_tell_is_shown(
     backbone: Backbone, flow: str, command: Callable[..., str]
 ) -> None:

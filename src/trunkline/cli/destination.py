@@ -10,11 +10,10 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from confluent_kafka import KafkaError, KafkaException
 from rich.console import Console
 from rich.table import Table
 
-from trunkline import kafka
+from trunkline.cli.following import members
 from trunkline.cli.target import (
     EnvOption,
     JsonOption,
@@ -26,7 +25,6 @@ from trunkline.cli.target import (
     target,
 )
 from trunkline.errors import ConfigurationError
-from trunkline.params import Backbone
 from trunkline.streams.audit import Audit, put_audited, who
 from trunkline.streams.command import Command, Forced, key_of
 from trunkline.streams.control import read_control
@@ -89,7 +87,7 @@ def status(destination: TargetArgument, env: EnvOption = None, as_json: JsonOpti
     state, now = read_control(backbone, meant.control), time.time()
     command = Command.of(state.get(key_of(meant.destination)))
     workers = reported(state, meant.destination, now)
-    running = _running(meant, backbone)
+    running = members(backbone, str(meant))
     if as_json:
         shown = _as_json(meant, command, running, workers, now)
         typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2))
@@ -136,18 +134,6 @@ def _end(duration: str, until: str, now: float) -> str | None:
     if end <= now:
         raise ConfigurationError(f"--until {until!r} is over ({timestamp(end)})")
     return timestamp(end)
-
-
-def _running(meant: Target, backbone: Backbone) -> int:
-    """How many workers deliver to it: the members of its consumer group."""
-    client = kafka.admin(backbone)  # held until it has answered: the answer comes through it
-    group = client.describe_consumer_groups([str(meant)], request_timeout=10)[str(meant)]
-    try:
-        return len(group.result().members)
-    except KafkaException as failure:
-        if failure.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # no worker has run yet
-            return 0
-        raise kafka.KafkaUnavailable(f"group {meant}: {failure.args[0].str()}") from failure
 
 
 def _told(command: Command, now: float) -> str:
