@@ -9,7 +9,7 @@ import logging
 import time
 from contextlib import closing
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from trunkline import kafka
 from trunkline.params import Backbone
@@ -29,7 +29,9 @@ class Tail:
     """
 
     def __init__(self, backbone: Backbone, topic: str) -> None:
-        self._partition = TopicPartition(topic, 0, OFFSET_BEGINNING)
+        # Not OFFSET_BEGINNING: librdkafka asks where that is before it knows the leader, and again
+        # only after 500 ms. Where the topic begins later, auto.offset.reset goes there.
+        self._partition = TopicPartition(topic, 0, 0)
         self._consumer = kafka.consumer(backbone, topic, eof=True)
         self._consumer.assign([self._partition])
         self._end: int | None = None
