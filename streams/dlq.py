@@ -98,6 +98,17 @@ class Queue:
         return kafka.consumer(self._backbone, f"{self._topic}.reader", eof=True)
 
 
+def spanned(letters: Iterable[DeadLetter]) -> tuple[Ranges, int]:
+    """The smallest ranges that hold these letters, and how many they are."""
+    ranges: Ranges = {}
+    count = 0
+    for letter in letters:
+        first, _ = ranges.get(letter.partition, (letter.offset, 0))
+        ranges[letter.partition] = (first, letter.offset + 1)
+        count += 1
+    return ranges, count
+
+
 def _watermarks(reader: Consumer, topic: str, partition: int) -> tuple[int, int]:
     try:
         low, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -27,9 +28,10 @@ Kind = Literal["redrive", "discard"]
 class Request:
     """What is to become of which dead letters of a destination.
 
-    ``topic``, ``ranges``: the set, frozen: what arrives later is not part of it. ``limit``: most
-    letters. ``rate``: letters a second, over all workers. ``force``: also those that are handled,
-    or that a newer event of their key has overtaken. ``count``: how many are meant.
+    ``topic``, ``ranges``: the set, frozen: what arrives later is not part of it, nor what a
+    ``limit`` leaves out: no more letters that are meant are in them. ``rate``: letters a second,
+    over all workers. ``force``: also those that are handled, or that a newer event of their key
+    has overtaken. ``count``: how many are meant.
     """
 
     kind: Kind
@@ -93,12 +95,12 @@ def discard_of_source(
 
 
 def discarded(
-    letters: Iterable[DeadLetter], ranges: Ranges, selection: Selection, limit: int | None
+    letters: Iterable[DeadLetter], selection: Selection, limit: int | None
 ) -> tuple[Handled, int]:
     """What is handled once those of ``letters`` that are meant are discarded, at most ``limit``,
     and how many these are. ``letters``: all of a queue, also those that are handled already."""
     handled, count = Handled(), 0
-    start = dict.fromkeys(ranges, 0)
+    start: dict[int, int] = defaultdict(int)
     for letter in letters:
         meant = not letter.handled and selection.matches(letter)
         if meant and (limit is None or count < limit):

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from trunkline import ConfigurationError, Event, Rejected, kafka
 from trunkline.cli import app
+from trunkline.cli.following import follow
 from trunkline.schemas.commerce import Order
 from trunkline.streams import control
 from trunkline.streams.audit import read_audit
@@ -59,8 +60,10 @@ class Letters:
         return result
 
     def run(self, command: str, *arguments: str, name: str = "erp", input: str = "") -> Result:
-        target = f"{self.flow}.{name}"
-        return CliRunner().invoke(app, ["dlq", command, target, *arguments], input=input)
+        there = self.kit.backbone
+        env = {"TRUNKLINE_BOOTSTRAP": there.bootstrap, "TRUNKLINE_REGISTRY": there.registry}
+        command_line = ["dlq", command, f"{self.flow}.{name}", *arguments]
+        return CliRunner(env=env).invoke(app, command_line, input=input)
 
     @property
     def requests(self) -> dict[str, dict[str, Any]]:
@@ -95,11 +98,20 @@ def died(kit: Kit, key: bytes | None, value: bytes | None, why: str, **more: Any
 RAW = bytes(range(256))
 
 
+@pytest.fixture(scope="module")
+def letters(kit: Kit) -> Letters:
+    """Dead letters that are only looked at."""
+    return written(kit)
+
+
 @pytest.fixture
-def letters(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> Letters:
+def fresh(kit: Kit) -> Letters:
+    """Dead letters to do something with."""
+    return written(kit)
+
+
+def written(kit: Kit) -> Letters:
     """Three letters of one cause, one whose value is no Avro, one without a key; and a source's."""
-    monkeypatch.setenv("TRUNKLINE_BOOTSTRAP", kit.backbone.bootstrap)
-    monkeypatch.setenv("TRUNKLINE_REGISTRY", kit.backbone.registry)
     flow = f"dlq-{uuid.uuid4().hex[:8]}"
     topics = [f"{flow}.erp.inbox", f"{flow}.erp.dlq", f"{flow}.shop.dlq"]
     kafka.ensure_topics(kit.backbone, [kafka.TopicSpec(topic, 2) for topic in topics])
@@ -123,11 +135,11 @@ def test_every_letter_is_read_to_the_byte(letters: Letters) -> None:
     assert (found["nobody"].key, found["nobody"].value) == (None, None)
 
 
-def test_what_arrives_later_is_not_part_of_the_queue(letters: Letters) -> None:
-    queue = letters.queue()
-    buried(letters.kit, letters.flow, "erp", [died(letters.kit, b"late", b"", "too late")] * 9)
+def test_what_arrives_later_is_not_part_of_the_queue(fresh: Letters) -> None:
+    queue = fresh.queue()
+    buried(fresh.kit, fresh.flow, "erp", [died(fresh.kit, b"late", b"", "too late")] * 9)
     assert len(list(queue.letters())) == 5
-    assert len(list(letters.queue().letters())) == 14
+    assert len(list(fresh.queue().letters())) == 14
 
 
 def test_an_empty_queue_has_no_letters(kit: Kit) -> None:
@@ -226,21 +238,21 @@ def test_redrive_of_a_source_is_refused(letters: Letters) -> None:
     assert "is a source" in str(failed.exception)
 
 
-def test_discard_of_a_source_is_done_at_once(letters: Letters) -> None:
-    said = letters.told("discard", "--yes", "--limit", "1", "--why", "test rows", name="shop")
+def test_discard_of_a_source_is_done_at_once(fresh: Letters) -> None:
+    said = fresh.told("discard", "--yes", "--limit", "1", "--why", "test rows", name="shop")
     assert "discarded 1 dead letter of" in said.output
-    left = letters.listed(name="shop")
+    left = fresh.listed(name="shop")
     assert len(left) == 1
-    letters.told("discard", "--yes", name="shop")
-    assert letters.listed(name="shop") == []
-    assert [letter["handled"] for letter in letters.listed("--all", name="shop")] == [True, True]
-    audits = read_audit(letters.kit.backbone, letters.flow)
+    fresh.told("discard", "--yes", name="shop")
+    assert fresh.listed(name="shop") == []
+    assert [letter["handled"] for letter in fresh.listed("--all", name="shop")] == [True, True]
+    audits = read_audit(fresh.kit.backbone, fresh.flow)
     assert [(one.what, one.on, one.count) for one in audits] == [("discard", "shop", 1)] * 2
     assert audits[0].why == "test rows"
 
 
-def test_what_is_handled_is_shown_only_on_request(letters: Letters) -> None:
-    chosen: list[DeadLetter] = list(letters.queue().letters(Selection(message="customer")))
+def test_what_is_handled_is_shown_only_on_request(fresh: Letters) -> None:
+    chosen: list[DeadLetter] = list(fresh.queue().letters(Selection(message="customer")))
     handled = Handled()
     for letter in chosen:
         assert home_of(letter.headers) == ("orders", 1)
@@ -250,10 +262,10 @@ def test_what_is_handled_is_shown_only_on_request(letters: Letters) -> None:
         record_key("erp", ("orders", 1)): handled.encode(),
         record_key("erp", NOWHERE): everything.encode(),
     }
-    kafka.ensure_topics(letters.kit.backbone, [control.topic_of(letters.flow)])
-    put_control(letters.kit.backbone, f"{letters.flow}.control", records)
-    assert {letter["id"] for letter in letters.listed()} == {"raw", "nobody"}
-    assert len(letters.listed("--all")) == 5
+    kafka.ensure_topics(fresh.kit.backbone, [control.topic_of(fresh.flow)])
+    put_control(fresh.kit.backbone, f"{fresh.flow}.control", records)
+    assert {letter["id"] for letter in fresh.listed()} == {"raw", "nobody"}
+    assert len(fresh.listed("--all")) == 5
 
 
 def test_a_dry_run_changes_nothing(letters: Letters) -> None:
@@ -263,31 +275,32 @@ def test_a_dry_run_changes_nothing(letters: Letters) -> None:
     assert letters.requests == {}
 
 
-def test_it_asks_first(letters: Letters) -> None:
-    assert letters.run("discard", input="n\n").exit_code == 0
-    assert letters.requests == {}
-    letters.told("discard", "--detach", input="y\n")
-    assert len(letters.requests) == 1
+def test_it_asks_first(fresh: Letters) -> None:
+    assert fresh.run("discard", input="n\n").exit_code == 0
+    assert fresh.requests == {}
+    fresh.told("discard", "--detach", input="y\n")
+    assert len(fresh.requests) == 1
 
 
-def test_nothing_to_redrive_is_no_request(letters: Letters) -> None:
-    assert "no dead letters to redrive" in letters.told("redrive", "--key", "nobody").output
-    assert letters.requests == {}
+def test_nothing_to_redrive_is_no_request(fresh: Letters) -> None:
+    assert "no dead letters to redrive" in fresh.told("redrive", "--key", "nobody").output
+    assert fresh.requests == {}
 
 
-def test_a_redrive_is_asked_for_in_the_control_topic(letters: Letters) -> None:
-    ranges = {f"{letters.flow}.erp.dlq/{n}": list(r) for n, r in letters.queue().ranges.items()}
+def test_a_redrive_is_asked_for_in_the_control_topic(fresh: Letters) -> None:
     arguments = ["--key", "k1", "--rate", "300/m", "--why", "customer is back", "--force"]
-    said = letters.told("redrive", *arguments, "--yes", "--detach").output
+    said = fresh.told("redrive", *arguments, "--yes", "--detach").output
     assert "the request waits until one runs" in said
-    ((key, request),) = letters.requests.items()
+    ((key, request),) = fresh.requests.items()
     assert f"redrive {key.removeprefix('replay/')}: 1 dead letter" in said
-    assert request["ranges"] == ranges
+    (meant,) = fresh.queue().letters(Selection(key="k1"))
+    place = f"{fresh.flow}.erp.dlq/{meant.partition}"
+    assert request["ranges"] == {place: [meant.offset, meant.offset + 1]}
     expected = {"kind": "redrive", "destination": "erp", "state": "running", "mode": "state"}
     assert request.items() >= expected.items()
     assert (request["rate"], request["force"], request["count"]) == (5.0, True, 1)
     assert Selection.of_request(request) == Selection(key="k1")
-    (audit,) = read_audit(letters.kit.backbone, letters.flow)
+    (audit,) = read_audit(fresh.kit.backbone, fresh.flow)
     assert (audit.what, audit.on, audit.why, audit.count) == (
         "redrive",
         "erp",
@@ -298,21 +311,33 @@ def test_a_redrive_is_asked_for_in_the_control_topic(letters: Letters) -> None:
     assert audit.more["key"] == "k1"
 
 
-def test_a_request_is_watched_until_it_is_over(letters: Letters) -> None:
-    asked = letters.told("discard", "--yes", "--detach").output
-    (key, request) = next(iter(letters.requests.items()))
+def test_a_limit_is_part_of_what_is_asked_for(fresh: Letters) -> None:
+    fresh.told("redrive", "--message", "customer", "--limit", "2", "--yes", "--detach")
+    (request,) = fresh.requests.values()
+    letters = list(fresh.queue().letters(Selection.of_request(request)))
+    ranges = [(place, *span) for place, span in request["ranges"].items()]
+    inside = [
+        letter.event_id
+        for letter in letters
+        for place, first, behind in ranges
+        if place.endswith(f"/{letter.partition}") and first <= letter.offset < behind
+    ]
+    assert (len(inside), len(letters), request["count"]) == (2, 3, 2)
+
+
+def test_a_request_is_watched_until_it_is_over(fresh: Letters) -> None:
+    asked = fresh.told("discard", "--yes", "--detach").output
+    (key, request) = next(iter(fresh.requests.items()))
     assert "5 dead letters" in asked
     done = {
         **{f"{key}/orders/{n}": {"counts": {"discarded": n + 1}} for n in (1, 2)},
         key: {**request, "state": "done"},
     }
-    put_control(letters.kit.backbone, f"{letters.flow}.control", done)
-    from trunkline.cli.following import follow
-
+    put_control(fresh.kit.backbone, f"{fresh.flow}.control", done)
     seen: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("typer.echo", seen.append)
-        follow(letters.kit.backbone, letters.flow, key.removeprefix("replay/"), wait=True)
+        follow(fresh.kit.backbone, fresh.flow, key.removeprefix("replay/"), wait=True)
     assert seen[-1] == "done: 5 discarded"
 
 
@@ -338,12 +363,11 @@ def test_an_unknown_destination_is_named(letters: Letters) -> None:
     assert f"there are: {letters.flow}.erp" in str(failed.exception)
 
 
-def test_what_a_worker_dead_letters_is_there(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_worker_dead_letters_is_there(kit: Kit) -> None:
     def refuse(event: Event[Order], attempt: int) -> Exception:
         return Rejected(f"customer {event.id} is unknown")
 
     letters = Letters(kit, worked(kit, Scripted(refuse)))
-    monkeypatch.setenv("TRUNKLINE_BOOTSTRAP", kit.backbone.bootstrap)
     found = letters.listed()
     assert [letter["id"] for letter in found if letter["stage"] == "deliver"] == ["good"]
     assert {letter["id"] for letter in found if letter["stage"] == "route"} == {"raw", "nobody"}

@@ -30,7 +30,7 @@ from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import Registry
 from trunkline.streams.control import read_control
 from trunkline.streams.deadletter import timestamp
-from trunkline.streams.dlq import HandledLetters, Queue, grouped
+from trunkline.streams.dlq import HandledLetters, Queue, grouped, spanned
 from trunkline.streams.dlq_requests import Kind, Request, ask, discard_of_source, discarded
 from trunkline.streams.letters import Selection
 from trunkline.streams.retry import seconds
@@ -237,12 +237,13 @@ class _Opened:
         self, kind: Kind, selection: Selection, limit: int | None, why: str, *, force: bool = False
     ) -> Request:
         """What is asked for; the letters that are meant are counted."""
-        count = sum(1 for _ in islice(self.queue.letters(selection, handled=force), limit))
+        meant = self.queue.letters(selection, handled=force)
+        ranges, count = spanned(islice(meant, limit))
         return Request(
             kind=kind,
             destination=self.target.destination,
             topic=self.target.dlq,
-            ranges=self.queue.ranges,
+            ranges=ranges,
             selection=selection,
             limit=limit,
             force=force,
@@ -274,7 +275,7 @@ def _start(opened: _Opened, request: Request, detach: bool) -> None:
 def _discard_of_source(opened: _Opened, request: Request) -> None:
     """At once: no worker routes a source's dead letters."""
     letters = opened.queue.letters(handled=True)
-    handled, count = discarded(letters, request.ranges, request.selection, request.limit)
+    handled, count = discarded(letters, request.selection, request.limit)
     meant = opened.target
     discard_of_source(opened.backbone, meant.flow, meant.destination, handled, count, request.why)
     typer.echo(f"discarded {_letters(count)} of {meant}")

@@ -72,9 +72,10 @@ class _Watch:
         return str(self._control.state.get(self._key, {}).get("state", "running"))
 
     def _told(self) -> str:
+        request = self._control.state.get(self._key, {})
         counts = totals(self._control.state, self._key)
         done = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        return f"{self._state}: {done or 'nothing yet'}"
+        return f"{self._state}: {request.get('reason') or done or 'nothing yet'}"
 
 
 def totals(state: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, int]:
