@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from trunkline import kafka
 from trunkline.params import Backbone
 from trunkline.streams.handled import Home
+from trunkline.streams.positions import committed
 
 T = TypeVar("T")
 
@@ -114,9 +115,9 @@ class Past:
         return (end.offset() or 0) >= self._until or high < self._until
 
     def _position(self, at: TopicPartition) -> int:
-        (committed,) = self._consumer.committed([at], timeout=10)
-        if committed.offset >= 0:
-            return int(committed.offset)
+        (found,) = committed(self._consumer, [at], timeout=30)
+        if found.offset >= 0:
+            return int(found.offset)
         low, _ = self._consumer.get_watermark_offsets(at, timeout=10)
         return int(low)
 
