@@ -13,6 +13,7 @@ from simpleeval import SimpleEval
 
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event
+from trunkline.streams.routing import HOLDS
 
 NAMES = ("data", "key", "type", "headers")
 _FUNCTIONS = {"abs": abs, "float": float, "int": int, "len": len, "round": round, "str": str}
@@ -38,18 +39,20 @@ class Where:
     def matches(self, event: Event[Any]) -> bool:
         """Whether it is true for the event. An event that it cannot be evaluated for, as a field
         is missing or of another type, does not match; nor does one without data, if it asks for
-        data. Raises what decoding the event raises."""
+        data. Raises HOLDS when the event's schema cannot be asked for."""
         if self._reads_data and event.value is None:
             return False
-        self._evaluator.names = {
-            **_CONSTANTS,
-            "data": _shown(event.data) if self._reads_data else None,
-            "key": event.key,
-            "type": event.type,
-            "headers": _Headers(event),
-        }
         try:
+            self._evaluator.names = {
+                **_CONSTANTS,
+                "data": _shown(event.data) if self._reads_data else None,
+                "key": event.key,
+                "type": event.type,
+                "headers": _Headers(event),
+            }
             return bool(self._evaluator.eval(self.text, previously_parsed=self._tree))
+        except HOLDS:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever the expression does with the data
             self.problem = f"{self.text!r}: {type(error).__name__}: {error}"
             return False

@@ -12,6 +12,7 @@ from trunkline.cli import audit, check, demo, graph, run, stack
 from trunkline.cli.alert import alert_app
 from trunkline.cli.destination import destination_app
 from trunkline.cli.dlq import dlq_app
+from trunkline.cli.replay import replay_app
 from trunkline.cli.schemas import schemas_app
 from trunkline.errors import TrunklineError
 
@@ -34,6 +35,7 @@ app.command()(demo.demo)
 app.command()(audit.audit)
 app.add_typer(destination_app)
 app.add_typer(dlq_app)
+app.add_typer(replay_app)
 app.add_typer(schemas_app)
 app.add_typer(alert_app)
 

@@ -1,0 +1,264 @@
+"""``trunkline replay``: send past events to one destination again, and watch or stop that."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from click import Command, Context
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
+
+from trunkline.cli import dlq_shown as shown
+from trunkline.cli.following import follow, totals
+from trunkline.cli.target import EnvOption, JsonOption, WhyOption, backbone_of, require, target
+from trunkline.errors import ConfigurationError
+from trunkline.params import Backbone, revealed
+from trunkline.schemas.codec import Codec
+from trunkline.schemas.registry import Registry
+from trunkline.streams.control import Value, read_control
+from trunkline.streams.replay import PREFIX, Mode, Progress, State, split
+from trunkline.streams.replay_asking import Bound, Count, RoutedTopic, Wanted, ask, change
+from trunkline.streams.retry import seconds
+from trunkline.streams.system import parse_rate
+from trunkline.streams.where import Where
+
+
+class _StartByDefault(TyperGroup):
+    """``trunkline replay commerce.orders …`` is ``trunkline replay start commerce.orders …``."""
+
+    def resolve_command(
+        self, ctx: Context, args: list[str]
+    ) -> tuple[str | None, Command | None, list[str]]:
+        known = args[0] in self.commands or args[0].startswith("-")
+        return super().resolve_command(ctx, args if known else ["start", *args])
+
+
+replay_app = typer.Typer(
+    name="replay", help="Send past events again.", cls=_StartByDefault, no_args_is_help=True
+)
+
+Flow = Annotated[str, typer.Argument(metavar="FLOW", show_default=False)]
+Id = Annotated[str, typer.Argument(metavar="FLOW.ID", help="As `list` shows it.")]
+
+
+@replay_app.callback()
+def _group() -> None:
+    """Send past events to one destination again, beside live traffic."""
+
+
+@replay_app.command()
+def start(
+    topic: Annotated[str, typer.Argument(help="The canonical topic.", show_default=False)],
+    to: Annotated[str, typer.Option(metavar="FLOW.DESTINATION", help="Where to, and only there.")],
+    from_: Annotated[
+        str, typer.Option("--from", metavar="TIME|OFFSET", help="ISO 8601, 2h ago, or an offset.")
+    ] = "",
+    until: Annotated[
+        str, typer.Option(metavar="TIME|OFFSET", help="Before then; what is routed by default.")
+    ] = "",
+    key: Annotated[str | None, typer.Option(help="Events of this key only.")] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="EXPR", help="As: data.total > 100 and key != 'x'")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(help="state: the newest event of each key; events: all, in order.")
+    ] = "state",
+    rate: Annotated[str | None, typer.Option(metavar="RATE", help="As 100/s or 300/m.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Mode events even if the sink overwrites.")
+    ] = False,
+    why: WhyOption = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing: count what would be sent.")
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return at once: workers do it.")
+    ] = False,
+    env: EnvOption = None,
+) -> None:
+    """Send past events to one destination again, through today's route.
+
+    The set is fixed when it starts. Workers do it: Ctrl-C ends the watching only.
+    """
+    meant, backbone = target(to), backbone_of(env)
+    require(meant, backbone)
+    routed = RoutedTopic(backbone, meant.flow, topic)
+    wanted = Wanted(
+        topic=topic,
+        destination=meant.destination,
+        span=routed.span(_bound(from_), _bound(until)),
+        mode=_mode(mode),
+        key=key,
+        where=Where(where).text if where else None,
+        rate=parse_rate(rate) if rate else None,
+        force=force,
+        why=why,
+    )
+    if dry_run:
+        _tell_count(_counted(routed, wanted, backbone), wanted)
+        return
+    id = ask(backbone, meant.flow, wanted)
+    size = sum(end - first for first, end in wanted.span.values())
+    typer.echo(f"replay {id}: {topic} to {meant}, at most {size} events")
+    typer.echo(f"watch it: trunkline replay status {meant.flow}.{id} (or pause, cancel, continue)")
+    follow(backbone, meant.flow, id, wait=not detach)
+
+
+@replay_app.command(name="list")
+def list_(flow: Flow, as_json: JsonOption = False, env: EnvOption = None) -> None:
+    """List a flow's replays, re-drives and discards, the newest first."""
+    rows = _all(read_control(backbone_of(env), f"{flow}.control"))
+    if as_json:
+        typer.echo(shown.dumped(rows))
+    elif rows:
+        shown.print_table(
+            ("id", "what", "to", "state", "asked for", "by", "so far"), [_row(r) for r in rows]
+        )
+    else:
+        typer.echo(f"{flow}: no replays")
+
+
+@replay_app.command()
+def status(
+    replay: Id,
+    watch: Annotated[bool, typer.Option("--watch", help="Until it is over.")] = False,
+    as_json: JsonOption = False,
+    env: EnvOption = None,
+) -> None:
+    """Show a replay, and how far each partition is."""
+    flow, id = _named(replay)
+    backbone = backbone_of(env)
+    state = read_control(backbone, f"{flow}.control")
+    found = [one for one in _all(state) if one["id"] == id]
+    if not found:
+        raise ConfigurationError(f"{flow} has no replay {id!r}: trunkline replay list {flow}")
+    if as_json:
+        typer.echo(shown.dumped(found[0]))
+        return
+    _tell_status(found[0])
+    if watch:
+        follow(backbone, flow, id, wait=True)
+
+
+@replay_app.command()
+def pause(replay: Id, why: WhyOption = "", env: EnvOption = None) -> None:
+    """Hold a replay: what is sent is sent, nothing more until `continue`."""
+    _change(replay, "paused", why, env)
+
+
+@replay_app.command()
+def cancel(replay: Id, why: WhyOption = "", env: EnvOption = None) -> None:
+    """End a replay for good: what is sent is sent."""
+    _change(replay, "cancelled", why, env)
+
+
+@replay_app.command(name="continue")
+def continue_(replay: Id, why: WhyOption = "", env: EnvOption = None) -> None:
+    """Go on with a paused replay."""
+    _change(replay, "running", why, env)
+
+
+def _change(replay: str, state: State, why: str, env: str | None) -> None:
+    flow, id = _named(replay)
+    was = change(backbone_of(env), flow, id, state, why)
+    typer.echo(f"{was['kind']} {id}: {state}")
+
+
+def _named(replay: str) -> tuple[str, str]:
+    flow, dot, id = replay.rpartition(".")
+    if not (flow and dot and id):
+        raise ConfigurationError(f"{replay!r}: write FLOW.ID, as orders.3f2a91c0b7d4")
+    return flow, id
+
+
+def _mode(text: str) -> Mode:
+    if text == "state" or text == "events":
+        return text
+    raise ConfigurationError(f"--mode {text!r}: it is state or events")
+
+
+def _bound(text: str) -> Bound:
+    """A time (local where it names no zone; ``2h``: two hours ago), an offset, or nothing."""
+    if not text:
+        return None
+    if text.isdecimal():
+        return int(text)
+    if text[-1] in "smhd" and text[0].isdecimal():
+        return datetime.fromtimestamp(time.time() - seconds(text)).astimezone()
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise ConfigurationError(
+            f"{text!r} is neither a time nor an offset: write 2030-05-31T22:00, "
+            "2030-05-31T20:00Z, 2h for two hours ago, or 1200 for that offset of each partition"
+        ) from None
+
+
+def _counted(routed: RoutedTopic, wanted: Wanted, backbone: Backbone) -> Count:
+    user, password = backbone.registry_user, revealed(backbone.registry_password)
+    with closing(
+        Registry(backbone.registry, user=user or None, password=password or None)
+    ) as registry:
+        return routed.count(wanted, Codec(registry).decode_any)
+
+
+def _tell_count(count: Count, wanted: Wanted) -> None:
+    rows = [(kind or "(no ce_type)", str(n)) for kind, n in sorted(count.events.items())]
+    if rows:
+        shown.print_table(("type", "events"), rows)
+    typer.echo(
+        f"would send {count.events.total()} events of {len(count.keys)} keys to "
+        f"{wanted.destination}, as far as its routes take them; nothing was sent"
+    )
+    if count.superseded or count.unfit:
+        typer.echo(f"not sent: {count.superseded} superseded, {count.unfit} not fitting --where")
+    if count.problem:
+        typer.echo(f"--where could not be evaluated for some: {count.problem}")
+
+
+def _all(state: dict[str, Value]) -> list[dict[str, Any]]:
+    """Every request with its id, what was done, and how far its partitions are."""
+    found: dict[str, dict[str, Any]] = {}
+    for key in sorted(state):
+        if not key.startswith(PREFIX):
+            continue
+        id, place = split(key)
+        if place is None:
+            found[id] = {"id": id, **state[key], "counts": totals(state, key), "partitions": {}}
+        elif id in found:
+            found[id]["partitions"][f"{place[0]}/{place[1]}"] = state[key]
+    return sorted(found.values(), key=lambda one: str(one.get("at")), reverse=True)
+
+
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
+    names = ("id", "kind", "destination", "state", "at", "by")
+    return (*(str(one.get(name, "")) for name in names), _so_far(one["counts"]))
+
+
+def _so_far(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing yet"
+
+
+def _tell_status(one: dict[str, Any]) -> None:
+    asked = ("topic", "mode", "key", "where", "rate", "force", "by", "at", "why", "reason")
+    typer.echo(f"{one['kind']} {one['id']} to {one['destination']}: {one['state']}")
+    for name in asked:
+        if one.get(name):
+            typer.echo(f"  {name}: {one[name]}")
+    typer.echo(f"  so far: {_so_far(one['counts'])}")
+    table = Table("partition", "next", "range", "so far", box=None)
+    for name, value in one["partitions"].items():
+        progress = Progress.of(value)
+        range_ = one["ranges"].get(name)
+        table.add_row(
+            name,
+            "done" if progress.done else str(progress.next),
+            "" if range_ is None else f"{range_[0]} to {range_[1]}",
+            _so_far(dict(progress.counts)),
+        )
+    Console().print(table)

@@ -1,0 +1,242 @@
+"""Asking for a replay: what it covers is fixed here, counted if that is asked for, and written to
+the control topic, where the workers find it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from trunkline import kafka
+from trunkline.errors import ConfigurationError
+from trunkline.event import Event
+from trunkline.params import Backbone
+from trunkline.streams.audit import Audit, put_audited, who
+from trunkline.streams.control import read_control
+from trunkline.streams.deadletter import timestamp
+from trunkline.streams.past import reader_of
+from trunkline.streams.positions import committed
+from trunkline.streams.replay import PREFIX, Mode, State
+from trunkline.streams.routing import Decode
+from trunkline.streams.where import Where
+
+TIMEOUT = 30.0
+Bound = datetime | int | None
+"""Where a range begins or ends: a time, an offset of every partition, or None for all there is."""
+Span = dict[int, tuple[int, int]]
+"""By partition: the first offset, and the one behind the last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A replay as it is asked for; ``Request`` says what the parts mean."""
+
+    topic: str
+    destination: str
+    span: Span
+    mode: Mode = "state"
+    key: str | None = None
+    where: str | None = None
+    rate: float | None = None
+    force: bool = False
+    why: str = ""
+
+    def value(self) -> dict[str, Any]:
+        """The control record ``replay/<id>``."""
+        return {
+            "kind": "replay",
+            "destination": self.destination,
+            "topic": self.topic,
+            "ranges": {f"{self.topic}/{n}": list(span) for n, span in sorted(self.span.items())},
+            "mode": self.mode,
+            "key": self.key,
+            "where": self.where,
+            "rate": self.rate,
+            "force": self.force,
+            "by": who(),
+            "why": self.why,
+            "at": timestamp(time.time()),
+            "state": "running",
+        }
+
+
+@dataclass(slots=True)
+class Count:
+    """What a replay would send. ``events``: by type. ``superseded``: not the newest of their key;
+    ``unfit``: not what ``where`` asks for. ``problem``: why some could not be asked."""
+
+    events: Counter[str] = field(default_factory=Counter)
+    keys: set[bytes] = field(default_factory=set)
+    superseded: int = 0
+    unfit: int = 0
+    problem: str = ""
+
+
+class RoutedTopic:
+    """A canonical topic as the flow ``flow`` has routed it. Blocks; raises ConfigurationError for
+    a topic that is not there or that the flow does not route, and KafkaUnavailable."""
+
+    def __init__(self, backbone: Backbone, flow: str, topic: str) -> None:
+        self._backbone = backbone
+        self._group = f"{flow}.route"
+        self._topic = topic
+        self._count = kafka.existing_topics(kafka.admin(backbone)).get(topic, 0)
+        if not self._count:
+            raise ConfigurationError(f"there is no topic {topic!r} at {backbone.bootstrap}")
+
+    def span(self, start: Bound, until: Bound) -> Span:
+        """The offsets from ``start`` to before ``until`` that the flow has routed already. What
+        it has not, it will send itself."""
+        with self._reader() as reader:
+            places = [TopicPartition(self._topic, n) for n in range(self._count)]
+            routed = [at.offset for at in _asked(committed, reader, places, TIMEOUT)]
+            if all(offset < 0 for offset in routed):
+                raise ConfigurationError(
+                    f"group {self._group!r} has routed nothing of {self._topic!r} yet: there is "
+                    "no past to replay, or the flow's name is another one"
+                )
+            lows = [_asked(reader.get_watermark_offsets, at, TIMEOUT)[0] for at in places]
+            firsts = self._offsets(reader, start, lows)
+            ends = self._offsets(reader, until, routed)
+        return {
+            n: _clamped(*offsets)
+            for n, offsets in enumerate(zip(lows, firsts, ends, routed, strict=True))
+        }
+
+    def count(self, wanted: Wanted, decode: Decode) -> Count:
+        """What the replay would send as of now, before routes have their say."""
+        count, where = Count(), Where(wanted.where) if wanted.where else None
+        newest = self._newest(wanted) if wanted.mode == "state" else None
+        for message in self._read(wanted.span, wanted.key):
+            key, at = message.key() or b"", (message.partition() or 0, message.offset() or 0)
+            event = _event(message, decode)
+            if newest is not None and newest.get(key) != at:
+                count.superseded += 1
+            elif where is not None and not where.matches(event):
+                count.unfit += 1
+            else:
+                count.events[event.type] += 1
+                count.keys.add(key)
+        count.problem = where.problem if where is not None else ""
+        return count
+
+    def _newest(self, wanted: Wanted) -> dict[bytes, tuple[int, int]]:
+        """Where the newest event of each key is, up to what is routed."""
+        routed = self.span(None, None)
+        whole = {n: (first, max(first, routed[n][1])) for n, (first, _) in wanted.span.items()}
+        return {
+            message.key() or b"": (message.partition() or 0, message.offset() or 0)
+            for message in self._read(whole, wanted.key)
+        }
+
+    def _read(self, span: Span, key: str | None) -> Iterator[Message]:
+        """The committed records that have a key, this one if it is given."""
+        meant = None if key is None else key.encode()
+        with self._reader() as reader:
+            for number, (first, until) in span.items():
+                if first < until:
+                    place = TopicPartition(self._topic, number, first)
+                    for message in _range(reader, place, until):
+                        found = message.key()
+                        if found and (meant is None or found == meant):
+                            yield message
+
+    def _reader(self) -> closing[Consumer]:
+        return closing(reader_of(self._backbone, self._group))
+
+    def _offsets(self, reader: Consumer, bound: Bound, otherwise: list[int]) -> list[int]:
+        if bound is None:
+            return otherwise
+        if isinstance(bound, int):
+            return [bound] * self._count
+        at = int(bound.timestamp() * 1000)
+        places = [TopicPartition(self._topic, n, at) for n in range(self._count)]
+        found = _asked(reader.offsets_for_times, places, TIMEOUT)
+        # Nothing that late: behind the end.
+        return [place.offset if place.offset >= 0 else 1 << 62 for place in found]
+
+
+def ask(backbone: Backbone, flow: str, wanted: Wanted) -> str:
+    """Have it done; returns its id. The workers that route begin as soon as some run. Blocks.
+    Raises KafkaUnavailable."""
+    id, value = uuid.uuid4().hex[:12], wanted.value()
+    about = ("topic", "ranges", "mode", "key", "where", "rate", "force")
+    audit = Audit(
+        what="replay",
+        on=wanted.destination,
+        why=wanted.why,
+        who=value["by"],
+        at=value["at"],
+        id=id,
+        more={name: value[name] for name in about if value[name]},
+    )
+    put_audited(backbone, flow, {f"{PREFIX}{id}": value}, audit)
+    return id
+
+
+def change(backbone: Backbone, flow: str, id: str, state: State, why: str) -> Mapping[str, Any]:
+    """Pause, cancel or continue a request; returns what it was. Blocks.
+
+    Raises ConfigurationError if there is no such request or it is over, and KafkaUnavailable.
+    """
+    value = read_control(backbone, f"{flow}.control").get(f"{PREFIX}{id}")
+    if value is None:
+        raise ConfigurationError(f"{flow} has no replay {id!r}: trunkline replay list {flow}")
+    if value["state"] not in ("running", "paused"):
+        raise ConfigurationError(f"{value['kind']} {id} is {value['state']}: ask for a new one")
+    what = {"running": "continue", "paused": "pause", "cancelled": "cancel"}[state]
+    told = Audit(what=f"{value['kind']} {what}", on=value["destination"], why=why, id=id)
+    put_audited(backbone, flow, {f"{PREFIX}{id}": {**value, "state": state}}, told)
+    return value
+
+
+def _clamped(low: int, first: int, end: int, routed: int) -> tuple[int, int]:
+    """The range that there is of the one that is asked for."""
+    end = max(low, min(end, routed))
+    return min(max(low, first), end), end
+
+
+def _range(reader: Consumer, start: TopicPartition, until: int) -> Iterator[Message]:
+    """The committed records of a partition from its offset to before ``until``."""
+    reader.assign([start])
+    while True:
+        for message in _polled(reader, start):
+            error, offset = message.error(), message.offset() or 0
+            if error is None and offset < until:
+                yield message
+            if offset >= until - (error is None):
+                return
+
+
+def _polled(reader: Consumer, place: TopicPartition) -> list[Message]:
+    """What has arrived: records, and the partition's end."""
+    polled = reader.consume(1, TIMEOUT)
+    if not polled:
+        raise kafka.KafkaUnavailable(
+            f"{place.topic}/{place.partition} could not be read; try again"
+        )
+    polled += reader.consume(499, 0)
+    errors = [error for m in polled if (error := m.error()) is not None]
+    if fatal := [error for error in errors if error.fatal()]:
+        raise KafkaException(fatal[0])
+    return [m for m in polled if (e := m.error()) is None or e.code() == KafkaError._PARTITION_EOF]
+
+
+def _asked(call: Any, *arguments: Any) -> Any:
+    try:
+        return call(*arguments)
+    except KafkaException as failure:
+        raise kafka.KafkaUnavailable(f"Kafka does not answer: {failure.args[0].str()}") from failure
+
+
+def _event(message: Message, decode: Decode) -> Event[Any]:
+    headers: Any = message.headers() or []
+    key = (message.key() or b"").decode(errors="replace")
+    return Event(key=key, value=message.value(), headers=headers, decode=decode)
