@@ -71,62 +71,73 @@ class DeliveryStep:
         releases: Callable[[int, int], str] = lambda partition, sequence: "",
         told: Told | None = None,
     ) -> None:
-        policy = destination.policy
         self.name = destination.name
         self.failure: BaseException | None = None
         self.gate: Gatekeeper = gate or Open()
-        self._releases = releases
         self._destination = destination
-        self._policy = policy
+        self._policy = destination.policy
         self._sink = sink
         self._decode = decode
         self._log = log
         self._metrics = metrics
         self._clock = clock
+        self._releases = releases
         self._leaving = False
         self._choked = False
         self._tiers = Tiers(destination, clock)
-        self._lanes = Lanes(ordered=policy.order == "key")
-        self._turns = Turns(
-            self,
-            inbox=destination.inbox,
-            ordered=policy.order == "key",
-            shortest=self._tiers.shortest,
-            soon=self._tiers.soon,
-            clock=clock,
-        )
         self._parking = Parking(clock, self._wake_later, self._woke)
+        self._lanes = Lanes(ordered=self._policy.order == "key")
+        self._turns = self._make_turns()
+        self._commits = self._make_commits()
         topics = [destination.inbox, *self._tiers.topics]
         self.intake = log.reader(topics, self, room=ROOM, pace=self._tiers.pace)
-        self._commits = Commits(
-            destination.inbox,
-            write=lambda moves, cuts: log.write(moves, cuts, self.intake.group),
-            metrics=metrics,
+        self._outcomes = self._make_outcomes(told)
+        self._senders = self._make_senders(learn)
+
+    def _make_turns(self) -> Turns:
+        return Turns(
+            self,
+            inbox=self._destination.inbox,
+            ordered=self._policy.order == "key",
+            shortest=self._tiers.shortest,
+            soon=self._tiers.soon,
+            clock=self._clock,
+        )
+
+    def _make_commits(self) -> Commits:
+        return Commits(
+            self._destination.inbox,
+            write=lambda moves, cuts: self._log.write(moves, cuts, self.intake.group),
+            metrics=self._metrics,
             released=self._passed,
             failed=self._failed,
         )
-        self._outcomes = Outcomes(
-            destination,
+
+    def _make_outcomes(self, told: Told | None) -> Outcomes:
+        return Outcomes(
+            self._destination,
             lanes=self._lanes,
             turns=self._turns,
             tiers=self._tiers,
             commits=self._commits,
-            metrics=metrics,
-            clock=clock,
+            metrics=self._metrics,
+            clock=self._clock,
             told=told,
             rest=self._rest,
         )
-        self._senders = Senders(
-            destination.name,
-            sink,
+
+    def _make_senders(self, learn: Learn) -> Senders:
+        return Senders(
+            self.name,
+            self._sink,
             self._lanes,
             self.gate,
-            limits=policy.limits,
+            limits=self._policy.limits,
             learn=learn,
             holds=HOLDS,
             concluded=self._outcomes.conclude,
             failed=self._failed,
-            observe=metrics.batch_seconds.observe,
+            observe=self._metrics.batch_seconds.observe,
         )
 
     # The reader's side, in its thread.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+_BY = ("flow", "step", "name")
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 
@@ -13,90 +14,65 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        by_name = ["flow", "step", "name"]
-        self.events_in = Counter(
-            "trunkline_events_in", "Events that a step received.", by_name, registry=self.registry
+        self._of_every_step()
+        self._of_deliveries()
+
+    def _of_every_step(self) -> None:
+        self.events_in = self._counter("trunkline_events_in", "Events that a step received.")
+        self.events_out = self._counter(
+            "trunkline_events_out", "Events that a step published, routed or delivered."
         )
-        self.events_out = Counter(
-            "trunkline_events_out",
-            "Events that a step published, routed or delivered.",
-            by_name,
-            registry=self.registry,
+        self.dead_letters = self._counter(
+            "trunkline_dead_letters", "Events that a step sent to a dead-letter queue."
         )
-        self.dead_letters = Counter(
-            "trunkline_dead_letters",
-            "Events that a step sent to a dead-letter queue.",
-            by_name,
-            registry=self.registry,
+        self.errors = self._counter("trunkline_errors", "Errors by class.", "error")
+        self.transaction_failures = self._counter(
+            "trunkline_transaction_failures", "Kafka transactions that were aborted and repeated."
         )
-        self.errors = Counter(
-            "trunkline_errors",
-            "Errors by class.",
-            [*by_name, "error"],
-            registry=self.registry,
-        )
-        self.transaction_failures = Counter(
-            "trunkline_transaction_failures",
-            "Kafka transactions that were aborted and repeated.",
-            by_name,
-            registry=self.registry,
-        )
-        self.batch_seconds = Histogram(
+        self.batch_seconds = self._histogram(
             "trunkline_batch_seconds",
             "Time that a step took for one batch, from read to committed or delivered.",
-            by_name,
-            registry=self.registry,
-            buckets=_BUCKETS,
         )
-        self.lag = Gauge(
+        self.lag = self._gauge(
             "trunkline_lag_messages",
             "Events that wait for a step in the partitions of this worker.",
-            by_name,
-            registry=self.registry,
         )
-        self.lag_seconds = Gauge(
+        self.lag_seconds = self._gauge(
             "trunkline_lag_seconds",
             "Age of the oldest event that a step of this worker has not finished.",
-            by_name,
-            registry=self.registry,
         )
-        self.waiting = Gauge(
-            "trunkline_waiting_events",
-            "Events that wait in retry tiers, or behind one that does.",
-            by_name,
-            registry=self.registry,
+
+    def _of_deliveries(self) -> None:
+        self.waiting = self._gauge(
+            "trunkline_waiting_events", "Events that wait in retry tiers, or behind one that does."
         )
-        self.retries = Counter(
-            "trunkline_retries",
-            "Events that were written to a retry tier.",
-            [*by_name, "tier"],
-            registry=self.registry,
+        self.retries = self._counter(
+            "trunkline_retries", "Events that were written to a retry tier.", "tier"
         )
-        self.retry_lateness = Histogram(
+        self.retry_lateness = self._histogram(
             "trunkline_retry_lateness_seconds",
             "How much later than due an event of a tier had its turn.",
-            by_name,
-            registry=self.registry,
-            buckets=_BUCKETS,
         )
-        self.breaker_state = Gauge(
-            "trunkline_breaker_state",
-            "0 closed, 1 half-open or ramping up, 2 open.",
-            by_name,
-            registry=self.registry,
+        self.breaker_state = self._gauge(
+            "trunkline_breaker_state", "0 closed, 1 half-open or ramping up, 2 open."
         )
-        self.breaker_open_seconds = Gauge(
+        self.breaker_open_seconds = self._gauge(
             "trunkline_breaker_open_seconds",
             "How long the breaker has not been closed; 0 if it is.",
-            by_name,
-            registry=self.registry,
         )
-        self.valve_closed = Gauge(
+        self.valve_closed = self._gauge(
             "trunkline_valve_closed",
             "1 while the valve holds deliveries, since too many were dead-lettered.",
-            by_name,
-            registry=self.registry,
         )
+
+    def _counter(self, name: str, says: str, *more: str) -> Counter:
+        return Counter(name, says, [*_BY, *more], registry=self.registry)
+
+    def _gauge(self, name: str, says: str) -> Gauge:
+        return Gauge(name, says, _BY, registry=self.registry)
+
+    def _histogram(self, name: str, says: str) -> Histogram:
+        return Histogram(name, says, _BY, registry=self.registry, buckets=_BUCKETS)
 
 
 class StepMetrics:

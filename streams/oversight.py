@@ -130,7 +130,8 @@ class Oversight(Told):
         open_for = 0.0 if since is None else self._loop.time() - since
         closed = state == "valve"
         self._watch.breaker_open(None if since is None else self._clock() - open_for)
-        self._watch.lag(self._step.lag_seconds)
+        planned = state in ("paused", "maintenance")
+        self._watch.lag(0.0 if planned else self._step.lag_seconds)
         self._watch.valve_closed(closed, self._newest or "")
         self._metrics.breaker_state.set(_STATES.get(state, 0))
         self._metrics.breaker_open_seconds.set(open_for)
