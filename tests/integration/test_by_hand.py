@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import orjson
 import pytest
-from engine_kit import Kit, Scripted, delivering, eventually, order
+from engine_kit import PATIENCE, Kit, Scripted, delivering, eventually, order
 from typer.testing import CliRunner
 
 from trunkline import Unavailable
@@ -37,6 +38,14 @@ async def told(flow: str) -> list[str]:
     return [worker["state"] for worker in shown["workers"]]
 
 
+async def until_told(flow: str, states: list[str]) -> None:
+    """Wait until the workers tell these states."""
+    deadline = time.monotonic() + PATIENCE
+    while (now := await told(flow)) != states:
+        assert time.monotonic() < deadline, f"{states} is not told, but {now}"
+        await asyncio.sleep(0.1)
+
+
 def test_a_paused_destination_gets_nothing_until_it_is_resumed_also_after_a_restart(
     kit: Kit,
 ) -> None:
@@ -48,19 +57,16 @@ def test_a_paused_destination_gets_nothing_until_it_is_resumed_also_after_a_rest
         await destination("pause", flow.name)
         async with kit.running(flow):
             kit.produce(f"{flow.name}.erp.inbox", [kit.event("a", "1", order())])
-            while await told(flow.name) != ["paused"]:
-                await asyncio.sleep(0.1)
+            await until_told(flow.name, ["paused"])
         assert await told(flow.name) == [], "a worker that ends takes its record away"
         async with kit.running(flow):
-            while await told(flow.name) != ["paused"]:
-                await asyncio.sleep(0.1)
+            await until_told(flow.name, ["paused"])
             assert sink.attempts == []
             await destination("resume", flow.name)
             await eventually(lambda: sink.ids == ["1"], "it is delivered")
-            while await told(flow.name):
-                await asyncio.sleep(0.1)
+            await until_told(flow.name, [])
 
-    asyncio.run(asyncio.wait_for(run(), 120))
+    asyncio.run(run())
 
 
 def test_a_breaker_can_be_forced_closed(kit: Kit) -> None:
@@ -72,12 +78,11 @@ def test_a_breaker_can_be_forced_closed(kit: Kit) -> None:
     async def run() -> None:
         async with kit.running(flow):
             kit.produce(f"{flow.name}.erp.inbox", [kit.event("a", "1", order())])
-            while await told(flow.name) != ["open"]:
-                await asyncio.sleep(0.1)
+            await until_told(flow.name, ["open"])
             calls = len(sink.attempts)
             await destination("resume", flow.name, "--force-closed")
             await eventually(lambda: len(sink.attempts) > calls + 3, "it is sent all the same")
             up.set()
             await eventually(lambda: sink.ids == ["1"], "it is delivered")
 
-    asyncio.run(asyncio.wait_for(run(), 120))
+    asyncio.run(run())
