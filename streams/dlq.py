@@ -66,9 +66,9 @@ class Queue:
         self.ranges = self._ranges()
 
     def _ranges(self) -> Ranges:
-        count = kafka.existing_topics(kafka.admin(self._backbone)).get(self._topic, 0)
         with closing(self._reader()) as reader:
-            return {n: _watermarks(reader, self._topic, n) for n in range(count)}
+            partitions = _partitions(reader, self._topic)
+            return {n: _watermarks(reader, self._topic, n) for n in partitions}
 
     def letters(
         self, selection: Selection | None = None, *, handled: bool = False
@@ -107,6 +107,13 @@ def spanned(letters: Iterable[DeadLetter]) -> tuple[Ranges, int]:
         ranges[letter.partition] = (first, letter.offset + 1)
         count += 1
     return ranges, count
+
+
+def _partitions(reader: Consumer, topic: str) -> list[int]:
+    try:
+        return sorted(reader.list_topics(topic, timeout=30).topics[topic].partitions)
+    except KafkaException as failure:
+        raise kafka.KafkaUnavailable(f"{topic!r}: {failure.args[0].str()}") from failure
 
 
 def _watermarks(reader: Consumer, topic: str, partition: int) -> tuple[int, int]:

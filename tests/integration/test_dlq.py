@@ -292,7 +292,7 @@ def test_a_redrive_is_asked_for_in_the_control_topic(fresh: Letters) -> None:
     said = fresh.told("redrive", *arguments, "--yes", "--detach").output
     assert "the request waits until one runs" in said
     ((key, request),) = fresh.requests.items()
-    assert f"redrive {key.removeprefix('replay/')}: 1 dead letter" in said
+    assert f"redrive {fresh.flow}.{key.removeprefix('replay/')}: 1 dead letter of" in said
     (meant,) = fresh.queue().letters(Selection(key="k1"))
     place = f"{fresh.flow}.erp.dlq/{meant.partition}"
     assert request["ranges"] == {place: [meant.offset, meant.offset + 1]}

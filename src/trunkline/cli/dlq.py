@@ -268,8 +268,9 @@ def _confirmed(opened: _Opened, request: Request, dry_run: bool, yes: bool) -> b
 
 def _start(opened: _Opened, request: Request, detach: bool) -> None:
     id = ask(opened.backbone, opened.target.flow, request)
-    typer.echo(f"{request.kind} {id}: {_letters(request.count or 0)} of {opened.target}")
-    follow(opened.backbone, opened.target.flow, id, wait=not detach)
+    flow = opened.target.flow
+    typer.echo(f"{request.kind} {flow}.{id}: {_letters(request.count or 0)} of {opened.target}")
+    follow(opened.backbone, flow, id, wait=not detach)
 
 
 def _discard_of_source(opened: _Opened, request: Request) -> None:

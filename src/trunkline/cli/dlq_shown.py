@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-import orjson
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -133,11 +133,7 @@ def whole(letter: DeadLetter, decode: Decode) -> str:
 
 def dumped(told: Any, *, indent: bool = True) -> str:
     """JSON of anything that Avro can hold."""
-    option = orjson.OPT_INDENT_2 if indent else 0
-    try:
-        return orjson.dumps(told, default=_plain, option=option | orjson.OPT_NON_STR_KEYS).decode()
-    except TypeError:  # a number beyond 64 bits
-        return orjson.dumps(str(told), option=option).decode()
+    return json.dumps(told, default=_plain, indent=2 if indent else None, ensure_ascii=False)
 
 
 def _value_lines(value: bytes | None, decode: Decode) -> list[str]:
@@ -155,7 +151,7 @@ def _decoded(value: bytes | None, decode: Decode) -> tuple[Any, str | None]:
         return None, None
     if value[:1] == b"{":
         try:
-            return orjson.loads(value), None
+            return json.loads(value), None
         except ValueError as error:
             return None, f"no JSON: {error}"
     try:
@@ -165,7 +161,9 @@ def _decoded(value: bytes | None, decode: Decode) -> tuple[Any, str | None]:
 
 
 def _plain(value: object) -> object:
-    return value.hex() if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _printable(text: str) -> str:

@@ -30,7 +30,7 @@ def follow(backbone: Backbone, flow: str, id: str, *, wait: bool) -> None:
     try:
         asyncio.run(_Watch(backbone, flow, id).until_over())
     except KeyboardInterrupt:
-        typer.echo(f"\nno longer watched: workers go on with {id}")
+        typer.echo(f"\nworkers go on with it: see trunkline replay status {flow}.{id}")
 
 
 def members(backbone: Backbone, group: str) -> int:
