@@ -19,6 +19,7 @@ from trunkline.streams.assembly import Assembly, Step
 from trunkline.streams.channels import AlertSettings
 from trunkline.streams.delivery import DeliveryStep
 from trunkline.streams.flow import Flow
+from trunkline.streams.former import refuse_forgotten
 from trunkline.streams.intake import Intake
 from trunkline.streams.metrics import Metrics
 from trunkline.streams.topology import topics_of
@@ -133,6 +134,8 @@ class Worker:
         made = kafka.ensure_topics(self._backbone, specs)
         if made:
             log.info("created topics: %s", ", ".join(made))
+        if "deliver" in self._options.roles:
+            refuse_forgotten(self._backbone, self._flow)
 
     def _assembled(self, app: FlowApp) -> list[Step]:
         if self._assembly is None:
