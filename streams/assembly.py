@@ -24,7 +24,7 @@ from trunkline.streams.job import Desk
 from trunkline.streams.log import KafkaLog
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
 from trunkline.streams.oversight import Oversight, Releases
-from trunkline.streams.past import reader_of
+from trunkline.streams.past import Past, reader_of
 from trunkline.streams.push import PushStep
 from trunkline.streams.replaying import ReplayStep
 from trunkline.streams.router import RoutingStep
@@ -153,14 +153,14 @@ class Assembly:
 
     def _replays(self, routing: RoutingStep, sinks: dict[str, Sink[Any]]) -> Step:
         flow, backbone = self._flow, self._backbone
+        reader = partial(reader_of, backbone, f"{flow.name}.route")
         ways = {d.name: partial(self._compiler.way_to, d, sinks[d.name]) for d in flow.destinations}
         step = ReplayStep(
             Desk(
                 flow.name,
                 routing,
                 epoch=lambda: routing.intake.epoch,
-                busy=lambda: routing.intake.lag > 0,
-                make_reader=partial(reader_of, backbone, f"{flow.name}.route"),
+                past=lambda: Past(reader, busy=lambda: routing.intake.lag > 0),
                 durable=partial(read_control, backbone, flow.control),
             ),
             self._control,

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from trunkline.kafka import Out
 from trunkline.streams import control
@@ -53,15 +53,14 @@ class Turns(Protocol):
 class Desk:
     """What all jobs of a worker share.
 
-    ``epoch``: of the assignment. ``busy``: whether there is live traffic. ``make_reader``: a
-    consumer for Past. ``durable``: the control topic's state, all of it as of now; blocks.
+    ``epoch``: of the assignment. ``past``: makes a reader of the group's topics. ``durable``: the
+    control topic's state, all of it as of now; blocks.
     """
 
     flow: str
     step: Turns
     epoch: Callable[[], int]
-    busy: Callable[[], bool]
-    make_reader: Callable[[], Consumer]
+    past: Callable[[], Past]
     durable: Callable[[], Mapping[str, control.Value]]
 
     @property
@@ -106,7 +105,7 @@ class Job:
         self.epoch = desk.epoch()
         self.progress = Progress()
         self._desk = desk
-        self._past = Past(desk.make_reader, desk.busy)
+        self._past = desk.past()
         self._pace = Pace(share)
         self._position = 0
         self._stopped = asyncio.Event()
