@@ -5,6 +5,7 @@ With Kafka it is tested through what runs on it: tests/integration and tests/cra
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, NoReturn
 
 import pytest
@@ -42,12 +43,12 @@ def intake() -> Intake:
 
 
 def test_one_that_never_started_stops(intake: Intake) -> None:
-    intake.stop()
+    asyncio.run(intake.stop())
 
 
 def test_one_that_reaches_nobody_stops_and_was_never_ready(intake: Intake) -> None:
     intake.start()
-    intake.stop()
+    asyncio.run(intake.stop())
     assert not intake.ready
     assert intake.failure is None
 
@@ -55,7 +56,7 @@ def test_one_that_reaches_nobody_stops_and_was_never_ready(intake: Intake) -> No
 def test_what_ends_it_is_kept_for_its_owner() -> None:
     intake = Intake(refused, ["orders"], Nobody())
     intake.start()
-    intake.stop()
+    asyncio.run(intake.stop())
     assert isinstance(intake.failure, LookupError)
 
 
