@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -85,14 +85,12 @@ class World:
     job: Job | None = None
 
     def __post_init__(self) -> None:
-        self.turn = asyncio.Lock()
+        self.turn = Turn(self)
 
     def publish(self, key: bytes, kind: str = "paid") -> None:
         log = self.logs[TOPIC]
         id = f"e{len(log)}".encode()
-        log.append(
-            Record(TOPIC, len(log), key, named=(("ce_id", id), ("ce_type", kind.encode())))
-        )
+        log.append(Record(TOPIC, len(log), key, named=(("ce_id", id), ("ce_type", kind.encode()))))
 
     def route(self) -> None:
         """Route the next live event, published before or now."""
@@ -159,7 +157,9 @@ class World:
             accepts_deletes=True,
         )
         topics = {TOPIC: CompiledTopic(bytes, [route])}
-        return Way("erp", INBOX, topics, Router(topics, nothing_to_learn), nothing_to_learn, self.appends)
+        return Way(
+            "erp", INBOX, topics, Router(topics, nothing_to_learn), nothing_to_learn, self.appends
+        )
 
     async def finish(self, make: Callable[[], Job]) -> None:
         """Jobs one after the other, each begun anew where the one before was killed."""
@@ -168,7 +168,19 @@ class World:
             try:
                 await self.job.run()
             except Crash:
-                self.turn = asyncio.Lock()
+                self.turn = Turn(self)
+
+
+class Turn(asyncio.Lock):
+    """A turn that has to be waited for."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    async def acquire(self) -> Literal[True]:
+        await self._world.happen()
+        return await super().acquire()
 
 
 class FakePast:
