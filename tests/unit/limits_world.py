@@ -98,7 +98,8 @@ class World:
     def in_use(self) -> Share:
         """What all workers that run may be using just now, taken together."""
         held = [worker.gate.holds(self.clock(worker)) for worker in self.workers]
-        return Share(sum(h.rate or 0 for h in held), sum(h.calls or 0 for h in held))
+        calls = [max(h.calls or 0, len(w.calls)) for h, w in zip(held, self.workers, strict=True)]
+        return Share(sum(h.rate or 0 for h in held), sum(calls) if self.whole.calls else 0)
 
     def run(self, seconds: float, step: float = 0.02, latency: int = 1) -> None:
         """Everybody works, orderly: what is said arrives after ``latency`` steps, in order."""

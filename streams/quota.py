@@ -1,0 +1,199 @@
+"""Limits over all workers: a worker's part in dividing them, on Kafka.
+
+One topic, ``trunkline.limits``, is all that workers have in common: there they ask, and there one
+of them, the coordinator, answers. ``trunkline.streams.ledger`` says why that is safe,
+``docs/limits.md`` what it means for whoever runs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from typing import Any
+
+import orjson
+from confluent_kafka import Message, Producer
+
+from trunkline import kafka
+from trunkline.params import Backbone
+from trunkline.streams.flow import Destination
+from trunkline.streams.gate import NEVER
+from trunkline.streams.ledger import LEASE
+from trunkline.streams.limits import LimitGate, Share
+from trunkline.streams.participant import Participant, Record
+from trunkline.streams.tail import Tail
+
+log = logging.getLogger(__name__)
+
+TOPIC = "trunkline.limits"
+
+GRACE = 30.0
+"""Seconds that a call is believed to last at most, where the destination has no ``timeout=``."""
+
+POLL = 0.5
+"""Seconds that one read waits: how late a stop is noticed."""
+
+UNSENT = 20
+"""Records that Kafka has not taken yet, from which on nothing more is said."""
+
+
+def topic() -> kafka.TopicSpec:
+    """The topic of all limits of a backbone. What is older than a lease is of no use."""
+    return kafka.TopicSpec(TOPIC, 1, config={"retention.ms": "600000", "segment.ms": "600000"})
+
+
+def limited(destinations: Iterable[Destination[Any, Any]]) -> bool:
+    """Whether one of them has a limit over all workers, so that the topic is needed."""
+    return any(_limits_of("", destination) for destination in destinations)
+
+
+class Quota:
+    """The limits of one worker's destinations. For the event loop only; one thread of its own
+    reads the topic. ``failure``: what reading cannot go on from, or None.
+
+    While Kafka is away nothing is granted, and when the leases are over nothing is sent.
+    """
+
+    def __init__(self, backbone: Backbone, *, topic: str = TOPIC) -> None:
+        self._backbone = backbone
+        self._topic = topic
+        self._participant = Participant(uuid.uuid4().hex)
+        self._participant.wake = self._schedule
+        self._producer: Producer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopping = False
+        self._reader = threading.Thread(target=self._run, name="limits-read", daemon=True)
+        self.failure: BaseException | None = None
+
+    @property
+    def coordinates(self) -> bool:
+        """Whether this worker divides the limits now."""
+        return self._participant.coordinates
+
+    def limit(self, key: str, whole: Share, *, who: str, timeout: float | None = None) -> LimitGate:
+        """A gate for one destination under the limit ``key``, which others may share.
+
+        ``who``: the destination, for messages; ``timeout``: seconds that one call may last.
+        """
+        return self._participant.seat(key, whole, who=who, grace=timeout or GRACE)
+
+    def gates(
+        self, flow: str, destination: Destination[Any, Any], changed: Callable[[], None]
+    ) -> list[LimitGate]:
+        """The gates of a destination: one for its own limits, one for its system's, as far as it
+        has any. ``changed`` is called when there may be more room."""
+        who = f"{flow}.{destination.name}"
+        made = []
+        for key, whole in _limits_of(flow, destination):
+            gate = self.limit(key, whole, who=who, timeout=destination.policy.limits.timeout)
+            gate.changed = changed
+            made.append(gate)
+        return made
+
+    async def start(self) -> None:
+        """Begin to read; shares come as soon as somebody needs them."""
+        self._loop = asyncio.get_running_loop()
+        self._producer = Producer(_producing(self._backbone), logger=log)
+        self._reader.start()
+
+    async def stop(self) -> None:
+        """Use nothing from now on, and say so, that others have it at once."""
+        self._stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._producer is not None:
+            for record in self._participant.leave(self._loop.time()):
+                self._append(self._producer, record)
+            await asyncio.to_thread(self._producer.flush, LEASE)
+        if self._reader.ident is not None:  # it may be stopped before it was started
+            await asyncio.to_thread(self._reader.join)
+
+    # The reader's thread.
+
+    def _run(self) -> None:
+        try:
+            with closing(Tail(_reading(self._backbone), self._topic)) as tail:
+                while not self._stopping:
+                    read = tail.read(POLL)
+                    records = [(m.offset() or 0, record) for m in read for record in _parsed(m)]
+                    if records or tail.complete != self._participant.complete:
+                        self._hand_over(records, tail.complete)
+        except Exception as failure:
+            log.exception("the limits cannot be followed", extra={"topic": self._topic})
+            self.failure = failure
+
+    def _hand_over(self, records: list[tuple[int, Record]], complete: bool) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._received, records, complete)
+
+    # The event loop.
+
+    def _received(self, records: list[tuple[int, Record]], complete: bool) -> None:
+        now = self._loop.time()
+        for offset, record in records:
+            self._participant.read(now, offset, record)
+        self._participant.complete = complete
+        self._speak()
+
+    def _schedule(self) -> None:
+        """Speak when there is something to say."""
+        if self._producer is None or self._stopping:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        at = self._participant.next_at(self._loop.time())
+        self._timer = self._loop.call_at(at, self._speak) if at < NEVER else None
+
+    def _speak(self) -> None:
+        if self._producer is None or self._stopping:
+            return
+        self._producer.poll(0)
+        if len(self._producer) > UNSENT:
+            self._timer = self._loop.call_later(POLL, self._speak)
+            return
+        for record in self._participant.due(self._loop.time()):
+            self._append(self._producer, record)
+        self._schedule()
+
+    def _append(self, producer: Producer, record: Record) -> None:
+        producer.produce(self._topic, orjson.dumps(record))
+
+
+def _limits_of(flow: str, destination: Destination[Any, Any]) -> list[tuple[str, Share]]:
+    """The keys of a destination's limits, and what each allows."""
+    limits, system = destination.policy.limits, destination.policy.system
+    found = []
+    if limits.rate is not None or limits.concurrent is not None:
+        own = Share(limits.rate, limits.concurrent)
+        found.append((f"destination/{flow}.{destination.name}", own))
+    if system is not None:
+        found.append((f"system/{system.name}", Share(system.per_second, system.concurrent)))
+    return found
+
+
+def _producing(backbone: Backbone) -> dict[str, object]:
+    """What is late is of no use: it is dropped and said anew. Order and doubles do not matter."""
+    return kafka.settings(
+        backbone,
+        **{"acks": "all", "linger.ms": 0, "message.timeout.ms": int(LEASE * 1000)},
+    )
+
+
+def _reading(backbone: Backbone) -> Backbone:
+    """A topic that is silent for hours is asked for seldom; what comes is told at once anyhow."""
+    rarely = {"fetch.wait.max.ms": "5000", **backbone.kafka}
+    return backbone.model_copy(update={"kafka": rarely})
+
+
+def _parsed(message: Message) -> list[Record]:
+    """The record, if it is one of ours."""
+    try:
+        record = orjson.loads(message.value() or b"")
+    except orjson.JSONDecodeError:
+        log.warning("a record of %s at %s is not JSON", message.topic(), message.offset())
+        return []
+    return [record] if isinstance(record, dict) else []

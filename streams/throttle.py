@@ -1,0 +1,106 @@
+"""What a 429 teaches: pause, go on at half the pace, and find the way back step by step.
+
+A 429 ("Too Many Requests", RFC 6585) concerns the system and not the event. The event that got it
+goes to its tier as any Retryable; the throttle keeps the others from following it there, one by
+one. Additive increase, multiplicative decrease: Chiu and Jain, 1989, as TCP does it.
+"""
+
+from __future__ import annotations
+
+from trunkline.errors import PartialFailure, Retryable
+from trunkline.streams.gate import PLENTY
+from trunkline.streams.limits import TokenBucket
+from trunkline.streams.tally import Tally
+
+TOO_MANY = 429
+
+PAUSE = 1.0
+"""Seconds of a pause for a 429 without ``Retry-After``; doubled while the answer stays so."""
+
+LONGEST = 60.0
+"""Seconds that such pauses grow to."""
+
+LOOKED_AT = 2.0
+"""Seconds over which the pace is measured."""
+
+RECOVERY = 0.05
+"""What is added each second, of the pace at which the system had enough: it is back in ten."""
+
+SLOWEST = 0.5
+"""Events per second at least, after a pause."""
+
+
+class Throttle:
+    """A Gatekeeper that opens and shuts by the 429s of one destination in one worker; without
+    them it lets everything through. Every destination has one, with limits or without."""
+
+    def __init__(self) -> None:
+        self._sent = Tally(LOOKED_AT)
+        self._bucket = TokenBucket()
+        self._paused_until = 0.0
+        self._strikes = 0
+        self._enough: float | None = None
+
+    def room(self, now: float) -> int:
+        """0 in a pause; after it as far as the pace has recovered; PLENTY once it has."""
+        if now < self._paused_until:
+            return 0
+        return PLENTY if self._recovered(now) else self._bucket.tokens(now)
+
+    def sent(self, now: float, count: int) -> None:
+        """Counts for the pace."""
+        self._sent.add(now, count, 0)
+        if self._enough is not None:
+            self._bucket.take(now, count)
+
+    def ended(self, now: float, count: int, failure: Exception | None) -> None:
+        """A 429 pauses; a success ends a row of them."""
+        pause = pause_of(failure)
+        if pause is not None:
+            self._slow_down(now, pause)
+        elif failure is None:
+            self._strikes = 0
+
+    def cancelled(self, now: float, count: int) -> None:
+        """Tells nothing."""
+
+    def opens_at(self, now: float) -> float:
+        """The end of the pause, or when the pace allows more."""
+        if now < self._paused_until:
+            return self._paused_until
+        return now if self.room(now) > 0 else self._bucket.full_enough_at(now)
+
+    def _slow_down(self, now: float, pause: float) -> None:
+        if now >= self._paused_until:  # answers of one burst count once
+            self._sent.expire(now)
+            self._enough = max(self._sent.total / LOOKED_AT, SLOWEST)
+            self._strikes += 1
+            self._bucket.adjust(now, 0.0)
+        longest = min(LONGEST, PAUSE * 2 ** (self._strikes - 1))
+        self._paused_until = max(self._paused_until, now + (pause or longest))
+
+    def _recovered(self, now: float) -> bool:
+        """Whether twice the pace is reached at which it was too much: then nobody asks for less."""
+        if self._enough is None:
+            return True
+        pace = self._enough * (0.5 + RECOVERY * (now - self._paused_until))
+        if pace >= 2 * self._enough:
+            self._enough = None
+            return True
+        self._bucket.adjust(now, pace)
+        return False
+
+
+def pause_of(failure: Exception | None) -> float | None:
+    """Seconds that a 429 asks us to wait, 0 if it does not say; None if it is no 429.
+
+    A Retryable of another status with ``after`` concerns its event: others need not wait.
+    """
+    if isinstance(failure, PartialFailure):
+        pauses = [
+            pause for each in failure.failures.values() if (pause := pause_of(each)) is not None
+        ]
+        return max(pauses, default=None)
+    if isinstance(failure, Retryable) and failure.status == TOO_MANY:
+        return failure.after or 0.0
+    return None
