@@ -199,4 +199,10 @@ class Assembly:
         return partial(kafka.producer, self._backbone, transactional_id=id_)
 
     def _step_metrics(self, step: str, name: str) -> StepMetrics:
-        return StepMetrics(self._metrics, self._flow.name, step, name)
+        """Those of a step that alerts watch; a route's dead letters concern their destination."""
+        metrics = StepMetrics(self._metrics, self._flow.name, step, name)
+        destinations = self._flow.destinations if step == "route" else []
+        watch = self._alerts.watch
+        queues = {d.dlq: watch(d.name, d.policy.alert) for d in destinations}
+        metrics.watched_by(watch(name, step=step), queues)
+        return metrics

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Protocol
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _BY = ("flow", "step", "name")
@@ -75,6 +78,16 @@ class Metrics:
         return Histogram(name, says, _BY, registry=self.registry, buckets=_BUCKETS)
 
 
+class Watching(Protocol):
+    """An alert's view of a step."""
+
+    def dead_lettered(self, count: int, error: BaseException | str = "") -> None:
+        """So many events were just dead-lettered."""
+
+    def lag(self, seconds: float) -> None:
+        """The age of the oldest event that is not finished."""
+
+
 class StepMetrics:
     """The metrics of one step of one worker, labels bound once."""
 
@@ -89,6 +102,27 @@ class StepMetrics:
         self.batch_seconds = metrics.batch_seconds.labels(*labels)
         self.lag = metrics.lag.labels(*labels)
         self.lag_seconds = metrics.lag_seconds.labels(*labels)
+        self._watch: Watching | None = None
+        self._queues: Mapping[str, Watching] = {}
+
+    def watched_by(self, watch: Watching, queues: Mapping[str, Watching] | None = None) -> None:
+        """Alerts that want to know. ``queues``: whom the dead letters of which queue concern, if
+        not ``watch``."""
+        self._watch = watch
+        self._queues = queues or {}
+
+    def died(self, count: int, error: BaseException | str = "", *, queue: str = "") -> None:
+        """Count dead letters, the newest for ``error``."""
+        self.dead_letters.inc(count)
+        watch = self._queues.get(queue, self._watch)
+        if count and watch is not None:
+            watch.dead_lettered(count, error)
+
+    def behind(self, seconds: float) -> None:
+        """The age of the oldest event that is not finished."""
+        self.lag_seconds.set(seconds)
+        if self._watch is not None:
+            self._watch.lag(seconds)
 
     def error(self, error: BaseException, count: int = 1) -> None:
         """Count an error under its class name."""

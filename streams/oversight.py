@@ -58,7 +58,7 @@ class Releases:
 
 
 class Oversight(Told):
-    """Of one destination in one worker. ``failure``: an error that nobody foresaw."""
+    """Of one destination in one worker."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Oversight(Told):
         destination: str,
         clock: Callable[[], float],
     ) -> None:
-        self.failure: BaseException | None = None
+        self._broken: BaseException | None = None
         self._guard = guard
         self._control = control
         self._watch = watch
@@ -96,6 +96,11 @@ class Oversight(Told):
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._status.stop()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """An error that nobody foresaw: the worker must end."""
+        return self._broken or self._status.failure
 
     def delivered(self, count: int) -> None:
         """So many events were delivered."""
@@ -140,4 +145,4 @@ class Oversight(Told):
         self._step.pump()  # a command's end, or a window's, may have come
 
     def _failed(self, failure: BaseException) -> None:
-        self.failure = failure
+        self._broken = failure

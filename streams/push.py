@@ -65,7 +65,7 @@ class PushStep:
         await self._acknowledged(made)
         self._metrics.events_in.inc(len(records))
         self._metrics.events_out.inc(len(made) - dead)
-        self._metrics.dead_letters.inc(dead)
+        self._metrics.died(dead)
 
     async def _acknowledged(self, records: list[Out]) -> None:
         if not records:

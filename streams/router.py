@@ -182,14 +182,14 @@ class RoutingStep:
         metrics.events_out.inc(routed.routed)
         metrics.batch_seconds.observe(time.monotonic() - started)
         for (dlq, _), deaths in routed.deaths.items():
-            metrics.dead_letters.inc(deaths.count)
+            metrics.died(deaths.count, deaths.error, queue=dlq)
             metrics.error(deaths.error, deaths.count)
             _tell(dlq, deaths)
 
     def refresh(self) -> None:
         """Bring the gauges up to date; called when the metrics are read."""
         self._metrics.lag.set(self.intake.lag)
-        self._metrics.lag_seconds.set(self.intake.oldest_age())
+        self._metrics.behind(self.intake.oldest_age())
 
     async def stop(self) -> None:
         """Finish what was read, commit it, leave the group."""

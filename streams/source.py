@@ -187,11 +187,11 @@ class SourceStep:
         dead, self._publisher.dead = self._publisher.dead, 0
         self._metrics.events_in.inc(len(batch.records))
         self._metrics.events_out.inc(pending.produced - dead)
-        self._metrics.dead_letters.inc(dead)
+        self._metrics.died(dead)
         self._metrics.batch_seconds.observe(time.monotonic() - pending.started)
         if batch.records:
             age = time.time() - batch.records[0].time.timestamp()
-            self._metrics.lag_seconds.set(max(0.0, age))
+            self._metrics.behind(max(0.0, age))
 
     async def start(self) -> None:
         """Take part in the election of the position's owner."""

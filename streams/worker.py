@@ -111,6 +111,7 @@ class Worker:
         while not stopped.done() and not app.failed.done():
             ends: set[asyncio.Future[Any]] = {stopped, app.failed}
             await asyncio.wait(ends, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            self._refresh()
             for failure in self._failures():
                 app.fail(failure)
         stopped.cancel()
