@@ -22,15 +22,15 @@ from fastavro.write import schemaless_writer
 
 from trunkline.errors import SerializationError
 from trunkline.schemas import avro, strict
+from trunkline.schemas.reading import reader
 from trunkline.schemas.registry import Registry
 from trunkline.schemas.types import AvroSchema, schema_of
+from trunkline.schemas.writing import writer
 
 T = TypeVar("T")
 
 PREFIX = struct.Struct(">bI")
-Plan = tuple[Callable[[bytes], BytesIO], Callable[..., Any], Any, Any]
-"""How to read: a stream's class, fastavro's function, the writer's schema and, if it differs,
-the reader's."""
+Read = Callable[[bytes], Any]
 
 
 class Codec:
@@ -78,27 +78,19 @@ class Codec:
         return self._decoder(None)(value)
 
     def _decoder(self, target: AvroSchema | None) -> Callable[[bytes], Any]:
-        plans: dict[bytes, Plan] = {}
+        readers: dict[bytes, Read] = {}
 
-        def learn(value: bytes) -> Plan:
-            plan = plans[value[:5]] = _plan(self._writer(schema_id(value)), target)
-            return plan
+        def learn(value: bytes) -> Read:
+            read = readers[value[:5]] = _reader(self._writer(schema_id(value)), target)
+            return read
 
         def decode(value: bytes) -> Any:
             # Every event comes through here: measure before you add a call.
             try:
-                open_, read, writer, reader = plans[value[:5]]
+                read = readers[value[:5]]
             except KeyError:
-                open_, read, writer, reader = learn(value)
-            try:
-                stream = open_(value)
-                stream.seek(5)
-                data = read(stream, writer, reader)
-            except Exception as error:  # fastavro raises a dozen kinds on bad bytes
-                raise _unreadable(value, error) from error
-            if stream.tell() != len(value):
-                raise _unreadable(value, f"{len(value) - stream.tell()} bytes are left over")
-            return data
+                read = learn(value)
+            return read(value)
 
         return decode
 
@@ -134,15 +126,34 @@ class _Strict(BytesIO):
         return data
 
 
-def _plan(writer: Any, target: AvroSchema | None) -> Plan:
-    read = careful_reader if avro.is_recursive(writer) else schemaless_reader
+def _reader(written: Any, target: AvroSchema | None) -> Read:
+    """What reads values of a writer's schema, as the type that is wanted, if one is."""
+    read = careful_reader if avro.is_recursive(written) else schemaless_reader
     if target is None:
-        return BytesIO, read, writer, None
-    if avro.same(writer, target.parsed):
-        return BytesIO, read, target.parsed, None
+        return _careful(BytesIO, lambda stream: read(stream, written, None))
+    if avro.same(written, target.parsed):
+        same = _careful(BytesIO, lambda stream: read(stream, target.parsed, None))
+        return reader(target.parsed, same)
     if avro.has_mutable_defaults(target.parsed):
-        return _Strict, lambda *args: copy.deepcopy(read(*args)), writer, target.parsed
-    return _Strict, read, writer, target.parsed
+        return _careful(_Strict, lambda stream: copy.deepcopy(read(stream, written, target.parsed)))
+    return _careful(_Strict, lambda stream: read(stream, written, target.parsed))
+
+
+def _careful(open_: Callable[[bytes], BytesIO], read: Callable[[BytesIO], Any]) -> Read:
+    """Reads with fastavro, whatever the bytes; an error says what is wrong with them."""
+
+    def decode(value: bytes) -> Any:
+        try:
+            stream = open_(value)
+            stream.seek(5)
+            data = read(stream)
+        except Exception as error:  # fastavro raises a dozen kinds on bad bytes
+            raise _unreadable(value, error) from error
+        if stream.tell() != len(value):
+            raise _unreadable(value, f"{len(value) - stream.tell()} bytes are left over")
+        return data
+
+    return decode
 
 
 def _encoder(schema: AvroSchema, prefix: bytes) -> Callable[[Any], bytes]:
@@ -150,7 +161,6 @@ def _encoder(schema: AvroSchema, prefix: bytes) -> Callable[[Any], bytes]:
     check = strict.checker(parsed)
 
     def encode(data: Any) -> bytes:
-        # Every event comes through here: measure before you add a call.
         stream = BytesIO()
         try:
             if check is not None:
@@ -161,7 +171,7 @@ def _encoder(schema: AvroSchema, prefix: bytes) -> Callable[[Any], bytes]:
             raise SerializationError(_unwritable(schema, data, error)) from error
         return prefix + stream.getvalue()
 
-    return encode
+    return writer(parsed, prefix, encode)
 
 
 def _unreadable(value: bytes, why: object) -> SerializationError:
