@@ -132,7 +132,7 @@ class DeliveryStep:
             self._sink,
             self._lanes,
             self.gate,
-            limits=self._policy.limits,
+            policy=self._policy,
             learn=learn,
             holds=HOLDS,
             concluded=self._outcomes.conclude,

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trunkline.connectors.base import Sink
-from trunkline.errors import DataError, Rejected, Unavailable
+from trunkline.errors import DataError, PartialFailure, Rejected, Unavailable
 from trunkline.event import Event
+from trunkline.streams.classify import Classifier
 from trunkline.streams.gate import NEVER, Gatekeeper
 from trunkline.streams.lanes import Lanes
-from trunkline.streams.policy import Limits
+from trunkline.streams.policy import Policy
 from trunkline.streams.routing import Learn
 from trunkline.streams.tasks import watched
 
@@ -51,7 +52,7 @@ class Senders:
         lanes: Lanes,
         gate: Gatekeeper,
         *,
-        limits: Limits,
+        policy: Policy,
         learn: Learn,
         holds: tuple[type[Exception], ...],
         concluded: Callable[[Call], None],
@@ -62,9 +63,10 @@ class Senders:
         self._sink = sink
         self._lanes = lanes
         self._gate = gate
-        self._largest = min(sink.max_batch, limits.batch or sink.max_batch)
-        self._linger = limits.linger
-        self._timeout = limits.timeout
+        self._largest = min(sink.max_batch, policy.limits.batch or sink.max_batch)
+        self._linger = policy.limits.linger
+        self._timeout = policy.limits.timeout
+        self._classifier = Classifier(policy)
         self._learn = learn
         self._holds = holds
         self._concluded = concluded
@@ -180,10 +182,13 @@ class Senders:
         if self._timeout is None:
             await self._sink.deliver(events)
             return
+        limit = asyncio.timeout(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with limit:
                 await self._sink.deliver(events)
         except TimeoutError as error:
+            if not limit.expired():  # it is the sink's own
+                raise
             raise Unavailable(f"no answer in {self._timeout} s (timeout=)") from error
 
     def _read(self, call: Call) -> None:
@@ -206,4 +211,10 @@ class Senders:
         if unsent:  # the destination was not asked about these
             self._gate.cancelled(now, unsent)
         if call.sent:
-            self._gate.ended(now, len(call.sent), call.failure)
+            self._gate.ended(now, len(call.sent), self._meaning(call.failure))
+
+    def _meaning(self, failure: Exception | None) -> Exception | None:
+        """What the policy makes of a failure: a 503 that is to be tried again is no outage."""
+        if failure is None or isinstance(failure, PartialFailure):
+            return failure
+        return self._classifier.of(failure)
