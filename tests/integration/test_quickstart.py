@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from docs_pages import ROOT, Block, blocks, blocks_of
+from docs_pages import ROOT, Block, blocks_of
 
 from trunkline.local.ports import free_port
 from trunkline.local.stack import Endpoints
@@ -126,7 +126,7 @@ def test_the_quickstart(newcomer: Newcomer) -> None:
             newcomer.save(block)
         elif block.language == "bash":
             follow(newcomer, block, expected(block, following))
-    dead_letter = dead_letters(newcomer, f"{newcomer.topics}.shop.dlq")
+    dead_letter = newcomer.do(next(block for block in QUICKSTART if "dlq show" in block.text))
     assert dead_letter.rstrip().endswith("KeyError: 'status'")
     assert "tl_stage: publish" in dead_letter
     assert newcomer.stop() == 0
@@ -144,10 +144,3 @@ def follow(newcomer: Newcomer, block: Block, output: str | None) -> None:
         assert time.monotonic() < deadline, f"{block}: {said!r}\n{newcomer.log()}"
         time.sleep(0.2)
         said = newcomer.do(block)
-
-
-def dead_letters(newcomer: Newcomer, topic: str) -> str:
-    """What the script in docs/operations.md prints of a topic."""
-    (script,) = [block for block in blocks("python") if block.title == "dead_letters.py"]
-    newcomer.save(script)
-    return newcomer.run(f"python dead_letters.py {topic}")

@@ -99,7 +99,10 @@ def list_(
 @dlq_app.command()
 def show(
     destination: TargetArgument,
-    place: Annotated[str, typer.Argument(metavar="PARTITION/OFFSET", show_default=False)],
+    place: Annotated[
+        str,
+        typer.Argument(metavar="PARTITION/OFFSET", help="As `list` shows it.", show_default=False),
+    ],
     as_json: JsonOption = False,
     env: EnvOption = None,
 ) -> None:
