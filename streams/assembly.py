@@ -19,6 +19,7 @@ from trunkline.streams.compiling import Compiler
 from trunkline.streams.control import KafkaControl, read_control
 from trunkline.streams.delivery import DeliveryStep
 from trunkline.streams.flow import Destination, Flow, SourceDefinition
+from trunkline.streams.gate import Gatekeeper
 from trunkline.streams.guard import Guard
 from trunkline.streams.job import Desk
 from trunkline.streams.log import KafkaLog
@@ -26,9 +27,11 @@ from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
 from trunkline.streams.oversight import Oversight, Releases
 from trunkline.streams.past import Past, reader_of
 from trunkline.streams.push import PushStep
+from trunkline.streams.quota import Quota, limited
 from trunkline.streams.replaying import ReplayStep
 from trunkline.streams.router import RoutingStep
 from trunkline.streams.source import SourceStep
+from trunkline.streams.throttle import Throttle
 
 
 class Step(Protocol):
@@ -71,6 +74,7 @@ class Assembly:
             flow=flow.name,
             reminder=alerts.reminder_seconds,
         )
+        self._quota = Quota(backbone) if limited(flow.destinations) else None
         self._overseen: list[tuple[Oversight, DeliveryStep]] = []
 
     def steps(self, roles: Collection[str], *, batch: int) -> list[Step]:
@@ -91,6 +95,8 @@ class Assembly:
         """Read the control topic, and follow it; before the steps start."""
         await self._control.start()
         await self._alerts.start()
+        if self._quota is not None:
+            await self._quota.start()
         for oversight, step in self._overseen:
             oversight.start(step)
 
@@ -98,6 +104,8 @@ class Assembly:
         """After the steps have stopped."""
         for oversight, _ in self._overseen:
             await oversight.stop()
+        if self._quota is not None:
+            await self._quota.stop()
         await self._alerts.stop()
         await self._control.stop()
         self._registry.close()
@@ -105,7 +113,8 @@ class Assembly:
     @property
     def parts(self) -> list[object]:
         """What may have a ``failure`` besides the steps."""
-        return [self._control, self._alerts, *(oversight for oversight, _ in self._overseen)]
+        oversights = [oversight for oversight, _ in self._overseen]
+        return [self._control, self._alerts, self._quota, *oversights]
 
     def _sinks(self) -> dict[str, Sink[Any]]:
         return {d.name: d(self._env) for d in self._flow.destinations}
@@ -174,7 +183,11 @@ class Assembly:
     def _delivery(self, destination: Destination[Any, Any], sink: Sink[Any]) -> Step:
         name, group = destination.name, f"{self._flow.name}.{destination.name}"
         metrics = DeliveryMetrics(self._metrics, self._flow.name, name)
-        guard = Guard(destination.policy, time.time)
+
+        def changed() -> None:
+            step.pump()
+
+        guard = Guard(destination.policy, time.time, self._limits(destination, changed))
         watch = self._alerts.watch(name, destination.policy.alert)
         oversight = Oversight(
             guard, self._control, watch, metrics, destination=name, clock=time.time
@@ -193,6 +206,12 @@ class Assembly:
         step.hand_over = self._app.agent(f"deliver-{name}", step.accept)
         self._overseen.append((oversight, step))
         return step
+
+    def _limits(
+        self, destination: Destination[Any, Any], changed: Callable[[], None]
+    ) -> list[Gatekeeper]:
+        shares = self._quota.gates(self._flow.name, destination, changed) if self._quota else []
+        return [Throttle(), *shares]
 
     def _producer_of(self, role: str) -> partial[Any]:
         id_ = kafka.unique_id(self._flow.name, role)

@@ -14,6 +14,7 @@ import orjson
 from trunkline import kafka
 from trunkline.errors import RegistryUnavailable
 from trunkline.params import Backbone, Params
+from trunkline.streams import quota
 from trunkline.streams.app import FlowApp
 from trunkline.streams.assembly import Assembly, Step
 from trunkline.streams.channels import AlertSettings
@@ -22,6 +23,7 @@ from trunkline.streams.flow import Flow
 from trunkline.streams.former import refuse_forgotten
 from trunkline.streams.intake import Intake
 from trunkline.streams.metrics import Metrics
+from trunkline.streams.quota import limited
 from trunkline.streams.topology import topics_of
 
 log = logging.getLogger(__name__)
@@ -132,6 +134,8 @@ class Worker:
 
     def _ensure_topics(self) -> None:
         specs = topics_of(self._flow, self._backbone.partitions)
+        if limited(self._flow.destinations):
+            specs.append(quota.topic())
         made = kafka.ensure_topics(self._backbone, specs)
         if made:
             log.info("created topics: %s", ", ".join(made))
