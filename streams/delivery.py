@@ -84,6 +84,7 @@ class DeliveryStep:
         self._releases = releases
         self._leaving = False
         self._choked = False
+        self._woken: dict[int, float] = {}
         self._tiers = Tiers(destination, clock)
         self._parking = Parking(clock, self._wake_later, self._woke)
         self._lanes = Lanes(ordered=self._policy.order == "key")
@@ -216,7 +217,15 @@ class DeliveryStep:
         if event.topic == self._destination.inbox and not self._policy.delay:
             self._turns.arrived(event)
         else:
-            self._parking.add(self._tiers.wake(event, message.timestamp()[1] / 1000), event)
+            self._park(event, message.timestamp()[1] / 1000)
+
+    def _park(self, event: Event[Any], written: float) -> None:
+        """Until it is time. In the inbox nothing overtakes: clocks of several routers differ."""
+        wake = self._tiers.wake(event, written)
+        if event.topic == self._destination.inbox:
+            wake = max(wake, self._woken.get(event.partition, 0.0))
+            self._woken[event.partition] = wake
+        self._parking.add(wake, event)
 
     def _woke(self, event: Event[Any]) -> None:
         if event.topic == self._destination.inbox:
@@ -311,6 +320,7 @@ class DeliveryStep:
     def _forget(self) -> None:
         self._lanes.clear()
         self._parking.clear()
+        self._woken.clear()
         self._turns.begin(())
 
     def _failed(self, failure: BaseException) -> None:
