@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from engine_kit import Env, Kit, Scripted, eventually, headers_of, order
 from trunkline import Event, Flow
 from trunkline.schemas.commerce import Order
 from trunkline.streams.audit import read_audit
-from trunkline.streams.control import read_control
+from trunkline.streams.control import KafkaControl
 from trunkline.streams.replay_asking import RoutedTopic, Wanted, ask, change
 
 
@@ -65,13 +67,25 @@ def ids(kit: Kit, flow: Flow[Any], origin: str = "replay") -> list[str]:
     return [headers["ce_id"] for headers in told if headers["tl_origin"] == origin]
 
 
-def state_of(kit: Kit, flow: Flow[Any], id: str) -> dict[str, Any]:
-    state = read_control(kit.backbone, flow.control)
+@asynccontextmanager
+async def running(kit: Kit, flow: Flow[Any]) -> AsyncIterator[KafkaControl]:
+    """A worker that routes, and what the control topic has."""
+    watched = KafkaControl(kit.backbone, flow.control)
+    async with kit.running(flow, "route"):
+        await watched.start()
+        try:
+            yield watched
+        finally:
+            await watched.stop()
+
+
+def state_of(control: KafkaControl, id: str) -> dict[str, Any]:
+    """The request, and the sums of what its partitions have counted."""
     counts: Counter[str] = Counter()
-    for key, value in state.items():
+    for key, value in control.state.items():
         if key.startswith(f"replay/{id}/"):
             counts.update(value["counts"])
-    return {**state[f"replay/{id}"], "sum": dict(counts)}
+    return {"state": "running", **control.state.get(f"replay/{id}", {}), "sum": dict(counts)}
 
 
 def replay(kit: Kit, flow: Flow[Any], **more: Any) -> str:
@@ -84,16 +98,16 @@ def replay(kit: Kit, flow: Flow[Any], **more: Any) -> str:
     )
 
 
-async def over(kit: Kit, flow: Flow[Any], id: str) -> dict[str, Any]:
+async def over(control: KafkaControl, id: str) -> dict[str, Any]:
     """Wait until it is over; what the control topic has of it."""
-    await eventually(
-        lambda: state_of(kit, flow, id)["state"] not in ("running", "paused"), "it is over"
-    )
-    return state_of(kit, flow, id)
+    states = ("running", "paused")
+    await eventually(lambda: state_of(control, id)["state"] not in states, "it is over")
+    return state_of(control, id)
 
 
 async def routed(kit: Kit, flow: Flow[Any], count: int) -> None:
-    ends = lambda: kit.committed(f"{flow.name}.route", topic(flow))  # noqa: E731
+    """Wait until so many events are routed."""
+    ends = partial(kit.committed, f"{flow.name}.route", topic(flow))
     await eventually(lambda: sum(max(0, e.offset) for e in ends()) >= count, f"{count} are routed")
 
 
@@ -103,11 +117,11 @@ def test_mode_state_sends_the_newest_of_each_key_to_that_destination_only(kit: K
     events = [kit.event(f"k{n % 10}", f"e{n}", order(n)) for n in range(50)]
 
     async def run() -> tuple[str, dict[str, Any]]:
-        async with kit.running(flow, "route"):
+        async with running(kit, flow) as control:
             kit.produce(topic(flow), events)
             await routed(kit, flow, 50)
             id = replay(kit, flow, why="the ERP was restored")
-            return id, await over(kit, flow, id)
+            return id, await over(control, id)
 
     id, state = asyncio.run(run())
     assert sorted(ids(kit, flow)) == sorted(f"e{n}" for n in range(40, 50))
@@ -122,3 +136,128 @@ def test_mode_state_sends_the_newest_of_each_key_to_that_destination_only(kit: K
     assert told == [("replay", None, why), ("replay done", 10, why)]
     ends = kit.committed(f"{flow.name}.route", topic(flow))
     assert sum(end.offset for end in ends) == 50, "the live offsets are as they were"
+
+
+def test_a_replay_under_live_traffic_of_the_same_keys_survives_a_restart(kit: Kit) -> None:
+    flow = flow_of()
+    kit.create(flow)
+    past = [kit.event(f"k{n % 200}", f"e{n}", order(n)) for n in range(2000)]
+    live = [kit.event(f"k{n % 200}", f"live{n}", order(n)) for n in range(100)]
+
+    async def run() -> dict[str, Any]:
+        async with running(kit, flow) as control:
+            kit.produce(topic(flow), past)
+            await routed(kit, flow, 2000)
+            id = replay(kit, flow, rate=80.0)
+            await eventually(lambda: "sent" in state_of(control, id)["sum"], "it sends")
+            kit.produce(topic(flow), live[:50])
+        kit.produce(topic(flow), live[50:])
+        async with running(kit, flow) as control:
+            return await over(control, id)
+
+    state = asyncio.run(run())
+    place = {f"e{n}": n for n in range(2000)} | {f"live{n}": 2000 + n for n in range(100)}
+    newest: dict[bytes | None, int] = {}
+    for message in kit.read(f"{flow.name}.erp.inbox"):
+        at = place[headers_of(message)["ce_id"]]
+        assert at >= newest.get(message.key(), -1), f"{message.key()!r} went back"
+        newest[message.key()] = at
+    again = Counter(ids(kit, flow))
+    assert max(again.values()) == 1, "no chunk was sent twice"
+    assert set(again) >= {f"e{n}" for n in range(1900, 2000)}, "keys that nobody touched"
+    assert state["sum"]["sent"] == len(again)
+    assert state["sum"]["sent"] + state["sum"]["superseded"] == 2000
+
+
+def test_mode_events_sends_everything_in_order_to_a_sink_that_appends(kit: Kit) -> None:
+    flow = flow_of(Appending(deletes=True))
+    kit.create(flow)
+    events = [kit.event("k", f"e{n}", order(n)) for n in range(450)]
+    new = kit.event("k", "new", order(9, status="new"))
+
+    async def run() -> dict[str, Any]:
+        async with running(kit, flow) as control:
+            kit.produce(topic(flow), [*events, new, kit.delete("k", "gone")])
+            await routed(kit, flow, 452)
+            return await over(control, replay(kit, flow, mode="events"))
+
+    state = asyncio.run(run())
+    assert ids(kit, flow) == [*(f"e{n}" for n in range(450)), "gone"]
+    assert state["sum"] == {"sent": 451, "skipped": 1}
+
+
+def test_mode_events_is_refused_for_a_sink_that_overwrites(kit: Kit) -> None:
+    flow = flow_of()
+    kit.create(flow)
+
+    async def run() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        async with running(kit, flow) as control:
+            kit.produce(topic(flow), [kit.event("k", "e0"), kit.event("k", "e1")])
+            await routed(kit, flow, 2)
+            refused = await over(control, replay(kit, flow, mode="events"))
+            unknown = await over(control, replay(kit, flow, destination="nobody"))
+            forced = await over(control, replay(kit, flow, mode="events", force=True))
+            return refused, unknown, forced
+
+    refused, unknown, forced = asyncio.run(run())
+    assert refused["state"] == unknown["state"] == "refused"
+    assert "appends=True" in refused["reason"]
+    assert "no destination 'nobody'" in unknown["reason"]
+    assert (forced["state"], ids(kit, flow)) == ("done", ["e0", "e1"])
+
+
+def test_a_replay_is_paused_continued_and_cancelled(kit: Kit) -> None:
+    flow = flow_of()
+    kit.create(flow)
+
+    async def run() -> list[dict[str, Any]]:
+        seen = []
+        async with running(kit, flow) as control:
+            kit.produce(topic(flow), [kit.event(f"k{n}", f"e{n}") for n in range(300)])
+            await routed(kit, flow, 300)
+            id = replay(kit, flow, rate=40.0)
+            await eventually(lambda: "sent" in state_of(control, id)["sum"], "it sends")
+            change(kit.backbone, flow.name, id, "paused", "lunch")
+            await asyncio.sleep(0.5)  # what is under way ends
+            held = len(ids(kit, flow))
+            await asyncio.sleep(0.7)
+            seen.append(state_of(control, id))
+            assert len(ids(kit, flow)) == held < 300
+            change(kit.backbone, flow.name, id, "running", "")
+            await eventually(lambda: len(ids(kit, flow)) > held, "it goes on")
+            change(kit.backbone, flow.name, id, "cancelled", "not needed")
+            await asyncio.sleep(0.5)
+            seen.append(state_of(control, id))
+        return seen
+
+    paused, cancelled = asyncio.run(run())
+    assert (paused["state"], cancelled["state"]) == ("paused", "cancelled")
+    sent = ids(kit, flow)
+    assert len(set(sent)) == len(sent) == cancelled["sum"]["sent"] < 300
+    told = [one.what for one in read_audit(kit.backbone, flow.name)]
+    assert told == ["replay", "replay pause", "replay continue", "replay cancel"]
+
+
+def test_key_where_and_range_say_what_is_sent(kit: Kit) -> None:
+    flow = flow_of()
+    kit.create(flow)
+    events = [kit.event(f"k{n}", f"e{n}", order(n)) for n in range(20)]
+
+    async def run() -> list[dict[str, Any]]:
+        async with running(kit, flow) as control:
+            kit.produce(topic(flow), events)
+            await routed(kit, flow, 20)
+            asked: list[dict[str, Any]] = [
+                {"key": "k3"},
+                {"where": "int(data.id) >= 18"},
+                {"where": "data.nothing == 1"},
+                {"span": RoutedTopic(kit.backbone, flow.name, topic(flow)).span(10**9, None)},
+            ]
+            return [await over(control, replay(kit, flow, **one)) for one in asked]
+
+    key, where, unclear, empty = asyncio.run(run())
+    assert key["sum"] == {"sent": 1}
+    assert where["sum"] == {"sent": 2, "skipped": 18}
+    assert unclear["sum"] == {"skipped": 20}
+    assert (empty["state"], empty["sum"]) == ("done", {})
+    assert sorted(ids(kit, flow)) == ["e18", "e19", "e3"]
