@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -49,9 +50,9 @@ ROOM = 10_000
 class DeliveryStep:
     """Delivers what is in one destination's topics to one sink.
 
-    ``clock``: epoch seconds. ``releases``: what operators decided about a halted event, by its
-    inbox partition and sequence number: ``retry``, ``discard`` or "". ``told``: who wants to know
-    what becomes of events.
+    ``clock``: epoch seconds; ``chance``: numbers from 0 to 1, for jitter. ``releases``: what
+    operators decided about a halted event, by its inbox partition and sequence number: ``retry``,
+    ``discard`` or "". ``told``: who wants to know what becomes of events.
     """
 
     hand_over: Callable[[MicroBatch], None]
@@ -68,6 +69,7 @@ class DeliveryStep:
         gate: Gatekeeper | None = None,
         learn: Learn = nothing_to_learn,
         clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
         releases: Callable[[int, int], str] = lambda partition, sequence: "",
         told: Told | None = None,
     ) -> None:
@@ -85,7 +87,7 @@ class DeliveryStep:
         self._leaving = False
         self._choked = False
         self._woken: dict[int, float] = {}
-        self._tiers = Tiers(destination, clock)
+        self._tiers = Tiers(destination, clock, chance=chance)
         self._parking = Parking(clock, self._wake_later, self._woke)
         self._lanes = Lanes(ordered=self._policy.order == "key")
         self._turns = self._make_turns()

@@ -3,6 +3,7 @@ hand, the valve, limits."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -20,14 +21,19 @@ class Guard:
     """Every reason not to send to one destination, asked as one: a Gatekeeper of gatekeepers.
 
     With ``outage="tiers"`` there is no breaker: such a destination must not hold. ``wall``: epoch
-    seconds; ``limits``: further gatekeepers.
+    seconds; ``limits``: further gatekeepers; ``chance``: numbers from 0 to 1, for jitter.
     """
 
     def __init__(
-        self, policy: Policy, wall: Callable[[], float], limits: Sequence[Gatekeeper] = ()
+        self,
+        policy: Policy,
+        wall: Callable[[], float],
+        limits: Sequence[Gatekeeper] = (),
+        *,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.hand = Hand(wall)
-        self.breaker = Breaker(policy.breaker)
+        self.breaker = Breaker(policy.breaker, random=chance)
         self.maintenance = Maintenance(policy.maintenance, wall)
         self.valve = None if policy.valve is None else ValveGate(policy.valve)
         valve = [self.valve] if self.valve is not None else []
