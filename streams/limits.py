@@ -137,7 +137,7 @@ class LimitGate:
         full = share.calls is not None and self._count.under_way >= share.calls
         self._usage.asked(now)
         if slow or full:
-            self._usage.blocked(slow, full)
+            self._usage.blocked(slow, full, waits=share.rate == 0 or share.calls == 0)
             self.short(now)
             return 0
         return PLENTY if share.rate is None else self._bucket.tokens(now)
@@ -194,6 +194,7 @@ class LimitGate:
         if share.rate is not None:
             self._bucket.adjust(now, share.rate, credit)
         if _more(before, share):
+            self._usage.served(now)
             self.changed()
 
     def give_back(self, now: float) -> None:
@@ -234,7 +235,7 @@ class Usage:
         self._asked_at = -NEVER
         self._since = -NEVER
         self._events = self._peak = 0
-        self._slow = self._full = False
+        self._slow = self._full = self._waits = False
         self._last = NOTHING
 
     def asked(self, now: float) -> None:
@@ -246,15 +247,22 @@ class Usage:
         self._events += count
         self._peak = max(self._peak, under_way)
 
-    def blocked(self, slow: bool, full: bool) -> None:
-        """There was more to send than the rate, or the permits, allow."""
+    def blocked(self, slow: bool, full: bool, *, waits: bool) -> None:
+        """There was more to send than the rate, or the permits, allow. ``waits``: whoever asked
+        has nothing and will not ask again before it is told, however long that takes."""
         self._slow |= slow
         self._full |= full
+        self._waits |= waits
+
+    def served(self, now: float) -> None:
+        """Whoever waits is told that there is more: if it has something to send, it asks again."""
+        self._asked_at = now
+        self._waits = False
 
     def wants(self, now: float, whole: Share, under_way: int) -> Share:
         """All where it was blocked; else what it used and half as much again, falling slowly, so
         that a pause of a second is not punished."""
-        if now - self._asked_at > IDLE and not under_way:
+        if now - self._asked_at > IDLE and not under_way and not self._waits:
             return NOTHING
         return Share(self._rate(now, whole.rate), self._calls(whole.calls, under_way))
 

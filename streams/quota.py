@@ -116,7 +116,7 @@ class Quota:
 
     def _run(self) -> None:
         try:
-            with closing(Tail(_reading(self._backbone), self._topic)) as tail:
+            with closing(Tail(self._backbone, self._topic)) as tail:
                 while not self._stopping:
                     read = tail.read(POLL)
                     records = [(m.offset() or 0, record) for m in read for record in _parsed(m)]
@@ -181,12 +181,6 @@ def _producing(backbone: Backbone) -> dict[str, object]:
         backbone,
         **{"acks": "all", "linger.ms": 0, "message.timeout.ms": int(LEASE * 1000)},
     )
-
-
-def _reading(backbone: Backbone) -> Backbone:
-    """A topic that is silent for hours is asked for seldom; what comes is told at once anyhow."""
-    rarely = {"fetch.wait.max.ms": "5000", **backbone.kafka}
-    return backbone.model_copy(update={"kafka": rarely})
 
 
 def _parsed(message: Message) -> list[Record]:

@@ -37,7 +37,7 @@ def permits(whole: int, wants: Mapping[Id, int], order: Sequence[Id]) -> dict[Id
     exact = fair(whole, {one: wants[one] for one in wanting})
     given |= {one: floor(share + 1e-9) for one, share in exact.items()}
     left = min(whole, sum(wants[one] for one in wanting)) - sum(given.values())
-    by_remainder = sorted(wanting, key=lambda one: given[one] - exact[one])  # stable: order holds
+    by_remainder = sorted(wanting, key=lambda one: round(given[one] - exact[one], 9))  # stable
     for one in [one for one in by_remainder if given[one] < wants[one]][:left]:
         given[one] += 1
     return given

@@ -95,7 +95,7 @@ class Chaos:
 
 
 @settings(
-    max_examples=120,
+    max_examples=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.reuse, Phase.generate),  # dice do not shrink: their seed repeats them

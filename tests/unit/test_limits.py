@@ -1,0 +1,183 @@
+"""Token buckets, the count of calls, and a gate that uses the share it was given."""
+
+from __future__ import annotations
+
+import pytest
+
+from trunkline.streams.gate import NEVER, PLENTY
+from trunkline.streams.limits import IDLE, NOTHING, CallCount, LimitGate, Share, TokenBucket
+
+
+def spend(bucket: TokenBucket, now: float) -> int:
+    """Take whatever there is."""
+    count = bucket.tokens(now)
+    bucket.take(now, count)
+    return count
+
+
+def test_a_bucket_starts_empty_and_fills_at_its_rate() -> None:
+    bucket = TokenBucket()
+    bucket.adjust(0.0, 10.0)
+    assert bucket.tokens(0.0) == 0
+    assert spend(bucket, 0.1) == 1
+    assert spend(bucket, 0.15) == 0
+    assert sum(spend(bucket, 0.1 + step / 100) for step in range(1, 101)) == 10
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(1000.0, 100), (50.0, 5), (1.0, 1)])
+def test_a_bucket_saves_up_a_tenth_of_a_second_and_at_least_one_event(
+    rate: float, burst: int
+) -> None:
+    bucket = TokenBucket()
+    bucket.adjust(0.0, rate)
+    assert bucket.tokens(3600.0) == burst
+
+
+def test_a_bucket_that_slows_down_keeps_no_larger_burst() -> None:
+    bucket = TokenBucket()
+    bucket.adjust(0.0, 1000.0)
+    bucket.adjust(1.0, 20.0)
+    assert bucket.tokens(1.0) == 2
+    bucket.adjust(1.0, 0.0)
+    assert bucket.tokens(1e6) == 0
+    assert bucket.full_enough_at(1e6) == NEVER
+
+
+@pytest.mark.parametrize("rate", [0.1, 3.0, 50.0, 999.0])
+def test_when_to_come_back_there_is_something(rate: float) -> None:
+    bucket = TokenBucket()
+    bucket.adjust(0.0, rate)
+    for _ in range(100):
+        now = bucket.full_enough_at(0.0)
+        assert spend(bucket, now) >= 1
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "left"),
+    [
+        ([1, 1, 1], [1], 2),
+        ([5], [2], 1),  # some were not sent after all
+        ([5], [2, 3], 0),
+        ([5, 2], [2, 3], 1),  # the same, though another call has two events
+        ([5, 3], [1, 4], 2),  # which one has ended? While that is not sure, none has
+        ([5, 3], [1, 4, 3], 0),
+        ([9, 4], [1, 3, 9], 0),
+        ([2], [2, 2], 0),  # more than began: nothing
+    ],
+)
+def test_calls_are_counted_though_they_may_end_in_parts(
+    began: list[int], ended: list[int], left: int
+) -> None:
+    calls = CallCount()
+    for size in began:
+        calls.began(size)
+    for size in ended:
+        calls.ended(size)
+    assert calls.under_way == left
+
+
+def gate(rate: float | None = 10.0, calls: int | None = None) -> LimitGate:
+    """A gate that has all of its limit from 0 to 100."""
+    made = LimitGate(Share(rate, calls))
+    made.grant(0.0, Share(rate, calls), 100.0)
+    return made
+
+
+def test_without_a_share_nothing_is_sent() -> None:
+    made = LimitGate(Share(10.0, 2))
+    assert made.room(50.0) == 0
+    assert made.opens_at(50.0) == NEVER
+
+
+def test_a_share_ends_with_its_lease() -> None:
+    made = gate(calls=3)
+    assert made.room(99.9) > 0
+    assert made.room(100.0) == 0
+    assert made.holds(100.0) == NOTHING
+
+
+def test_a_rate_alone_limits_no_calls_and_calls_alone_no_rate() -> None:
+    assert gate(10.0, None).room(1.0) == 1
+    assert gate(None, 2).room(1.0) == PLENTY
+
+
+def test_there_is_room_again_when_it_says() -> None:
+    made = gate(10.0)
+    made.sent(1.0, made.room(1.0))
+    assert made.room(1.0) == 0
+    at = made.opens_at(1.0)
+    assert at == pytest.approx(1.1)
+    assert made.room(at) == 1
+    assert made.opens_at(at) == at
+
+
+def test_permits_are_calls_and_not_events() -> None:
+    made = gate(None, 2)
+    made.sent(1.0, 100)
+    assert made.room(1.0) == PLENTY
+    made.sent(1.0, 100)
+    assert made.room(1.0) == 0
+    assert made.opens_at(1.0) == NEVER
+    made.ended(1.5, 100, None)
+    assert made.room(1.5) == PLENTY
+
+
+def test_what_was_cancelled_may_have_been_sent_and_still_counts_for_the_rate() -> None:
+    made = gate(10.0, 1)
+    made.sent(1.0, 1)
+    made.cancelled(1.0, 1)
+    assert made.room(1.0) == 0
+    assert made.room(1.1) == 1
+
+
+def test_calls_of_a_larger_share_are_held_until_they_end() -> None:
+    made = gate(None, 3)
+    for _ in range(3):
+        made.sent(1.0, 1)
+    made.grant(2.0, Share(None, 1), 100.0)
+    assert made.holds(2.0) == Share(None, 3)
+    told: list[float] = []
+    made.short = told.append
+    made.ended(3.0, 1, None)
+    assert made.holds(3.0) == Share(None, 2)
+    assert told == [3.0]  # somebody else waits for the permit
+
+
+def test_who_has_less_than_it_could_use_tells_and_is_told() -> None:
+    made, told, changes = LimitGate(Share(10.0, None)), [], []
+    made.short, made.changed = told.append, lambda: changes.append(1)  # type: ignore[assignment]
+    made.room(1.0)
+    assert told == [1.0]
+    made.grant(2.0, Share(10.0, None), 7.0)
+    assert changes == [1]
+    made.grant(3.0, Share(10.0, None), 8.0)
+    assert changes == [1]  # nothing new
+    assert made.room(9.0) == 0
+    made.grant(9.0, Share(10.0, None), 14.0)
+    assert changes == [1, 1]
+
+
+def test_all_is_wanted_where_something_waits_and_half_as_much_again_where_not() -> None:
+    made = gate(100.0, 10)
+    made.reported(1.0)
+    for step in range(10):
+        assert made.room(1.0 + step / 10)
+        made.sent(1.0 + step / 10, 1)
+        made.ended(1.0 + step / 10, 1, None)
+    assert made.wants(2.0) == Share(pytest.approx(15.0), 1)
+    made.sent(2.0, made.room(2.0))
+    made.room(2.0)
+    assert made.wants(2.0).rate == 100.0
+
+
+def test_who_is_idle_wants_nothing_but_who_waits_for_a_first_share_does_not_give_up() -> None:
+    idle = gate(10.0)
+    idle.room(1.0)
+    assert idle.wants(1.0) != NOTHING
+    assert idle.wants(1.0 + IDLE + 0.1) == NOTHING
+    waiting = LimitGate(Share(10.0, 5))
+    waiting.room(1.0)  # and is not asked again before ``changed`` is called
+    assert waiting.wants(1000.0) == waiting.whole
+    waiting.grant(1000.0, waiting.whole, 1005.0)
+    assert waiting.wants(1001.0) != NOTHING
+    assert waiting.wants(1000.0 + IDLE + 0.1) == NOTHING  # it was not asked: nobody needs it

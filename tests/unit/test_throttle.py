@@ -1,0 +1,95 @@
+"""What a 429 does to those that come after it."""
+
+from __future__ import annotations
+
+import pytest
+
+from trunkline.errors import PartialFailure, Rejected, Retryable, Unavailable
+from trunkline.streams.gate import PLENTY
+from trunkline.streams.throttle import PAUSE, Throttle, pause_of
+
+TOO_MANY = Retryable("slow down", status=429)
+
+
+def busy() -> Throttle:
+    """It has sent a hundred events a second until 10."""
+    throttle = Throttle()
+    for step in range(1000):
+        throttle.sent(step / 100, 1)
+        throttle.ended(step / 100, 1, None)
+    return throttle
+
+
+def sent_between(throttle: Throttle, start: float, end: float) -> int:
+    """How many it lets through, asked a hundred times a second."""
+    count = 0
+    for step in range(int((end - start) * 100)):
+        room = min(1000, throttle.room(start + step / 100))
+        throttle.sent(start + step / 100, room)
+        count += room
+    return count
+
+
+@pytest.mark.parametrize(
+    ("failure", "pause"),
+    [
+        (TOO_MANY, 0.0),
+        (Retryable("slow down", status=429, after=7.0), 7.0),
+        (PartialFailure({0: Rejected("no"), 1: Retryable("slow", status=429, after=2.0)}), 2.0),
+        (PartialFailure({0: Rejected("no")}), None),
+        (Retryable("the record is locked", after=60.0), None),  # concerns its event alone
+        (Unavailable("down", status=503, after=9.0), None),  # concerns the breaker
+        (ValueError("a defect"), None),
+        (None, None),
+    ],
+)
+def test_only_a_429_asks_everybody_to_wait(failure: Exception | None, pause: float | None) -> None:
+    assert pause_of(failure) == pause
+
+
+def test_without_a_429_everything_passes() -> None:
+    assert busy().room(10.0) == PLENTY
+
+
+def test_it_pauses_as_long_as_it_was_asked_to() -> None:
+    throttle = busy()
+    throttle.ended(10.0, 1, Retryable("slow down", status=429, after=7.0))
+    assert throttle.room(16.9) == 0
+    assert throttle.opens_at(12.0) == 17.0
+
+
+def test_after_the_pause_it_goes_at_half_the_pace_and_recovers() -> None:
+    throttle = busy()
+    throttle.ended(10.0, 1, TOO_MANY)
+    assert sent_between(throttle, 10.0, 10.0 + PAUSE) == 0
+    assert sent_between(throttle, 11.0, 12.0) == pytest.approx(52, abs=3)
+    assert sent_between(throttle, 12.0, 21.0) == pytest.approx(9 * 77, abs=25)
+    assert sent_between(throttle, 21.0, 22.0) == pytest.approx(102, abs=5)
+    assert throttle.room(60.0) == PLENTY
+
+
+def test_the_answers_of_one_burst_slow_down_once() -> None:
+    throttle = busy()
+    for late in range(10):
+        throttle.ended(10.0 + late / 100, 1, TOO_MANY)
+    assert throttle.opens_at(10.1) == pytest.approx(10.0 + PAUSE + 0.09)
+    assert sent_between(throttle, 11.1, 12.1) == pytest.approx(52, abs=3)
+
+
+def test_pauses_grow_while_the_answer_stays_the_same_and_not_for_ever() -> None:
+    throttle, now, pauses = Throttle(), 0.0, []
+    for _ in range(8):
+        throttle.ended(now, 1, TOO_MANY)
+        pauses.append(throttle.opens_at(now) - now)
+        now = throttle.opens_at(now)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    throttle.ended(now, 1, None)
+    throttle.ended(now, 1, TOO_MANY)
+    assert throttle.opens_at(now) - now == PAUSE
+
+
+def test_one_that_was_slow_goes_on_slowly() -> None:
+    throttle = Throttle()
+    throttle.sent(9.0, 1)
+    throttle.ended(10.0, 1, TOO_MANY)
+    assert 1 <= sent_between(throttle, 11.0, 21.0) <= 10
