@@ -11,7 +11,7 @@ from benchmarks import report
 from trunkline.errors import TrunklineError
 
 QUICK = 0.04
-JOBS = ("route", "cdc", "latency")
+JOBS = ("route", "cdc", "latency", "deliver")
 
 
 def main() -> int:

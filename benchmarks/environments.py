@@ -25,6 +25,8 @@ DEBEZIUM_JARS = "io.debezium:debezium-connector-postgres:3.4.3.Final"
 CONVERTER_JARS = "io.apicurio:apicurio-registry-utils-converter:2.6.13.Final"
 STREAMS_JARS = f"org.apache.kafka:kafka-streams:{KAFKA}"
 AVRO_JARS = "org.apache.avro:avro:1.12.0"
+PARALLEL_JARS = "io.confluent.parallelconsumer:parallel-consumer-core:0.5.3.3"
+HTTP_JARS = "org.apache.httpcomponents.client5:httpclient5:5.5.1"
 COMPILER_JARS = "org.eclipse.jdt:ecj:3.46.100"
 
 
@@ -63,14 +65,22 @@ def java() -> str:
 
 def streams_command() -> list[str]:
     """Kafka Streams' route program, compiled if need be. Raises Skipped without Java."""
-    libraries = class_path(STREAMS_JARS, AVRO_JARS, LOGGING_JARS)
-    source = PEERS / "RouteStreams.java"
-    classes = VENVS / f"streams-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
-    if not (classes / "RouteStreams.class").exists():
+    return _java_program("RouteStreams", class_path(STREAMS_JARS, AVRO_JARS, LOGGING_JARS))
+
+
+def parallel_command() -> list[str]:
+    """Parallel Consumer's deliver program, compiled if need be. Raises Skipped without Java."""
+    return _java_program("DeliverParallel", class_path(PARALLEL_JARS, HTTP_JARS))
+
+
+def _java_program(name: str, libraries: str) -> list[str]:
+    source = PEERS / f"{name}.java"
+    classes = VENVS / f"{name}-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
+    if not (classes / f"{name}.class").exists():
         # Eclipse's compiler, as a Java runtime alone has none.
         compiler = [java(), "-jar", str(jars(COMPILER_JARS)[0]), "-source", "17", "-target", "17"]
         _compile([*compiler, "-cp", libraries, "-d", str(classes), str(source)])
-    return [java(), "-cp", os.pathsep.join([str(classes), libraries]), "RouteStreams"]
+    return [java(), "-cp", os.pathsep.join([str(classes), libraries]), name]
 
 
 def _compile(command: list[str]) -> None:

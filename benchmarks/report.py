@@ -66,7 +66,7 @@ def table(report: Report) -> str:
     cells = {(row.system, row.metric): row for row in report.rows}
     systems = dict.fromkeys(row.system for row in report.rows)
     units = {row.metric: row.unit for row in report.rows if row.value is not None}
-    head = ["system", *(f"{_words(m)} ({units[m]})" for m in metrics)]
+    head = ["system", *(_words(m) + f" ({units[m]})" * bool(units[m]) for m in metrics)]
     lines = [head, ["---", *["---:"] * len(metrics)]]
     lines += [[system, *(_cell(cells.get((system, m))) for m in metrics)] for system in systems]
     notes = [f"- {row.system}: {row.note}" for row in report.rows if row.note]
