@@ -42,7 +42,7 @@ Write = Callable[[list[Move], list[TopicPartition]], Awaitable[None]]
 class Commits:
     """What one worker has completed of one destination's topics, and its commits.
 
-    ``released``: told how many events are behind the prefix, in portions.
+    ``released``: told how many events are behind the prefix, in portions. ``clock``: epoch seconds.
     """
 
     def __init__(
@@ -53,12 +53,14 @@ class Commits:
         metrics: StepMetrics,
         released: Callable[[int], None],
         failed: Callable[[BaseException], None],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._inbox = inbox
         self._write = write
         self._metrics = metrics
         self._released = released
         self._failed_for_good = failed
+        self._clock = clock
         self._progress: dict[Place, Progress] = {}
         self._written: dict[Place, deque[tuple[int, int]]] = {}
         self._moves: list[Move] = []
@@ -202,7 +204,7 @@ class Commits:
             for place, marks in self._written.items()
             if marks and self._progress[place].open
         ]
-        return max(0.0, time.time() - min(oldest) / 1000) if oldest else 0.0
+        return max(0.0, self._clock() - min(oldest) / 1000) if oldest else 0.0
 
 
 def starts(cuts: Iterable[TopicPartition]) -> dict[Place, Progress]:

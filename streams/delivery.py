@@ -114,6 +114,7 @@ class DeliveryStep:
             metrics=self._metrics,
             released=self._passed,
             failed=self._failed,
+            clock=self._clock,
         )
 
     def _make_outcomes(self, told: Told | None) -> Outcomes:
@@ -340,8 +341,8 @@ class DeliveryStep:
 
     @property
     def held(self) -> bool:
-        """Whether nothing may be sent just now."""
-        return self.gate.room(self._loop.time()) <= 0
+        """Whether nothing may be sent just now, of a step that has begun."""
+        return self.intake.ready and self.gate.room(self._loop.time()) <= 0
 
     def refresh(self) -> None:
         """Bring the gauges up to date; called when the metrics are read."""

@@ -27,7 +27,10 @@ class Reader(Protocol):
     group: Any
     ready: bool
     failure: BaseException | None
-    lag: int
+
+    @property
+    def lag(self) -> int:
+        """Messages of our partitions that nobody has read."""
 
     def start(self) -> None:
         """Begin to read."""

@@ -1,0 +1,279 @@
+"""A flow in memory, in virtual time: publish, let time pass, and look at what arrived.
+
+Routes, encoding, order, retries, breakers and dead letters are the engine's own; only Kafka, the
+registry, the clock and the destinations' systems are replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, Generic, Self, TypeVar, cast
+
+from confluent_kafka import Message
+
+from trunkline.errors import ConfigurationError
+from trunkline.event import Change, Event, Record
+from trunkline.params import Params
+from trunkline.schemas.codec import Codec
+from trunkline.streams.command import Command, Forced, key_of
+from trunkline.streams.compiling import Compiler, subject
+from trunkline.streams.control import MemoryControl
+from trunkline.streams.deadletter import timestamp
+from trunkline.streams.flow import Destination, Flow, SourceDefinition, Topic
+from trunkline.streams.letters import DeadLetter
+from trunkline.streams.metrics import Metrics
+from trunkline.streams.publishing import CompiledOutput, Publisher
+from trunkline.streams.reading import as_raw_event
+from trunkline.streams.retry import seconds
+from trunkline.streams.types import type_of_topic
+from trunkline.testing.loop import VirtualLoop
+from trunkline.testing.registry import MemoryRegistry
+from trunkline.testing.script import Script, ScriptedSink
+from trunkline.testing.standing import built, stand_in
+from trunkline.testing.topics import Topics
+from trunkline.testing.waits import Wait, waits
+from trunkline.testing.worker import Delivery, Parts, Worker
+
+T = TypeVar("T")
+EnvT = TypeVar("EnvT", bound=Params)
+
+NEW_YEAR = "2026-01-01T00:00:00Z"
+
+
+class FlowTest(Generic[EnvT]):
+    """One flow under test, to be used as a context manager; see docs/testing.md.
+
+    ``env``: parameters, if the destinations' builders need real ones; no sink is ever opened.
+    ``start``: the wall clock at the beginning, ISO 8601. ``partitions``: of each topic. ``seed``:
+    of the jitter of delays; None leaves it out, so that each delay is as written.
+
+    Time stands still but in ``advance`` and ``run_until_idle``. Each method that lets something
+    happen raises what ended the engine, if something did. Raises ConfigurationError for a flow
+    that cannot run.
+    """
+
+    def __init__(
+        self,
+        flow: Flow[EnvT],
+        *,
+        env: EnvT | None = None,
+        start: str = NEW_YEAR,
+        partitions: int = 4,
+        seed: int | None = None,
+    ) -> None:
+        if flow.problems:
+            raise ConfigurationError("\n".join(map(str, flow.problems)))
+        self._flow = flow
+        self._loop = VirtualLoop(datetime.fromisoformat(start).timestamp())
+        self._topics = Topics(self._loop.clock, partitions)
+        self._control = MemoryControl()
+        self._scripts = {d.name: Script[Any](self._loop.time) for d in flow.destinations}
+        self._codec = Codec(MemoryRegistry())
+        self._compiler = Compiler(flow, self._codec, register=True)
+        self._parts = self._made_parts(env or stand_in(flow.params), seed)
+        self._count = 0
+        self._worker = Worker(self._parts)
+
+    def _made_parts(self, env: Params, seed: int | None) -> Parts:
+        scripts = self._scripts
+        return Parts(
+            flow=self._flow,
+            topics=self._topics,
+            control=self._control,
+            compiler=self._compiler,
+            metrics=Metrics(),
+            sinks={
+                d.name: ScriptedSink(built(d, env), scripts[d.name])
+                for d in self._flow.destinations
+            },
+            learn=self._codec.learn,
+            clock=self._loop.clock,
+            chance=(lambda: 0.0) if seed is None else Random(seed).random,
+        )
+
+    def __enter__(self) -> Self:
+        self._loop.run(self._worker.start())
+        self._settle()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._loop.run(self._worker.stop())
+            if kind is None:
+                self._check()
+        finally:
+            self._loop.close()
+
+    # What happens.
+
+    def destination(self, destination: Destination[EnvT, T]) -> Script[T]:
+        """How a destination answers, and what it was asked."""
+        return self._scripts[destination.name]
+
+    def publish(
+        self,
+        topic: Topic[T],
+        data: T | None,
+        *,
+        key: str = "",
+        change: Change = "create",
+        type: str = "",
+        id: str = "",
+    ) -> str:
+        """A canonical event; returns its ``ce_id``.
+
+        ``data``: None for a delete. ``key``: the field ``id`` of the data by default. ``type``:
+        ``ce_type``; the topic's own by default. ``id``: ``event-1``, ``event-2``, … by default.
+        Raises SerializationError for data that do not fit the topic's schema.
+        """
+        self._count += 1
+        encode: Callable[[Any], bytes] = self._codec.encoder(
+            type_of_topic(topic), subject(topic.topic), register=True
+        )
+        if data is not None:
+            encode(data)  # a publisher would make a dead letter of it
+        record = Record(
+            key=key or _key(data),
+            data=cast(Any, data) or {},
+            change="delete" if data is None else change,
+            id=id or f"event-{self._count}",
+            time=self.now,
+        )
+        output = CompiledOutput(
+            topic.topic, lambda record: data, encode, event_type=type or topic.event_type
+        )
+        publisher = Publisher(f"/{self._flow.name}/test", "", [output], self._flow.version)
+        self._do(self._worker.publish(publisher.publish([record])))
+        return record.id
+
+    def read(self, source: SourceDefinition[EnvT], *records: Record) -> None:
+        """The source reads these records, which its topics' functions make canonical."""
+        publisher = self._compiler.publisher(source)
+        self._do(self._worker.publish(publisher.publish(records)))
+
+    def advance(self, duration: str) -> None:
+        """Let time pass, as ``"10m"``; all that happens until then happens."""
+        self._settle(seconds(duration))
+
+    def run_until_idle(self, longest: str = "1d") -> None:
+        """Let time pass until nothing waits any more. Raises AssertionError if after ``longest``
+        something still does."""
+        end = self.elapsed + seconds(longest)
+        while (left := self._left()) and self.elapsed < end:
+            self._settle(min(1.0, end - self.elapsed))
+        if left:
+            shown = "\n".join(map(str, left[:20]))
+            raise AssertionError(f"after {longest} there are still {len(left)} events:\n{shown}")
+
+    def crash(self) -> None:
+        """The worker is killed, and a new one starts from what was committed."""
+        self._loop.run(self._worker.crash())
+        self._begin()
+
+    def restart(self) -> None:
+        """The worker ends as it should, and a new one starts."""
+        self._do(self._worker.stop())
+        self._begin()
+
+    def rebalance(self, *, lost: bool = False) -> None:
+        """All partitions go and come back; ``lost``: without a chance to commit before."""
+        for delivery in self._worker.deliveries.values():
+            self._do(delivery.reader.rebalance(lost=lost))
+
+    def _begin(self) -> None:
+        self._worker = Worker(self._parts)
+        self._do(self._worker.start())
+
+    # What operators command.
+
+    def pause(self, destination: Destination[EnvT, Any], *, until: datetime | None = None) -> None:
+        """As ``trunkline destination pause``: nothing is sent."""
+        self._command(destination, "open", until)
+
+    def force(self, destination: Destination[EnvT, Any], *, until: datetime | None = None) -> None:
+        """Events are sent whatever the breaker says."""
+        self._command(destination, "closed", until)
+
+    def resume(self, destination: Destination[EnvT, Any]) -> None:
+        """As ``trunkline destination resume``: the end of a pause, or of a closed valve."""
+        self._command(destination, "auto", None)
+
+    def release(self, letter: DeadLetter, action: str = "retry") -> None:
+        """Decide about the event that halts its key (``on_dead="halt"``): ``retry`` or
+        ``discard``. Obeyed when the event looks again, within a minute."""
+        name = letter.topic.removesuffix(".dlq").rpartition(".")[2]
+        record = f"release/{name}/{letter.partition}/{letter.header('tl_seq')}"
+        self._do(self._control.put(record, {"action": action}))
+
+    def _command(
+        self, destination: Destination[EnvT, Any], state: Forced, until: datetime | None
+    ) -> None:
+        command = Command(
+            state=state,
+            until=None if until is None else until.isoformat(),
+            by="test",
+            at=timestamp(self._loop.clock()),
+        )
+        self._do(self._control.put(key_of(destination.name), command.value()))
+
+    # What can be seen.
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the test began."""
+        return self._loop.time()
+
+    @property
+    def now(self) -> datetime:
+        """The wall clock, UTC."""
+        return datetime.fromtimestamp(self._loop.clock(), UTC)
+
+    def state(self, destination: Destination[EnvT, Any]) -> str:
+        """How sending is: ``closed`` (all is well), ``open``, ``half-open``, ``ramp``,
+        ``paused``, ``maintenance`` or ``valve``."""
+        return self._delivery(destination).guard.state(self._loop.time())
+
+    def dead_letters(self, at: Destination[EnvT, Any] | SourceDefinition[EnvT]) -> list[DeadLetter]:
+        """What is in a destination's, or a source's, dead-letter queue."""
+        return [DeadLetter.of(cast(Message, record)) for record in self._topics.records(at.dlq)]
+
+    def waiting(self, destination: Destination[EnvT, Any]) -> list[Wait]:
+        """What is neither delivered nor dead-lettered, as far as is committed: commits come
+        within 0.2 seconds."""
+        return waits(self._topics, destination, self._loop.start)
+
+    def published(self, topic: Topic[T]) -> list[Event[T]]:
+        """The events of a canonical topic."""
+        decode: Callable[[bytes], T] = self._codec.decoder(type_of_topic(topic))
+        records = self._topics.records(topic.topic)
+        return [as_raw_event(cast(Message, record), decode) for record in records]
+
+    def _delivery(self, destination: Destination[EnvT, Any]) -> Delivery:
+        return self._worker.deliveries[destination.name]
+
+    def _left(self) -> list[Wait]:
+        return [wait for d in self._flow.destinations for wait in self.waiting(d)]
+
+    # How it runs.
+
+    def _do(self, work: Any) -> None:
+        self._loop.run(work)
+        self._settle()
+
+    def _settle(self, seconds: float = 0.0) -> None:
+        self._loop.run_for(seconds)
+        self._check()
+
+    def _check(self) -> None:
+        failures = [*self._loop.mistakes, *self._worker.failures, self._control.failure]
+        for failure in failures:
+            if failure is not None:
+                raise failure
+
+
+def _key(data: Any) -> str:
+    if isinstance(data, dict) and data.get("id"):
+        return str(data["id"])
+    raise ValueError("what is published needs a key: give key=, or data with a field id")

@@ -1,0 +1,252 @@
+"""One destination's topics in memory: the ``Log`` of the delivery engine without Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any, cast
+
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from trunkline.kafka import Move
+from trunkline.streams.delivery import DeliveryStep
+from trunkline.streams.intake import Handler, MicroBatch
+from trunkline.testing.topics import Generation, MemoryMessage, Place, Topics
+
+EVERYTHING = 1 << 40
+
+
+class MemoryLog:
+    """The topics of one destination as one worker has them: a ``streams.log.Log``.
+
+    ``batch``: records that the reader hands over at once, at the most. ``order``: chooses which
+    partition is read next; without it they are read in turn. ``latency``: seconds that a
+    transaction takes; ``failures``: how many of the next ones fail and write nothing.
+    """
+
+    def __init__(
+        self,
+        topics: Topics,
+        group: str,
+        *,
+        batch: int = 2000,
+        order: Random | None = None,
+        latency: float = 0.0,
+    ) -> None:
+        self._topics = topics
+        self._group = group
+        self._batch = batch
+        self._order = order
+        self.latency = latency
+        self.failures = 0
+        self._dead = False
+
+    def reader(
+        self, topics: list[str], handler: Handler, *, room: int, pace: Callable[[Message], float]
+    ) -> MemoryReader:
+        """A reader of these topics, not started."""
+        return MemoryReader(
+            self._topics,
+            self._group,
+            topics,
+            cast(DeliveryStep, handler),
+            room=room,
+            pace=pace,
+            batch=self._batch,
+            order=self._order,
+        )
+
+    def rest(self, starts: list[TopicPartition]) -> Iterator[Message]:
+        """What is in these partitions from these offsets on."""
+        for at in starts:
+            place = (at.topic, at.partition)
+            yield from cast(Any, self._topics.read(place, max(0, at.offset), EVERYTHING))
+
+    async def write(self, moves: list[Move], cuts: list[TopicPartition], group: Any) -> None:
+        """One transaction, which is there half-way through its latency."""
+        await asyncio.sleep(self.latency / 2)
+        if self._dead:
+            await asyncio.get_running_loop().create_future()  # nobody is there to answer
+        if self.failures:
+            self.failures -= 1
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        self._topics.transact(moves, cuts, group)
+        await asyncio.sleep(self.latency / 2)
+
+    def die(self) -> None:
+        """The worker is killed: nothing that it writes arrives any more."""
+        self._dead = True
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class MemoryReader:
+    """A group's only consumer: a ``streams.log.Reader``, and to its handler also the consumer.
+
+    As Kafka's ``Intake`` it honours room, choke, pace and epoch; but it calls its handler in the
+    event loop, and so must wait for ``leave`` where the intake's thread calls ``revoked``.
+    """
+
+    def __init__(
+        self,
+        topics: Topics,
+        group: str,
+        names: list[str],
+        step: DeliveryStep,
+        *,
+        room: int,
+        pace: Callable[[Message], float],
+        batch: int,
+        order: Random | None,
+    ) -> None:
+        self.epoch = 0
+        self.group: Any = Generation(group, 0)
+        self.ready = False
+        self.failure: BaseException | None = None
+        self.stalled: set[str] = set()
+        """Topics that cannot be read just now, as when a broker is away."""
+        self._topics = topics
+        self._name = group
+        self._places = [(name, p) for name in names for p in range(topics.partitions)]
+        self._step = step
+        self._room = room
+        self._pace = pace
+        self._batch = batch
+        self._order = order
+        self._positions: dict[Place, int] = {}
+        self._paced: dict[Place, float] = {}
+        self._outstanding = 0
+        self._choked = False
+        self._asked = False
+        self._lag: int | None = None  # as last counted
+        self._alarm: asyncio.TimerHandle | None = None
+        self._deaf: Callable[[], None] = lambda: None
+
+    # The reader's owner.
+
+    def start(self) -> None:
+        """Join the group and read."""
+        self._loop = asyncio.get_running_loop()
+        self._deaf = self._topics.listen(self.wake)
+        self._assign()
+
+    async def stop(self) -> None:
+        """Leave the group, which finishes and commits everything."""
+        await self._revoke(lost=False)
+        self._deaf()
+
+    async def rebalance(self, *, lost: bool = False) -> None:
+        """Lose all partitions and get them again; ``lost``: without a chance to commit."""
+        if lost:
+            self._topics.join(self._name)
+        await self._revoke(lost=lost)
+        self._assign()
+
+    async def die(self) -> None:
+        """The worker is killed: what it has not committed is lost."""
+        await self._revoke(lost=True)
+        self._deaf()
+
+    def finished(self, count: int, epoch: int) -> None:
+        """So many messages that were received in that epoch are done with."""
+        if epoch == self.epoch:
+            self._outstanding -= count
+            self.wake()
+
+    def choke(self, on: bool) -> None:
+        """Read nothing more, or go on."""
+        self._choked = on
+        self.wake()
+
+    @property
+    def lag(self) -> int:
+        """Records that nobody has read."""
+        if self._lag is None:
+            at = self._positions.items()
+            self._lag = sum(max(0, self._topics.end(place) - offset) for place, offset in at)
+        return self._lag
+
+    # The consumer that the handler sees.
+
+    def committed(
+        self, partitions: list[TopicPartition], timeout: float = 0.0
+    ) -> list[TopicPartition]:
+        """Where the group stands, with the commits' metadata."""
+        del timeout
+        return [self._topics.committed(self._name, at) for at in partitions]
+
+    # Reading.
+
+    def wake(self) -> None:
+        """There may be something to read."""
+        self._lag = None
+        if self._positions and not self._asked:
+            self._asked = True
+            self._loop.call_soon(self._read)
+
+    def _assign(self) -> None:
+        self._begin_epoch()
+        self.group = self._topics.join(self._name)
+        mine = [TopicPartition(*place) for place in self._places]
+        starts = self._step.assigned(cast(Any, self), mine)
+        self._positions = {(at.topic, at.partition): max(0, at.offset) for at in starts}
+        self.ready = True
+        self.wake()
+
+    async def _revoke(self, *, lost: bool) -> None:
+        self._positions, self._lag = {}, None
+        if self.ready:
+            self.ready = False
+            await self._step.leave(lost)
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        self.epoch += 1
+        self._outstanding = 0
+        self._choked = False
+        self._paced = {}
+
+    def _read(self) -> None:
+        self._asked = False
+        while self._positions and not self._choked and self._outstanding < self._room:
+            messages = self._fetch()
+            if not messages:
+                break
+            self._outstanding += len(messages)
+            batch = MicroBatch(cast("list[Message]", messages), self.epoch, self.group)
+            self._slow_down(messages)
+            self._step.received(batch)
+
+    def _fetch(self) -> list[MemoryMessage]:
+        messages: list[MemoryMessage] = []
+        places = self._readable()
+        while places and len(messages) < self._batch:
+            place = places.pop(self._order.randrange(len(places)) if self._order else 0)
+            limit = self._batch - len(messages)
+            if found := self._topics.read(place, self._positions[place], limit):
+                self._positions[place] = found[-1].at + 1
+                self._lag = None
+                messages += found
+        return messages
+
+    def _readable(self) -> list[Place]:
+        now = self._topics.clock()
+        self._paced = {place: until for place, until in self._paced.items() if until > now}
+        if self._paced:
+            self._set_alarm(min(self._paced.values()) - now)
+        shut = self._paced.keys()
+        return [p for p in self._positions if p not in shut and p[0] not in self.stalled]
+
+    def _slow_down(self, messages: list[MemoryMessage]) -> None:
+        """Pause the partitions whose next records can wait: what was read last tells."""
+        now = self._topics.clock()
+        for message in {message.place: message for message in messages}.values():
+            if (until := self._pace(cast(Message, message))) > now:
+                self._paced[message.place] = until
+
+    def _set_alarm(self, delay: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_later(max(delay, 0.001), self.wake)

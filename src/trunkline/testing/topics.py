@@ -1,0 +1,162 @@
+"""Kafka's part in memory: topics, consumer groups' offsets, and transactions of both.
+
+What is here survives a worker: a new one goes on from it, as from a broker.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
+
+from trunkline.event import Headers
+from trunkline.kafka import Move, Out
+
+Place = tuple[str, int]
+"""A topic and one of its partitions."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMessage:
+    """A record as a Kafka consumer gives it: the methods of ``confluent_kafka.Message``."""
+
+    place: Place
+    at: int
+    raw_key: bytes | None
+    raw_value: bytes | None
+    named: Headers
+    written: int
+
+    def topic(self) -> str:
+        """Its topic."""
+        return self.place[0]
+
+    def partition(self) -> int:
+        """Its partition."""
+        return self.place[1]
+
+    def offset(self) -> int:
+        """Its offset in the partition."""
+        return self.at
+
+    def key(self) -> bytes | None:
+        """Its key."""
+        return self.raw_key
+
+    def value(self) -> bytes | None:
+        """Its value."""
+        return self.raw_value
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """Its headers; a new list, as from Kafka."""
+        return list(self.named)
+
+    def timestamp(self) -> tuple[int, int]:
+        """Kind and time of its writing, in milliseconds."""
+        return 1, self.written
+
+    def error(self) -> None:
+        """It is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A group's metadata, as one of its workers has it: the number tells old workers."""
+
+    group: str
+    number: int
+
+
+@dataclass(slots=True)
+class Topics:
+    """The topics of a backbone. ``clock``: epoch seconds; ``partitions``: of every topic.
+
+    Offsets have gaps where ``gaps`` is set, as transactions leave them in Kafka.
+    """
+
+    clock: Callable[[], float]
+    partitions: int = 4
+    gaps: bool = False
+    _logs: dict[Place, list[MemoryMessage]] = field(default_factory=dict)
+    _offsets: dict[tuple[str, Place], tuple[int, str]] = field(default_factory=dict)
+    _generations: dict[str, int] = field(default_factory=dict)
+    _readers: list[Callable[[], None]] = field(default_factory=list)
+
+    # Records.
+
+    def place(self, topic: str, key: bytes | None) -> Place:
+        """Where a record with this key goes."""
+        return topic, crc32(key or b"") % self.partitions
+
+    def records(self, topic: str) -> list[MemoryMessage]:
+        """All records of a topic, in the order of their partitions and offsets."""
+        return [
+            message
+            for number in range(self.partitions)
+            for message in self._logs.get((topic, number), ())
+        ]
+
+    def read(self, place: Place, start: int, limit: int) -> list[MemoryMessage]:
+        """Up to ``limit`` records of a partition from an offset on."""
+        log = self._logs.get(place, [])
+        first = bisect_left(log, start, key=lambda message: message.at)
+        return log[first : first + limit]
+
+    def end(self, place: Place) -> int:
+        """The offset that the next record of a partition will have, or a smaller one."""
+        log = self._logs.get(place)
+        return log[-1].at + 1 if log else 0
+
+    def write(self, records: Iterable[Out]) -> list[MemoryMessage]:
+        """Append records, each where its key belongs; returns them as they are read."""
+        now = int(self.clock() * 1000)
+        written = [self._append(self.place(t, k), k, v, h, now) for t, k, v, h in records]
+        self._tell_readers()
+        return written
+
+    def _append(
+        self, place: Place, key: bytes | None, value: bytes | None, headers: Headers, written: int
+    ) -> MemoryMessage:
+        log = self._logs.setdefault(place, [])
+        offset = self.end(place) + (1 if self.gaps and log else 0)
+        log.append(MemoryMessage(place, offset, key, value, tuple(headers), written))
+        return log[-1]
+
+    # Groups.
+
+    def join(self, group: str) -> Generation:
+        """A worker joins a group, alone: what others of the group commit is refused from now on."""
+        self._generations[group] = self._generations.get(group, 0) + 1
+        return Generation(group, self._generations[group])
+
+    def committed(self, group: str, at: TopicPartition) -> TopicPartition:
+        """Where a group stands in a partition, with the commit's metadata."""
+        place = (at.topic, at.partition)
+        offset, metadata = self._offsets.get((group, place), (OFFSET_INVALID, ""))
+        return TopicPartition(*place, offset, metadata)
+
+    def transact(
+        self, moves: Sequence[Move], cuts: Sequence[TopicPartition], member: Generation
+    ) -> None:
+        """Records and offsets of a group, all at once. Raises KafkaException, and nothing is
+        written, if the worker is none of the group any more."""
+        if self._generations.get(member.group) != member.number:
+            raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION))
+        for topic, partition, key, value, headers, written in moves:
+            self._append((topic, partition), key, value, headers, written)
+        for cut in cuts:
+            place = (cut.topic, cut.partition)
+            self._offsets[member.group, place] = (cut.offset, cut.metadata or "")
+        self._tell_readers()
+
+    def listen(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Call ``tell`` after each write; returns what ends that."""
+        self._readers.append(tell)
+        return lambda: self._readers.remove(tell)
+
+    def _tell_readers(self) -> None:
+        for tell in list(self._readers):
+            tell()

@@ -1,0 +1,69 @@
+"""What a destination has not finished, as its topics and its group's commits tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from confluent_kafka import Message, TopicPartition
+
+from trunkline.event import Event
+from trunkline.streams.flow import Destination
+from trunkline.streams.progress import Progress
+from trunkline.streams.reading import as_raw_event
+from trunkline.streams.tiers import due_of, failures_of
+from trunkline.testing.log import EVERYTHING
+from trunkline.testing.topics import MemoryMessage, Place, Topics
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """An event that is neither delivered nor dead-lettered. ``tier``: where it waits, as ``10s``;
+    "" in the inbox. ``due``: seconds since the test began; 0 in the inbox. ``failures``: attempts
+    that failed. ``halted``: until somebody decides about it."""
+
+    id: str
+    key: str
+    tier: str
+    due: float
+    failures: int
+    halted: bool
+
+    def __str__(self) -> str:
+        place = f"in tier {self.tier}, due at {self.due:.3f} s" if self.tier else "in the inbox"
+        halted = ", halted" if self.halted else ""
+        return f"{self.id} of key {self.key!r} {place}, {self.failures} attempts failed{halted}"
+
+
+def waits(topics: Topics, destination: Destination[Any, Any], start: float) -> list[Wait]:
+    """All of one destination. ``start``: the test's beginning, in epoch seconds."""
+    group = f"{destination.flow.name}.{destination.name}"
+    names = [destination.inbox, *destination.tiers]
+    places = [(name, number) for name in names for number in range(topics.partitions)]
+    left = [message for place in places for message in _unfinished(topics, group, place)]
+    return [_wait(message, destination.inbox, start) for message in left]
+
+
+def _unfinished(topics: Topics, group: str, place: Place) -> Iterator[MemoryMessage]:
+    at = topics.committed(group, TopicPartition(*place))
+    offset = max(0, at.offset)
+    if offset >= topics.end(place):
+        return
+    progress = Progress(offset, at.metadata or "")
+    for message in topics.read(place, offset, EVERYTHING):
+        if not progress.is_done(message.at):
+            yield message
+
+
+def _wait(message: MemoryMessage, inbox: str, start: float) -> Wait:
+    event: Event[Any] = as_raw_event(cast(Message, message), bytes)
+    inside = event.topic == inbox
+    return Wait(
+        id=event.id,
+        key=event.key,
+        tier="" if inside else event.topic.rpartition(".")[2],
+        due=0.0 if inside else round(due_of(event) - start, 3),
+        failures=failures_of(event),
+        halted=bool(event.header("tl_halted")),
+    )

@@ -1,0 +1,165 @@
+"""A worker in memory: the routing and the delivery of a flow, made of the engine's own parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from confluent_kafka import Message
+
+from trunkline.connectors.base import Sink
+from trunkline.kafka import Out
+from trunkline.streams.compiling import Compiler
+from trunkline.streams.conditions import Watch
+from trunkline.streams.control import MemoryControl
+from trunkline.streams.delivery import DeliveryStep
+from trunkline.streams.flow import Destination, Flow
+from trunkline.streams.gate import NEVER, Gatekeeper
+from trunkline.streams.guard import Guard
+from trunkline.streams.intake import MicroBatch
+from trunkline.streams.limits import LimitGate
+from trunkline.streams.metrics import DeliveryMetrics, Metrics
+from trunkline.streams.oversight import Oversight, Releases
+from trunkline.streams.quota import _limits_of as limits_of
+from trunkline.streams.routing import Learn
+from trunkline.streams.tasks import watched
+from trunkline.streams.throttle import Throttle
+from trunkline.testing.log import MemoryLog, MemoryReader
+from trunkline.testing.topics import Topics
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a worker is made of, and what survives it. ``clock``: epoch seconds; ``chance``:
+    numbers from 0 to 1, for jitter."""
+
+    flow: Flow[Any]
+    topics: Topics
+    control: MemoryControl
+    compiler: Compiler
+    metrics: Metrics
+    sinks: Mapping[str, Sink[Any]]
+    learn: Learn
+    clock: Callable[[], float]
+    chance: Callable[[], float]
+
+
+class Delivery:
+    """One destination in one worker: the real step with its guard and oversight."""
+
+    def __init__(
+        self, parts: Parts, destination: Destination[Any, Any], limits: list[LimitGate]
+    ) -> None:
+        name, clock = destination.name, parts.clock
+        metrics = DeliveryMetrics(parts.metrics, parts.flow.name, name)
+        self.failure: BaseException | None = None
+        keepers: list[Gatekeeper] = [Throttle(), *limits]
+        self.guard = Guard(destination.policy, clock, keepers, chance=parts.chance)
+        watch = Watch(destination.policy.alert, clock)
+        self.oversight = Oversight(
+            self.guard, parts.control, watch, metrics, destination=name, clock=clock
+        )
+        self.log = MemoryLog(parts.topics, f"{parts.flow.name}.{name}")
+        self.step = DeliveryStep(
+            parts.sinks[name],
+            destination,
+            decode=parts.compiler.decoder_of(destination),
+            learn=parts.learn,
+            log=self.log,
+            metrics=metrics,
+            gate=self.guard,
+            clock=clock,
+            chance=parts.chance,
+            releases=Releases(parts.control, name).take,
+            told=self.oversight,
+        )
+        self.reader = cast(MemoryReader, self.step.intake)
+        self._batches: asyncio.Queue[MicroBatch] = asyncio.Queue()
+        self.step.hand_over = self._batches.put_nowait
+
+    async def start(self) -> None:
+        """Begin."""
+        self._task = watched(self._accept(), f"accept-{self.step.name}", self._failed)
+        self.oversight.start(self.step)
+        await self.step.start()
+
+    async def stop(self) -> None:
+        """End as a worker does that is asked to: finish and commit."""
+        await self.step.stop()
+        await self._end()
+
+    async def crash(self) -> None:
+        """End as a worker does that is killed: nothing more is sent or written."""
+        self.log.die()
+        await self.reader.die()
+        await self.stop()
+
+    async def _end(self) -> None:
+        await self.oversight.stop()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _accept(self) -> None:
+        while True:
+            await self.step.accept(await self._batches.get())
+
+    def _failed(self, failure: BaseException) -> None:
+        self.failure = failure
+
+    @property
+    def failures(self) -> list[BaseException]:
+        """Defects of the engine, or of what was given to it."""
+        step, reader, oversight = self.step.failure, self.reader.failure, self.oversight.failure
+        return [f for f in (self.failure, step, reader, oversight) if f is not None]
+
+
+class Worker:
+    """Routes what is published, and delivers it."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._router = parts.compiler.router(dict(parts.sinks))
+        self._routed = {route.topic.topic for route in parts.flow.routes}
+        self._limits: dict[str, LimitGate] = {}
+        self.deliveries = {
+            d.name: Delivery(parts, d, self._limits_of(d)) for d in parts.flow.destinations
+        }
+
+    def _limits_of(self, destination: Destination[Any, Any]) -> list[LimitGate]:
+        """One gate a limit: destinations of one system share it, and no other worker does."""
+        return [
+            self._limits.setdefault(key, LimitGate(whole))
+            for key, whole in limits_of(self._parts.flow.name, destination)
+        ]
+
+    async def start(self) -> None:
+        """Begin. All of each limit is this worker's."""
+        now = asyncio.get_running_loop().time()
+        for gate in self._limits.values():
+            gate.grant(now, gate.whole, until=NEVER)
+        for delivery in self.deliveries.values():
+            await delivery.start()
+
+    async def stop(self) -> None:
+        """Finish and commit what is under way."""
+        for delivery in self.deliveries.values():
+            await delivery.stop()
+
+    async def crash(self) -> None:
+        """Nothing is finished, nothing is committed."""
+        for delivery in self.deliveries.values():
+            await delivery.crash()
+
+    async def publish(self, records: Iterable[Out]) -> None:
+        """Write canonical events, and route them: both are there, or neither."""
+        written = self._parts.topics.write(records)
+        concerned = [message for message in written if message.topic() in self._routed]
+        routed = await self._router.route(cast("list[Message]", concerned))
+        self._parts.topics.write(routed.records)
+
+    @property
+    def failures(self) -> list[BaseException]:
+        """Defects, if there were any."""
+        return [f for delivery in self.deliveries.values() for f in delivery.failures]
