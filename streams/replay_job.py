@@ -108,26 +108,30 @@ class ReplayJob(Job):
         pending: list[Message] = []
         while not self._past.ended:
             self._check()
-            for message in await self._chosen(await self._past.take()):
-                pending.append(message)
+            for message, verdict in await self._judged(await self._past.take()):
+                if verdict == "sent":
+                    pending.append(message)
+                else:
+                    self._counts[verdict] += 1
                 if len(pending) >= self._pace.chunk:
                     await self._flush(pending, (message.offset() or 0) + 1)
             if self._late or self._past.ended:
                 await self._flush(pending, self._past.at)
 
-    async def _chosen(self, messages: list[Message]) -> list[Message]:
-        """Those that are to be sent as of now."""
+    async def _judged(self, messages: list[Message]) -> list[tuple[Message, str]]:
+        """What becomes of each that is asked for, as of now."""
         concerned = {offset for _, offset in self._concerned(messages)}
         messages = [m for m in messages if m.offset() in concerned]
-        current = [m for m in messages if self._is_current(m)]
-        self._counts["superseded"] += len(messages) - len(current)
-        if self._where is None:
-            return current
-        where, way = self._where, self._way
-        await self._holding(lambda: way.learn(m.value() for m in current))
-        fitting = [m for m in current if where.matches(way.event(m))]
-        self._counts["skipped"] += len(current) - len(fitting)
-        return fitting
+        if self._where is not None:
+            values = [m.value() for m in messages if self._is_current(m)]
+            await self._holding(lambda: self._way.learn(values))
+        return [(message, self._verdict(message)) for message in messages]
+
+    def _verdict(self, message: Message) -> str:
+        if not self._is_current(message):
+            return "superseded"
+        fits = self._where is None or self._where.matches(self._way.event(message))
+        return "sent" if fits else "skipped"
 
     def _is_current(self, message: Message) -> bool:
         if self.request.mode == "events":

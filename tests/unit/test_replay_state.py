@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay_world import PLACE, World
 
+from trunkline.streams import job
 from trunkline.streams.newest import Newest
 from trunkline.streams.replay import Request
 from trunkline.streams.replay_job import ReplayJob
@@ -20,13 +22,21 @@ EVENTS = st.lists(st.tuples(KEYS, KINDS), max_size=12)
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.data(), EVENTS, EVENTS, st.sampled_from([(), ("paid",)]), st.integers(1, 5))
+@given(
+    st.data(),
+    EVENTS,
+    EVENTS,
+    st.sampled_from([(), ("paid",)]),
+    st.integers(1, 5),
+    st.integers(1, 4),
+)
 def test_the_destination_never_ends_on_an_older_state(
     data: st.DataObject,
     past: list[tuple[bytes, str]],
     coming: list[tuple[bytes, str]],
     only: tuple[str, ...],
     window: int,
+    chunk: int,
 ) -> None:
     world = World(happening(data), only=only, coming=list(coming))
     for key, kind in past:
@@ -37,13 +47,17 @@ def test_the_destination_never_ends_on_an_older_state(
         id="r", kind="replay", destination="erp", ranges={PLACE: (start, until)}, mode="state"
     )
     before = len(world.inbox)
-    asyncio.run(
-        world.finish(
-            lambda: ReplayJob(request, PLACE, world.desk, lambda: None, world.way, window=window)
+    with patch.object(job, "CHUNK", chunk):
+        asyncio.run(
+            world.finish(
+                lambda: ReplayJob(
+                    request, PLACE, world.desk, lambda: None, world.way, window=window
+                )
+            )
         )
-    )
     assert_never_back(world)
     assert_complete(world, before, start, until)
+    assert_counted(world, request, only)
     for sent in world.inbox:
         assert start <= sent.offset < until or sent.origin == "original"
 
@@ -78,6 +92,17 @@ def assert_complete(world: World, before: int, start: int, until: int) -> None:
         anew = [sent for sent in world.inbox[before:] if sent.key == key]
         if start <= at < until:
             assert (at, "replay") in [(sent.offset, sent.origin) for sent in anew]
+
+
+def assert_counted(world: World, request: Request, only: tuple[str, ...]) -> None:
+    """Each event of the set is counted once, however often somebody began anew."""
+    start, until = request.ranges[PLACE]
+    kinds = [dict(record.named)["ce_type"].decode() for record in world.logs["orders"]]
+    concerned = sum(not only or kind in only for kind in kinds[start:until])
+    assert world.job is not None
+    counts = world.job.progress.counts
+    assert counts.get("sent", 0) == sum(sent.origin == "replay" for sent in world.inbox)
+    assert counts.get("sent", 0) + counts.get("superseded", 0) == concerned
 
 
 def test_what_is_heard_before_the_window_is_collected_takes_out_its_key() -> None:
