@@ -12,6 +12,8 @@ from trunkline.errors import TrunklineError
 
 QUICK = 0.04
 JOBS = ("route", "cdc", "latency", "deliver")
+LONG = ("recovery",)
+"""Half an hour each: they run only when they are named."""
 
 
 def main() -> int:
@@ -32,7 +34,9 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("job", nargs="?", choices=JOBS, help="one job alone; all without it")
+    parser.add_argument(
+        "job", nargs="?", choices=JOBS + LONG, help="one job alone; without it all but recovery"
+    )
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--scale", type=float, default=1.0, help="share of the full number of events")
     quick = {"action": "store_const", "dest": "scale", "const": QUICK}

@@ -79,10 +79,11 @@ def _measure(
     system: System, at: Servers, measured: int, down_after: int, total: int, down: float
 ) -> dict[str, float]:
     with Api(at, "deliver", down_after=down_after, down_for=down) as api:
-        with system.run(at, api.url, "deliver") as program:
-            pids = {"system": program.pid, "api": api.pid, **at.pids}
-            with Meter(**pids) as meter:
-                api.wait_for(total, program.alive, 180 + total / 500)
+        with (
+            system.run(at, api.url, "deliver") as program,
+            Meter(system=program.pid, api=api.pid, **at.pids) as meter,
+        ):
+            api.wait_for(total, program.alive, 180 + total / 500)
         book = api.book()
     book.check(total)
     return _throughput(book.moments[:measured], meter) | _outage(book, meter)
