@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -73,6 +75,7 @@ class ReplayStep:
         self._resting: set[Key] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._turns: defaultdict[tuple[str, Home], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._dirty = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
@@ -218,10 +221,17 @@ class ReplayStep:
             return
         self._jobs[key] = job
         self._dirty.set()  # it may be wanted no more
-        log.info("%s %s: %s begins", request.kind, request.id, key[1] or "its conclusion")
-        await job.run()
+        async with self._turn(key, request):
+            log.info("%s %s: %s begins", request.kind, request.id, key[1] or "its conclusion")
+            await job.run()
         if key[1] is not None:
             self._progress[key] = job.progress
+
+    def _turn(self, key: Key, request: Request) -> AbstractAsyncContextManager[object]:
+        """Jobs for the same dead letters take turns: each finds what the one before has handled."""
+        if request.kind == "replay" or key[1] is None:
+            return nullcontext()
+        return self._turns[request.destination, key[1]]
 
     async def _job_of(self, place: Home | None, request: Request) -> Job:
         if place is None:

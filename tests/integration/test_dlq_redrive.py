@@ -14,6 +14,8 @@ from trunkline import Event, Rejected
 from trunkline.cli import app
 from trunkline.schemas.commerce import Order
 from trunkline.streams.audit import read_audit
+from trunkline.streams.control import read_control
+from trunkline.streams.dlq import HandledLetters, Queue
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,18 @@ class Shop:
     @property
     def dead(self) -> int:
         return len(self.kit.read(self.flow.destinations[0].dlq))
+
+    @property
+    def done(self) -> int:
+        """How many requests are over."""
+        state = read_control(self.kit.backbone, f"{self.flow.name}.control")
+        return sum(value.get("state") == "done" for value in state.values())
+
+    @property
+    def queue(self) -> Queue:
+        state = read_control(self.kit.backbone, f"{self.flow.name}.control")
+        dlq = self.flow.destinations[0].dlq
+        return Queue(self.kit.backbone, dlq, HandledLetters(state, "erp"))
 
     async def command(self, name: str, *arguments: str) -> str:
         """What ``trunkline dlq`` says, beside the worker."""
@@ -78,3 +92,24 @@ def test_what_was_dead_is_delivered_once_with_its_id(kit: Kit) -> None:
         ("redrive done", 3),
     ]
     assert audits[2].why == "customers are imported"
+
+
+def test_two_redrives_of_the_same_letters_send_each_once(kit: Kit) -> None:
+    shop = Shop(kit)
+    kit.produce(f"{shop.flow.name}.orders", [kit.event(f"k{n}", f"e{n}") for n in range(20)])
+
+    async def run() -> None:
+        async with kit.running(shop.flow) as worker:
+            await eventually(lambda: worker.done() or shop.dead == 20, "all are dead")
+        shop.knows = True
+        for why in ("first", "second"):
+            said = await shop.command("redrive", "--yes", "--detach", "--why", why)
+            assert "the request waits until one runs" in said
+        async with kit.running(shop.flow) as worker:
+            await eventually(lambda: worker.done() or len(shop.sink.ids) >= 20, "they arrive")
+            while await asyncio.to_thread(lambda: shop.done) < 2:  # the test's own timeout ends it
+                assert not worker.done()
+
+    asyncio.run(run())
+    assert sorted(shop.sink.ids) == sorted(f"e{n}" for n in range(20))
+    assert list(shop.queue.letters()) == []
