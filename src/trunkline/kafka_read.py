@@ -47,10 +47,15 @@ def rest(backbone: Backbone, group: str, starts: Sequence[TopicPartition]) -> It
     if not starts:
         return
     ends = _high_watermarks(backbone, starts)
-    open_ = {place for place, end in ends.items()}
+    # Not OFFSET_INVALID, for which librdkafka would ask, and again only after 500 ms.
+    begin = [TopicPartition(at.topic, at.partition, max(0, at.offset)) for at in starts]
+    unread = [at for at in begin if at.offset < ends[at.topic, at.partition]]
+    if not unread:
+        return
+    open_ = {(at.topic, at.partition) for at in unread}
     reader = consumer(backbone, group, eof=True)
     try:
-        reader.assign(list(starts))
+        reader.assign(unread)
         while open_:
             for message in reader.consume(2000, timeout=0.1):
                 error = message.error()

@@ -53,8 +53,9 @@ class Pages:
         }
 
     async def until(self, page: str, status: int) -> None:
-        """Wait until the page has this status."""
-        while await self.status(page) != status:  # noqa: ASYNC110 - the page is asked anew
+        """Wait until the page has this status; on the way it must never fail itself."""
+        while (now := await self.status(page)) != status:
+            assert now in (0, 200, 503)
             await asyncio.sleep(0.02)
 
     async def _get(self, page: str) -> httpx.Response:
