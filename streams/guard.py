@@ -37,9 +37,12 @@ class Guard:
         self.maintenance = Maintenance(policy.maintenance, wall)
         self.valve = None if policy.valve is None else ValveGate(policy.valve)
         valve = [self.valve] if self.valve is not None else []
-        self._always: list[Gatekeeper] = [self.hand, self.maintenance, *valve, *limits]
+        first: list[Gatekeeper] = [self.hand, self.maintenance, *valve]
         self._with_breaker = policy.outage == "hold"
-        self._all = [*self._always, self.breaker] if self._with_breaker else self._always
+        # Limits come last and are asked only if nothing else is shut: to ask them is to want a
+        # share, which others can use meanwhile.
+        self._always = [*first, *limits]
+        self._all = [*first, self.breaker, *limits] if self._with_breaker else self._always
 
     def _asked(self) -> Sequence[Gatekeeper]:
         return self._always if self.hand.overrides_breaker else self._all
@@ -49,6 +52,8 @@ class Guard:
         room = PLENTY
         for keeper in self._asked():
             room = min(room, keeper.room(now))
+            if room <= 0:
+                break
         return room
 
     def sent(self, now: float, count: int) -> None:
@@ -68,8 +73,8 @@ class Guard:
 
     def opens_at(self, now: float) -> float:
         """When to ask again, if there is no room now; NEVER if that is not known."""
-        shut = [keeper for keeper in self._asked() if keeper.room(now) <= 0]
-        return max((keeper.opens_at(now) for keeper in shut), default=now)
+        shut = (keeper for keeper in self._asked() if keeper.room(now) <= 0)
+        return next((keeper.opens_at(now) for keeper in shut), now)
 
     def command(self, state: Literal["open", "closed", "auto"], until: float) -> None:
         """What an operator wants, until then (epoch seconds). Anything but a pause says also that

@@ -144,8 +144,10 @@ def test_calls_of_a_larger_share_are_held_until_they_end() -> None:
 
 
 def test_who_has_less_than_it_could_use_tells_and_is_told() -> None:
-    made, told, changes = LimitGate(Share(10.0, None)), [], []
-    made.short, made.changed = told.append, lambda: changes.append(1)  # type: ignore[assignment]
+    made = LimitGate(Share(10.0, None))
+    told: list[float] = []
+    changes: list[int] = []
+    made.short, made.changed = told.append, lambda: changes.append(1)
     made.room(1.0)
     assert told == [1.0]
     made.grant(2.0, Share(10.0, None), 7.0)
@@ -164,7 +166,8 @@ def test_all_is_wanted_where_something_waits_and_half_as_much_again_where_not() 
         assert made.room(1.0 + step / 10)
         made.sent(1.0 + step / 10, 1)
         made.ended(1.0 + step / 10, 1, None)
-    assert made.wants(2.0) == Share(pytest.approx(15.0), 1)
+    assert made.wants(2.0).rate == pytest.approx(15.0)
+    assert made.wants(2.0).calls == 1
     made.sent(2.0, made.room(2.0))
     made.room(2.0)
     assert made.wants(2.0).rate == 100.0

@@ -1,0 +1,28 @@
+"""All reasons not to send to a destination, asked as one."""
+
+from __future__ import annotations
+
+from trunkline.streams.gate import NEVER
+from trunkline.streams.guard import Guard
+from trunkline.streams.limits import LimitGate, Share
+from trunkline.streams.policy import Policy
+
+
+def test_a_paused_destination_wants_no_share_of_a_limit() -> None:
+    gate = LimitGate(Share(10.0, None))
+    asked: list[float] = []
+    gate.short = asked.append
+    guard = Guard(Policy(), lambda: 0.0, [gate])
+    guard.command("open", NEVER)
+    assert guard.room(1.0) == 0
+    assert guard.opens_at(1.0) == NEVER
+    assert asked == []
+    guard.command("auto", NEVER)
+    assert guard.room(2.0) == 0
+    assert 2.0 in asked
+
+
+def test_the_smallest_room_counts() -> None:
+    gate = LimitGate(Share(20.0, None))
+    gate.grant(0.0, Share(20.0, None), 100.0)
+    assert Guard(Policy(), lambda: 0.0, [gate]).room(50.0) == 2
