@@ -200,9 +200,12 @@ class Intake:
             self._slow_down(consumer, messages)
 
     def _measure_lag(self, consumer: Consumer) -> None:
-        """Once a second: messages of our partitions that nobody has read, as last heard."""
+        """Once a second: messages of our partitions that nobody has read, as last heard. Those
+        whose time has not come are not late."""
         behind = 0
         for at in consumer.position(consumer.assignment()):
+            if (at.topic, at.partition) in self._paced:
+                continue
             _, high = consumer.get_watermark_offsets(at, cached=True)
             behind += max(0, high - at.offset) if at.offset >= 0 else 0
         self.lag = behind
