@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 CHUNK = 200
 """Most events of one transaction: live batches wait for it, and are up to 25 times as large."""
+BEHIND = 1.0
+"""Seconds that a slow transaction may be behind its rate and catch up."""
 TOLD = 1.0
 """Seconds after which progress is written even if nothing was to be sent."""
 
@@ -78,16 +80,16 @@ class Pace:
 
     @property
     def chunk(self) -> int:
-        """How many events to send at once: about four chunks a second."""
+        """How many events to send at once: about two chunks a second."""
         rate = self._rate()
-        return CHUNK if rate is None else max(1, min(CHUNK, int(rate / 4)))
+        return CHUNK if rate is None else max(1, min(CHUNK, int(rate / 2)))
 
     def wait(self, count: int, now: float) -> float:
         """Seconds to wait before so many events are sent."""
         rate = self._rate()
-        start = max(now, self._next)
+        start = max(now - BEHIND, self._next or now)
         self._next = start + (count / rate if rate else 0.0)
-        return start - now
+        return max(0.0, start - now)
 
 
 class Job:
