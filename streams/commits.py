@@ -208,10 +208,5 @@ class Commits:
 
 
 def starts(cuts: Iterable[TopicPartition]) -> dict[Place, Progress]:
-    """The progress of each partition as its group has committed it. Raises KafkaException."""
-    progress = {}
-    for at in cuts:
-        if at.error is not None:
-            raise KafkaException(at.error)
-        progress[at.topic, at.partition] = Progress(max(at.offset, 0), at.metadata or "")
-    return progress
+    """The progress of each partition as its group has committed it."""
+    return {(at.topic, at.partition): Progress(at.offset, at.metadata) for at in cuts}

@@ -31,6 +31,7 @@ from trunkline.streams.log import Log
 from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.streams.outcomes import Outcomes, Told
 from trunkline.streams.parking import Parking
+from trunkline.streams.positions import committed
 from trunkline.streams.progress import WINDOW
 from trunkline.streams.reading import as_event, as_raw_event, assigned_together
 from trunkline.streams.routing import HOLDS, Learn, nothing_to_learn
@@ -151,7 +152,7 @@ class DeliveryStep:
     ) -> list[TopicPartition]:
         """Go on from the last cut: how far each topic is, and what waits in tiers."""
         partitions = assigned_together(partitions, 1 + len(self._tiers.topics))
-        cuts = consumer.committed(partitions, timeout=60)
+        cuts = committed(consumer, partitions, timeout=60)
         progress = starts(cuts)
         self._commits.assigned(progress)
         self._turns.begin(self._waiting(cuts, progress))
