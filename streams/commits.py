@@ -209,4 +209,4 @@ class Commits:
 
 def starts(cuts: Iterable[TopicPartition]) -> dict[Place, Progress]:
     """The progress of each partition as its group has committed it."""
-    return {(at.topic, at.partition): Progress(at.offset, at.metadata) for at in cuts}
+    return {(at.topic, at.partition): Progress(at.offset, at.metadata or "") for at in cuts}
