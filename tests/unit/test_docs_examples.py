@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import fastavro
 import pytest
 import typer
@@ -100,8 +101,8 @@ TRUNKLINE = [(block, line) for block, line in COMMANDS if line.startswith("trunk
 def test_a_command_parses(block: Block, line: str) -> None:
     command = typer.main.get_command(app)
     arguments = words(line)[1:]
-    while hasattr(command, "commands"):
-        command = command.commands[arguments.pop(0)]
+    while hasattr(command, "resolve_command"):
+        _, command, arguments = command.resolve_command(click.Context(command), arguments)
     command.make_context("trunkline", arguments)  # raises a UsageError for what is wrong
 
 

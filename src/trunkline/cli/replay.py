@@ -42,7 +42,7 @@ replay_app = typer.Typer(
     name="replay", help="Send past events again.", cls=_StartByDefault, no_args_is_help=True
 )
 
-Flow = Annotated[str, typer.Argument(metavar="FLOW", show_default=False)]
+Flow = Annotated[str, typer.Argument(metavar="FLOW", help="The flow's name.", show_default=False)]
 Id = Annotated[str, typer.Argument(metavar="FLOW.ID", help="As `list` shows it.")]
 
 
