@@ -11,12 +11,16 @@ from functools import partial
 from typing import Any
 
 import pytest
+from confluent_kafka import Message
 from engine_kit import Env, Kit, Scripted, eventually, headers_of, order
 
-from trunkline import Event, Flow
+from trunkline import Event, Flow, Rejected
 from trunkline.schemas.commerce import Order
+from trunkline.streams import dlq_requests
 from trunkline.streams.audit import read_audit
-from trunkline.streams.control import KafkaControl
+from trunkline.streams.control import KafkaControl, read_control
+from trunkline.streams.dlq import HandledLetters, Queue
+from trunkline.streams.letters import DeadLetter
 from trunkline.streams.replay_asking import RoutedTopic, Wanted, ask, change
 
 
@@ -68,10 +72,10 @@ def ids(kit: Kit, flow: Flow[Any], origin: str = "replay") -> list[str]:
 
 
 @asynccontextmanager
-async def running(kit: Kit, flow: Flow[Any]) -> AsyncIterator[KafkaControl]:
-    """A worker that routes, and what the control topic has."""
+async def running(kit: Kit, flow: Flow[Any], *roles: str) -> AsyncIterator[KafkaControl]:
+    """A worker, which routes unless other roles are given, and what the control topic has."""
     watched = KafkaControl(kit.backbone, flow.control)
-    async with kit.running(flow, "route"):
+    async with kit.running(flow, *(roles or ("route",))):
         await watched.start()
         try:
             yield watched
@@ -261,3 +265,75 @@ def test_key_where_and_range_say_what_is_sent(kit: Kit) -> None:
     assert unclear["sum"] == {"skipped": 20}
     assert (empty["state"], empty["sum"]) == ("done", {})
     assert sorted(ids(kit, flow)) == ["e18", "e19", "e3"]
+
+
+def test_dead_letters_are_redriven_once(kit: Kit) -> None:
+    """Letters of both stages, one of them overtaken by a newer event; a second re-drive finds
+    nothing left, a forced one takes them all."""
+    broken = {"on": True}
+    flow = breaking(broken)
+    kit.create(flow)
+    refused = [kit.event(f"k{n}", f"e{n}", order(n)) for n in range(6)]
+    unroutable = kit.event("r", "unroutable", order(7, status="broken"))
+
+    async def run() -> list[dict[str, int]]:
+        async with running(kit, flow, "route", "deliver") as control:
+            kit.produce(topic(flow), [*refused, unroutable])
+            await eventually(lambda: len(dead(kit, flow)) == 7, "seven are dead")
+            broken["on"] = False
+            kit.produce(topic(flow), [kit.event("k0", "newer", order(0))])
+            await routed(kit, flow, 8)
+            return [
+                await redriven(kit, flow, control, force=force) for force in (False, False, True)
+            ]
+
+    first, second, forced = asyncio.run(run())
+    assert first == {"sent": 6, "superseded": 1}
+    assert second == {"superseded": 1}
+    assert forced == {"sent": 7}
+    again = Counter(ids(kit, flow, "redrive"))
+    assert again == {"e0": 1, "unroutable": 2, **{f"e{n}": 2 for n in range(1, 6)}}
+    control = read_control(kit.backbone, flow.control)
+    handled = HandledLetters(control, "erp")
+    assert all(handled.has(DeadLetter.of(message)) for message in dead(kit, flow))
+
+
+def breaking(broken: dict[str, bool]) -> Flow[Env]:
+    """A flow whose ERP rejects everything, and whose route raises for some, while it is on."""
+
+    def answer(event: Event[Order], attempt: int) -> Exception | None:
+        return Rejected("unknown customer") if broken["on"] else None
+
+    flow = Flow(f"redrive-{uuid.uuid4().hex[:8]}", Env)
+    orders = flow.existing_topic(f"{flow.name}.orders", Order)
+
+    @flow.destination
+    def erp(env: Env) -> Scripted:
+        return Scripted(answer)
+
+    @flow.route(orders, to=erp)
+    def to_erp(event: Event[Order]) -> Order:
+        if broken["on"] and event.data["status"] == "broken":
+            raise ValueError("cannot be routed")
+        return event.data
+
+    return flow
+
+
+def dead(kit: Kit, flow: Flow[Any]) -> list[Message]:
+    return kit.read(f"{flow.name}.erp.dlq")
+
+
+async def redriven(
+    kit: Kit, flow: Flow[Any], control: KafkaControl, *, force: bool
+) -> dict[str, int]:
+    """Ask for everything in the queue as it is now; what was counted."""
+    dlq = f"{flow.name}.erp.dlq"
+    queue = Queue(kit.backbone, dlq, HandledLetters({}, "erp"))
+    request = dlq_requests.Request(
+        kind="redrive", destination="erp", topic=dlq, ranges=queue.ranges, force=force
+    )
+    done = await over(control, dlq_requests.ask(kit.backbone, flow.name, request))
+    assert done["state"] == "done"
+    counts: dict[str, int] = done["counts"]
+    return counts
