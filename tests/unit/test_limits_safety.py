@@ -102,7 +102,7 @@ class Chaos:
 )
 @given(
     whole=st.sampled_from(WHOLES),
-    troubles=st.builds(Troubles, *[CHANCE] * 8),
+    troubles=st.builds(Troubles, *[CHANCE] * 6, st.sampled_from([0.0, 0.2, 0.9]), CHANCE),
     seed=st.integers(0, 10**9),
 )
 def test_never_more_than_the_whole(whole: Share, troubles: Troubles, seed: int) -> None:
