@@ -122,7 +122,7 @@ class Ledger:
         }
 
     def _spoke(self, now: float, seat: Seat, request: int, mark: Mark, said: dict[str, Any]) -> str:
-        key = said["key"]
+        key: str = said["key"]
         claimants = self._seats.setdefault(key, {})
         known = claimants.get(seat)
         claimant = claimants[seat] = Claimant(
