@@ -29,9 +29,9 @@ class Where:
     """
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text = text.strip()
         self.problem = ""
-        self._tree = _parsed(text)
+        self._tree = _parsed(self.text)
         names = {node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)}
         self._reads_data = "data" in names
         self._evaluator = SimpleEval(functions=dict(_FUNCTIONS))
@@ -99,9 +99,9 @@ def _shown(value: Any) -> Any:
 
 def _parsed(text: str) -> ast.expr:
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(text, mode="eval").body
     except SyntaxError as error:
-        raise _wrong(text, error.offset or 1, error.msg) from error
+        raise _wrong(text, error.offset or len(text) + 1, error.msg) from error
     for node in ast.walk(tree):
         _check(text, node)
     return tree
