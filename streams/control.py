@@ -23,7 +23,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from trunkline import kafka
 from trunkline.errors import DataError
 from trunkline.params import Backbone
-from trunkline.streams.tail import Tail, read_all
+from trunkline.streams.tail import Tail, hurried, read_all
 
 log = logging.getLogger(__name__)
 
@@ -150,21 +150,20 @@ class KafkaControl(_Followed):
 
     def _run(self) -> None:
         try:
-            with closing(Tail(self._backbone, self._topic)) as tail:
-                self._follow(tail)
+            with closing(Tail(hurried(self._backbone), self._topic)) as tail:
+                self._read(tail, lambda: tail.complete)
+            self._in_loop(self._started)
+            with closing(Tail(self._backbone, self._topic, tail.next)) as tail:
+                self._read(tail, lambda: False)
         except Exception as failure:
             log.exception("the control topic cannot be followed", extra={"topic": self._topic})
             self._in_loop(self._failed, failure)
 
-    def _follow(self, tail: Tail) -> None:
-        told = False
-        while not self._stopping:
+    def _read(self, tail: Tail, enough: Callable[[], bool]) -> None:
+        while not (self._stopping or enough()):
             records = tail.read(POLL)
             if records:
                 self._in_loop(self._received, records)
-            if tail.complete and not told:
-                told = True
-                self._in_loop(self._started)
 
     def _in_loop(self, function: Callable[..., None], *arguments: Any) -> None:
         if not self._loop.is_closed():
@@ -176,7 +175,7 @@ class KafkaControl(_Followed):
                 self._changed(*change)
 
     def _started(self) -> None:
-        if not self._ready.done():  # whoever waited may have been cancelled
+        if not (self._ready.done() or self._stopping):  # whoever waited may have been cancelled
             self._ready.set_result(None)
 
     def _failed(self, failure: BaseException) -> None:

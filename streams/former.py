@@ -6,7 +6,7 @@ before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -19,13 +19,12 @@ from trunkline.streams.flow import Destination, Flow
 from trunkline.streams.progress import unpack
 
 
-def refuse_forgotten(backbone: Backbone, flow: Flow[Any]) -> None:
+def refuse_forgotten(backbone: Backbone, flow: Flow[Any], there: Mapping[str, int]) -> None:
     """Nothing, if no event waits in a tier that its destination has no delay for any more.
 
-    Reads what is not completed there. Blocks. Raises ConfigurationError naming the topic, and
-    KafkaUnavailable.
+    ``there``: every topic's partition count. Reads what is not completed in former tiers.
+    Blocks. Raises ConfigurationError naming the topic, and KafkaUnavailable.
     """
-    there = kafka.existing_topics(kafka.admin(backbone))
     for destination in flow.destinations:
         for topic in former_tiers(destination, there):
             if count := _asked(backbone, destination, topic, there[topic]):

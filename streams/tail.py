@@ -26,15 +26,17 @@ class Tail:
     Joins no consumer group and commits nothing. A broker that goes away is waited for.
     ``complete``: whether everything has been read that was there when reading began, also what an
     open transaction held back then. ``trouble``: what Kafka complained about last, or "".
+    ``start``: the first offset that is read; ``next``: the one to go on from.
     """
 
-    def __init__(self, backbone: Backbone, topic: str) -> None:
+    def __init__(self, backbone: Backbone, topic: str, start: int = 0) -> None:
         # Not OFFSET_BEGINNING: librdkafka asks where that is before it knows the leader, and again
         # only after 500 ms. Where the topic begins later, auto.offset.reset goes there.
-        self._partition = TopicPartition(topic, 0, 0)
+        self._partition = TopicPartition(topic, 0, start)
         self._consumer = kafka.consumer(backbone, topic, eof=True)
         self._consumer.assign([self._partition])
         self._end: int | None = None
+        self.next = start
         self.complete = False
         self.trouble = ""
 
@@ -47,8 +49,8 @@ class Tail:
         if polled:
             polled += self._consumer.consume(CHUNK - 1, 0)
         records = [message for message in polled if self._is_record(message)]
-        if polled and not self.complete:
-            self._look_for_the_end(polled[-1])
+        if polled:
+            self._move_on(polled[-1])
         return records
 
     def close(self) -> None:
@@ -64,19 +66,22 @@ class Tail:
             log.warning("Kafka: %s", self.trouble, extra={"topic": self._partition.topic})
         return error is None
 
-    def _look_for_the_end(self, newest: Message) -> None:
+    def _move_on(self, newest: Message) -> None:
         """The end is the high watermark as first heard: an open transaction hides what stands
         behind its first record, until it ends or the broker gives it up."""
         if self._end is None:
             _, high = self._consumer.get_watermark_offsets(self._partition, cached=True)
             self._end = high if high >= 0 else None
         error, offset = newest.error(), newest.offset()
-        if self._end is None or offset is None:
+        if offset is None or (error is not None and error.code() != KafkaError._PARTITION_EOF):
             return
-        if error is None:
-            self.complete = offset + 1 >= self._end
-        elif error.code() == KafkaError._PARTITION_EOF:
-            self.complete = offset >= self._end
+        self.next = offset + 1 if error is None else offset
+        self.complete = self.complete or (self._end is not None and self.next >= self._end)
+
+
+def hurried(backbone: Backbone) -> Backbone:
+    """For a ``Tail`` that is asked for the end only: Kafka tells it without waiting for more."""
+    return backbone.model_copy(update={"kafka": {"fetch.wait.max.ms": "10", **backbone.kafka}})
 
 
 def read_all(backbone: Backbone, topic: str, patience: float = 30.0) -> list[Message]:
@@ -86,8 +91,7 @@ def read_all(backbone: Backbone, topic: str, patience: float = 30.0) -> list[Mes
     """
     if topic not in kafka.existing_topics(kafka.admin(backbone)):
         return []
-    at_once = {"fetch.wait.max.ms": "10", **backbone.kafka}  # the end is told without waiting
-    with closing(Tail(backbone.model_copy(update={"kafka": at_once}), topic)) as tail:
+    with closing(Tail(hurried(backbone), topic)) as tail:
         return _to_the_end(tail, topic, patience)
 
 

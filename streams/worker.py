@@ -101,12 +101,16 @@ class Worker:
             app.fail(failure)
 
     async def _stop_steps(self) -> None:
-        """Sources first, then routing, then delivery: nothing new comes while the rest ends."""
+        """Sources first, then routing, then deliveries, side by side: nothing new comes while the
+        rest ends."""
         for starting in self._starting:
             starting.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
+        deliveries = [step for step in self._steps if isinstance(step, DeliveryStep)]
         for step in self._steps:
-            await step.stop()
+            if step not in deliveries:
+                await step.stop()
+        await asyncio.gather(*(step.stop() for step in deliveries))
 
     async def _until(self, stop: asyncio.Event, app: FlowApp) -> None:
         stopped = asyncio.ensure_future(stop.wait())
@@ -136,11 +140,12 @@ class Worker:
         specs = topics_of(self._flow, self._backbone.partitions)
         if limited(self._flow.destinations):
             specs.append(quota.topic())
-        made = kafka.ensure_topics(self._backbone, specs)
+        there = kafka.existing_topics(kafka.admin(self._backbone))
+        made = kafka.ensure_topics(self._backbone, specs, there)
         if made:
             log.info("created topics: %s", ", ".join(made))
         if "deliver" in self._options.roles:
-            refuse_forgotten(self._backbone, self._flow)
+            refuse_forgotten(self._backbone, self._flow, there)
 
     def _assembled(self, app: FlowApp) -> list[Step]:
         if self._assembly is None:

@@ -283,15 +283,17 @@ def existing_topics(client: AdminClient, timeout: float = 10.0) -> dict[str, int
     return {name: len(topic.partitions) for name, topic in topics.items()}
 
 
-def ensure_topics(backbone: Backbone, specs: Iterable[TopicSpec]) -> list[str]:
-    """Create the missing topics; returns their names.
+def ensure_topics(
+    backbone: Backbone, specs: Iterable[TopicSpec], there: Mapping[str, int] | None = None
+) -> list[str]:
+    """Create the missing topics; returns their names. ``there``: ``existing_topics``, if known.
 
     Raises ConfigurationError naming the missing ones where ``backbone.create`` forbids it, and
     those whose partitions are not as many as those of the topic that they are ``like``;
     KafkaUnavailable. Existing topics stay as they are.
     """
     client = admin(backbone)
-    there = existing_topics(client)
+    there = existing_topics(client) if there is None else there
     wanted = [matched(spec, there) for spec in specs]
     missing = {spec.name: spec for spec in wanted if spec.name not in there}
     if missing and not backbone.create:

@@ -104,7 +104,7 @@ def started(backbone: Backbone, flow: Flow[Params]) -> None:
     deadline = time.monotonic() + 20
     while True:
         try:
-            refuse_forgotten(backbone, flow)
+            refuse_forgotten(backbone, flow, kafka.existing_topics(kafka.admin(backbone)))
             return
         except kafka.KafkaUnavailable:
             if time.monotonic() > deadline:
