@@ -5,7 +5,7 @@
 
 from datetime import datetime
 
-from trunkline import Event, Flow, Params, Record, Secret
+from trunkline import CircuitBreaker, Event, Flow, Params, Record, Secret
 from trunkline.connectors.http import HttpSink
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.connectors.sql import SqlSink
@@ -79,7 +79,7 @@ def notices(call: Record) -> Notice:
     )
 
 
-@flow.destination
+@flow.destination(breaker=CircuitBreaker(open="1s", longest="2s", ramp="2s"))
 def operations(env: Env) -> HttpSink[DelayAlert]:
     return HttpSink(env.operations_url, DelayAlert, path="/delays")
 

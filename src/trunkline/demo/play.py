@@ -1,4 +1,4 @@
-"""The course of events: the rows that are there, a steady day, a rush, and the end."""
+"""The course of events: the rows that are there, a steady day, a rush with an outage, the end."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from trunkline.demo import expect
 from trunkline.demo.airport import transactions
 from trunkline.demo.desk import Desk
 from trunkline.demo.history import History
+from trunkline.demo.outage import Outage
 from trunkline.demo.records import Flight, flights, sights
 from trunkline.demo.scene import TOKEN, Scene
 from trunkline.demo.screen import Counts, Screen
@@ -70,14 +71,21 @@ class Play:
     history: History = field(default_factory=History)
     times: Times = field(default_factory=Times)
 
+    def __post_init__(self) -> None:
+        scene = self.scene
+        self._outage = Outage("operations", scene.operations, scene.pages, self.screen.stage)
+
     def prepare(self) -> None:
         """The airport's table with its rows, and the witness."""
         self.scene.mart.watch()
         self.scene.airport.make(self.script.rows)
         self.history.began(self.script.rows)
 
-    def live(self, rate: int) -> None:
-        """All changes: steadily, then as fast as the airport can; and the notices between them."""
+    def live(self, rate: int, outage: float) -> None:
+        """All changes: steadily, then as fast as the airport can; and the notices between them.
+
+        When the rush begins, operations are out of service for ``outage`` seconds.
+        """
         notices = deque(self.script.notices)
         with Desk(self.scene.notices, TOKEN, self.history) as desk:
             self.screen.stage(f"steady: {len(self.script.steady):,} changes, {rate} a second")
@@ -85,6 +93,8 @@ class Play:
             self._commit(self.script.steady, STEADY_SIZE, notices, desk, rate)
             self.screen.stage(f"rush: {len(self.script.rush):,} changes as fast as can be")
             self.times.rush = time.time()
+            if outage:
+                self._outage.begin(outage)
             self._commit(self.script.rush, RUSH_SIZE, notices, desk)
             while not desk.is_done():
                 self._tick()
@@ -96,8 +106,7 @@ class Play:
         entries = counted(expect.entries(self.history))
         last, since = Counts(), time.monotonic()
         while time.monotonic() - since < QUIET_SECONDS:
-            self.scene.check()
-            now = self.screen.show(self._counts())
+            now = self._look()
             arrived = now.operations >= alerts and now.board >= entries and now.mart == last.mart
             if arrived and self.scene.mart.digest() == self.scene.source.digest():
                 return
@@ -124,8 +133,12 @@ class Play:
 
     def _tick(self) -> None:
         if self.screen.is_due():
-            self.scene.check()
-            self.screen.show(self._counts())
+            self._look()
+
+    def _look(self) -> Counts:
+        self.scene.check()
+        self._outage.look()
+        return self.screen.show(self._counts())
 
     def _counts(self) -> Counts:
         return Counts(

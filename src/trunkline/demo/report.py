@@ -29,6 +29,8 @@ class Report:
     notices: int
     rows_per_second: float
     changes_per_second: float
+    refused: int
+    """Requests that came to operations while they were out of service."""
     steady: tuple[float, float]
     """Between these moments the latency is taken: in the rush it is the length of the queue."""
 
@@ -58,6 +60,7 @@ class Report:
                 }
                 for verdict in self.verdicts
             ],
+            "outage": {"requests_refused": self.refused},
             "throughput": {
                 "snapshot_rows_per_s": round(self.rows_per_second),
                 "rush_changes_per_s": round(self.changes_per_second),
@@ -91,6 +94,7 @@ def report(play: Play) -> Report:
         changes=history.changes,
         notices=len(history.notices),
         rows_per_second=_rate(len(play.script.rows), moments[: len(play.script.rows)]),
+        refused=scene.operations.refused(),
         changes_per_second=_rate(len(play.script.rush), [play.times.rush, *moments[-1:]]),
         steady=(play.times.steady, play.times.rush),
     )

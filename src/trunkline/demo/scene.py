@@ -39,6 +39,16 @@ class Api:
         """How many different messages came."""
         return int(get(f"{self.url}/count"))
 
+    def fail(self, seconds: float) -> None:
+        """Answer 503 for so long."""
+        body = str(seconds).encode()
+        with urllib.request.urlopen(f"{self.url}/outage", body, timeout=_SECONDS):
+            pass
+
+    def refused(self) -> int:
+        """How many requests came while it failed."""
+        return int(get(f"{self.url}/refused"))
+
     def arrivals(self) -> list[tuple[float, str, dict[str, Any]]]:
         """All messages: the moment, the idempotency key, the body."""
         return [(moment, key, body) for moment, key, body in get(f"{self.url}/arrivals")]
@@ -46,7 +56,7 @@ class Api:
 
 @dataclass
 class Scene:
-    """What the play needs to know of what runs."""
+    """What the play needs to know of what runs. ``pages``: the workers' health pages."""
 
     airport: Airport
     source: Table
@@ -55,6 +65,7 @@ class Scene:
     board: Api
     notices: str
     workers: list[Child]
+    pages: list[str]
 
     def check(self) -> None:
         """Raises ProcessError if a worker has ended, with the end of its log."""
@@ -72,7 +83,7 @@ class Scene:
 
 @contextmanager
 def scene(home: Path, servers: Endpoints) -> Iterator[Scene]:
-    """The databases and the destinations. The workers come with ``start_workers``."""
+    """The databases and the destinations. The workers come with ``started_workers``."""
     assert servers.postgres is not None
     with ExitStack() as running:
         ports = [free_port() for _ in range(2)]
@@ -88,6 +99,7 @@ def scene(home: Path, servers: Endpoints) -> Iterator[Scene]:
             board=Api(ports[1]),
             notices=f"http://127.0.0.1:{free_port()}/notices",
             workers=[],
+            pages=[],
         )
 
 
@@ -99,8 +111,10 @@ def started_workers(
     environment = _environment(scene, servers)
     with ExitStack() as running:
         for number in range(count):
-            command = _worker(home, f"worker-{number + 1}", free_port(), environment)
+            port = free_port()
+            command = _worker(home, f"worker-{number + 1}", port, environment)
             scene.workers.append(_start(running, command))
+            scene.pages.append(f"http://127.0.0.1:{port}")
         for worker in scene.workers:
             worker.wait_ready()
         yield scene.workers

@@ -1,0 +1,59 @@
+"""An outage of a destination, begun by the demo and watched from outside.
+
+What a worker tells of its circuit breaker is only shown: the proof does not rest on it.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from collections.abc import Callable, Sequence
+
+from trunkline.demo.scene import Api
+
+STATES = (
+    "breaker closed: everything that waited is through",
+    "breaker half-open: a probe, then more and more events",
+    "breaker open: nothing is sent, no attempt is used up",
+)
+"""By the number that the metric has."""
+_SECONDS = 10.0
+
+
+class Outage:
+    """Of one destination. ``name``: the destination's; ``pages``: the workers' health pages;
+    ``tell``: shows a line."""
+
+    def __init__(
+        self, name: str, api: Api, pages: Sequence[str], tell: Callable[[str], None]
+    ) -> None:
+        self._name = name
+        self._api = api
+        self._pages = pages
+        self._tell = tell
+        self._shown = 0
+        self._begun = False
+
+    def begin(self, seconds: float) -> None:
+        """The destination answers 503 from now on, for so long."""
+        self._api.fail(seconds)
+        self._begun = True
+        self._tell(f"outage: the {self._name} API answers 503 for {seconds:g} s")
+
+    def look(self) -> None:
+        """Tell what has become of the breakers, if that is something new."""
+        if not self._begun:
+            return
+        state = max(breaker_state(page, self._name) for page in self._pages)
+        if state != self._shown:
+            self._shown = state
+            self._tell(f"  {self._name}: {STATES[state]}")
+
+
+def breaker_state(page: str, destination: str) -> int:
+    """A worker's ``trunkline_breaker_state`` of a destination. Raises OSError."""
+    with urllib.request.urlopen(f"{page}/metrics", timeout=_SECONDS) as answer:
+        text = answer.read().decode()
+    label = re.escape(f'name="{destination}"')
+    found = re.search(rf"^trunkline_breaker_state{{[^}}]*{label}[^}}]*}} (\d)", text, re.MULTILINE)
+    return int(found[1]) if found else 0
