@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import Message, TopicPartition
@@ -56,7 +56,8 @@ class Desk:
     """What all jobs of a worker share.
 
     ``epoch``: of the assignment. ``past``: makes a reader of the group's topics. ``durable``: the
-    control topic's state, all of it as of now; blocks.
+    control topic's state, all of it as of now; blocks. ``chunks``: one job at a time asks for the
+    turn, so that every second one is for a live batch.
     """
 
     flow: str
@@ -64,6 +65,7 @@ class Desk:
     epoch: Callable[[], int]
     past: Callable[[], Past]
     durable: Callable[[], Mapping[str, control.Value]]
+    chunks: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def control(self) -> str:
@@ -163,7 +165,7 @@ class Job:
         """Write in our turn what ``make``, called in our turn, gives."""
 
         async def turn() -> None:
-            async with self._desk.step.turn:
+            async with self._desk.chunks, self._desk.step.turn:
                 self._check()
                 records = await make()
                 at = TopicPartition(*self.place, self._position)

@@ -7,6 +7,7 @@ call it. It fetches little ahead, and leaves live traffic half of the time while
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from trunkline import kafka
 from trunkline.params import Backbone
 from trunkline.streams.handled import Home
 from trunkline.streams.positions import committed
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -99,7 +102,9 @@ class Past:
         if error is not None:
             if error.fatal():
                 raise KafkaException(error)
-            if error.code() == KafkaError._PARTITION_EOF and self._is_over(message):
+            if error.code() != KafkaError._PARTITION_EOF:
+                log.warning("Kafka: %s", error.str())
+            elif self._is_over(message):
                 self.at = self._until
             return False
         assert offset is not None
@@ -115,7 +120,7 @@ class Past:
         return (end.offset() or 0) >= self._until or high < self._until
 
     def _position(self, at: TopicPartition) -> int:
-        (found,) = committed(self._consumer, [at], timeout=30)
+        (found,) = committed(self._consumer, [at], timeout=15)
         if found.offset >= 0:
             return int(found.offset)
         low, _ = self._consumer.get_watermark_offsets(at, timeout=10)

@@ -168,12 +168,13 @@ class RedriveJob(Job):
         last = pending[-1]
 
         async def treated() -> tuple[list[Out], Mapping[str, int]]:
+            verdicts: list[tuple[DeadLetter, Verdict]]
             verdicts = [(letter, self._verdict(letter)) for letter in pending]
             records: list[Out] = []
             for letter, verdict in verdicts:
                 records += await self._records(letter, verdict)
             homes = self._mark(verdicts)
-            counts = Counter(v for _, v in verdicts if v not in ("handled", "not meant"))
+            counts = Counter[str](v for _, v in verdicts if v not in ("handled", "not meant"))
             return [*records, *(self._record(home) for home in homes)], counts
 
         await self._write(treated, [last.partition, last.offset + 1])

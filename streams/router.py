@@ -160,6 +160,7 @@ class RoutingStep:
         try:
             await self._in_thread(transact, producer, records, [at], group)
         except KafkaException as failure:
+            self._metrics.transaction_failures.inc()
             self._producer.failed(failure)
             raise
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import fastavro
 import pytest
 import typer
@@ -102,7 +101,7 @@ def test_a_command_parses(block: Block, line: str) -> None:
     command = typer.main.get_command(app)
     arguments = words(line)[1:]
     while hasattr(command, "resolve_command"):
-        _, command, arguments = command.resolve_command(click.Context(command), arguments)
+        _, command, arguments = command.resolve_command(typer.Context(command), arguments)
     command.make_context("trunkline", arguments)  # raises a UsageError for what is wrong
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
-from click import Command, Context
 from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
@@ -31,9 +30,8 @@ from trunkline.streams.where import Where
 class _StartByDefault(TyperGroup):
     """``trunkline replay commerce.orders …`` is ``trunkline replay start commerce.orders …``."""
 
-    def resolve_command(
-        self, ctx: Context, args: list[str]
-    ) -> tuple[str | None, Command | None, list[str]]:
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As the base; what names no command is a topic to start with."""
         known = args[0] in self.commands or args[0].startswith("-")
         return super().resolve_command(ctx, args if known else ["start", *args])
 
@@ -177,8 +175,9 @@ def _named(replay: str) -> tuple[str, str]:
 
 
 def _mode(text: str) -> Mode:
-    if text == "state" or text == "events":
-        return text
+    for mode in get_args(Mode):
+        if text == mode:
+            return cast(Mode, mode)
     raise ConfigurationError(f"--mode {text!r}: it is state or events")
 
 
