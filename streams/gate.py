@@ -22,20 +22,25 @@ class Gatekeeper(Protocol):
 
     def room(self, now: float) -> int:
         """How many events may be sent now: 0 for none, PLENTY for no limit."""
+        ...
 
     def sent(self, now: float, count: int) -> None:
         """So many events are sent now, in one call of the sink."""
+        ...
 
     def ended(self, now: float, count: int, failure: Exception | None) -> None:
         """The call ended. ``failure``: what the sink raised, or None. ``Unavailable`` means that
         the system is down; any other DeliveryError is an answer of it."""
+        ...
 
     def cancelled(self, now: float, count: int) -> None:
         """The call was cancelled, or nothing was sent after all: neither success nor failure."""
+        ...
 
     def opens_at(self, now: float) -> float:
         """When ``room`` may be more than it is now; NEVER if only a call's end or somebody's
         command can change it."""
+        ...
 
 
 class Open:

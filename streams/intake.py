@@ -45,12 +45,15 @@ class Handler(Protocol):
         self, consumer: Consumer, partitions: list[TopicPartition]
     ) -> list[TopicPartition]:
         """Partitions are ours now; returns those that are to be read, and from where."""
+        ...
 
     def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Partitions go away when this returns: finish and commit, or if lost, forget."""
+        ...
 
     def received(self, batch: MicroBatch) -> None:
         """A micro-batch; ``finished`` must be called once it is done with."""
+        ...
 
 
 class Intake:

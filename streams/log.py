@@ -31,18 +31,23 @@ class Reader(Protocol):
     @property
     def lag(self) -> int:
         """Messages of our partitions that nobody has read."""
+        ...
 
     def start(self) -> None:
         """Begin to read."""
+        ...
 
     async def stop(self) -> None:
         """Leave the group, which finishes and commits everything."""
+        ...
 
     def finished(self, count: int, epoch: int) -> None:
         """So many messages that were received in that epoch are done with."""
+        ...
 
     def choke(self, on: bool) -> None:
         """Read nothing more, or go on."""
+        ...
 
 
 class Log(Protocol):
@@ -52,16 +57,20 @@ class Log(Protocol):
         self, topics: list[str], handler: Handler, *, room: int, pace: Callable[[Message], float]
     ) -> Reader:
         """A reader of these topics, not started."""
+        ...
 
     def rest(self, starts: list[TopicPartition]) -> Iterator[Message]:
         """What is in these partitions from these offsets on, to their ends as of now. From the
         reader's thread. Raises KafkaException."""
+        ...
 
     async def write(self, moves: list[Move], cuts: list[TopicPartition], group: Any) -> None:
         """Records and offsets in one transaction. Raises KafkaException: nothing is written."""
+        ...
 
     def close(self) -> None:
         """Release everything."""
+        ...
 
 
 class KafkaLog:

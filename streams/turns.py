@@ -23,25 +23,32 @@ class Engine(Protocol):
 
     def send(self, event: Event[Any]) -> None:
         """Put the event at the end of its lane."""
+        ...
 
     def move(self, event: Event[Any], due: float, **headers: str) -> None:
         """Write the event to a tier, due then, and count it as completed where it was."""
+        ...
 
     def behind(self, key: str) -> list[Event[Any]]:
         """Take the events out of a key's lane that are not under way, in order."""
+        ...
 
     def active(self, key: str) -> bool:
         """Whether an event of the key is in a lane or under way."""
+        ...
 
     def released(self, event: Event[Any]) -> str:
         """What an operator decided about a halted event: ``retry``, ``discard``, or ""."""
+        ...
 
     def discard(self, event: Event[Any]) -> None:
         """Count a halted event as completed without sending it."""
+        ...
 
     @property
     def spacious(self) -> bool:
         """Whether there is room in memory for events whose turn comes later."""
+        ...
 
 
 class Turns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from confluent_kafka import (
     Consumer,
@@ -77,7 +78,7 @@ def _high_watermarks(
     backbone: Backbone, partitions: Sequence[TopicPartition]
 ) -> dict[tuple[str, int], int]:
     """The end of each partition, transactions that are still open included."""
-    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     asked = {TopicPartition(p.topic, p.partition): latest for p in partitions}
     client = admin(backbone)  # without it there would be no answer
     answers = client.list_offsets(
