@@ -17,6 +17,8 @@ from trunkline.streams.control import read_control
 from trunkline.streams.replay_asking import RoutedTopic, Wanted, ask
 
 KEYS = [f"k{n}" for n in range(1000)]
+TOUCHED = len(KEYS) // 2
+"""Keys that have live traffic, too."""
 EVENTS = 3 * len(KEYS)
 RATE = 100.0
 KILLS = 2
@@ -82,7 +84,7 @@ def live(feed: Feed) -> Iterator[list[str]]:
 
     def publish() -> None:
         while not stopped.wait(0.05):
-            keys = [KEYS[(7 * (len(had) + n)) % len(KEYS)] for n in range(5)]
+            keys = [KEYS[7 * (len(had) + n) % TOUCHED] for n in range(5)]
             feed.orders((key, EVENTS + len(had) + n) for n, key in enumerate(keys))
             had.extend(keys)
 
