@@ -200,7 +200,7 @@ class Assembly:
             log=KafkaLog(self._backbone, group, kafka.unique_id(self._flow.name, name)),
             metrics=metrics,
             gate=guard,
-            releases=Releases(self._control, name).take,
+            releases=Releases(self._control, name),
             told=oversight,
         )
         step.hand_over = self._app.agent(f"deliver-{name}", step.accept)

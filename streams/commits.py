@@ -64,6 +64,8 @@ class Commits:
         self._progress: dict[Place, Progress] = {}
         self._written: dict[Place, deque[tuple[int, int]]] = {}
         self._moves: list[Move] = []
+        self._awaited: dict[tuple[str, int, int], Callable[[], None]] = {}
+        self._after: list[Callable[[], None]] = []  # awaited ones, completed but not committed
         self._completed = 0
         self._passed = 0
         self._dirty = asyncio.Event()
@@ -113,11 +115,19 @@ class Commits:
         if progress is None:  # its partition went away: someone else gets it again
             return
         self._moves += records
+        place = (event.topic, event.partition, event.offset)
+        if self._awaited and place in self._awaited:
+            self._after.append(self._awaited.pop(place))
         self._pass(progress.complete(event.offset))
         self._completed += 1
         self._dirty.set()
         if self._completed >= EVERY:
             self._full.set()
+
+    def once_committed(self, event: Event[Any], call: Callable[[], None]) -> None:
+        """Call this when a commit counts the event as completed; never, if its partition goes
+        away before."""
+        self._awaited[event.topic, event.partition, event.offset] = call
 
     def add(self, event: Event[Any], record: Move) -> None:
         """A record that is written with the event's completion, which comes at once."""
@@ -140,6 +150,7 @@ class Commits:
         if not lost:
             await self.commit()
         self._progress, self._written, self._moves = {}, {}, []
+        self._awaited, self._after = {}, []
         self._completed = self._passed = 0
 
     async def _run(self) -> None:
@@ -157,14 +168,18 @@ class Commits:
             self._completed = 0
             self._tell_room()
             changed = {place: p for place, p in self._progress.items() if p.changed}
-            moves, self._moves = self._moves, []
             if not changed:
                 return
+            moves, self._moves = self._moves, []
+            after, self._after = self._after, []
             cuts = [self._cut(place, progress) for place, progress in changed.items()]
             try:
                 await self._write(moves, cuts)
             except KafkaException as failure:
-                self._failed(failure, changed, moves)
+                self._failed(failure, changed, moves, after)
+                return
+            for call in after:
+                call()
 
     def _cut(self, place: Place, progress: Progress) -> TopicPartition:
         offset, metadata = progress.cut()
@@ -174,7 +189,11 @@ class Commits:
         return TopicPartition(*place, offset, metadata)
 
     def _failed(
-        self, failure: KafkaException, changed: dict[Place, Progress], moves: list[Move]
+        self,
+        failure: KafkaException,
+        changed: dict[Place, Progress],
+        moves: list[Move],
+        after: list[Callable[[], None]],
     ) -> None:
         self._metrics.transaction_failures.inc()
         if not all(self._progress.get(place) is progress for place, progress in changed.items()):
@@ -184,6 +203,7 @@ class Commits:
         for progress in changed.values():
             progress.changed = True
         self._moves = moves + self._moves
+        self._after = after + self._after
         self._dirty.set()
 
     @property

@@ -14,6 +14,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -48,12 +49,23 @@ ROOM = 10_000
 """Events that are read and not done with, at the most."""
 
 
+class Decisions:
+    """What operators decided about halted events, by inbox partition and sequence number. This
+    one: nothing."""
+
+    def decided(self, partition: int, sequence: int) -> str:
+        """``retry``, ``discard``, or "" for nothing."""
+        return ""
+
+    def obeyed(self, partition: int, sequence: int) -> None:
+        """What came of the decision is committed."""
+
+
 class DeliveryStep:
     """Delivers what is in one destination's topics to one sink.
 
     ``clock``: epoch seconds; ``chance``: numbers from 0 to 1, for jitter. ``releases``: what
-    operators decided about a halted event, by its inbox partition and sequence number: ``retry``,
-    ``discard`` or "". ``told``: who wants to know what becomes of events.
+    operators decided about halted events. ``told``: who wants to know what becomes of events.
     """
 
     hand_over: Callable[[MicroBatch], None]
@@ -71,7 +83,7 @@ class DeliveryStep:
         learn: Learn = nothing_to_learn,
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
-        releases: Callable[[int, int], str] = lambda partition, sequence: "",
+        releases: Decisions | None = None,
         told: Told | None = None,
     ) -> None:
         self.name = destination.name
@@ -84,7 +96,7 @@ class DeliveryStep:
         self._log = log
         self._metrics = metrics
         self._clock = clock
-        self._releases = releases
+        self._releases = releases or Decisions()
         self._leaving = False
         self._choked = False
         self._woken: dict[int, float] = {}
@@ -281,8 +293,12 @@ class DeliveryStep:
         return key in self._lanes
 
     def released(self, event: Event[Any]) -> str:
-        """What an operator decided about a halted event."""
-        return self._releases(event.partition, int(event.header("tl_seq")))
+        """What an operator decided about a halted event. The decision stands until what comes of
+        it is committed: a worker that dies before leaves it to the next."""
+        place = event.partition, int(event.header("tl_seq"))
+        if decision := self._releases.decided(*place):
+            self._commits.once_committed(event, partial(self._releases.obeyed, *place))
+        return decision
 
     def discard(self, event: Event[Any]) -> None:
         """Done with, unsent."""

@@ -133,7 +133,8 @@ class Outcomes:
             return self._die(event, failure, failures)
         self._metrics.error(failure)
         due = self._tiers.due(failures, getattr(error, "after", None))
-        self._turns.failed(event, due, tl_origin="retry", **self._history(event, failure, failures))
+        history = self._history(event, failure, failures)
+        self._turns.failed(event, due, tl_origin="retry", tl_halted="", **history)
         return True
 
     def _die(self, event: Event[Any], failure: Exception, failures: int) -> bool:

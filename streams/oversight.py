@@ -16,7 +16,7 @@ from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.command import Command, key_of
 from trunkline.streams.conditions import Watch
 from trunkline.streams.control import Control
-from trunkline.streams.delivery import DeliveryStep
+from trunkline.streams.delivery import Decisions, DeliveryStep
 from trunkline.streams.guard import Guard
 from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.streams.outcomes import Told
@@ -30,27 +30,29 @@ TICK = 1.0
 _STATES = {"half-open": 1, "ramp": 1, "open": 2}
 
 
-class Releases:
+class Releases(Decisions):
     """What was decided about halted events: the control records
-    ``release/<destination>/<partition>/<sequence>``."""
+    ``release/<destination>/<partition>/<sequence>``. A delivery step's ``Decisions``."""
 
     def __init__(self, control: Control, destination: str) -> None:
         self._control = control
         self._prefix = f"release/{destination}/"
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def take(self, partition: int, sequence: int) -> str:
-        """``retry``, ``discard``, or "" if nothing is decided. A decision is taken once."""
-        key = f"{self._prefix}{partition}/{sequence}"
-        decided = self._control.state.get(key)
-        if decided is None:
-            return ""
-        task = asyncio.create_task(self._obeyed(key))
+    def decided(self, partition: int, sequence: int) -> str:
+        """``retry``, ``discard``, or "" if nothing is decided."""
+        return str(self._control.state.get(self._key(partition, sequence), {}).get("action", ""))
+
+    def obeyed(self, partition: int, sequence: int) -> None:
+        """What came of the decision is committed: it is taken once."""
+        task = asyncio.create_task(self._remove(self._key(partition, sequence)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return str(decided.get("action", ""))
 
-    async def _obeyed(self, key: str) -> None:
+    def _key(self, partition: int, sequence: int) -> str:
+        return f"{self._prefix}{partition}/{sequence}"
+
+    async def _remove(self, key: str) -> None:
         try:
             await self._control.put(key, None)
         except KafkaUnavailable as error:  # it is obeyed again then: one attempt more

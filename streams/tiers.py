@@ -89,14 +89,19 @@ class Tiers:
         return written + tier.delay - AHEAD
 
     def move(self, event: Event[Any], partition: int, due: float, **new: str) -> Move:
-        """The record that makes ``event`` wait until ``due``. ``new``: headers to replace."""
+        """The record that makes ``event`` wait until ``due``. ``new``: headers to replace; one
+        that is "" goes."""
         headers = {"tl_due_at": iso(due), **new}
+        gone = frozenset(name for name, text in headers.items() if not text)
         return (
             self.fitting(due).topic,
             partition,
             event.key.encode(),
             event.value,
-            replaced(event.headers, {name: text.encode() for name, text in headers.items()}),
+            replaced(
+                event.headers_without(gone),
+                {name: text.encode() for name, text in headers.items() if text},
+            ),
             int(self._clock() * 1000),
         )
 

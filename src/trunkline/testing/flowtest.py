@@ -67,20 +67,25 @@ class FlowTest(Generic[EnvT]):
             raise ConfigurationError("\n".join(map(str, flow.problems)))
         self._flow = flow
         self._loop = VirtualLoop(datetime.fromisoformat(start).timestamp())
-        self._topics = Topics(self._loop.clock, partitions)
+        self.backbone = Topics(self._loop.clock, partitions)
+        """Kafka's part: its behaviour can be made worse, and its topics looked at."""
         self._control = MemoryControl()
         self._scripts = {d.name: Script[Any](self._loop.time) for d in flow.destinations}
         self._codec = Codec(MemoryRegistry())
         self._compiler = Compiler(flow, self._codec, register=True)
-        self._parts = self._made_parts(env or stand_in(flow.params), seed)
         self._count = 0
-        self._worker = Worker(self._parts)
+        try:
+            self._parts = self._made_parts(env or stand_in(flow.params), seed)
+            self._worker = Worker(self._parts)
+        except BaseException:
+            self._loop.close()
+            raise
 
     def _made_parts(self, env: Params, seed: int | None) -> Parts:
         scripts = self._scripts
         return Parts(
             flow=self._flow,
-            topics=self._topics,
+            topics=self.backbone,
             control=self._control,
             compiler=self._compiler,
             metrics=Metrics(),
@@ -237,17 +242,17 @@ class FlowTest(Generic[EnvT]):
 
     def dead_letters(self, at: Destination[EnvT, Any] | SourceDefinition[EnvT]) -> list[DeadLetter]:
         """What is in a destination's, or a source's, dead-letter queue."""
-        return [DeadLetter.of(cast(Message, record)) for record in self._topics.records(at.dlq)]
+        return [DeadLetter.of(cast(Message, record)) for record in self.backbone.records(at.dlq)]
 
     def waiting(self, destination: Destination[EnvT, Any]) -> list[Wait]:
         """What is neither delivered nor dead-lettered, as far as is committed: commits come
         within 0.2 seconds."""
-        return waits(self._topics, destination, self._loop.start)
+        return waits(self.backbone, destination, self._loop.start)
 
     def published(self, topic: Topic[T]) -> list[Event[T]]:
         """The events of a canonical topic."""
         decode: Callable[[bytes], T] = self._codec.decoder(type_of_topic(topic))
-        records = self._topics.records(topic.topic)
+        records = self.backbone.records(topic.topic)
         return [as_raw_event(cast(Message, record), decode) for record in records]
 
     def _delivery(self, destination: Destination[EnvT, Any]) -> Delivery:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from random import Random
 from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -18,44 +17,19 @@ EVERYTHING = 1 << 40
 
 
 class MemoryLog:
-    """The topics of one destination as one worker has them: a ``streams.log.Log``.
+    """The topics of one destination as one worker has them: a ``streams.log.Log``."""
 
-    ``batch``: records that the reader hands over at once, at the most. ``order``: chooses which
-    partition is read next; without it they are read in turn. ``latency``: seconds that a
-    transaction takes; ``failures``: how many of the next ones fail and write nothing.
-    """
-
-    def __init__(
-        self,
-        topics: Topics,
-        group: str,
-        *,
-        batch: int = 2000,
-        order: Random | None = None,
-        latency: float = 0.0,
-    ) -> None:
+    def __init__(self, topics: Topics, group: str) -> None:
         self._topics = topics
         self._group = group
-        self._batch = batch
-        self._order = order
-        self.latency = latency
-        self.failures = 0
         self._dead = False
 
     def reader(
         self, topics: list[str], handler: Handler, *, room: int, pace: Callable[[Message], float]
     ) -> MemoryReader:
         """A reader of these topics, not started."""
-        return MemoryReader(
-            self._topics,
-            self._group,
-            topics,
-            cast(DeliveryStep, handler),
-            room=room,
-            pace=pace,
-            batch=self._batch,
-            order=self._order,
-        )
+        step = cast(DeliveryStep, handler)
+        return MemoryReader(self._topics, self._group, topics, step, room=room, pace=pace)
 
     def rest(self, starts: list[TopicPartition]) -> Iterator[Message]:
         """What is in these partitions from these offsets on."""
@@ -65,14 +39,15 @@ class MemoryLog:
 
     async def write(self, moves: list[Move], cuts: list[TopicPartition], group: Any) -> None:
         """One transaction, which is there half-way through its latency."""
-        await asyncio.sleep(self.latency / 2)
+        topics = self._topics
+        await asyncio.sleep(topics.latency / 2)
         if self._dead:
             await asyncio.get_running_loop().create_future()  # nobody is there to answer
-        if self.failures:
-            self.failures -= 1
+        if topics.failures:
+            topics.failures -= 1
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-        self._topics.transact(moves, cuts, group)
-        await asyncio.sleep(self.latency / 2)
+        topics.transact(moves, cuts, group)
+        await asyncio.sleep(topics.latency / 2)
 
     def die(self) -> None:
         """The worker is killed: nothing that it writes arrives any more."""
@@ -98,23 +73,17 @@ class MemoryReader:
         *,
         room: int,
         pace: Callable[[Message], float],
-        batch: int,
-        order: Random | None,
     ) -> None:
         self.epoch = 0
         self.group: Any = Generation(group, 0)
         self.ready = False
         self.failure: BaseException | None = None
-        self.stalled: set[str] = set()
-        """Topics that cannot be read just now, as when a broker is away."""
         self._topics = topics
         self._name = group
         self._places = [(name, p) for name in names for p in range(topics.partitions)]
         self._step = step
         self._room = room
         self._pace = pace
-        self._batch = batch
-        self._order = order
         self._positions: dict[Place, int] = {}
         self._paced: dict[Place, float] = {}
         self._outstanding = 0
@@ -221,10 +190,10 @@ class MemoryReader:
 
     def _fetch(self) -> list[MemoryMessage]:
         messages: list[MemoryMessage] = []
-        places = self._readable()
-        while places and len(messages) < self._batch:
-            place = places.pop(self._order.randrange(len(places)) if self._order else 0)
-            limit = self._batch - len(messages)
+        places, batch, shuffle = self._readable(), self._topics.batch, self._topics.shuffle
+        while places and len(messages) < batch:
+            place = places.pop(shuffle.randrange(len(places)) if shuffle else 0)
+            limit = batch - len(messages)
             if found := self._topics.read(place, self._positions[place], limit):
                 self._positions[place] = found[-1].at + 1
                 self._lag = None
@@ -237,7 +206,7 @@ class MemoryReader:
         if self._paced:
             self._set_alarm(min(self._paced.values()) - now)
         shut = self._paced.keys()
-        return [p for p in self._positions if p not in shut and p[0] not in self.stalled]
+        return [p for p in self._positions if p not in shut and not self._topics.stalled(p[0])]
 
     def _slow_down(self, messages: list[MemoryMessage]) -> None:
         """Pause the partitions whose next records can wait: what was read last tells."""

@@ -83,6 +83,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             future.set_exception(failure)
         return future
 
+    def close(self) -> None:
+        """Cancel what still runs, and release everything."""
+        if not self.is_closed():
+            self.run_until_complete(_cancelled(asyncio.all_tasks(self)))
+        super().close()
+
     def _jump(self, timeout: float | None) -> None:
         next_timer = NEVER if timeout is None else self._now + timeout
         if next_timer == self._end == NEVER:
@@ -94,3 +100,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _mistaken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         failure = context.get("exception") or RuntimeError(context["message"])
         self.mistakes.append(failure)
+
+
+async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from zlib import crc32
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
@@ -74,12 +75,20 @@ class Generation:
 class Topics:
     """The topics of a backbone. ``clock``: epoch seconds; ``partitions``: of every topic.
 
-    Offsets have gaps where ``gaps`` is set, as transactions leave them in Kafka.
+    How it behaves may be changed at any time. ``gaps``: whether offsets have gaps, as transactions
+    leave them in Kafka; ``batch``: records that a reader gets at once, at the most; ``shuffle``:
+    chooses which partition is read next, else they are read in turn; ``latency``: seconds that a
+    transaction takes; ``failures``: how many of the next ones fail.
     """
 
     clock: Callable[[], float]
     partitions: int = 4
     gaps: bool = False
+    batch: int = 2000
+    shuffle: Random | None = None
+    latency: float = 0.0
+    failures: int = 0
+    _stalled: set[str] = field(default_factory=set)
     _logs: dict[Place, list[MemoryMessage]] = field(default_factory=dict)
     _offsets: dict[tuple[str, Place], tuple[int, str]] = field(default_factory=dict)
     _generations: dict[str, int] = field(default_factory=dict)
@@ -104,6 +113,15 @@ class Topics:
         log = self._logs.get(place, [])
         first = bisect_left(log, start, key=lambda message: message.at)
         return log[first : first + limit]
+
+    def stall(self, topic: str, on: bool = True) -> None:
+        """Nobody can read the topic, as when a broker is away; or everybody again."""
+        (self._stalled.add if on else self._stalled.discard)(topic)
+        self._tell_readers()
+
+    def stalled(self, topic: str) -> bool:
+        """Whether nobody can read the topic."""
+        return topic in self._stalled
 
     def end(self, place: Place) -> int:
         """The offset that the next record of a partition will have, or a smaller one."""
@@ -155,7 +173,12 @@ class Topics:
     def listen(self, tell: Callable[[], None]) -> Callable[[], None]:
         """Call ``tell`` after each write; returns what ends that."""
         self._readers.append(tell)
-        return lambda: self._readers.remove(tell)
+
+        def end() -> None:
+            if tell in self._readers:
+                self._readers.remove(tell)
+
+        return end
 
     def _tell_readers(self) -> None:
         for tell in list(self._readers):

@@ -72,7 +72,7 @@ class Delivery:
             gate=self.guard,
             clock=clock,
             chance=parts.chance,
-            releases=Releases(parts.control, name).take,
+            releases=Releases(parts.control, name),
             told=self.oversight,
         )
         self.reader = cast(MemoryReader, self.step.intake)
