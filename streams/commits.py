@@ -42,7 +42,8 @@ Write = Callable[[list[Move], list[TopicPartition]], Awaitable[None]]
 class Commits:
     """What one worker has completed of one destination's topics, and its commits.
 
-    ``released``: told how many events are behind the prefix, in portions. ``clock``: epoch seconds.
+    ``released``: told how many events are behind the prefix, in portions. ``taken``: told when a
+    commit that Kafka took began, by the event loop's time. ``clock``: epoch seconds.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Commits:
         write: Write,
         metrics: StepMetrics,
         released: Callable[[int], None],
+        taken: Callable[[float], None],
         failed: Callable[[BaseException], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -59,6 +61,7 @@ class Commits:
         self._write = write
         self._metrics = metrics
         self._released = released
+        self._taken = taken
         self._failed_for_good = failed
         self._clock = clock
         self._progress: dict[Place, Progress] = {}
@@ -173,13 +176,22 @@ class Commits:
             moves, self._moves = self._moves, []
             after, self._after = self._after, []
             cuts = [self._cut(place, progress) for place, progress in changed.items()]
+            began = asyncio.get_running_loop().time()
             try:
                 await self._write(moves, cuts)
             except KafkaException as failure:
                 self._failed(failure, changed, moves, after)
                 return
+            self._taken(began)
             for call in after:
                 call()
+
+    def again(self) -> None:
+        """Commit at once, also where nothing has changed: to hear whether Kafka takes it."""
+        for progress in self._progress.values():
+            progress.changed = True
+        self._dirty.set()
+        self._full.set()
 
     def _cut(self, place: Place, progress: Progress) -> TopicPartition:
         offset, metadata = progress.cut()

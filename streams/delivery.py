@@ -28,6 +28,7 @@ from trunkline.streams.flow import Destination
 from trunkline.streams.gate import Gatekeeper, Open
 from trunkline.streams.intake import MicroBatch
 from trunkline.streams.lanes import Lanes
+from trunkline.streams.lease import Lease
 from trunkline.streams.log import Log
 from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.streams.outcomes import Outcomes, Told
@@ -104,6 +105,7 @@ class DeliveryStep:
         self._parking = Parking(clock, self._wake_later, self._woke)
         self._lanes = Lanes(ordered=self._policy.order == "key")
         self._turns = self._make_turns()
+        self._lease = Lease(self._confirm)
         self._commits = self._make_commits()
         topics = [destination.inbox, *self._tiers.topics]
         self.intake = log.reader(topics, self, room=ROOM, pace=self._tiers.pace)
@@ -126,6 +128,7 @@ class DeliveryStep:
             write=lambda moves, cuts: self._log.write(moves, cuts, self.intake.group),
             metrics=self._metrics,
             released=self._passed,
+            taken=self._lease.renewed,
             failed=self._failed,
             clock=self._clock,
         )
@@ -149,6 +152,7 @@ class DeliveryStep:
             self._sink,
             self._lanes,
             self.gate,
+            self._lease,
             policy=self._policy,
             learn=learn,
             holds=HOLDS,
@@ -163,12 +167,14 @@ class DeliveryStep:
         self, consumer: Consumer, partitions: list[TopicPartition]
     ) -> list[TopicPartition]:
         """Go on from the last cut: how far each topic is, and what waits in tiers."""
+        began = self._loop.time()
         partitions = assigned_together(partitions, 1 + len(self._tiers.topics))
         cuts = committed(consumer, partitions, timeout=60)
         progress = starts(cuts)
         self._commits.assigned(progress)
         self._turns.begin(self._waiting(cuts, progress))
         self._leaving = self._choked = False
+        self._lease.begin(began)
         return [TopicPartition(at.topic, at.partition, at.offset) for at in cuts]
 
     def _waiting(
@@ -355,6 +361,10 @@ class DeliveryStep:
             except (Unavailable, Retryable) as error:
                 log.warning("the sink cannot be opened yet: %s", error)
                 await asyncio.sleep(delay)
+
+    def _confirm(self) -> None:
+        """Ask Kafka, by a commit, whether our partitions are still ours."""
+        self._commits.again()
 
     @property
     def held(self) -> bool:

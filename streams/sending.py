@@ -19,6 +19,7 @@ from trunkline.event import Event
 from trunkline.streams.classify import Classifier
 from trunkline.streams.gate import NEVER, Gatekeeper
 from trunkline.streams.lanes import Lanes
+from trunkline.streams.lease import Lease, LeaseOver
 from trunkline.streams.policy import Policy
 from trunkline.streams.routing import Learn
 from trunkline.streams.tasks import watched
@@ -51,6 +52,7 @@ class Senders:
         sink: Sink[Any],
         lanes: Lanes,
         gate: Gatekeeper,
+        lease: Lease,
         *,
         policy: Policy,
         learn: Learn,
@@ -63,12 +65,13 @@ class Senders:
         self._sink = sink
         self._lanes = lanes
         self._gate = gate
+        self._lease = lease
         self._largest = min(sink.max_batch, policy.limits.batch or sink.max_batch)
         self._linger = policy.limits.linger
         self._timeout = policy.limits.timeout
         self._classifier = Classifier(policy)
         self._learn = learn
-        self._holds = holds
+        self._holds = (*holds, LeaseOver)
         self._concluded = concluded
         self._failed = failed
         self._observe = observe
@@ -167,6 +170,7 @@ class Senders:
         try:
             await self._learn(event.value for event in call.batch)
             self._read(call)
+            await self._lease.held()  # last, so that what it says is still so
         except Exception as error:  # noqa: BLE001 - whatever a reader raises must lose nothing
             call.held = error if isinstance(error, self._holds) else None
             call.failure = error
