@@ -14,6 +14,7 @@ import aiohttp
 from yarl import URL
 
 from trunkline.connectors.base import Sink
+from trunkline.connectors.deadline import Deadline
 from trunkline.connectors.http_answer import failure
 from trunkline.connectors.http_path import PathOf, path_template
 from trunkline.connectors.plain import to_json
@@ -79,6 +80,7 @@ class HttpSink(Sink[T]):
         self._hidden = _hidden(token, auth, headers)
         self._idempotency_header = idempotency_header
         self._timeout = timeout
+        self._deadline = Deadline(timeout)
         self._tls = tls_context
         self._session: aiohttp.ClientSession | None = None
 
@@ -86,7 +88,7 @@ class HttpSink(Sink[T]):
         """Make the session; the first request connects."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self.concurrency, ssl=self._tls or True),
-            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            timeout=aiohttp.ClientTimeout(total=None),  # the deadline's affair
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),  # requests are independent of each other
         )
@@ -102,7 +104,8 @@ class HttpSink(Sink[T]):
         (event,) = events
         method, url, headers, body = self._request(event)
         try:
-            await self._send(method, url, headers, body)
+            with self._deadline.kept():
+                await self._send(method, url, headers, body)
         except TimeoutError as error:
             raise Unavailable(f"{method} {url}: no answer in {self._timeout} s") from error
         except aiohttp.ClientError as error:
