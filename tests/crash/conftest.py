@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from broker import Broker
 from worker_kit import Destination, Feed, Workers, environ_of
 
 from trunkline.params import Backbone
@@ -18,6 +19,13 @@ HERE = Path(__file__).parent
 @pytest.fixture
 def backbone(bootstrap: str, registry_url: str) -> Backbone:
     return Backbone(bootstrap=bootstrap, registry=registry_url)
+
+
+@pytest.fixture
+def broker(server_home: Path, name: str) -> Iterator[Broker]:
+    """One of the test's own; ``backbone`` must name its address then."""
+    with Broker(server_home / name) as running:
+        yield running
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A topic that somebody else publishes, to one HTTP API.
 
-``FLOW`` names the flow, ``LONGEST`` is the longest delay between attempts.
+``FLOW`` names the flow, ``LONGEST`` is the longest delay between attempts, ``PATIENCE`` the
+seconds that one may take.
 """
 
 import os
@@ -22,7 +23,14 @@ orders = flow.existing_topic(f"{NAME}.orders", Order)
 
 @flow.destination(retry=Retry("100ms", os.environ.get("LONGEST", "300ms")))
 def api(env: Env) -> HttpSink[Order]:
-    return HttpSink(env.api, Order, path="/orders/{key}", delete_method="DELETE", concurrency=16)
+    return HttpSink(
+        env.api,
+        Order,
+        path="/orders/{key}",
+        delete_method="DELETE",
+        concurrency=16,
+        timeout=float(os.environ.get("PATIENCE", "10")),
+    )
 
 
 @flow.route(orders, to=api)

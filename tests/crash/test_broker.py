@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
+from broker import Broker
 from proof import disorders, ids_by_key, repeats, through
 from worker_kit import Destination, Feed, Workers, eventually, header, read
 
-from trunkline.local.kafka import Kafka
-from trunkline.local.ports import free_port
-from trunkline.local.process import Child
 from trunkline.params import Backbone
 
 TOTAL = 15_000
 AHEAD = 12_000
 """Events that a worker may deliver without a commit: its room and a last micro-batch."""
-
-
-class Broker:
-    """A Kafka of this test's own. A context manager."""
-
-    def __init__(self, home: Path) -> None:
-        self._server = Kafka(home, free_port())
-        self.address = self._server.address
-
-    def up(self) -> None:
-        self._child = Child(self._server.command())
-        self._child.wait_ready()
-
-    def kill(self) -> None:
-        os.kill(self._child.pid, signal.SIGKILL)
-        eventually(lambda: not self._child.alive, "it is dead")
-
-    def __enter__(self) -> Broker:
-        self._server.prepare()
-        self.up()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._child.stop()
-
-
-@pytest.fixture
-def broker(server_home: Path, name: str) -> Iterator[Broker]:
-    with Broker(server_home / name) as running:
-        yield running
 
 
 @pytest.fixture

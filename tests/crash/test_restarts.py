@@ -101,6 +101,26 @@ def test_a_worker_that_was_frozen_is_fenced(
     assert_routed_once(backbone, name, total)
 
 
+def test_a_delivering_worker_that_was_frozen_sends_nothing_when_it_wakes(
+    feed: Feed, destination: Destination, workers_of: Callable[..., Workers]
+) -> None:
+    workers = workers_of("feed_flow.py", api=destination.url, patience="60")
+    total = 3_000
+    feed.orders(numbered(total))
+    destination.delay = 0.1  # so that it waits for answers when it is frozen
+    (_, sleeper) = workers.started("route", "deliver")
+    eventually(lambda: len(destination.deliveries) > 300, "it delivers")
+    sleeper.freeze()
+    destination.delay = 0
+    workers.start("deliver")
+    eventually(lambda: len({d.id for d in destination.deliveries}) == total, "the other delivers")
+    known = len(destination.deliveries)
+    sleeper.wake()
+    eventually(lambda: sleeper.says("lost"), "the sleeper learns it")
+    workers.stop()
+    assert len(destination.deliveries) == known
+
+
 def test_a_worker_whose_system_is_not_there_yet_stops_cleanly(
     destination: Destination, workers_of: Callable[..., Workers]
 ) -> None:
