@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Message
-from engine_kit import Env, Kit, Scripted, eventually, headers_of, order
+from engine_kit import Answer, Env, Kit, Scripted, eventually, headers_of, order
 
-from trunkline import Event, Flow, Rejected
+from trunkline import Event, Flow, Rejected, Retry
 from trunkline.schemas.commerce import Order
-from trunkline.streams import dlq_requests
+from trunkline.streams import dlq_requests, outcomes, turns
 from trunkline.streams.audit import read_audit
 from trunkline.streams.control import KafkaControl, read_control
 from trunkline.streams.dlq import HandledLetters, Queue
@@ -298,18 +298,53 @@ def test_dead_letters_are_redriven_once(kit: Kit) -> None:
     assert all(handled.has(DeadLetter.of(message)) for message in dead(kit, flow))
 
 
-def breaking(broken: dict[str, bool]) -> Flow[Env]:
-    """A flow whose ERP rejects everything, and whose route raises for some, while it is on."""
+def test_a_halted_key_goes_on_when_its_first_event_is_redriven_or_discarded(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (turns, outcomes):  # how often a halted event asks
+        monkeypatch.setattr(module, "HALT", 0.2)
+    broken = {"on": True}
+    sink = Scripted(rejecting(broken))
+    flow = breaking(broken, sink, on_dead="halt", retry=Retry("100ms"))
+    kit.create(flow)
+
+    async def run() -> tuple[dict[str, int], dict[str, int]]:
+        async with running(kit, flow, "route", "deliver") as control:
+            first = [kit.event("k", "first"), kit.event("k", "second", order(2, status="fine"))]
+            kit.produce(topic(flow), first)
+            await eventually(lambda: len(dead(kit, flow)) == 1, "the key is halted")
+            discarded = await redriven(kit, flow, control, kind="discard")
+            await eventually(lambda: sink.ids == ["second"], "the key goes on")
+            kit.produce(topic(flow), [kit.event("k", "third"), kit.event("k", "fourth")])
+            await eventually(lambda: len(dead(kit, flow)) == 2, "the key is halted again")
+            broken["on"] = False
+            released = await redriven(kit, flow, control)
+            await eventually(lambda: len(sink.ids) == 3, "the key goes on again")
+            return discarded, released
+
+    assert asyncio.run(run()) == ({"discarded": 1}, {"released": 1})
+    assert sink.ids == ["second", "third", "fourth"]
+
+
+def rejecting(broken: dict[str, bool]) -> Answer:
+    """Rejects everything but what is fine, while it is on."""
 
     def answer(event: Event[Order], attempt: int) -> Exception | None:
-        return Rejected("unknown customer") if broken["on"] else None
+        bad = broken["on"] and event.data["status"] != "fine"
+        return Rejected("unknown customer") if bad else None
+
+    return answer
+
+
+def breaking(broken: dict[str, bool], sink: Scripted | None = None, **policy: Any) -> Flow[Env]:
+    """A flow whose ERP rejects everything, and whose route raises for some, while it is on."""
 
     flow = Flow(f"redrive-{uuid.uuid4().hex[:8]}", Env)
     orders = flow.existing_topic(f"{flow.name}.orders", Order)
 
-    @flow.destination
+    @flow.destination(**policy)
     def erp(env: Env) -> Scripted:
-        return Scripted(answer)
+        return sink or Scripted(rejecting(broken))
 
     @flow.route(orders, to=erp)
     def to_erp(event: Event[Order]) -> Order:
@@ -325,13 +360,18 @@ def dead(kit: Kit, flow: Flow[Any]) -> list[Message]:
 
 
 async def redriven(
-    kit: Kit, flow: Flow[Any], control: KafkaControl, *, force: bool
+    kit: Kit,
+    flow: Flow[Any],
+    control: KafkaControl,
+    *,
+    kind: dlq_requests.Kind = "redrive",
+    force: bool = False,
 ) -> dict[str, int]:
     """Ask for everything in the queue as it is now; what was counted."""
     dlq = f"{flow.name}.erp.dlq"
     queue = Queue(kit.backbone, dlq, HandledLetters({}, "erp"))
     request = dlq_requests.Request(
-        kind="redrive", destination="erp", topic=dlq, ranges=queue.ranges, force=force
+        kind=kind, destination="erp", topic=dlq, ranges=queue.ranges, force=force
     )
     done = await over(control, dlq_requests.ask(kit.backbone, flow.name, request))
     assert done["state"] == "done"
