@@ -183,7 +183,7 @@ def test_a_dead_letter_and_its_offset_are_one(kit: Kit) -> None:
     assert sorted(end.offset for end in ends) == [-1001, 3]
 
 
-def test_retryable_holds_its_key_in_place_and_no_other(kit: Kit) -> None:
+def test_retryable_holds_its_key_and_no_other(kit: Kit) -> None:
     """``stuck`` fails until all the others are through, and its follower waits behind it."""
     sink = Scripted(lambda event, attempt: None)
 

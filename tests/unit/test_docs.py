@@ -205,7 +205,7 @@ def named_tests(text: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_tests_that_are_named_exist(page: Path) -> None:
     for test, file in named_tests(prose(page)):
-        defined = rf"^\s*(?:(?:async )?def|class) {test}\b"
+        defined = rf"^\s*(?:(?:async )?def|class) {test}\b|^{test} ="
         assert re.search(defined, (page.parent / file).read_text(), re.MULTILINE), test
 
 
