@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test crash check bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -25,6 +25,10 @@ demo: $(STAMP)  ## real flights from PostgreSQL through Kafka to three destinati
 
 test: $(STAMP)  ## all tests, on real servers
 	@$(BIN)/python -m pytest $(ARGS)
+
+crash: $(STAMP)  ## delivery through anything (SECONDS=600 long; SEED=… repeats a run)
+	@CRASH_SECONDS=$(SECONDS) CRASH_SEED=$(SEED) $(BIN)/python -m pytest -s \
+		tests/crash/test_deliver_through_anything.py $(ARGS)
 
 check: $(STAMP)  ## ruff, mypy, pyright, import-linter, schemas
 	$(BIN)/ruff check .
