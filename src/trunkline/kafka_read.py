@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,10 +14,19 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
-from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from trunkline.kafka import admin, consumer
 from trunkline.params import Backbone
+
+NOT_LED_YET = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
+"""What a broker answers about a topic that was made a moment ago, or whose leader moves."""
+LEADERLESS = 30.0
+"""Seconds to wait for a leader."""
 
 
 def last_record(backbone: Backbone, topic: str, group: str) -> Message | None:
@@ -77,10 +87,21 @@ def _place(message: Message) -> tuple[str, int]:
 def _high_watermarks(
     backbone: Backbone, partitions: Sequence[TopicPartition]
 ) -> dict[tuple[str, int], int]:
-    """The end of each partition, transactions that are still open included."""
+    """The end of each partition, transactions that are still open included. Waits for leaders."""
+    client = admin(backbone)  # without it there would be no answer
+    deadline = time.monotonic() + LEADERLESS
+    while True:
+        try:
+            return _ends(client, partitions)
+        except KafkaException as failure:
+            if failure.args[0].code() not in NOT_LED_YET or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
+
+
+def _ends(client: AdminClient, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
     latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     asked = {TopicPartition(p.topic, p.partition): latest for p in partitions}
-    client = admin(backbone)  # without it there would be no answer
     answers = client.list_offsets(
         asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=30
     )
