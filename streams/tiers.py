@@ -23,6 +23,10 @@ from trunkline.streams.flow import Destination
 AHEAD = 1.5
 """Seconds that a tier is read ahead of what is due, beyond its jitter."""
 
+ROUNDING = 0.005
+"""Seconds by which a record's times, whole milliseconds, may differ from what was meant: nobody
+whose jitter is the longest is to be looked at just before it is due, and go round once more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tier:
@@ -78,7 +82,7 @@ class Tiers:
         tier = self._by_topic.get(event.topic)
         if tier is None:
             return written + self._delay if self._delay else 0.0
-        return min(due_of(event), written + tier.delay + tier.spread)
+        return min(due_of(event), written + tier.delay + tier.spread + ROUNDING)
 
     def pace(self, message: Message) -> float:
         """Until when reading on behind a message can wait."""

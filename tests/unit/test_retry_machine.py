@@ -26,7 +26,7 @@ from trunkline.streams.tiers import due_of, failures_of
 from trunkline.testing import FlowTest
 
 Outcome = Literal["ok", "retryable", "rejected", "unavailable", "after"]
-OUTCOMES = st.sampled_from(
+OUTCOMES: st.SearchStrategy[Outcome] = st.sampled_from(
     ["ok", "ok", "retryable", "retryable", "rejected", "unavailable", "after"]
 )
 AFTER = 25.0
@@ -93,7 +93,7 @@ class System:
         """Whether events may come twice: a worker died."""
         self.healed = False
         self.broken: AssertionError | None = None
-        """The first promise that was not kept; the engine takes what a sink raises for its answer."""
+        """The first promise that was not kept: what a sink raises is an answer to the engine."""
 
     async def deliver(self, events: Sequence[Event[Order]]) -> None:
         numbers = [int(event.id) for event in events]
@@ -318,7 +318,7 @@ def case(machine: type[Machine]) -> Any:
     """The machine as a test case."""
     found: Any = machine.TestCase
     found.settings = settings(
-        max_examples=40,
+        max_examples=25,
         stateful_step_count=25,
         deadline=None,
         suppress_health_check=list(HealthCheck),
