@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +53,8 @@ def run(
         Fleet(workers, port).run()
         return
     options = Options(roles=roles, host=host, port=port or None, batch=batch)
-    asyncio.run(_until_signal(Worker(loaded, params, backbone, options, alerts)))
+    with asyncio.Runner(loop_factory=_event_loop()) as runner:
+        runner.run(_until_signal(Worker(loaded, params, backbone, options, alerts)))
 
 
 def prepare(flow: str, env: str) -> tuple[Flow[Any], Params, Backbone, AlertSettings]:
@@ -81,6 +83,15 @@ def _roles(only: str) -> tuple[str, ...]:
     if unknown:
         raise ConfigurationError(f"--only {', '.join(unknown)}: the steps are {', '.join(ROLES)}")
     return roles
+
+
+def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed (``trunkline[fast]``), else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 async def _until_signal(worker: Worker) -> None:
