@@ -196,6 +196,13 @@ def test_files_that_are_named_exist(page: Path) -> None:
             assert list(ROOT.glob(path.rstrip("/"))), f"{path} is not there"
 
 
+def test_the_map_of_streams_has_each_module_once() -> None:
+    map_ = TEXTS[ROOT / "CONTRIBUTING.md"].partition("The modules of `streams/`")[2]
+    rows = map_.partition("\n## ")[0]
+    modules = [file.stem for file in (ROOT / "streams").glob("*.py") if file.stem != "__init__"]
+    assert sorted(re.findall(r"`(\w+)`", rows)) == sorted(modules)
+
+
 def named_tests(text: str) -> list[tuple[str, str]]:
     """Tests that a text links to: name and file."""
     links = [(shown.strip("`"), target) for shown, target, _ in LINK.findall(text)]
