@@ -272,8 +272,8 @@ class FlowTest(Generic[EnvT]):
         self._check()
 
     def _check(self) -> None:
-        failures = [*self._loop.mistakes, *self._worker.failures, self._control.failure]
-        for failure in failures:
+        mistakes, self._loop.mistakes = self._loop.mistakes, []
+        for failure in (*mistakes, *self._worker.failures, self._control.failure):
             if failure is not None:
                 raise failure
 

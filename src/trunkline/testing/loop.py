@@ -47,6 +47,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """What callbacks raised, which an event loop only logs."""
         selector = _Jumping()
         super().__init__(selector)
+        # asyncio runs what is due within this; a smaller one is lost in the digits of a year.
+        self._clock_resolution = 1e-6
         selector.idle = self._jump
         self.set_exception_handler(self._mistaken)
 
