@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from benchmarks.errors import BenchmarkError
 
@@ -71,7 +72,7 @@ class Program:
                 self._kill_group()
         self._process.wait()
 
-    def __enter__(self) -> Program:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
