@@ -99,7 +99,7 @@ def test(airport: ModuleType) -> Iterator[FlowTest[Any]]:
     env = airport.Env(
         airport_dsn=Secret("postgresql://stands-in"),
         operations_url="http://operations.invalid",
-        mart_url=Secret("sqlite://"),
+        mart_url=Secret("sqlite:///never-opened.db"),
         board_url="http://board.invalid",
         notices_token=Secret("token"),
     )
