@@ -48,7 +48,7 @@ def topic() -> kafka.TopicSpec:
 
 def limited(destinations: Iterable[Destination[Any, Any]]) -> bool:
     """Whether one of them has a limit over all workers, so that the topic is needed."""
-    return any(_limits_of("", destination) for destination in destinations)
+    return any(limits_of("", destination) for destination in destinations)
 
 
 class Quota:
@@ -88,7 +88,7 @@ class Quota:
         has any. ``changed`` is called when there may be more room."""
         who = f"{flow}.{destination.name}"
         made = []
-        for key, whole in _limits_of(flow, destination):
+        for key, whole in limits_of(flow, destination):
             gate = self.limit(key, whole, who=who, timeout=destination.policy.limits.timeout)
             gate.changed = changed
             made.append(gate)
@@ -163,7 +163,7 @@ class Quota:
         producer.produce(self._topic, orjson.dumps(record))
 
 
-def _limits_of(flow: str, destination: Destination[Any, Any]) -> list[tuple[str, Share]]:
+def limits_of(flow: str, destination: Destination[Any, Any]) -> list[tuple[str, Share]]:
     """The keys of a destination's limits, and what each allows."""
     limits, system = destination.policy.limits, destination.policy.system
     found = []

@@ -22,7 +22,7 @@ from trunkline.streams.intake import MicroBatch
 from trunkline.streams.limits import LimitGate
 from trunkline.streams.metrics import DeliveryMetrics, Metrics
 from trunkline.streams.oversight import Oversight, Releases
-from trunkline.streams.quota import _limits_of as limits_of
+from trunkline.streams.quota import limits_of as limits_of
 from trunkline.streams.routing import Learn
 from trunkline.streams.tasks import watched
 from trunkline.streams.throttle import Throttle
@@ -124,10 +124,10 @@ class Worker:
         self._routed = {route.topic.topic for route in parts.flow.routes}
         self._limits: dict[str, LimitGate] = {}
         self.deliveries = {
-            d.name: Delivery(parts, d, self._limits_of(d)) for d in parts.flow.destinations
+            d.name: Delivery(parts, d, self.limits_of(d)) for d in parts.flow.destinations
         }
 
-    def _limits_of(self, destination: Destination[Any, Any]) -> list[LimitGate]:
+    def limits_of(self, destination: Destination[Any, Any]) -> list[LimitGate]:
         """One gate a limit: destinations of one system share it, and no other worker does."""
         return [
             self._limits.setdefault(key, LimitGate(whole))
