@@ -286,7 +286,9 @@ class Intake:
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._begin_epoch(rewinding=False)
         self._paced.clear()
-        consumer.assign(self._handler.assigned(consumer, partitions))
+        starts = self._handler.assigned(consumer, partitions)
+        consumer.assign(starts)
+        consumer.resume(starts)  # librdkafka remembers a pause from an earlier assignment
         self.ready = True
         log.info("assigned %s", _named(partitions))
 
