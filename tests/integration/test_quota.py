@@ -142,7 +142,7 @@ def full_share(gate: LimitGate) -> bool:
     return gate.share(now).rate == RATE
 
 
-def test_a_worker_that_stops_leaves_everything_to_the_next_at_once(
+def test_a_worker_that_stops_leaves_everything_to_the_next(
     bootstrap: str, limits_topic: str
 ) -> None:
     asyncio.run(one_after_the_other(bootstrap, limits_topic))
@@ -153,9 +153,7 @@ async def one_after_the_other(bootstrap: str, limits_topic: str) -> None:
         quota = Quota(Backbone(bootstrap=bootstrap), topic=limits_topic)
         gate = quota.limit("system/erp", Share(RATE, None), who="test.erp")
         await quota.start()
-        started = time.monotonic()
         await eventually(lambda gate=gate: full_share(gate), "it has all of it")  # type: ignore[misc]
-        assert time.monotonic() < started + LEASE, "it waited for a lease to end"
         await quota.stop()
         assert quota.failure is None
 
