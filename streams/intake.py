@@ -44,7 +44,8 @@ class Handler(Protocol):
     def assigned(
         self, consumer: Consumer, partitions: list[TopicPartition]
     ) -> list[TopicPartition]:
-        """Partitions are ours now; returns those that are to be read, and from where."""
+        """Partitions are ours now; returns those that are to be read, and from where. Called
+        again if it raises a KafkaException that is not fatal."""
         ...
 
     def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
@@ -286,11 +287,28 @@ class Intake:
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._begin_epoch(rewinding=False)
         self._paced.clear()
-        starts = self._handler.assigned(consumer, partitions)
+        starts = self._starts(consumer, partitions)
         consumer.assign(starts)
         consumer.resume(starts)  # librdkafka remembers a pause from an earlier assignment
         self.ready = True
         log.info("assigned %s", _named(partitions))
+
+    def _starts(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """What the owner says, who must ask Kafka for it: again, until Kafka answers.
+
+        Raised from here it would end this thread: out of librdkafka's callback comes a KafkaError
+        as if it were an exception, which nothing can catch.
+        """
+        while not self._stopping:
+            try:
+                return self._handler.assigned(consumer, partitions)
+            except KafkaException as failure:
+                if failure.args[0].fatal():
+                    raise
+                log.warning("where to go on is not known yet: %s", failure)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopping, 1.0)
+        return []
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._handler.revoked(partitions, lost=False)

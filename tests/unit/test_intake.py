@@ -9,7 +9,7 @@ import asyncio
 from typing import Any, NoReturn
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from trunkline import kafka
 from trunkline.params import Backbone
@@ -58,6 +58,36 @@ def test_what_ends_it_is_kept_for_its_owner() -> None:
     intake.start()
     asyncio.run(intake.stop())
     assert isinstance(intake.failure, LookupError)
+
+
+class Forgetful(Nobody):
+    """An owner for whom Kafka has no answer at first."""
+
+    def __init__(self, failures: list[KafkaError]) -> None:
+        self.failures = failures
+
+    def assigned(self, *_: Any) -> list[TopicPartition]:  # type: ignore[override]
+        if self.failures:
+            raise KafkaException(self.failures.pop())
+        return [TopicPartition("orders", 0, 7)]
+
+
+def test_where_to_go_on_is_asked_for_until_kafka_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    intake = Intake(nowhere, ["orders"], Forgetful([KafkaError(KafkaError._TIMED_OUT)] * 2))
+    monkeypatch.setattr(intake._changed, "wait_for", lambda true, timeout: true())
+    assert intake._starts(nowhere(), [TopicPartition("orders", 0)])[0].offset == 7
+
+
+def test_a_fatal_answer_is_no_reason_to_ask_again() -> None:
+    fatal = KafkaError(KafkaError._FATAL, "fenced", fatal=True)
+    with pytest.raises(KafkaException, match="fenced"):
+        Intake(nowhere, ["orders"], Forgetful([fatal]))._starts(nowhere(), [])
+
+
+def test_nobody_is_asked_again_who_stops() -> None:
+    intake = Intake(nowhere, ["orders"], Forgetful([KafkaError(KafkaError._TIMED_OUT)]))
+    intake._stop()
+    assert intake._starts(nowhere(), []) == []
 
 
 def test_it_is_idle_when_everything_of_this_epoch_is_finished(intake: Intake) -> None:
