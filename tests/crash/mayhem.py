@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from broker import Broker
 from worker_kit import WorkerProcess, Workers
 
-ACTIONS = (
-    *("kill", "kill", "kill", "freeze", "freeze"),
-    *("grow", "shrink", "kill_router", "restart_broker"),
-)
+ACTIONS = ("kill", "kill", "freeze", "grow", "shrink", "kill_router", "restart_broker")
 """Each of these happens before one happens again."""
+BUSY = 20_000
+"""Bytes in the API's logs, some hundred requests, after which something is going on again."""
 SESSION = 10.0
 """Seconds after which Kafka gives a silent worker's partitions to another."""
 AFTER_WAKING = 5.0
@@ -38,9 +38,16 @@ class Strike:
 
 
 class Mayhem:
-    """Strikes until its time is over; then all are awake, and one of each role works."""
+    """Strikes until its time is over; then all are awake, and one of each role works.
 
-    def __init__(self, workers: Workers, broker: Broker, seed: int) -> None:
+    ``heard``: how long the API's logs are. It strikes again when something was delivered since:
+    what stands still cannot be hurt.
+    """
+
+    def __init__(
+        self, workers: Workers, broker: Broker, seed: int, heard: Callable[[], int]
+    ) -> None:
+        self._heard = heard
         self._workers = workers
         self._broker = broker
         self._random = random.Random(seed)
@@ -52,7 +59,10 @@ class Mayhem:
         """Strike for so long."""
         begin = time.monotonic()
         while time.monotonic() < begin + seconds:
+            heard = self._heard()
             self._rest(self._random.uniform(2, 6))
+            while self._heard() < heard + BUSY and time.monotonic() < begin + seconds:
+                self._rest(0.1)
             self._actions = self._actions or self._random.sample(ACTIONS, len(ACTIONS))
             action = self._actions.pop()
             print(f"{time.monotonic() - begin:6.1f} s: {action}", flush=True)

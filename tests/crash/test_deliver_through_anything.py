@@ -34,7 +34,7 @@ from trunkline.schemas.registry import Registry
 
 TIERS = ("retry.500ms", "retry.2s", "retry.5s")
 DESTINATIONS = ("ordered", "unordered", "halting")
-SECONDS = float(os.environ.get("CRASH_SECONDS") or 100)
+SECONDS = float(os.environ.get("CRASH_SECONDS") or 90)
 KEYS, PER_SECOND = 40, 80
 EVENTS = [(f"k{n % KEYS}", n // KEYS) for n in range(int(SECONDS * PER_SECOND))]
 BOUND = 600
@@ -77,6 +77,10 @@ class Case:
         assert self._api.poll() is None, (self._home / "api.log").read_text()
         self._api.kill()
         self._api.wait()
+
+    def heard(self) -> int:
+        """How long the API's logs are."""
+        return sum(log.stat().st_size for log in self._home.glob("*.requests"))
 
     def settled(self) -> bool:
         """Whether all is delivered and completed that can be."""
@@ -149,7 +153,7 @@ def test_nothing_is_lost_disordered_or_burnt_whatever_happens(
     case = Case(backbone, name, tmp_path, seed)
     workers = workers_of("anything_flow.py", **case.urls)
     workers.started("route", "deliver", "deliver")
-    mayhem = Mayhem(workers, broker, seed)
+    mayhem = Mayhem(workers, broker, seed, case.heard)
     with case:
         writer = threading.Thread(target=publish, args=[feed, SECONDS])
         writer.start()
@@ -163,7 +167,9 @@ def test_nothing_is_lost_disordered_or_burnt_whatever_happens(
 
 
 def assert_sound(name: str, account: Account) -> None:
-    """No fault, and no more repeats than a strike may cause."""
+    """All routed, no fault, and no more repeats than a strike may cause."""
+    routed = Counter(account.events.values())
+    assert routed == Counter(events_of(name)), f"{len(routed)} of {len(events_of(name))} are routed"
     faults = account.faults()
     dead = Counter(header(letter, "tl_error_class") for letter in account.letters)
     answers = Counter(request.does for request in account.requests)
