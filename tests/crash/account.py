@@ -172,7 +172,8 @@ def uncompleted(backbone: Backbone, group: str, topics: Sequence[str]) -> set[st
     try:
         for topic in topics:
             numbers = reader.list_topics(topic, timeout=30).topics[topic].partitions
-            cuts = reader.committed([TopicPartition(topic, n) for n in numbers], timeout=30)
+            # What a dead worker's transaction is about to commit is waited for.
+            cuts = reader.committed([TopicPartition(topic, n) for n in numbers], timeout=120)
             progress = starts(cuts)
             for message in read(backbone, topic):
                 at, offset = progress[topic, message.partition() or 0], message.offset() or 0
