@@ -143,7 +143,7 @@ class Account:
     def _explained(self, before: Request, again: Request) -> str:
         if before.does != "204" or before.at in self.lost:
             return f"answer lost ({before.does})"
-        for strike in reversed(self.strikes):
+        for strike in sorted(self.strikes, key=lambda strike: strike.begin):  # the first cause
             if before.at <= strike.end and again.at >= strike.begin:
                 if strike.worker in (None, before.worker):
                     return str(strike)
