@@ -143,7 +143,8 @@ class Account:
     def _explained(self, before: Request, again: Request) -> str:
         if before.does != "204" or before.at in self.lost:
             return f"answer lost ({before.does})"
-        for strike in sorted(self.strikes, key=lambda strike: strike.begin):  # the first cause
+        # Of several the one that explains most: what hits every worker, else the earliest.
+        for strike in sorted(self.strikes, key=lambda one: (one.worker is not None, one.begin)):
             if before.at <= strike.end and again.at >= strike.begin:
                 if strike.worker in (None, before.worker):
                     return str(strike)
