@@ -17,7 +17,8 @@ State = int | None
 
 
 class Shop:
-    """Changes rows of the table ``orders`` in a thread, ``per_second`` in small transactions.
+    """Changes rows of the table ``orders`` in a thread, ``per_second`` in small transactions:
+    ``changes`` of them or more, until it is told that it is ``enough``.
 
     Each change of a key has the next number of that key. ``history``: per key, what each change
     made of its row, in the order of the commits.
@@ -35,6 +36,8 @@ class Shop:
         self.written = 0
         self.deletes = False
         """Whether rows are deleted, too."""
+        self.enough = False
+        """Whether it may end: as long as workers are killed, there must be something to do."""
         self.failure: BaseException | None = None
 
     def open(self) -> None:
@@ -70,8 +73,8 @@ class Shop:
 
     def _write(self, connection: Any) -> None:
         began = time.monotonic()
-        while self.written < self._changes:
-            size = min(self._random.randint(1, 60), self._changes - self.written)
+        while self.written < self._changes or not self.enough:
+            size = self._random.randint(1, 60)
             with connection.cursor() as cursor:
                 for key in self._random.choices(self._keys, k=size):
                     self._change(cursor, key)

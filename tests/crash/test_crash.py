@@ -107,6 +107,7 @@ def test_nothing_is_lost_or_disordered_under_kills_and_scaling(
     eventually(lambda: shop.written > 0 and len(destination.deliveries) > KEYS, "it flows")
     shop.deletes = True
     scale_and_kill(workers, chaos)
+    shop.enough = True
     shop.join()
     wait_for_the_last(backbone, name, shop, destination)
     workers.stop()
