@@ -103,6 +103,12 @@ def until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def let_go(database: Database) -> None:
+    """Returns when no process reads from a slot: the server notices a moment after a reader ends."""
+    active = "SELECT 1 FROM pg_replication_slots WHERE active"
+    until(lambda: not database.run(active), "the server lets go of its slots")
+
+
 def read(
     source: PostgresCDC,
     position: Position | None = None,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pg_kit import Database, Reading, connected, count, read, start, until
+from pg_kit import Database, Reading, connected, count, let_go, read, start, until
 
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.errors import ConfigurationError, SourceError
@@ -58,6 +58,7 @@ def test_a_restart_of_the_server_loses_nothing(server: Postgres) -> None:
         database.run("INSERT INTO orders VALUES (251)")
         rest, _ = read(source_of(server), reading.position, until=count(1))
         assert [r.key for r in reading.records + rest] == [str(n) for n in range(1, 252)]
+        let_go(database)
         source_of(server).drop()
 
 
@@ -75,6 +76,7 @@ def test_a_slot_that_held_back_too_much_is_lost(server: Postgres) -> None:
         with pytest.raises(ConfigurationError, match="the server has removed WAL") as caught:
             read(source_of(server), position, until=count(1))
         assert "SELECT pg_drop_replication_slot('trunkline_" in str(caught.value)
+        let_go(database)
         source_of(server).drop()
 
 
@@ -92,4 +94,5 @@ def test_no_slot_is_free(server: Postgres) -> None:
         other = PostgresCDC(server.address, ["orders"], slot="other")
         with pytest.raises(ConfigurationError, match="max_replication_slots = <more>"):
             read(other, until=count(1))
+        let_go(database)
         source_of(server).drop()
