@@ -104,7 +104,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 def let_go(database: Database) -> None:
-    """Returns when no process reads from a slot: the server notices a moment after a reader ends."""
+    """Returns when no process reads from a slot: the server hears of a reader's end a bit later."""
     active = "SELECT 1 FROM pg_replication_slots WHERE active"
     until(lambda: not database.run(active), "the server lets go of its slots")
 
