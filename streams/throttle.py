@@ -3,6 +3,10 @@
 A 429 ("Too Many Requests", RFC 6585) concerns the system and not the event. The event that got it
 goes to its tier as any Retryable; the throttle keeps the others from following it there, one by
 one. Additive increase, multiplicative decrease: Chiu and Jain, 1989, as TCP does it.
+
+A system that refuses one request in a hundred, at random or because of somebody else's load, does
+not ask for less of ours: halving for each would bring any rate down to a trickle. So an isolated
+429 slows nothing down, and only its own ``Retry-After`` makes the others wait.
 """
 
 from __future__ import annotations
@@ -26,6 +30,12 @@ LOOKED_AT = 2.0
 RECOVERY = 0.05
 """What is added each second, of the pace at which the system had enough: it is back in ten."""
 
+MEMORY = 32
+"""Answers that the share of 429s looks back on: each weighs one 32nd, and fades as others come."""
+
+ISOLATED = 2 / MEMORY
+"""The share up to which 429s are isolated: the third among some thirty answers is not."""
+
 SLOWEST = 0.5
 """Events per second at least, after a pause."""
 
@@ -39,6 +49,7 @@ class Throttle:
         self._bucket = TokenBucket()
         self._paused_until = 0.0
         self._strikes = 0
+        self._refused = 0.0  # the share of 429s among the last answers
         self._enough: float | None = None
 
     def room(self, now: float) -> int:
@@ -54,10 +65,14 @@ class Throttle:
             self._bucket.take(now, count)
 
     def ended(self, now: float, count: int, failure: Exception | None) -> None:
-        """A 429 pauses; a success ends a row of them."""
-        pause = pause_of(failure)
-        if pause is not None:
-            self._slow_down(now, pause)
+        """429s pause, and more than isolated ones slow down; a success ends a row of them."""
+        pauses = pauses_of(failure, count)
+        fading = (1 - 1 / MEMORY) ** count
+        self._refused = self._refused * fading + (1 - fading) * len(pauses) / count
+        if pauses and self._refused > ISOLATED:
+            self._slow_down(now, max(pauses))
+        elif pauses:
+            self._paused_until = max(self._paused_until, now + max(pauses))
         elif failure is None:
             self._strikes = 0
 
@@ -91,16 +106,14 @@ class Throttle:
         return False
 
 
-def pause_of(failure: Exception | None) -> float | None:
-    """Seconds that a 429 asks us to wait, 0 if it does not say; None if it is no 429.
+def pauses_of(failure: Exception | None, count: int) -> list[float]:
+    """For each of a call's ``count`` events that got a 429: the seconds that it asks us to wait,
+    0 if it does not say.
 
     A Retryable of another status with ``after`` concerns its event: others need not wait.
     """
     if isinstance(failure, PartialFailure):
-        pauses = [
-            pause for each in failure.failures.values() if (pause := pause_of(each)) is not None
-        ]
-        return max(pauses, default=None)
+        return [pause for each in failure.failures.values() for pause in pauses_of(each, 1)]
     if isinstance(failure, Retryable) and failure.status == TOO_MANY:
-        return failure.after or 0.0
-    return None
+        return [failure.after or 0.0] * count
+    return []

@@ -6,7 +6,7 @@ import pytest
 
 from trunkline.errors import PartialFailure, Rejected, Retryable, Unavailable
 from trunkline.streams.gate import PLENTY
-from trunkline.streams.throttle import PAUSE, Throttle, pause_of
+from trunkline.streams.throttle import PAUSE, Throttle, pauses_of
 
 TOO_MANY = Retryable("slow down", status=429)
 
@@ -30,21 +30,26 @@ def sent_between(throttle: Throttle, start: float, end: float) -> int:
     return count
 
 
+def refuse(throttle: Throttle, now: float, failure: Exception = TOO_MANY) -> None:
+    """Three 429s at once: no longer isolated ones."""
+    throttle.ended(now, 3, failure)
+
+
 @pytest.mark.parametrize(
-    ("failure", "pause"),
+    ("failure", "pauses"),
     [
-        (TOO_MANY, 0.0),
-        (Retryable("slow down", status=429, after=7.0), 7.0),
-        (PartialFailure({0: Rejected("no"), 1: Retryable("slow", status=429, after=2.0)}), 2.0),
-        (PartialFailure({0: Rejected("no")}), None),
-        (Retryable("the record is locked", after=60.0), None),  # concerns its event alone
-        (Unavailable("down", status=503, after=9.0), None),  # concerns the breaker
-        (ValueError("a defect"), None),
-        (None, None),
+        (TOO_MANY, [0.0, 0.0]),
+        (Retryable("slow down", status=429, after=7.0), [7.0, 7.0]),
+        (PartialFailure({0: Rejected("no"), 1: Retryable("slow", status=429, after=2.0)}), [2.0]),
+        (PartialFailure({0: Rejected("no")}), []),
+        (Retryable("the record is locked", after=60.0), []),  # concerns its event alone
+        (Unavailable("down", status=503, after=9.0), []),  # concerns the breaker
+        (ValueError("a defect"), []),
+        (None, []),
     ],
 )
-def test_only_a_429_asks_everybody_to_wait(failure: Exception | None, pause: float | None) -> None:
-    assert pause_of(failure) == pause
+def test_only_a_429_asks_everybody_to_wait(failure: Exception | None, pauses: list[float]) -> None:
+    assert pauses_of(failure, 2) == pauses
 
 
 def test_without_a_429_everything_passes() -> None:
@@ -60,7 +65,7 @@ def test_it_pauses_as_long_as_it_was_asked_to() -> None:
 
 def test_after_the_pause_it_goes_at_half_the_pace_and_recovers() -> None:
     throttle = busy()
-    throttle.ended(10.0, 1, TOO_MANY)
+    refuse(throttle, 10.0)
     assert sent_between(throttle, 10.0, 10.0 + PAUSE) == 0
     assert sent_between(throttle, 11.0, 12.0) == pytest.approx(52, abs=3)
     assert sent_between(throttle, 12.0, 21.0) == pytest.approx(9 * 77, abs=25)
@@ -71,7 +76,7 @@ def test_after_the_pause_it_goes_at_half_the_pace_and_recovers() -> None:
 def test_the_answers_of_one_burst_slow_down_once() -> None:
     throttle = busy()
     for late in range(10):
-        throttle.ended(10.0 + late / 100, 1, TOO_MANY)
+        refuse(throttle, 10.0 + late / 100)
     assert throttle.opens_at(10.1) == pytest.approx(10.0 + PAUSE + 0.09)
     assert sent_between(throttle, 11.1, 12.1) == pytest.approx(52, abs=3)
 
@@ -79,17 +84,32 @@ def test_the_answers_of_one_burst_slow_down_once() -> None:
 def test_pauses_grow_while_the_answer_stays_the_same_and_not_for_ever() -> None:
     throttle, now, pauses = Throttle(), 0.0, []
     for _ in range(8):
-        throttle.ended(now, 1, TOO_MANY)
+        refuse(throttle, now)
         pauses.append(throttle.opens_at(now) - now)
         now = throttle.opens_at(now)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
     throttle.ended(now, 1, None)
-    throttle.ended(now, 1, TOO_MANY)
+    refuse(throttle, now)
     assert throttle.opens_at(now) - now == PAUSE
 
 
 def test_one_that_was_slow_goes_on_slowly() -> None:
     throttle = Throttle()
     throttle.sent(9.0, 1)
-    throttle.ended(10.0, 1, TOO_MANY)
+    refuse(throttle, 10.0)
     assert 1 <= sent_between(throttle, 11.0, 21.0) <= 10
+
+
+def test_isolated_ones_slow_nothing_down() -> None:
+    throttle = busy()
+    for answer in range(10_000):
+        throttle.ended(10.0 + answer / 1000, 1, TOO_MANY if answer % 100 == 0 else None)
+        assert throttle.room(10.0 + answer / 1000) == PLENTY
+
+
+def test_the_third_among_thirty_does() -> None:
+    throttle = busy()
+    for answer in range(31):
+        assert throttle.room(10.0) == PLENTY
+        throttle.ended(10.0, 1, TOO_MANY if answer % 15 == 0 else None)
+    assert throttle.opens_at(10.0) == 10.0 + PAUSE
