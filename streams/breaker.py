@@ -52,7 +52,7 @@ class CircuitBreaker:
     window: str = "30s"
     minimum: int = 20
     open: str = "5s"
-    longest: str = "30s"
+    longest: str = "10s"
     ramp: str = "10s"
 
     def __post_init__(self) -> None:

@@ -174,7 +174,7 @@ def test_the_probe_waits_for_those_under_way_but_not_for_ever() -> None:
     at.sent(100, 3)
     at.ended(100, 1, DOWN)
     assert at.room(106) == 0
-    assert at.opens_at(106) == 135, "open 5s, and the longest open time for those that hang"
+    assert at.opens_at(106) == 115, "open 5s, and the longest open time for those that hang"
     at.ended(107, 1, None)
     assert at.state == "open", "only the probe closes"
     at.ended(108, 1, DOWN)
@@ -185,13 +185,13 @@ def test_a_call_that_hangs_does_not_hold_the_probe_for_ever() -> None:
     at = breaker(CircuitBreaker(failures=1))
     at.sent(100, 101)
     at.ended(100, 1, DOWN)
-    assert at.room(134.9) == 0
-    assert at.room(135) == 1
-    at.sent(135, 1)
-    at.ended(136, 60, Unavailable("503", after=60))
-    at.ended(136, 40, None)
-    assert (at.state, at.room(136)) == ("half-open", 0), "those were not the probe"
-    at.ended(137, 1, None)
+    assert at.room(114.9) == 0
+    assert at.room(115) == 1
+    at.sent(115, 1)
+    at.ended(116, 60, Unavailable("503", after=60))
+    at.ended(116, 40, None)
+    assert (at.state, at.room(116)) == ("half-open", 0), "those were not the probe"
+    at.ended(117, 1, None)
     assert at.state == "ramp"
 
 
@@ -208,7 +208,8 @@ def test_one_probe_and_everything_else_waits() -> None:
 
 
 def test_each_probe_that_fails_doubles_the_open_time_up_to_the_longest() -> None:
-    at, now, waits = opened(100), 100.0, []
+    policy = CircuitBreaker(failures=1, longest="30s")
+    at, now, waits = opened(100, policy), 100.0, []
     for _ in range(6):
         waits.append(at.opens_at(now) - now)
         now = at.opens_at(now)

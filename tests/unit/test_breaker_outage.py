@@ -75,7 +75,7 @@ def outage(length: float, fails_after: float, seed: int) -> Run:
 @pytest.mark.parametrize("fails_after", [0.001, 10])
 def test_hardly_anything_is_sent_while_it_is_down(fails_after: float, seed: int) -> None:
     run = outage(600, fails_after, seed).until(610)
-    assert 10 <= run.in_vain <= WORKERS + 25, "those under way, and two probes a minute"
+    assert 10 <= run.in_vain <= WORKERS + 60, "those under way, and a probe every ten seconds"
 
 
 @pytest.mark.parametrize("fails_after", [0.001, 10])
@@ -84,7 +84,7 @@ def test_when_it_is_back_the_first_arrives_and_then_ever_more_until_the_rate_is_
 ) -> None:
     run = outage(30, fails_after, seed=1).until(90)
     first = next(at for at in run.delivered if at > 40)
-    assert first - 40 <= 30 * 1.2
+    assert first - 40 <= 10 * 1.2
     rates = [run.rate(first + second) for second in range(12)]
     assert rates[0] < 100, "no storm"
     assert rates[:7] == sorted(rates[:7])

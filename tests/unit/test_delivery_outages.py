@@ -16,7 +16,7 @@ def test_an_outage_burns_no_attempt_and_sends_almost_nothing() -> None:
         for number in range(10):
             test.send(str(number % 3))
             test.advance("1m")
-        assert len(test.script.attempts) < 30
+        assert len(test.script.attempts) < 70, "a probe every ten seconds"
         test.run_until_idle()
         assert {attempt.number for attempt in test.script.attempts} == {1}
         assert {attempt.tier for attempt in test.script.attempts} == {""}
