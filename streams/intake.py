@@ -21,6 +21,11 @@ from trunkline.streams.positions import committed
 
 log = logging.getLogger(__name__)
 
+NOT_KNOWN = (
+    "where to go on in %s is not known yet: %s; if this stays so for minutes and Kafka is well, a "
+    "transaction hangs there: see docs/operations.md, Kafka"
+)
+
 POLL = 0.2
 """Seconds that one poll waits: how late a stop or a rewind can be noticed."""
 
@@ -305,7 +310,7 @@ class Intake:
             except KafkaException as failure:
                 if failure.args[0].fatal():
                     raise
-                log.warning("where to go on is not known yet: %s", failure)
+                log.warning(NOT_KNOWN, _named(partitions), failure)
                 with self._changed:
                     self._changed.wait_for(lambda: self._stopping, 1.0)
         return []

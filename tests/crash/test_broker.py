@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import pytest
 from broker import Broker
+from confluent_kafka import Producer
 from proof import disorders, ids_by_key, repeats, through
-from worker_kit import Destination, Feed, Workers, eventually, header, read
+from worker_kit import PATIENCE, Destination, Feed, Workers, eventually, header, read
 
+from trunkline import kafka
 from trunkline.params import Backbone
 
 TOTAL = 15_000
@@ -51,3 +53,26 @@ def test_workers_go_on_when_the_broker_is_back(
     assert disorders(canonical, destination.deliveries) == {}
     assert repeats(destination.deliveries, [killed]).total <= AHEAD
     assert read(backbone, f"{name}.api.dlq") == []
+
+
+def test_transactions_that_were_open_when_the_broker_died_are_aborted(
+    backbone: Backbone, broker: Broker, name: str, feed: Feed
+) -> None:
+    """Else nobody would ever read past them, as with a Kafka that has KAFKA-20734."""
+    for number in range(20):
+        leave_open(backbone, f"{name}-{number}", feed.topic)
+    broker.kill()
+    broker.up()
+    feed.orders((f"k{number}", number) for number in range(100))
+    eventually(lambda: len(read(backbone, feed.topic)) == 100, "what follows them is read")
+
+
+def leave_open(backbone: Backbone, id: str, topic: str) -> None:
+    """A transaction with a record in each partition that nobody ends; already too old."""
+    settings = {"transactional.id": id, "transaction.timeout.ms": 1000}
+    producer = Producer(kafka.settings(backbone, **settings))
+    producer.init_transactions(PATIENCE)
+    producer.begin_transaction()
+    for partition in range(4):
+        producer.produce(topic, b"open", partition=partition)
+    assert producer.flush(PATIENCE) == 0

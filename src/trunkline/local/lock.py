@@ -17,7 +17,7 @@ import jgo
 
 from trunkline.local.artifacts import Artifact, console, repository
 
-KAFKA = "org.apache.kafka:kafka_2.13:4.3.1"
+KAFKA = "org.apache.kafka:kafka_2.13:4.2.1"
 # Kafka's own jars bring no logging back end, and without one a failed start says nothing. All that
 # it needs is among them: resolved together with Kafka it would change versions of other jars.
 KAFKA_LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4:jar"
