@@ -264,9 +264,10 @@ class DeliveryStep:
         self._senders.pump()
 
     def _make_room(self) -> None:
-        """Nothing that only waits for its turn may keep others from being read."""
+        """One that waits long may not keep back its partition's prefix: beyond WINDOW nobody
+        could say what is completed."""
         window = self._commits.window
-        if self._commits.open > ROOM // 2 or window > WINDOW // 2:
+        if window > WINDOW // 2:
             self._turns.evict()
         if window > WINDOW * 3 // 4 and not self._choked:
             self._choked = True
@@ -313,9 +314,9 @@ class DeliveryStep:
         self._turns.ended(event)
 
     @property
-    def spacious(self) -> bool:
-        """Whether followers may wait in memory."""
-        return self._commits.open < ROOM // 2
+    def reading(self) -> bool:
+        """Whether what is in tiers is read on."""
+        return not self._choked
 
     def _rest(self, events: Events, delay: float) -> None:
         """The lanes of these events are free again after a while; nothing said: now."""

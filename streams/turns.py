@@ -1,8 +1,11 @@
 """Whose turn it is: order per key through retries, as a state machine without I/O.
 
 An event may be sent only if nothing of its key waits, or it is the first that waits. Any other
-goes behind: into memory if its turn comes soon and there is room, else into a tier. Nothing here
-is stored. Each decision is a call of ``send`` or ``move``; the engine commits what they lead to.
+goes behind: into memory if its turn comes soon and there is room, else into a tier. Its turn comes
+soon if all before it are in memory too, and the key's pace will have brought them through before
+a tier would be over: so a key leaves its tiers in long rows, and memory is never full of events
+that wait for one which is not read yet. Nothing here is stored. Each decision is a call of
+``send`` or ``move``; the engine commits what they lead to.
 """
 
 from __future__ import annotations
@@ -11,11 +14,15 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from trunkline.event import Event
+from trunkline.streams.pace import Pace
 from trunkline.streams.tiers import due_of, sequence_of
 from trunkline.streams.waiting import Waiting
 
 HALT = 60.0
 """Seconds after which a halted event looks again whether somebody has decided about it."""
+
+MEMORY = 5_000
+"""Events that wait for their turn in memory, at the most."""
 
 
 class Engine(Protocol):
@@ -46,8 +53,8 @@ class Engine(Protocol):
         ...
 
     @property
-    def spacious(self) -> bool:
-        """Whether there is room in memory for events whose turn comes later."""
+    def reading(self) -> bool:
+        """Whether what is still in tiers is read on."""
         ...
 
 
@@ -74,14 +81,17 @@ class Turns:
         self._shortest = shortest
         self._soon_within = soon
         self._clock = clock
-        self._followers: dict[str, dict[int, Event[Any]]] = {}
-        self._sent: dict[str, int] = {}
+        self._pace = Pace()
         self.waiting = Waiting()
+        self.begin(())
 
     def begin(self, entries: Iterable[tuple[str, int, float]]) -> None:
         """Forget everything; ``entries`` is what waits in tiers: key, sequence number, due."""
         self.waiting = Waiting(entries if self._ordered else ())
-        self._followers, self._sent = {}, {}
+        self._followers: dict[str, dict[int, Event[Any]]] = {}
+        self._sent: dict[str, int] = {}  # the last of a key that followed in its lane
+        self.followers = 0
+        self._pace.forget()
 
     def arrived(self, event: Event[Any]) -> None:
         """An event of the inbox."""
@@ -112,6 +122,7 @@ class Turns:
         else:
             self.waiting.join(event.key, self._sequence(event), due)
         self._sent.pop(event.key, None)
+        self._pace.stopped(event.key)
         for later in self._engine.behind(event.key):
             self.overtook(later)
         self._regroup(event.key)
@@ -128,20 +139,19 @@ class Turns:
         if not self._ordered or self.waiting.first(key) != self._sequence(event):
             return
         self.waiting.leave(key)
-        if key not in self.waiting:
-            self._sent.pop(key, None)
-        elif key in self._followers:
+        self._pace.ended(key, self._clock())
+        if key in self._followers:
             self._send_next(key)
+        first = self.waiting.first(key)
+        if first is None or first > self._sent.get(key, -1):  # the next is not in the lane
+            self._sent.pop(key, None)
+            self._pace.stopped(key)
 
     def evict(self) -> None:
-        """Memory is short: whatever waits for its turn waits in tiers."""
-        for key in list(self._followers):
+        """What waits in memory for one that is in a tier waits there, too: it keeps back the
+        prefix of its partition."""
+        for key in [key for key in self._followers if not self._engine.active(key)]:
             self._send_away(key)
-
-    @property
-    def followers(self) -> int:
-        """How many events wait for their turn in memory."""
-        return sum(map(len, self._followers.values()))
 
     def _halted(self, event: Event[Any]) -> None:
         decision = self._engine.released(event)
@@ -153,10 +163,25 @@ class Turns:
             self.failed(event, self._clock() + HALT)
 
     def _follow(self, event: Event[Any], soon: bool) -> None:
-        if soon and self._engine.spacious:
+        if soon and self._in_reach(event.key, self._sequence(event)):
             self._followers.setdefault(event.key, {})[self._sequence(event)] = event
+            self.followers += 1
         else:
             self._move(event, self._behind_due(event.key))
+
+    def _in_reach(self, key: str, sequence: int) -> bool:
+        """Whether there is room, all before it are in memory, and they will soon be through."""
+        place = self.waiting.place(key, sequence)
+        if self.followers >= MEMORY or place * self._pace.seconds > self._soon_within:
+            return False
+        if not (self._engine.reading or self._engine.active(key)):
+            return False
+        before = self.waiting.line(key)[max(0, place - 1)]
+        return (
+            place <= 1
+            or before <= self._sent.get(key, -1)
+            or before in self._followers.get(key, ())
+        )
 
     def _soon(self, key: str) -> bool:
         """Whether the first of the key is under way, or due before a tier would be over."""
@@ -167,14 +192,16 @@ class Turns:
 
     def _regroup(self, key: str) -> None:
         """The first of the key waits longer now: those behind it in memory, too."""
-        if not self._due_soon(key):
+        if not (self._due_soon(key) and self._engine.reading):
             self._send_away(key)
 
     def _behind_due(self, key: str) -> float:
         return max(self.waiting.due(key), self._clock() + self._shortest)
 
     def _send_away(self, key: str) -> None:
-        for _, event in sorted(self._followers.pop(key, {}).items()):
+        following = self._followers.pop(key, {})
+        self.followers -= len(following)
+        for _, event in sorted(following.items()):
             self._move(event, self._behind_due(key))
 
     def _send_next(self, key: str) -> None:
@@ -183,6 +210,7 @@ class Turns:
         for sequence in self.waiting.line(key):
             if sequence in following:
                 self._engine.send(following.pop(sequence))
+                self.followers -= 1
                 self._sent[key] = sequence
             elif sequence > sent:  # it is still in a tier, and those behind it must wait
                 break

@@ -44,6 +44,10 @@ class Waiting:
         """The sequence numbers of the key that wait, growing; not to be changed."""
         return self._lines[key]
 
+    def place(self, key: str, sequence: int) -> int:
+        """How many of the key wait before this one."""
+        return bisect_left(self._lines[key], sequence)
+
     def due(self, key: str) -> float:
         """When the first of the key is due, as far as is known."""
         return self._due[key]
