@@ -24,14 +24,16 @@ class Deadline:
         self._seconds = seconds
         self._ends: dict[asyncio.Task[Any], float] = {}  # in the order in which they began
         self._watched = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def kept(self) -> _Kept:
         """A context manager that keeps it in the current task."""
-        return _Kept(self)
+        if self._loop is None:  # asked for once: until Python 3.12 each time is a system call
+            self._loop = asyncio.get_running_loop()
+        return _Kept(self, self._loop)
 
-    def begin(self, task: asyncio.Task[Any]) -> None:
+    def begin(self, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
         """The task's time runs from now."""
-        loop = asyncio.get_running_loop()
         self._ends[task] = loop.time() + self._seconds
         if not self._watched:
             self._watch(loop)
@@ -58,18 +60,19 @@ class Deadline:
 class _Kept:
     """One task's time: what ``asyncio.Timeout`` does, but for the timer."""
 
-    __slots__ = ("_before", "_deadline", "_task")
+    __slots__ = ("_before", "_deadline", "_loop", "_task")
 
-    def __init__(self, deadline: Deadline) -> None:
-        task = asyncio.current_task()
+    def __init__(self, deadline: Deadline, loop: asyncio.AbstractEventLoop) -> None:
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a deadline can be kept only in a task")
         self._deadline = deadline
+        self._loop = loop
         self._task = task
         self._before = task.cancelling()
 
     def __enter__(self) -> None:
-        self._deadline.begin(self._task)
+        self._deadline.begin(self._task, self._loop)
 
     def __exit__(
         self,

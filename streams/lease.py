@@ -34,6 +34,7 @@ class Lease:
         self._renew = renew
         self._over = 0.0
         self._news = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def begin(self, now: float) -> None:
         """Partitions are assigned: whoever joins is a member. Times are the event loop's."""
@@ -46,7 +47,9 @@ class Lease:
 
     async def held(self) -> None:
         """Return at once if the right is there, else when it is again. Raises LeaseOver."""
-        now = asyncio.get_running_loop().time
+        if self._loop is None:  # asked for once: until Python 3.12 each time is a system call
+            self._loop = asyncio.get_running_loop()
+        now = self._loop.time
         if now() < self._over:
             return
         self._news.clear()
