@@ -5,7 +5,7 @@ from __future__ import annotations
 WEIGHT = 1 / 16
 """What the newest measurement counts in the average (exponential smoothing, Holt 1957)."""
 
-LONGEST = 1.0
+LONGEST = 0.25
 """Seconds that one measurement counts at most: an outage is no pace."""
 
 

@@ -21,6 +21,10 @@ from trunkline.streams.waiting import Waiting
 HALT = 60.0
 """Seconds after which a halted event looks again whether somebody has decided about it."""
 
+FARTHEST = 10
+"""How many times the shortest delay one waits for its turn at the most: what the pace will be
+then nobody knows."""
+
 MEMORY = 5_000
 """Events that wait for their turn in memory, at the most."""
 
@@ -167,7 +171,7 @@ class Turns:
             self._followers.setdefault(event.key, {})[self._sequence(event)] = event
             self.followers += 1
         else:
-            self._move(event, self._behind_due(event.key))
+            self._move_behind(event)
 
     def _in_reach(self, key: str, sequence: int) -> bool:
         """Whether there is room, all before it are in memory, and they will soon be through."""
@@ -195,14 +199,19 @@ class Turns:
         if not (self._due_soon(key) and self._engine.reading):
             self._send_away(key)
 
-    def _behind_due(self, key: str) -> float:
-        return max(self.waiting.due(key), self._clock() + self._shortest)
+    def _move_behind(self, event: Event[Any]) -> None:
+        """Until the first of the key is due, and for the shortest delay at least; longer if so
+        many are before it that going round sooner would be in vain."""
+        place = self.waiting.place(event.key, self._sequence(event))
+        wait = min(place * self._pace.seconds / 2, FARTHEST * self._shortest)
+        soonest = self._clock() + max(wait, self._shortest)
+        self._move(event, max(self.waiting.due(event.key), soonest))
 
     def _send_away(self, key: str) -> None:
         following = self._followers.pop(key, {})
         self.followers -= len(following)
         for _, event in sorted(following.items()):
-            self._move(event, self._behind_due(key))
+            self._move_behind(event)
 
     def _send_next(self, key: str) -> None:
         """Those of the key whose turn it is now, one behind the other, into its lane."""
