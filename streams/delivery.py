@@ -266,10 +266,10 @@ class DeliveryStep:
     def _make_room(self) -> None:
         """One that waits long may not keep back its partition's prefix: beyond WINDOW nobody
         could say what is completed."""
-        window = self._commits.window
-        if window > WINDOW // 2:
+        if self._commits.window > WINDOW // 2:
             self._turns.evict()
-        if window > WINDOW * 3 // 4 and not self._choked:
+        # Looked at anew: if nothing is open, no completion would ever end the choke.
+        if self._commits.window > WINDOW * 3 // 4 and not self._choked:
             self._choked = True
             self.intake.choke(True)
 

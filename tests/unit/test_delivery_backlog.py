@@ -27,3 +27,16 @@ def test_a_backlog_behind_blocked_keys_drains(tiers: tuple[str, ...], seconds: i
             assert mine == sorted(mine, key=lambda id: int(id.split("/")[1]))
             assert len(mine) == 1500
         assert test.elapsed < seconds
+
+
+def test_reading_goes_on_if_what_kept_back_the_prefix_has_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One batch fills the window with followers, and they leave it at once."""
+    monkeypatch.setattr("trunkline.streams.delivery.WINDOW", 100)
+    with ErpTest() as test:
+        test.script.answers(500)
+        test.send("a")
+        test.send(*["a"] * 300)
+        test.run_until_idle()
+        assert len(test.arrived) == 301
