@@ -42,7 +42,7 @@ Write = Callable[[list[Move], list[TopicPartition]], Awaitable[None]]
 class Commits:
     """What one worker has completed of one destination's topics, and its commits.
 
-    ``released``: told how many events are done with, in portions. ``taken``: told when a
+    ``released``: told how many events are behind the prefix, in portions. ``taken``: told when a
     commit that Kafka took began, by the event loop's time. ``clock``: epoch seconds.
     """
 
@@ -97,10 +97,10 @@ class Commits:
         for message in messages:
             place, offset = (message.topic(), message.partition()), message.offset()
             progress = self._progress[place]  # type: ignore[index]
+            before = progress.open
             if progress.receive(offset):  # type: ignore[arg-type]
                 fresh.append(message)
-            else:
-                self._pass()
+            self._pass(before + 1 - progress.open)
             if place[0] == self._inbox:
                 self._mark(place, message)  # type: ignore[arg-type]
         return fresh
@@ -121,8 +121,7 @@ class Commits:
         place = (event.topic, event.partition, event.offset)
         if self._awaited and place in self._awaited:
             self._after.append(self._awaited.pop(place))
-        progress.complete(event.offset)
-        self._pass()
+        self._pass(progress.complete(event.offset))
         self._completed += 1
         self._dirty.set()
         if self._completed >= EVERY:
@@ -138,9 +137,9 @@ class Commits:
         if (event.topic, event.partition) in self._progress:
             self._moves.append(record)
 
-    def _pass(self) -> None:
-        """One event is done with: room for others, told in portions."""
-        self._passed += 1
+    def _pass(self, count: int) -> None:
+        """So many events are behind the prefix now: room for others, told in portions."""
+        self._passed += count
         if self._passed >= EVERY // 8:
             self._tell_room()
 
@@ -221,7 +220,7 @@ class Commits:
 
     @property
     def open(self) -> int:
-        """Events that were read and are not done with."""
+        """Events that were read and are not behind the prefix."""
         return sum(progress.open for progress in self._progress.values())
 
     @property

@@ -264,9 +264,8 @@ class DeliveryStep:
         self._senders.pump()
 
     def _make_room(self) -> None:
-        """One that waits long may not keep back its partition's prefix: beyond WINDOW nobody
-        could say what is completed."""
-        if self._commits.window > WINDOW // 2:
+        """Nothing that waits for one which is still to be read may keep it from being read."""
+        if not self.reading:
             self._turns.evict()
         # Looked at anew: if nothing is open, no completion would ever end the choke.
         if self._commits.window > WINDOW * 3 // 4 and not self._choked:
@@ -315,20 +314,21 @@ class DeliveryStep:
 
     @property
     def reading(self) -> bool:
-        """Whether what is in tiers is read on."""
-        return not self._choked
+        """Whether what is in tiers is surely read on, whatever waits in memory."""
+        return self._commits.open <= ROOM // 2 and self._commits.window <= WINDOW // 2
 
     def _rest(self, events: Events, delay: float) -> None:
         """The lanes of these events are free again after a while; nothing said: now."""
         if delay:
-            self._loop.call_later(delay, self._free_later, events, self.intake.epoch)
+            self._loop.call_later(delay, self._free, events, self.intake.epoch)
         else:
-            self._lanes.release(events)
-            self._senders.pump()
+            self._free(events, self.intake.epoch)
 
-    def _free_later(self, events: Events, epoch: int) -> None:
+    def _free(self, events: Events, epoch: int) -> None:
         if epoch == self.intake.epoch:
             self._lanes.release(events)
+            if self._turns.followers and not self.reading:
+                self._turns.evict({event.key for event in events})
         self._senders.pump()
 
     async def leave(self, lost: bool) -> None:

@@ -28,9 +28,8 @@ class Progress:
     """One partition's progress from ``start`` on. ``metadata``: of the commit at ``start``."""
 
     def __init__(self, start: int = 0, metadata: str = "") -> None:
-        self._open: deque[int] = deque()  # from the prefix on, completed ones too
+        self._open: deque[int] = deque()
         self._done = unpack(start, metadata)
-        self._beyond = 0  # how many of those in ``_open`` are done
         self._end = start
         self.changed = False
 
@@ -41,19 +40,18 @@ class Progress:
             self._done.discard(offset)
             return False
         self._open.append(offset)
-        fresh = offset not in self._done
-        self._beyond += not fresh
-        return fresh
+        return offset not in self._done
 
-    def complete(self, offset: int) -> None:
-        """The event at ``offset``, which is open, is delivered, dead-lettered or moved."""
+    def complete(self, offset: int) -> int:
+        """The event at ``offset`` is delivered or dead-lettered; returns how many events the
+        prefix has passed thereby."""
         waiting, done = self._open, self._done
-        self._beyond += offset not in done
         done.add(offset)
         self.changed = True
+        before = len(waiting)
         while waiting and waiting[0] in done:
             done.discard(waiting.popleft())
-            self._beyond -= 1
+        return before - len(waiting)
 
     def is_done(self, offset: int) -> bool:
         """Whether the event at an offset that was not received yet is completed."""
@@ -66,8 +64,8 @@ class Progress:
 
     @property
     def open(self) -> int:
-        """How many events were read and are not completed."""
-        return len(self._open) - self._beyond
+        """How many events were read and are not in the prefix yet."""
+        return len(self._open)
 
     @property
     def window(self) -> int:

@@ -58,7 +58,7 @@ class Engine(Protocol):
 
     @property
     def reading(self) -> bool:
-        """Whether what is still in tiers is read on."""
+        """Whether what is still in tiers is surely read on, whatever waits in memory."""
         ...
 
 
@@ -151,11 +151,12 @@ class Turns:
             self._sent.pop(key, None)
             self._pace.stopped(key)
 
-    def evict(self) -> None:
+    def evict(self, keys: Iterable[str] | None = None) -> None:
         """What waits in memory for one that is in a tier waits there, too: it keeps back the
-        prefix of its partition."""
-        for key in [key for key in self._followers if not self._engine.active(key)]:
-            self._send_away(key)
+        prefix of its partition. ``keys``: look at these only."""
+        for key in list(self._followers) if keys is None else keys:
+            if key in self._followers and not self._engine.active(key):
+                self._send_away(key)
 
     def _halted(self, event: Event[Any]) -> None:
         decision = self._engine.released(event)
@@ -178,7 +179,7 @@ class Turns:
         place = self.waiting.place(key, sequence)
         if self.followers >= MEMORY or place * self._pace.seconds > self._soon_within:
             return False
-        if not (self._engine.reading or self._engine.active(key)):
+        if not (self._engine.active(key) or self._engine.reading):
             return False
         before = self.waiting.line(key)[max(0, place - 1)]
         return (

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+from functools import partial
+
 import pytest
 from delivery_kit import ErpTest
 
-from trunkline import Retry
+from trunkline import CircuitBreaker, Event, Rejected, Retry, Retryable, Unavailable
+from trunkline.schemas.commerce import Order
 
 KEYS = [f"k{number}" for number in range(10)]
 
@@ -29,14 +34,35 @@ def test_a_backlog_behind_blocked_keys_drains(tiers: tuple[str, ...], seconds: i
         assert test.elapsed < seconds
 
 
-def test_reading_goes_on_if_what_kept_back_the_prefix_has_gone(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("seed", range(8))
+def test_nothing_stands_still_however_little_room_there_is(
+    monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """One batch fills the window with followers, and they leave it at once."""
-    monkeypatch.setattr("trunkline.streams.delivery.WINDOW", 100)
-    with ErpTest() as test:
-        test.script.answers(500)
-        test.send("a")
-        test.send(*["a"] * 300)
+    """Memory is tight all the time, while calls fail at random and the destination goes away."""
+    for name, size in {"ROOM": 40, "WINDOW": 80}.items():
+        monkeypatch.setattr(f"trunkline.streams.delivery.{name}", size)
+    monkeypatch.setattr("trunkline.streams.turns.MEMORY", 20)
+    chance = random.Random(seed)
+    with ErpTest(retry=Retry("500ms", "2s", "5s"), breaker=SOON, seed=seed) as test:
+        test.script.does(partial(fail, chance))
+        for _ in range(100):
+            test.send(*KEYS)
+            if chance.random() < 0.05:
+                test.crash()
         test.run_until_idle()
-        assert len(test.arrived) == 301
+        dead = [letter.event_id for letter in test.dead_letters(test.erp)]
+        assert len({*test.arrived, *dead}) == 1000
+
+
+SOON = CircuitBreaker(open="500ms", longest="2s", ramp="1s")
+
+
+def fail(chance: random.Random, events: Sequence[Event[Order]]) -> None:
+    """Mostly nothing, and seldom something; an outage comes in rows."""
+    drawn = chance.random()
+    if drawn < 0.1:
+        raise Retryable("500")
+    if drawn < 0.15:
+        raise Unavailable("503")
+    if drawn < 0.17:
+        raise Rejected("400")
