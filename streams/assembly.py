@@ -197,7 +197,7 @@ class Assembly:
             destination,
             decode=self._compiler.decoder_of(destination),
             learn=self._codec.learn,
-            log=KafkaLog(self._backbone, group, kafka.unique_id(self._flow.name, name)),
+            log=self._log(destination, group),
             metrics=metrics,
             gate=guard,
             releases=Releases(self._control, name),
@@ -206,6 +206,10 @@ class Assembly:
         step.hand_over = self._app.agent(f"deliver-{name}", step.accept)
         self._overseen.append((oversight, step))
         return step
+
+    def _log(self, destination: Destination[Any, Any], group: str) -> KafkaLog:
+        own = kafka.unique_id(self._flow.name, destination.name)
+        return KafkaLog(self._backbone, group, own, destination.tiers)
 
     def _limits(
         self, destination: Destination[Any, Any], changed: Callable[[], None]

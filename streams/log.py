@@ -7,7 +7,7 @@ test with a virtual clock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from trunkline import kafka, kafka_read
 from trunkline.kafka import LastingProducer, Move, transact
 from trunkline.params import Backbone
 from trunkline.streams.intake import Handler, Intake
+from trunkline.streams.trim import Trim
 
 
 class Reader(Protocol):
@@ -74,15 +75,18 @@ class Log(Protocol):
 
 
 class KafkaLog:
-    """The topics of one destination on Kafka. ``group``: the consumer group; ``role``: of the
-    transactional id, which is this process's alone."""
+    """The topics of one destination on Kafka. ``group``: the consumer group; ``transactional_id``
+    is this process's alone; ``tiers``: topics in which nothing stays that is done with."""
 
-    def __init__(self, backbone: Backbone, group: str, transactional_id: str) -> None:
+    def __init__(
+        self, backbone: Backbone, group: str, transactional_id: str, tiers: Sequence[str] = ()
+    ) -> None:
         self._backbone = backbone
         self._group = group
         self._producer = LastingProducer(
             partial(kafka.producer, backbone, transactional_id=transactional_id)
         )
+        self._trim = Trim(tiers, partial(kafka.admin, backbone))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"commit-{group}")
 
     def reader(
@@ -108,6 +112,7 @@ class KafkaLog:
         except KafkaException as failure:
             self._producer.failed(failure)
             raise
+        self._trim.committed(cuts)
 
     def close(self) -> None:
         """End the thread."""

@@ -7,11 +7,14 @@ from typing import Any
 from trunkline.kafka import TopicSpec
 from trunkline.streams import audit, control
 from trunkline.streams.flow import Destination, Flow
+from trunkline.streams.trim import SEGMENT
 
 # Positions are read from the end and only the newest counts: small segments keep the topic short.
 _POSITIONS = {"segment.bytes": "10485760", "min.cleanable.dirty.ratio": "0.1"}
 # Nothing in it may go before it was dealt with, however long that takes.
 _KEPT = {"retention.ms": "-1"}
+# What is done with is deleted (``trim``), a segment at a time.
+_TIER = {**_KEPT, "segment.bytes": str(SEGMENT)}
 
 
 def topics_of(flow: Flow[Any], partitions: int) -> list[TopicSpec]:
@@ -29,8 +32,8 @@ def topics_of(flow: Flow[Any], partitions: int) -> list[TopicSpec]:
 def _topics_of_destination(destination: Destination[Any, Any], partitions: int) -> list[TopicSpec]:
     """Partition i of all of them belongs to one worker, so they have equally many."""
     inbox = destination.inbox
-    beside = [*destination.tiers, destination.dlq]
     return [
         TopicSpec(inbox, partitions),
-        *(TopicSpec(name, partitions, config=_KEPT, like=inbox) for name in beside),
+        *(TopicSpec(name, partitions, config=_TIER, like=inbox) for name in destination.tiers),
+        TopicSpec(destination.dlq, partitions, config=_KEPT, like=inbox),
     ]
