@@ -20,6 +20,7 @@ from benchmarks.deliveries import (
     Events,
     System,
     ours,
+    outage,
 )
 from benchmarks.errors import FAILURES
 from benchmarks.measure import Meter
@@ -78,7 +79,7 @@ def _fill(at: Servers, count: int) -> None:
 def _measure(
     system: System, at: Servers, measured: int, down_after: int, total: int, down: float
 ) -> dict[str, float]:
-    with Api(at, "deliver", down_after=down_after, down_for=down) as api:
+    with Api(at, "deliver", *outage(down_after, down)) as api:
         with (
             system.run(at, api.url, "deliver") as program,
             Meter(system=program.pid, api=api.pid, **at.pids) as meter,

@@ -1,4 +1,4 @@
-"""What the deliver and the recovery job share: the systems, the events, the destination's book."""
+"""What the deliver, retry and recovery jobs share: systems, events, the destination's book."""
 
 from __future__ import annotations
 
@@ -66,8 +66,7 @@ class Events:
 
     def __init__(self, registry: str) -> None:
         self._client = Registry(registry)
-        encode = Codec(self._client).encoder(Activity, f"{OUR_TOPIC}-value", register=True)
-        self._encode = {OUR_TOPIC: encode, PEER_TOPIC: to_json}
+        self._avro = Codec(self._client).encoder(Activity, f"{OUR_TOPIC}-value", register=True)
 
     def __enter__(self) -> Events:
         return self
@@ -77,12 +76,13 @@ class Events:
 
     def endless(self, topic: str) -> Iterator[Message]:
         """Events as Trunkline's sources publish them; the peer's hold the JSON that it sends."""
+        encode = to_json if topic == PEER_TOPIC else self._avro
         dice, numbers = random.Random(20130101), Counter[str]()
         while True:
             key = f"cus-{dice.randrange(KEYS):06}"
             record = Record(key=key, data={}, id=f"{key}/{numbers[key]}", time=NOON)
             numbers[key] += 1
-            value = self._encode[topic](_activity(key, numbers.total()))
+            value = encode(_activity(key, numbers.total()))
             yield key, value, event_headers(record, source="/bench/shop", type="order.paid")
 
 
@@ -97,6 +97,7 @@ class Book:
 
     taken: list[tuple[str, float]]
     refused: list[float]
+    retried: list[tuple[float, float]]
     down_at: float | None
     up_at: float | None
     repeats: int
@@ -128,14 +129,18 @@ class Book:
         return figures
 
 
-class Api(Program):
-    """The destination, in a process of its own."""
+def outage(after: int, seconds: float) -> tuple[str, ...]:
+    """Options of an ``Api`` that is down for so long, once it has taken so many events."""
+    return "--down-after", str(after), "--down-for", str(seconds)
 
-    def __init__(self, at: Servers, log: str, *, down_after: int, down_for: float) -> None:
+
+class Api(Program):
+    """The destination, in a process of its own. ``options``: how it behaves, see ``slow_api``."""
+
+    def __init__(self, at: Servers, log: str, *options: str) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        outage = ["--down-after", str(down_after), "--down-for", str(down_for)]
-        command = [sys.executable, "-m", "benchmarks.slow_api", str(port), *outage]
+        command = [sys.executable, "-m", "benchmarks.slow_api", str(port), *options]
         super().__init__(command, at.logs / f"{log}-api.log")
 
     def count(self) -> int:

@@ -8,22 +8,19 @@ outage's length.
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
-from confluent_kafka import Producer
-
-from benchmarks.deliveries import PARALLEL, PARTITIONS, Api, Book, Events, System, ours
+from benchmarks.deliveries import PARALLEL, PARTITIONS, Api, Book, Events, System, ours, outage
 from benchmarks.errors import FAILURES, BenchmarkError
 from benchmarks.measure import Meter, percentile
+from benchmarks.pacer import Pacer
 from benchmarks.report import Report
 from benchmarks.servers import Servers, servers
 from benchmarks.topics import Message
 
-RATE, TICK = 500, 0.02
+RATE = 500
 DOWN_SECONDS, WARM_UP, ON = 600, 20, 10
 """Seconds: of the outage, before it, and after the system has caught up."""
 LIMIT = 300
@@ -66,8 +63,8 @@ def _measure(
     system: System, at: Servers, events: Iterator[Message], down: float
 ) -> dict[str, float]:
     at.topics.create([system.topic], PARTITIONS)
-    pacer = Pacer(at.bootstrap, system.topic, events)
-    with Api(at, "recovery", down_after=RATE * WARM_UP, down_for=down) as api:
+    pacer = Pacer(at.bootstrap, system.topic, events, RATE)
+    with Api(at, "recovery", *outage(RATE * WARM_UP, down)) as api:
         with (
             system.run(at, api.url, "recovery") as program,
             Meter(system=program.pid, api=api.pid, **at.pids) as meter,
@@ -79,42 +76,6 @@ def _measure(
         book = api.book()
     book.check(len(pacer.produced))
     return _figures(book, pacer.produced, meter)
-
-
-class Pacer:
-    """Produces events at the fixed rate, in a thread; notes when it produced which."""
-
-    def __init__(self, bootstrap: str, topic: str, events: Iterator[Message]) -> None:
-        settings = {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "log_level": 0}
-        self._producer = Producer(settings)
-        self._topic = topic
-        self._events = events
-        self._stop = threading.Event()
-        self.produced: dict[str, float] = {}
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Produce meanwhile."""
-        thread = threading.Thread(target=self._run, name="pacer")
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join()
-            self._producer.flush()
-
-    def _run(self) -> None:
-        began = time.time()
-        while not self._stop.wait(TICK):
-            while len(self.produced) < (time.time() - began) * RATE:
-                self._one()
-            self._producer.poll(0)
-
-    def _one(self) -> None:
-        key, value, headers = next(self._events)
-        self.produced[dict(headers)["ce_id"].decode()] = time.time()
-        self._producer.produce(self._topic, value, key, headers=headers)
 
 
 def _until_caught_up(api: Api, pacer: Pacer, alive: Callable[[], None], down: float) -> None:

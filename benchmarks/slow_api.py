@@ -1,8 +1,8 @@
-"""The destination of the deliver and recovery jobs: an HTTP API that answers after 20 ms.
+"""The destination of the deliver, retry and recovery jobs: an HTTP API that answers after 20 ms.
 
-``python -m benchmarks.slow_api PORT [--down-after COUNT --down-for SECONDS]``: once it has taken
-so many requests, it answers 503 for so long. ``GET /count`` tells how many it took, ``GET /book``
-all that it noted.
+``python -m benchmarks.slow_api PORT [--down-after COUNT --down-for SECONDS] [--fail-first]``: once
+it has taken so many requests, it answers 503 for so long; it answers 500 when an event comes for
+the first time. ``GET /count`` tells how many it took, ``GET /book`` all that it noted.
 
 A bare asyncio protocol with one timer for all answers, as whoever is measured shares the machine
 with it: a request costs a fifth of what a web framework takes.
@@ -22,6 +22,7 @@ DELAY = 0.02
 ID, LENGTH = b"Idempotency-Key: ", b"Content-Length: "
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 DOWN = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+FAILED = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 
 
 class Book:
@@ -30,14 +31,18 @@ class Book:
     An event's id is ``KEY/NUMBER``, numbered from 0 in its key.
     """
 
-    def __init__(self, down_after: int, down_for: float) -> None:
+    def __init__(self, down_after: int, down_for: float, *, fail_first: bool = False) -> None:
         self._down_after = down_after
         self._down_for = down_for
+        self._fail_first = fail_first
+        self._failed: dict[bytes, float] = {}
         self._newest: dict[bytes, int] = {}
         self.down_at: float | None = None
         self.up_at: float | None = None
         self.taken: list[tuple[str, float]] = []
         self.refused: list[float] = []
+        self.retried: list[tuple[float, float]] = []
+        """When an event was answered 500, and when it came again."""
         self.repeats = 0
         self.disordered = 0
 
@@ -51,6 +56,15 @@ class Book:
             self.refused.append(time.time())
         return refused
 
+    def fails(self, id: bytes) -> bool:
+        """Whether this one is answered 500."""
+        if not self._fail_first:
+            return False
+        if id not in self._failed:
+            return True
+        self.retried.append((self._failed[id], time.time()))
+        return False
+
     def arrived(self, id: bytes) -> None:
         """An event came: the one before it must have been answered, and it must be new."""
         key, _, number = id.rpartition(b"/")
@@ -58,8 +72,14 @@ class Book:
         self.repeats += int(number) < expected
         self.disordered += int(number) > expected
 
-    def answered(self, id: bytes) -> None:
-        """Its answer goes out."""
+    def answered(self, id: bytes, answer: bytes) -> None:
+        """The answer goes out."""
+        if answer == OK:
+            self._took(id)
+        elif answer == FAILED:
+            self._failed[id] = time.time()
+
+    def _took(self, id: bytes) -> None:
         key, _, number = id.rpartition(b"/")
         self._newest[key] = max(self._newest.get(key, -1), int(number))
         self.taken.append((id.decode(), time.time()))
@@ -70,7 +90,7 @@ class Book:
         return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
     def _all(self) -> dict[str, object]:
-        noted = ("taken", "refused", "down_at", "up_at", "repeats", "disordered")
+        noted = ("taken", "refused", "retried", "down_at", "up_at", "repeats", "disordered")
         return {name: getattr(self, name) for name in noted}
 
 
@@ -80,21 +100,20 @@ class Answers:
     def __init__(self, book: Book) -> None:
         self._book = book
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[float, asyncio.Transport, bytes]] = deque()
+        self._waiting: deque[tuple[float, asyncio.Transport, bytes, bytes]] = deque()
 
-    def later(self, to: asyncio.Transport, id: bytes) -> None:
-        """Answer this event; "": that we are down."""
+    def later(self, to: asyncio.Transport, id: bytes, answer: bytes) -> None:
+        """Answer this event so."""
         if not self._waiting:
             self._loop.call_later(DELAY, self._send)
-        self._waiting.append((self._loop.time() + DELAY, to, id))
+        self._waiting.append((self._loop.time() + DELAY, to, id, answer))
 
     def _send(self) -> None:
         now, waiting = self._loop.time() + 0.0005, self._waiting
         while waiting and waiting[0][0] <= now:
-            _, to, id = waiting.popleft()
-            if id:
-                self._book.answered(id)
-            to.write(OK if id else DOWN)
+            _, to, id, answer = waiting.popleft()
+            self._book.answered(id, answer)
+            to.write(answer)
         if waiting:
             self._loop.call_at(waiting[0][0], self._send)
 
@@ -119,12 +138,17 @@ class Connection(asyncio.Protocol):
         self._read = b""
         if data.startswith(b"GET"):
             self._to.write(self._book.page(data.split(b" ", 2)[1]))
-        elif self._book.refuses():
-            self._answers.later(self._to, b"")
         else:
             id = _field(data, ID)
-            self._book.arrived(id)
-            self._answers.later(self._to, id)
+            self._answers.later(self._to, id, self._answer(id))
+
+    def _answer(self, id: bytes) -> bytes:
+        if self._book.refuses():
+            return DOWN
+        if self._book.fails(id):
+            return FAILED
+        self._book.arrived(id)
+        return OK
 
 
 def _field(data: bytes, name: bytes) -> bytes:
@@ -146,8 +170,10 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--down-after", type=int, default=1 << 60)
     parser.add_argument("--down-for", type=float, default=0.0)
+    parser.add_argument("--fail-first", action="store_true")
     options = parser.parse_args()
-    asyncio.run(serve(options.port, Book(options.down_after, options.down_for)))
+    book = Book(options.down_after, options.down_for, fail_first=options.fail_first)
+    asyncio.run(serve(options.port, book))
 
 
 if __name__ == "__main__":
