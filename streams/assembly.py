@@ -31,7 +31,6 @@ from trunkline.streams.quota import Quota, limited
 from trunkline.streams.replaying import ReplayStep
 from trunkline.streams.router import RoutingStep
 from trunkline.streams.source import SourceStep
-from trunkline.streams.throttle import Throttle
 
 
 class Step(Protocol):
@@ -214,8 +213,7 @@ class Assembly:
     def _limits(
         self, destination: Destination[Any, Any], changed: Callable[[], None]
     ) -> list[Gatekeeper]:
-        shares = self._quota.gates(self._flow.name, destination, changed) if self._quota else []
-        return [Throttle(), *shares]
+        return self._quota.gates(self._flow.name, destination, changed) if self._quota else []
 
     def _producer_of(self, role: str) -> partial[Any]:
         id_ = kafka.unique_id(self._flow.name, role)

@@ -1,5 +1,5 @@
 """The gate of one destination as its policy has it: breaker, maintenance windows, an operator's
-hand, the valve, limits."""
+hand, the valve, the throttle, limits."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from trunkline.streams.gate import NEVER, PLENTY, Gatekeeper
 from trunkline.streams.hand import Hand
 from trunkline.streams.maintenance import Maintenance
 from trunkline.streams.policy import Policy
+from trunkline.streams.throttle import Throttle
 from trunkline.streams.valve import ValveGate
 
-State = Literal["closed", "open", "half-open", "ramp", "paused", "maintenance", "valve"]
+State = Literal[
+    "closed", "open", "half-open", "ramp", "paused", "maintenance", "valve", "throttled"
+]
 
 
 class Guard:
@@ -36,13 +39,15 @@ class Guard:
         self.breaker = Breaker(policy.breaker, random=chance)
         self.maintenance = Maintenance(policy.maintenance, wall)
         self.valve = None if policy.valve is None else ValveGate(policy.valve)
+        self.throttle = Throttle()
         valve = [self.valve] if self.valve is not None else []
         first: list[Gatekeeper] = [self.hand, self.maintenance, *valve]
         self._with_breaker = policy.outage == "hold"
         # Limits come last and are asked only if nothing else is shut: to ask them is to want a
         # share, which others can use meanwhile.
-        self._always = [*first, *limits]
-        self._all = [*first, self.breaker, *limits] if self._with_breaker else self._always
+        last = [self.throttle, *limits]
+        self._always = [*first, *last]
+        self._all = [*first, self.breaker, *last] if self._with_breaker else self._always
 
     def _asked(self) -> Sequence[Gatekeeper]:
         return self._always if self.hand.overrides_breaker else self._all
@@ -92,4 +97,6 @@ class Guard:
         if self.maintenance.room(now) <= 0:
             return "maintenance"
         overridden = self.hand.overrides_breaker or not self._with_breaker
-        return "closed" if overridden else self.breaker.state
+        if not overridden and self.breaker.state != "closed":
+            return self.breaker.state
+        return "throttled" if self.throttle.slows(now) else "closed"

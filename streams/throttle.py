@@ -76,6 +76,13 @@ class Throttle:
         elif failure is None:
             self._strikes = 0
 
+    def slows(self, now: float) -> bool:
+        """Whether the pace is not yet what it was. What only an isolated 429 asked to wait for is
+        over too soon to be told."""
+        if self._enough is None:
+            return False
+        return now < self._paused_until or not self._recovered(now)
+
     def cancelled(self, now: float, count: int) -> None:
         """Tells nothing."""
 

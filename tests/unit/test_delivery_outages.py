@@ -134,6 +134,17 @@ def test_a_429_pauses_all_and_costs_one_event_an_attempt() -> None:
         assert sorted(numbers) == [1, 1, 2]
 
 
+def test_a_destination_that_has_had_enough_is_called_throttled() -> None:
+    with ErpTest() as test:
+        test.script.answers(429, times=5)
+        test.send("a", "b", "c", "d", "e")
+        test.advance("500ms")
+        assert test.state(test.erp) == "throttled"
+        test.run_until_idle()
+        test.advance("1m")
+        assert test.state(test.erp) == "closed"
+
+
 def test_a_timeout_is_an_outage() -> None:
     with ErpTest(timeout="5s") as test:
         test.script.takes("6s")

@@ -113,3 +113,10 @@ def test_the_third_among_thirty_does() -> None:
         assert throttle.room(10.0) == PLENTY
         throttle.ended(10.0, 1, TOO_MANY if answer % 15 == 0 else None)
     assert throttle.opens_at(10.0) == 10.0 + PAUSE
+
+
+def test_it_says_that_it_slows_down_until_the_pace_is_back() -> None:
+    throttle = busy()
+    assert not throttle.slows(10.0)
+    refuse(throttle, 10.0, Retryable("slow down", status=429, after=5.0))
+    assert [throttle.slows(at) for at in (10.0, 14.9, 15.0, 44.9, 45.1)] == [True] * 4 + [False]

@@ -237,7 +237,7 @@ class FlowTest(Generic[EnvT]):
 
     def state(self, destination: Destination[EnvT, Any]) -> str:
         """How sending is: ``closed`` (all is well), ``open``, ``half-open``, ``ramp``,
-        ``paused``, ``maintenance`` or ``valve``."""
+        ``paused``, ``maintenance``, ``valve`` or ``throttled``."""
         return self._delivery(destination).guard.state(self._loop.time())
 
     def dead_letters(self, at: Destination[EnvT, Any] | SourceDefinition[EnvT]) -> list[DeadLetter]:

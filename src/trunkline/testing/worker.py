@@ -16,7 +16,7 @@ from trunkline.streams.conditions import Watch
 from trunkline.streams.control import MemoryControl
 from trunkline.streams.delivery import DeliveryStep
 from trunkline.streams.flow import Destination, Flow
-from trunkline.streams.gate import NEVER, Gatekeeper
+from trunkline.streams.gate import NEVER
 from trunkline.streams.guard import Guard
 from trunkline.streams.intake import MicroBatch
 from trunkline.streams.limits import LimitGate
@@ -25,7 +25,6 @@ from trunkline.streams.oversight import Oversight, Releases
 from trunkline.streams.quota import limits_of as limits_of
 from trunkline.streams.routing import Learn
 from trunkline.streams.tasks import watched
-from trunkline.streams.throttle import Throttle
 from trunkline.testing.log import MemoryLog, MemoryReader
 from trunkline.testing.topics import Topics
 
@@ -55,8 +54,7 @@ class Delivery:
         name, clock = destination.name, parts.clock
         metrics = DeliveryMetrics(parts.metrics, parts.flow.name, name)
         self.failure: BaseException | None = None
-        keepers: list[Gatekeeper] = [Throttle(), *limits]
-        self.guard = Guard(destination.policy, clock, keepers, chance=parts.chance)
+        self.guard = Guard(destination.policy, clock, limits, chance=parts.chance)
         watch = Watch(destination.policy.alert, clock)
         self.oversight = Oversight(
             self.guard, parts.control, watch, metrics, destination=name, clock=clock
