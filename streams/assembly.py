@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -212,7 +212,7 @@ class Assembly:
 
     def _limits(
         self, destination: Destination[Any, Any], changed: Callable[[], None]
-    ) -> list[Gatekeeper]:
+    ) -> Sequence[Gatekeeper]:
         return self._quota.gates(self._flow.name, destination, changed) if self._quota else []
 
     def _producer_of(self, role: str) -> partial[Any]:
