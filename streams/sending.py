@@ -42,6 +42,12 @@ class Call:
     failure: Exception | None = None
     held: Exception | None = None
 
+    def forget(self) -> None:
+        """Break the circle of an error, its traceback, a frame in it, and this call: else each
+        failure waits for the garbage collector, which then stops everything for a while."""
+        self.failure = self.held = None
+        self.unreadable.clear()
+
 
 class Senders:
     """Takes from ``lanes`` what ``gate`` admits, gives it to ``sink``, and tells ``concluded``."""
@@ -164,6 +170,7 @@ class Senders:
             raise
         self._tell_gate(call)
         self._concluded(call)
+        call.forget()
         self._observe(time.monotonic() - started)
 
     async def _attempt(self, call: Call) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ from delivery_kit import ErpTest, ids, times
 from trunkline import ConfigurationError, Event, Retry, Retryable
 from trunkline.errors import RegistryUnavailable, SerializationError
 from trunkline.streams.delivery import ROOM
+from trunkline.streams.sending import Call
 from trunkline.streams.tiers import due_of
 
 # Order
@@ -59,6 +62,32 @@ def test_followers_go_as_soon_as_the_first_is_through() -> None:
         assert test.arrived == ["a/1", "a/2", "a/3", "a/4"]
         assert times(test.script.delivered)[0] == 70.0
         assert times(test.script.delivered)[-1] <= 80.0
+
+
+def test_a_failed_call_leaves_nothing_to_the_garbage_collector(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An error, its traceback and the call are a circle; thousands of them stop a worker for 0.2 s
+    each time that the collector clears them away."""
+    caplog.set_level(logging.CRITICAL)  # what is logged has the errors, as long as pytest keeps it
+    gc.collect()
+    gc.disable()
+    try:
+        with ErpTest() as test:
+            test.script.does(too_early)
+            test.send(*"abcdef")
+            test.run_until_idle()
+            assert len(test.script.failed) == 6
+            test.script.attempts.clear()  # they have the errors
+            assert not [found for found in gc.get_objects() if isinstance(found, Call)]
+    finally:
+        gc.enable()
+
+
+def too_early(events: Sequence[Event[Any]]) -> None:
+    """Nothing is taken at the first attempt."""
+    if not events[0].header("tl_attempt"):
+        raise Retryable("too early")
 
 
 def test_one_that_comes_while_its_key_waits_joins_the_end() -> None:
