@@ -28,6 +28,7 @@ from trunkline.streams.redrive_job import RedriveJob
 from trunkline.streams.replay import PREFIX, Progress, Request, split
 from trunkline.streams.replay_job import ReplayJob
 from trunkline.streams.tasks import watched
+from trunkline.streams.tidying import tidy
 from trunkline.streams.way import Way
 from trunkline.streams.where import Where
 
@@ -107,6 +108,7 @@ class ReplayStep:
         self._loop = asyncio.get_running_loop()
         self._unsubscribe = self._control.subscribe(PREFIX, self._changed)
         self._main = watched(self._run(), "replays", self._failed)
+        self._tidying = watched(tidy(self._control), "tidying", self._failed)
         self._dirty.set()
 
     async def stop(self) -> None:
@@ -116,9 +118,10 @@ class ReplayStep:
         self._unsubscribe()
         self._stopping = True
         self._main.cancel()
+        self._tidying.cancel()
         for job in self._jobs.values():
             job.stop()
-        await asyncio.gather(self._main, *self._tasks, return_exceptions=True)
+        await asyncio.gather(self._main, self._tidying, *self._tasks, return_exceptions=True)
 
     def refresh(self) -> None:
         """Nothing to bring up to date."""

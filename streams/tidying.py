@@ -1,0 +1,62 @@
+"""Replays that are long over leave the control topic, which every worker reads whole at its start.
+
+Who asked for what, and what came of it, is in the audit for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from trunkline.kafka import KafkaUnavailable
+from trunkline.streams.control import Control, Value
+from trunkline.streams.replay import PREFIX
+
+log = logging.getLogger(__name__)
+
+KEPT = 90 * 86_400.0
+"""Seconds for which a replay is remembered, from when it was asked for."""
+EVERY = 3600.0
+"""Seconds between two looks."""
+OVER = ("done", "cancelled", "refused")
+
+
+async def tidy(control: Control, clock: Callable[[], float] = time.time) -> None:
+    """Removes what is outdated, hour by hour; never ends. ``clock``: epoch seconds. Several workers
+    may do it at a time: they remove the same."""
+    while True:
+        await asyncio.sleep(EVERY)
+        try:
+            for key in outdated(control.state, clock()):
+                await control.put(key, None)
+        except KafkaUnavailable as error:
+            log.warning("old replays are not removed yet: %s", error)
+
+
+def outdated(state: Mapping[str, Value], now: float) -> list[str]:
+    """The keys of requests that are over and were asked for long ago. How far each partition is
+    comes before the request itself: so nothing is left without one, wherever this is interrupted.
+    """
+    ids = {_id(key) for key, value in state.items() if _is_request(key) and _is_old(value, now)}
+    keys = [key for key in state if key.startswith(PREFIX) and _id(key) in ids]
+    return sorted(keys, key=_is_request)
+
+
+def _id(key: str) -> str:
+    return key.removeprefix(PREFIX).partition("/")[0]
+
+
+def _is_request(key: str) -> bool:
+    return key.startswith(PREFIX) and "/" not in key.removeprefix(PREFIX)
+
+
+def _is_old(value: Value, now: float) -> bool:
+    if value.get("state") not in OVER:
+        return False
+    try:
+        return now - datetime.fromisoformat(value["at"]).timestamp() > KEPT
+    except (KeyError, TypeError, ValueError):  # it does not say when: it may be new
+        return False
