@@ -134,13 +134,21 @@ def _in_turn(now: float, limit: _Limit, seats: Iterable[Seat]) -> list[Seat]:
 def _within(
     now: float, whole: Share, claimants: Claimants, targets: Mapping[Seat, Share]
 ) -> dict[Seat, Share]:
-    """The targets, as far as they are free now. Who uses least is served first."""
+    """The targets, as far as they are free now. Who uses least is served first.
+
+    Where more seems to be in use than the whole, something of it is not: a grant that was read
+    late, a share whose lease is over for its owner. What it is nobody knows, so each seat keeps what
+    is surely its own: of what it may be using, all but that excess.
+    """
     using = {seat: claimant.using(now) for seat, claimant in claimants.items()}
     rate = (whole.rate or 0.0) - sum(used for used, _ in using.values())
     calls = (whole.calls or 0) - sum(used for _, used in using.values())
+    excess, excess_calls = max(0.0, -rate), max(0, -calls)
     shares = {}
     for seat in sorted(claimants, key=lambda seat: using[seat]):
-        target, (rate_used, calls_used) = targets[seat], using[seat]
+        target = targets[seat]
+        rate_used = max(0.0, using[seat][0] - excess)
+        calls_used = max(0, using[seat][1] - excess_calls)
         more = min((target.rate or 0.0) - rate_used, max(0.0, rate))
         more_calls = min((target.calls or 0) - calls_used, max(0, calls))
         rate -= max(0.0, more)

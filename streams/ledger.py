@@ -97,7 +97,7 @@ class Ledger:
         self.vacant = True
         self._coordinator = ""
         self._seats: dict[str, dict[Seat, Claimant]] = {}
-        self._requests: dict[str, int] = {}
+        self._requests: dict[str, tuple[int, float]] = {}  # the newest, and when it was read
 
     def claimed(self, offset: int, member: str) -> None:
         """A member is coordinator from here on in the log."""
@@ -112,9 +112,9 @@ class Ledger:
     def demanded(self, now: float, demand: dict[str, Any]) -> set[str]:
         """A member speaks. Returns the keys that it concerns; none if it is an old demand."""
         member, request = demand["member"], demand["request"]
-        if request <= self._requests.get(member, -1):
+        if request <= self._requests.get(member, (-1, now))[0]:
             return set()
-        self._requests[member] = request
+        self._requests[member] = request, now
         mark = tuple(demand["applied"])
         return {
             self._spoke(now, (member, number), request, mark, said)
@@ -170,11 +170,20 @@ class Ledger:
         return seats
 
     def forget(self, now: float) -> None:
-        """Drop who is gone, so that the ledger does not grow with every worker there ever was."""
+        """Drop who is gone, so that the ledger does not grow with every worker there ever was.
+
+        Its newest request is remembered for a lease more: else an older one, come late, would be
+        answered with a share that it claims to hold and has given back. After that the answer is
+        void, as its lease is over.
+        """
         for key in list(self._seats):
             self.claimants(now, key)
         here = {member for seats in self._seats.values() for member, _ in seats}
-        self._requests = {m: request for m, request in self._requests.items() if m in here}
+        self._requests = {
+            member: (request, at)
+            for member, (request, at) in self._requests.items()
+            if member in here or now < at + LEASE
+        }
 
 
 def _of(member: str, seats: Iterable[Seat]) -> list[Seat]:

@@ -123,6 +123,8 @@ class Participant:
 
     def _granted(self, now: float, grants: Record) -> None:
         mark = (grants["reign"], grants["number"])
+        if mark <= self._applied:  # it was overtaken on its way, or comes twice: void for everybody
+            return
         if self._coordinator is not None and self._coordinator.reign != self._ledger.reign:
             self._coordinator = None  # it slept so long that the claim is not in the log any more
         for grant in grants["to"]:
@@ -130,9 +132,9 @@ class Participant:
             if self._coordinator is None:  # which has written it down before it was sent
                 seat = (grant["member"], grant["seat"])
                 self._ledger.granted(now, mark, seat, grant["key"], share)
-            if grant["member"] == self.member and mark > self._applied:
+            if grant["member"] == self.member:
                 self._apply(now, grant, share)
-        self._applied = max(self._applied, mark)
+        self._applied = mark
 
     def _apply(self, now: float, grant: Record, share: Share) -> None:
         self._unanswered = None
