@@ -137,8 +137,8 @@ def _within(
     """The targets, as far as they are free now. Who uses least is served first.
 
     Where more seems to be in use than the whole, something of it is not: a grant that was read
-    late, a share whose lease is over for its owner. What it is nobody knows, so each seat keeps what
-    is surely its own: of what it may be using, all but that excess.
+    late, a share whose lease is over for its owner. What it is nobody knows, so each seat keeps
+    what is surely its own: of what it may be using, all but that excess.
     """
     using = {seat: claimant.using(now) for seat, claimant in claimants.items()}
     rate = (whole.rate or 0.0) - sum(used for used, _ in using.values())

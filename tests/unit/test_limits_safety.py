@@ -111,6 +111,10 @@ class Chaos:
 )
 # A worker gives back what it has; then an older demand of it comes, which claims that still.
 @example(Share(0.5, None), Troubles(0.05, 0.2, 0.05, 0.0, 0.0, 0.05, 0.2, 0.01), 191021)
+# A grant that was overtaken on its way is none: nobody holds what it says.
+@example(Share(10.0, 3), Troubles(0.0, 0.0, 0.2, 0.01, 0.0, 0.2, 0.9, 0.0), 549487373)
+# Who slept knows of shares that are long over, and becomes coordinator.
+@example(Share(300.0, 20), Troubles(0.0, 0.0, 0.05, 0.05, 0.0, 0.2, 0.0, 0.0), 816044614)
 def test_never_more_than_the_whole(whole: Share, troubles: Troubles, seed: int) -> None:
     chaos = Chaos(World(whole, seed), troubles, Random(seed))
     for _ in range(250):
