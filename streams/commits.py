@@ -127,6 +127,11 @@ class Commits:
         if self._completed >= EVERY:
             self._full.set()
 
+    def has_read(self, partition: int, offset: int) -> bool:
+        """Whether the inbox was read up to there, in this assignment or one before."""
+        progress = self._progress.get((self._inbox, partition))
+        return progress is not None and progress.end > offset
+
     def once_committed(self, event: Event[Any], call: Callable[[], None]) -> None:
         """Call this when a commit counts the event as completed; never, if its partition goes
         away before."""

@@ -298,6 +298,10 @@ class DeliveryStep:
         """Whether a lane has the key."""
         return key in self._lanes
 
+    def preceded(self, partition: int, sequence: int) -> bool:
+        """Whether all of the inbox was read that is before this number."""
+        return self._commits.has_read(partition, sequence)
+
     def released(self, event: Event[Any]) -> str:
         """What an operator decided about a halted event. The decision stands until what comes of
         it is committed: a worker that dies before leaves it to the next."""

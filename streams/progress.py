@@ -63,6 +63,11 @@ class Progress:
         return self._open[0] if self._open else self._end
 
     @property
+    def end(self) -> int:
+        """Everything before this offset was read, or completed before a restart."""
+        return self._end
+
+    @property
     def open(self) -> int:
         """How many events were read and are not in the prefix yet."""
         return len(self._open)

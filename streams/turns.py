@@ -48,6 +48,10 @@ class Engine(Protocol):
         """Whether an event of the key is in a lane or under way."""
         ...
 
+    def preceded(self, partition: int, sequence: int) -> bool:
+        """Whether all of the inbox was read that is before this number."""
+        ...
+
     def released(self, event: Event[Any]) -> str:
         """What an operator decided about a halted event: ``retry``, ``discard``, or ""."""
         ...
@@ -107,7 +111,7 @@ class Turns:
 
     def woke(self, event: Event[Any]) -> None:
         """An event of a tier, whose time to be looked at has come."""
-        if self._ordered and self.waiting.first(event.key) != self._sequence(event):
+        if self._ordered and not self._is_next(event):
             self._follow(event, self._soon(event.key))
         elif event.header("tl_halted"):
             self._halted(event)
@@ -168,14 +172,24 @@ class Turns:
             self.failed(event, self._clock() + HALT)
 
     def _follow(self, event: Event[Any], soon: bool) -> None:
-        if soon and self._in_reach(event.key, self._sequence(event)):
+        if soon and self._in_reach(event):
             self._followers.setdefault(event.key, {})[self._sequence(event)] = event
             self.followers += 1
         else:
             self._move_behind(event)
 
-    def _in_reach(self, key: str, sequence: int) -> bool:
+    def _is_next(self, event: Event[Any]) -> bool:
+        """Whether it is the first of its key that waits. After a restart or a rebalance earlier
+        ones may be in the inbox yet, which waited in the memory of who had the partition."""
+        sequence = self._sequence(event)
+        first = self.waiting.first(event.key) == sequence
+        return first and self._engine.preceded(event.partition, sequence)
+
+    def _in_reach(self, event: Event[Any]) -> bool:
         """Whether there is room, all before it are in memory, and they will soon be through."""
+        key, sequence = event.key, self._sequence(event)
+        if not self._engine.preceded(event.partition, sequence):
+            return False
         place = self.waiting.place(key, sequence)
         if self.followers >= MEMORY or place * self._pace.seconds > self._soon_within:
             return False
