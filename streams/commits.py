@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -65,6 +65,7 @@ class Commits:
         self._failed_for_good = failed
         self._clock = clock
         self._progress: dict[Place, Progress] = {}
+        self._unread: dict[int, range] = {}
         self._written: dict[Place, deque[tuple[int, int]]] = {}
         self._moves: list[Move] = []
         self._awaited: dict[tuple[str, int, int], Callable[[], None]] = {}
@@ -76,9 +77,11 @@ class Commits:
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    def assigned(self, progress: dict[Place, Progress]) -> None:
-        """Begin with these partitions. From the intake's thread, while nothing is under way."""
+    def assigned(self, progress: dict[Place, Progress], unread: dict[int, range]) -> None:
+        """Begin with these partitions. ``unread``: which offsets of the inbox's partitions are
+        still to be read, if it matters. From the intake's thread, while nothing is under way."""
         self._progress = progress
+        self._unread = unread
         self._written = {place: deque() for place in progress if place[0] == self._inbox}
 
     def start(self) -> None:
@@ -128,9 +131,12 @@ class Commits:
             self._full.set()
 
     def has_read(self, partition: int, offset: int) -> bool:
-        """Whether the inbox was read up to there, in this assignment or one before."""
+        """Whether the inbox was read up to there, in this assignment or one before; or never will
+        be, since the offset is not there any more."""
         progress = self._progress.get((self._inbox, partition))
-        return progress is not None and progress.end > offset
+        if progress is None:
+            return False
+        return progress.end > offset or offset not in self._unread.get(partition, ())
 
     def once_committed(self, event: Event[Any], call: Callable[[], None]) -> None:
         """Call this when a commit counts the event as completed; never, if its partition goes
@@ -242,8 +248,3 @@ class Commits:
             if marks and self._progress[place].open
         ]
         return max(0.0, self._clock() - min(oldest) / 1000) if oldest else 0.0
-
-
-def starts(cuts: Iterable[TopicPartition]) -> dict[Place, Progress]:
-    """The progress of each partition as its group has committed it."""
-    return {(at.topic, at.partition): Progress(at.offset, at.metadata or "") for at in cuts}

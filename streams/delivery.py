@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from trunkline.connectors.base import Sink
 from trunkline.errors import DataError, Retryable, Unavailable
 from trunkline.event import Event
 from trunkline.logs import about
-from trunkline.streams.commits import Commits, Place, starts
+from trunkline.streams.commits import Commits
 from trunkline.streams.flow import Destination
 from trunkline.streams.gate import Gatekeeper, Open
 from trunkline.streams.intake import MicroBatch
@@ -33,11 +33,11 @@ from trunkline.streams.log import Log
 from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.streams.outcomes import Outcomes, Told
 from trunkline.streams.parking import Parking
-from trunkline.streams.positions import committed
 from trunkline.streams.progress import WINDOW
 from trunkline.streams.reading import as_event, as_raw_event, assigned_together
 from trunkline.streams.routing import HOLDS, Learn, nothing_to_learn
 from trunkline.streams.sending import Events, Senders
+from trunkline.streams.takeover import Takeover
 from trunkline.streams.tasks import delays
 from trunkline.streams.tiers import Tiers, due_of
 from trunkline.streams.turns import Turns
@@ -169,26 +169,13 @@ class DeliveryStep:
         """Go on from the last cut: how far each topic is, and what waits in tiers."""
         began = self._loop.time()
         partitions = assigned_together(partitions, 1 + len(self._tiers.topics))
-        cuts = committed(consumer, partitions, timeout=60)
-        progress = starts(cuts)
-        self._commits.assigned(progress)
-        self._turns.begin(self._waiting(cuts, progress))
+        found = Takeover(consumer, partitions, self._destination.inbox)
+        ordered = self._policy.order == "key"
+        self._turns.begin(found.waiting(self._log.rest, self._decode) if ordered else ())
+        self._commits.assigned(found.progress, found.unread())
         self._leaving = self._choked = False
         self._lease.begin(began)
-        return [TopicPartition(at.topic, at.partition, at.offset) for at in cuts]
-
-    def _waiting(
-        self, cuts: list[TopicPartition], progress: dict[Place, Any]
-    ) -> Iterator[tuple[str, int, float]]:
-        """Key, sequence number and due time of all that waits in tiers."""
-        if self._policy.order == "none":
-            return
-        tiers = [at for at in cuts if at.topic in self._tiers.topics]
-        for message in self._log.rest(tiers):
-            place: Any = message.topic(), message.partition()
-            if not progress[place].is_done(message.offset()):
-                event = as_raw_event(message, self._decode)
-                yield event.key, int(event.header("tl_seq")), due_of(event)
+        return [TopicPartition(at.topic, at.partition, at.offset) for at in found.cuts]
 
     def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Finish and commit what is under way; what only waits is forgotten."""

@@ -105,9 +105,10 @@ class Turns:
         """An event of the inbox."""
         if self._ordered and event.key in self.waiting:
             self.waiting.join(event.key, event.offset, 0.0)
-            self._follow(event, self._soon(event.key))
-        else:
-            self._engine.send(event)
+            if not self._is_next(event):
+                self._follow(event, self._soon(event.key))
+                return
+        self._engine.send(event)
 
     def woke(self, event: Event[Any]) -> None:
         """An event of a tier, whose time to be looked at has come."""

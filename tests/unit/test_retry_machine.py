@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from trunkline import Event, Flow, Params, PartialFailure, Rejected, Retry, Retryable, Unavailable
 from trunkline.connectors.base import Sink
 from trunkline.schemas.commerce import Order
+from trunkline.streams import turns
 from trunkline.streams.tiers import due_of, failures_of
 from trunkline.testing import FlowTest
 
@@ -278,6 +279,21 @@ class InBatches(Machine):
     batch = 3
 
 
+class WithLittleMemory(Machine):
+    """Of those that follow one that failed, some are in memory when a worker dies, and some in
+    tiers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory, turns.MEMORY = turns.MEMORY, 1
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            turns.MEMORY = self.memory
+
+
 class WithoutOrder(Machine):
     policy: ClassVar[dict[str, Any]] = {"order": "none"}
 
@@ -328,6 +344,7 @@ def case(machine: type[Machine]) -> Any:
 
 TestOneByOne = case(Machine)
 TestInBatches = case(InBatches)
+TestWithLittleMemory = case(WithLittleMemory)
 TestWithoutOrder = case(WithoutOrder)
 TestOutagesInTiers = case(OutagesInTiers)
 TestDelayed = case(Delayed)

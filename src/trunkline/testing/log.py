@@ -146,6 +146,13 @@ class MemoryReader:
         del timeout
         return [self._topics.committed(self._name, at) for at in partitions]
 
+    def get_watermark_offsets(
+        self, at: TopicPartition, timeout: float = 0.0, cached: bool = False
+    ) -> tuple[int, int]:
+        """The first offset that is there, and the one behind the last."""
+        del timeout, cached
+        return self._topics.extent((at.topic, at.partition))
+
     # Reading.
 
     def wake(self) -> None:

@@ -90,6 +90,7 @@ class Topics:
     failures: int = 0
     _stalled: set[str] = field(default_factory=set)
     _logs: dict[Place, list[MemoryMessage]] = field(default_factory=dict)
+    _truncated: dict[Place, int] = field(default_factory=dict)
     _offsets: dict[tuple[str, Place], tuple[int, str]] = field(default_factory=dict)
     _generations: dict[str, int] = field(default_factory=dict)
     _readers: list[Callable[[], None]] = field(default_factory=list)
@@ -126,7 +127,19 @@ class Topics:
     def end(self, place: Place) -> int:
         """The offset that the next record of a partition will have, or a smaller one."""
         log = self._logs.get(place)
-        return log[-1].at + 1 if log else 0
+        return log[-1].at + 1 if log else self._truncated.get(place, 0)
+
+    def extent(self, place: Place) -> tuple[int, int]:
+        """The first offset that a partition has, and ``end``."""
+        log, end = self._logs.get(place), self.end(place)
+        return (log[0].at if log else end), end
+
+    def truncate(self, topic: str) -> None:
+        """Forget a topic's records so far, as when their retention is over."""
+        for place, log in self._logs.items():
+            if place[0] == topic:
+                self._truncated[place] = self.end(place)
+                log.clear()
 
     def write(self, records: Iterable[Out]) -> list[MemoryMessage]:
         """Append records, each where its key belongs; returns them as they are read."""

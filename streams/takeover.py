@@ -1,0 +1,61 @@
+"""What a worker finds in the partitions of a destination that become its."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from trunkline.streams.commits import Place
+from trunkline.streams.positions import committed
+from trunkline.streams.progress import Progress
+from trunkline.streams.reading import as_raw_event
+from trunkline.streams.tiers import due_of
+
+TIMEOUT = 60.0
+"""Seconds that Kafka has for each answer."""
+
+
+class Takeover:
+    """How far the group is in each partition of the inbox and its tiers, and what waits.
+
+    Asks Kafka, and so runs in the reader's thread. Raises KafkaException.
+    """
+
+    def __init__(self, consumer: Consumer, partitions: list[TopicPartition], inbox: str) -> None:
+        self._consumer = consumer
+        self._inbox = inbox
+        self._latest: dict[int, int] = {}  # the highest sequence number that waits, a partition
+        self.cuts = committed(consumer, partitions, timeout=TIMEOUT)
+        self.progress: dict[Place, Progress] = {
+            (at.topic, at.partition): Progress(at.offset, at.metadata or "") for at in self.cuts
+        }
+
+    def waiting(
+        self,
+        rest: Callable[[list[TopicPartition]], Iterable[Message]],
+        decode: Callable[[bytes], Any],
+    ) -> Iterator[tuple[str, int, float]]:
+        """Key, sequence number and due time of all that waits in tiers. ``rest``: reads what is
+        in these partitions from these offsets on."""
+        for message in rest([at for at in self.cuts if at.topic != self._inbox]):
+            place: Any = message.topic(), message.partition()
+            at: Any = message.offset()
+            if not self.progress[place].is_done(at):
+                event = as_raw_event(message, decode)
+                sequence = int(event.header("tl_seq"))
+                latest = self._latest.get(event.partition, -1)
+                self._latest[event.partition] = max(latest, sequence)
+                yield event.key, sequence, due_of(event)
+
+    def unread(self) -> dict[int, range]:
+        """Which offsets the inbox has, of the partitions where some that waits comes from beyond
+        the cut. To be asked when ``waiting`` is read: what was deleted meanwhile, by retention or
+        with the topic, is never read, and nobody may wait for it."""
+        found = {}
+        for partition, latest in self._latest.items():
+            if self.progress[self._inbox, partition].end <= latest:
+                at = TopicPartition(self._inbox, partition)
+                found[partition] = range(*self._consumer.get_watermark_offsets(at, TIMEOUT))
+        return found
