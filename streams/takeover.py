@@ -28,9 +28,7 @@ class Takeover:
         self._inbox = inbox
         self._latest: dict[int, int] = {}  # the highest sequence number that waits, a partition
         self.cuts = committed(consumer, partitions, timeout=TIMEOUT)
-        self.progress: dict[Place, Progress] = {
-            (at.topic, at.partition): Progress(at.offset, at.metadata or "") for at in self.cuts
-        }
+        self.progress = starts(self.cuts)
 
     def waiting(
         self,
@@ -59,3 +57,8 @@ class Takeover:
                 at = TopicPartition(self._inbox, partition)
                 found[partition] = range(*self._consumer.get_watermark_offsets(at, TIMEOUT))
         return found
+
+
+def starts(cuts: Iterable[TopicPartition]) -> dict[Place, Progress]:
+    """The progress of each partition as its group has committed it."""
+    return {(at.topic, at.partition): Progress(at.offset, at.metadata or "") for at in cuts}
