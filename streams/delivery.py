@@ -35,6 +35,7 @@ from trunkline.streams.outcomes import Outcomes, Told
 from trunkline.streams.parking import Parking
 from trunkline.streams.progress import WINDOW
 from trunkline.streams.reading import as_event, as_raw_event, assigned_together
+from trunkline.streams.release import Decisions, death_of
 from trunkline.streams.routing import HOLDS, Learn, nothing_to_learn
 from trunkline.streams.sending import Events, Senders
 from trunkline.streams.takeover import Takeover
@@ -48,18 +49,6 @@ DRAIN = 30.0
 """Seconds that a revocation waits for deliveries under way; after that they are cancelled."""
 ROOM = 10_000
 """Events that are read and not done with, at the most."""
-
-
-class Decisions:
-    """What operators decided about halted events, by inbox partition and sequence number. This
-    one: nothing."""
-
-    def decided(self, partition: int, sequence: int) -> str:
-        """``retry``, ``discard``, or "" for nothing."""
-        return ""
-
-    def obeyed(self, partition: int, sequence: int) -> None:
-        """What came of the decision is committed."""
 
 
 class DeliveryStep:
@@ -292,9 +281,9 @@ class DeliveryStep:
     def released(self, event: Event[Any]) -> str:
         """What an operator decided about a halted event. The decision stands until what comes of
         it is committed: a worker that dies before leaves it to the next."""
-        place = event.partition, int(event.header("tl_seq"))
-        if decision := self._releases.decided(*place):
-            self._commits.once_committed(event, partial(self._releases.obeyed, *place))
+        death = death_of(event, event.partition)
+        if decision := self._releases.decided(death):
+            self._commits.once_committed(event, partial(self._releases.obeyed, death))
         return decision
 
     def discard(self, event: Event[Any]) -> None:

@@ -16,10 +16,11 @@ from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.command import Command, key_of
 from trunkline.streams.conditions import Watch
 from trunkline.streams.control import Control
-from trunkline.streams.delivery import Decisions, DeliveryStep
+from trunkline.streams.delivery import DeliveryStep
 from trunkline.streams.guard import Guard
 from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.streams.outcomes import Told
+from trunkline.streams.release import Death, Decisions, release_key
 from trunkline.streams.status import DestinationStatus
 from trunkline.streams.tasks import watched
 
@@ -31,31 +32,29 @@ _STATES = {"half-open": 1, "ramp": 1, "open": 2}
 
 
 class Releases(Decisions):
-    """What was decided about halted events: the control records
-    ``release/<destination>/<partition>/<sequence>``. A delivery step's ``Decisions``."""
+    """What was decided about halted events: the control records of ``release_key``. A delivery
+    step's ``Decisions``."""
 
     def __init__(self, control: Control, destination: str) -> None:
         self._control = control
-        self._prefix = f"release/{destination}/"
+        self._destination = destination
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def decided(self, partition: int, sequence: int) -> str:
+    def decided(self, death: Death) -> str:
         """``retry``, ``discard``, or "" if nothing is decided."""
-        return str(self._control.state.get(self._key(partition, sequence), {}).get("action", ""))
+        key = release_key(self._destination, death)
+        return str(self._control.state.get(key, {}).get("action", ""))
 
-    def obeyed(self, partition: int, sequence: int) -> None:
-        """What came of the decision is committed: it is taken once."""
-        task = asyncio.create_task(self._remove(self._key(partition, sequence)))
+    def obeyed(self, death: Death) -> None:
+        """What came of the decision is committed: it is no more needed."""
+        task = asyncio.create_task(self._remove(release_key(self._destination, death)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _key(self, partition: int, sequence: int) -> str:
-        return f"{self._prefix}{partition}/{sequence}"
 
     async def _remove(self, key: str) -> None:
         try:
             await self._control.put(key, None)
-        except KafkaUnavailable as error:  # it is obeyed again then: one attempt more
+        except KafkaUnavailable as error:  # it is about a death that is over, and does no harm
             log.warning("the decision %s stays in the control topic: %s", key, error)
 
 

@@ -22,6 +22,7 @@ from trunkline.streams.handled import Handled, Home, home_of, record_key
 from trunkline.streams.job import CHUNK, Desk, Job, nothing
 from trunkline.streams.letters import DeadLetter
 from trunkline.streams.newest import MOST, Newest
+from trunkline.streams.release import death_of, release_key
 from trunkline.streams.replay import Request
 from trunkline.streams.way import Again, Way, stamped
 
@@ -237,8 +238,8 @@ class RedriveJob(Job):
 
     def _release(self, letter: DeadLetter, action: str) -> Out:
         """Tells the worker that delivers what becomes of a halted key's first event."""
-        partition = letter.came_from.split("/")[-2]
-        key = f"release/{self.request.destination}/{partition}/{letter.header('tl_seq')}"
+        death = death_of(letter, int(letter.came_from.split("/")[-2]))
+        key = release_key(self.request.destination, death)
         return control.record(self._desk.control, key, {"action": action})
 
     def _mark(self, verdicts: Iterable[tuple[DeadLetter, Verdict]]) -> list[Home]:

@@ -318,6 +318,24 @@ def test_a_decision_stands_until_what_came_of_it_is_committed() -> None:
         assert not [key for key in test._control.state if key.startswith("release/")]
 
 
+def test_a_decision_is_about_one_death() -> None:
+    """A decision that was obeyed, and is there still, moves no event that has died anew."""
+    with ErpTest(on_dead="halt") as test:
+        test.script.answers(422, times=2)
+        test.send("a", "a")
+        test.advance("1m")
+        (first,) = test.dead_letters(test.erp)
+        test.release(first, "retry")
+        test.advance("2m")
+        _, second = test.dead_letters(test.erp)
+        test.release(first, "retry")
+        test.advance("5m")
+        assert ids(test.script.attempts) == ["a/1", "a/1"]
+        test.release(second, "discard")
+        test.run_until_idle()
+        assert test.arrived == ["a/2"]
+
+
 def test_one_that_is_retried_by_hand_is_halted_no_more() -> None:
     """It has its tiers again, and a second death is told as the first was."""
     with ErpTest(on_dead="halt") as test:

@@ -164,10 +164,10 @@ def test_a_halted_keys_first_event_is_released_where_it_waits(
     kind: str, action: str, count: str
 ) -> None:
     world = world_of([(b"a", "paid"), (b"a", "paid")])
-    bury(world, 0, tl_halted="1", tl_seq="40")
+    bury(world, 0, tl_halted="1", tl_seq="40", tl_attempt="4")
     assert run(world, kind=kind) == {count: 1}
     assert redriven(world) == []
-    assert world.durable["release/erp/3/40"] == {"action": action}
+    assert world.durable["release/erp/3/40/4"] == {"action": action}
     assert handled(world) == [0]
 
 

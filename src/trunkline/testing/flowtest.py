@@ -26,6 +26,7 @@ from trunkline.streams.letters import DeadLetter
 from trunkline.streams.metrics import Metrics
 from trunkline.streams.publishing import CompiledOutput, Publisher
 from trunkline.streams.reading import as_raw_event
+from trunkline.streams.release import death_of, release_key
 from trunkline.streams.retry import seconds
 from trunkline.streams.types import type_of_topic
 from trunkline.testing.loop import VirtualLoop
@@ -209,7 +210,7 @@ class FlowTest(Generic[EnvT]):
         """Decide about the event that halts its key (``on_dead="halt"``): ``retry`` or
         ``discard``. Obeyed when the event looks again, within a minute."""
         name = letter.topic.removesuffix(".dlq").rpartition(".")[2]
-        record = f"release/{name}/{letter.partition}/{letter.header('tl_seq')}"
+        record = release_key(name, death_of(letter, letter.partition))
         self._do(self._control.put(record, {"action": action}))
 
     def _command(
