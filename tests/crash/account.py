@@ -1,10 +1,11 @@
 """What one destination is held to at the end, from its own log, its dead letters, and what its
 group has not completed. Every fault is told with the key's last requests and what was struck.
 
-- **Nothing lost:** an event is applied, or in the DLQ for its reason, or waits behind a halted one.
+- **Nothing lost:** an event is applied, or in the DLQ for its reason.
 - **Order:** of a key, from one application to the next it goes one event forward or back to an
   earlier one, and ends on the newest (``proof.disorder``). Not counted is what was frozen with its
-  worker on its way from there to here: no client can call that back.
+  worker on its way from there to here: no client can call that back. What halts its key is passed
+  by none before its last request, after which somebody has discarded it.
 - **Repeats:** an event is applied again only if the answer before was lost by the API's own
   doing, or a strike lies between that explains it.
 - **Attempts:** a request or a dead letter counts no more attempts than the API has answered with
@@ -44,7 +45,8 @@ class Account:
     """``events``: what the destination was to get, by id; ``lost``: when those requests came whose
     answers were lost; ``open``: ids of the events that the group has not completed; ``fates``: the
     events that are never accepted, and how they are answered; ``halts``: whether a dead letter
-    holds up its key. After ``faults``, ``repeats`` has how often and why events were applied again.
+    holds up its key, until somebody retries or discards the event. After ``faults``, ``repeats``
+    has how often and why events were applied again.
     """
 
     events: Mapping[str, Place]
@@ -68,28 +70,23 @@ class Account:
             *self._lost(),
             *self.unfinished(),
             *(self._disorder() if self.ordered else ()),
+            *(self._passed() if self.halts else ()),
             *self._dead_letters(),
             *self._attempts(),
             *self._repeats(),
         ]
 
     def unfinished(self) -> Iterator[str]:
-        """What is open although it waits behind no halted event."""
+        """What is open."""
         for id_ in self.open:
             key, number = self.events[id_]
-            if not self.halts or number < min(self._dead_numbers(key), default=number + 1):
-                yield self._told(key, f"{number} is not completed")
+            yield self._told(key, f"{number} is not completed")
 
     def _lost(self) -> Iterator[str]:
         there = {request.id for request in self.applied} | self.dead.keys()
         for id_ in self.events.keys() - there:
-            if not (self.halts and id_ in self.open):
-                key, number = self.events[id_]
-                yield self._told(key, f"{number} is lost")
-
-    def _dead_numbers(self, key: str) -> list[int]:
-        places = [self.events[id_] for id_ in self.dead]
-        return [number for of, number in places if of == key]
+            key, number = self.events[id_]
+            yield self._told(key, f"{number} is lost")
 
     def _disorder(self) -> Iterator[str]:
         lanes: dict[str, list[int]] = defaultdict(list)
@@ -101,11 +98,20 @@ class Account:
             expected = [str(number) for number in sorted(set(lane))]
             if fault := disorder(expected, [str(number) for number in lane]):
                 yield self._told(key, f"out of order: {fault} (of what was applied)")
-            halted = min(self._dead_numbers(key), default=lane[-1]) if self.halts else max(lane)
-            if max(lane) > halted:
-                yield self._told(key, f"{max(lane)} passed {halted}, which halts")
+
+    def _passed(self) -> Iterator[str]:
+        """What was sent before the last request of an earlier one, which was dead by then."""
+        in_time = [r for r in self.requests if r.at - r.sent <= ON_ITS_WAY]
+        applied = {request.id for request in self.applied}
+        for id_ in self.dead.keys() - applied:
+            key, number = self.events[id_]
+            last = max((r.at for r in in_time if r.id == id_), default=0.0)
+            for request in in_time:
+                if request.key == key and request.number > number and request.at < last:
+                    yield self._told(key, f"{request.number} passed {number}, which halts")
 
     def _dead_letters(self) -> Iterator[str]:
+        deaths = Counter(self._death(letter) for letter in self.letters)
         for letter in self.letters:
             id_ = header(letter, "ce_id")
             key, number = self.events[id_]
@@ -113,13 +119,19 @@ class Account:
             wanted = "Rejected" if self.fates.get((key, number)) == "400" else "Retryable"
             if why != wanted:
                 yield self._told(key, f"{number} is dead by {why}, and should be by {wanted}")
-            if attempts != ATTEMPTS and why == "Retryable":
+            tried = attempts >= ATTEMPTS if self.halts else attempts == ATTEMPTS
+            if not tried and why == "Retryable":
                 yield self._told(key, f"{number} is dead after {attempts} attempts")
             counted = sum(r.id == id_ and r.does in COUNTS for r in self.requests)
             if attempts > counted:
                 yield self._told(key, f"{number}: {attempts} attempts, {counted} answers count")
-            if self.dead[id_] > 1:
+            if deaths[self._death(letter)] > 1:
                 yield self._told(key, f"{number} has {self.dead[id_]} dead letters")
+
+    def _death(self, letter: Message) -> tuple[str, int]:
+        """One that is tried again by hand may die again, after more attempts."""
+        attempts = int(header(letter, "tl_attempt")) if self.halts else 0
+        return header(letter, "ce_id"), attempts
 
     def _attempts(self) -> Iterator[str]:
         counted: Counter[str] = Counter()

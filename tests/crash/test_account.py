@@ -130,10 +130,13 @@ def test_what_an_outage_made_dead_is_told() -> None:
     assert found == ["k: 2: 4 attempts, 0 answers count"]
 
 
-def test_what_halts_holds_up_its_key() -> None:
-    halted: dict[str, Any] = {"letters": (Letter("id1", "Rejected", 1),), "halts": True}
-    halted["fates"] = {("k", 1): "400"}
-    poison = asked(1, 2, "400")
-    assert faults(ALL[0], poison, open={"id1", "id2"}, **halted) == []
-    (fault,) = faults(ALL[0], poison, ALL[2], open={"id1"}, **halted)
-    assert fault == "k: 2 passed 1, which halts"
+def test_what_halts_holds_up_its_key_until_it_is_discarded() -> None:
+    letters = tuple(Letter("id1", "Rejected", attempts) for attempts in (1, 2))
+    halted: dict[str, Any] = {"letters": letters, "halts": True, "fates": {("k", 1): "400"}}
+    died, again = asked(1, 2, "400"), asked(1, 2.5, "400", attempt=1)
+    assert faults(ALL[0], died, again, ALL[2], **halted) == []
+    assert faults(ALL[0], died, asked(2, 2.2), again, **halted) == ["k: 2 passed 1, which halts"]
+    (fault,) = faults(ALL[0], died, again, ALL[2], open={"id2"}, **halted)
+    assert fault == "k: 2 is not completed"
+    twice = {**halted, "letters": (letters[0], *letters)}
+    assert "k: 1 has 3 dead letters" in faults(ALL[0], died, again, ALL[2], **twice)
