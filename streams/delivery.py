@@ -108,6 +108,7 @@ class DeliveryStep:
             ordered=self._policy.order == "key",
             shortest=self._tiers.shortest,
             soon=self._tiers.soon,
+            halt=self._tiers.halt,
             clock=self._clock,
         )
 

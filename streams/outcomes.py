@@ -19,7 +19,7 @@ from trunkline.streams.lanes import Lanes
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.sending import Call, Events
 from trunkline.streams.tiers import Tiers, failures_of, iso
-from trunkline.streams.turns import HALT, Turns
+from trunkline.streams.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class Outcomes:
             return False
         self._commits.add(event, self._letter(event, failure, failures, halted=True))
         history = self._history(event, failure, failures)
-        self._turns.failed(event, self._clock() + HALT, tl_halted="1", **history)
+        self._turns.died(event, **history)
         self._count_dead(event, failure)
         return True
 

@@ -27,6 +27,10 @@ ROUNDING = 0.005
 """Seconds by which a record's times, whole milliseconds, may differ from what was meant: nobody
 whose jitter is the longest is to be looked at just before it is due, and go round once more."""
 
+HALT = 60.0
+"""Seconds after which a halted event looks again whether somebody has decided about it, unless the
+longest delay is shorter."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tier:
@@ -61,6 +65,7 @@ class Tiers:
         self.topics = list(self._by_topic)
         self.shortest = self._tiers[0].delay
         self.soon = self.shortest + self._tiers[0].spread
+        self.halt = min(HALT, self._tiers[-1].delay)
 
     def exhausted(self, failures: int) -> bool:
         """Whether an event that failed so often has no attempt left."""

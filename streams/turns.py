@@ -18,9 +18,6 @@ from trunkline.streams.pace import Pace
 from trunkline.streams.tiers import due_of, sequence_of
 from trunkline.streams.waiting import Waiting
 
-HALT = 60.0
-"""Seconds after which a halted event looks again whether somebody has decided about it."""
-
 FARTHEST = 10
 """How many times the shortest delay one waits for its turn at the most: what the pace will be
 then nobody knows."""
@@ -70,7 +67,8 @@ class Turns:
     """The order of one destination's events in one worker.
 
     ``shortest``: the shortest tier's delay in seconds; ``soon``: what is due within so many
-    seconds is waited for in memory. ``clock``: epoch seconds.
+    seconds is waited for in memory; ``halt``: seconds after which a halted event looks again
+    whether somebody has decided about it. ``clock``: epoch seconds.
     """
 
     def __init__(
@@ -81,6 +79,7 @@ class Turns:
         ordered: bool,
         shortest: float,
         soon: float,
+        halt: float,
         clock: Callable[[], float],
     ) -> None:
         self._engine = engine
@@ -88,6 +87,7 @@ class Turns:
         self._ordered = ordered
         self._shortest = shortest
         self._soon_within = soon
+        self._halt = halt
         self._clock = clock
         self._pace = Pace()
         self.waiting = Waiting()
@@ -136,6 +136,10 @@ class Turns:
             self.overtook(later)
         self._regroup(event.key)
 
+    def died(self, event: Event[Any], **headers: str) -> None:
+        """The event halts its key: it waits until somebody has decided about it."""
+        self.failed(event, self._clock() + self._halt, tl_halted="1", **headers)
+
     def overtook(self, event: Event[Any]) -> None:
         """An earlier one of the event's key has failed, perhaps in one call with it: it goes
         behind, even if it was applied. So the newest state comes last."""
@@ -170,7 +174,7 @@ class Turns:
         elif decision == "discard":
             self._engine.discard(event)
         else:
-            self.failed(event, self._clock() + HALT)
+            self.failed(event, self._clock() + self._halt)
 
     def _follow(self, event: Event[Any], soon: bool) -> None:
         if soon and self._in_reach(event):

@@ -16,7 +16,7 @@ from engine_kit import Answer, Env, Kit, Scripted, eventually, headers_of, order
 
 from trunkline import Event, Flow, Rejected, Retry
 from trunkline.schemas.commerce import Order
-from trunkline.streams import dlq_requests, outcomes, turns
+from trunkline.streams import dlq_requests
 from trunkline.streams.audit import read_audit
 from trunkline.streams.control import KafkaControl, read_control
 from trunkline.streams.dlq import HandledLetters, Queue
@@ -299,10 +299,8 @@ def test_dead_letters_are_redriven_once(kit: Kit) -> None:
 
 
 def test_a_halted_key_goes_on_when_its_first_event_is_redriven_or_discarded(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch
+    kit: Kit,
 ) -> None:
-    for module in (turns, outcomes):  # how often a halted event asks
-        monkeypatch.setattr(module, "HALT", 0.2)
     broken = {"on": True}
     sink = Scripted(rejecting(broken))
     flow = breaking(broken, sink, on_dead="halt", retry=Retry("100ms"))
