@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from broker import Broker
 from worker_kit import WorkerProcess, Workers
 
+from trunkline.kafka import OFFSETS_TIMEOUT
+
 ACTIONS = ("kill", "kill", "freeze", "grow", "shrink", "kill_router", "restart_broker")
 """Each of these happens before one happens again."""
 BUSY = 20_000
@@ -19,8 +21,9 @@ SESSION = 10.0
 """Seconds after which Kafka gives a silent worker's partitions to another."""
 AFTER_WAKING = 5.0
 """Seconds in which a worker that was frozen must have learnt what it has lost."""
-AFTER_BROKER = 20.0
-"""Seconds that a broker which is back may take until groups and transactions are sound."""
+AFTER_BROKER = 20.0 + OFFSETS_TIMEOUT
+"""Seconds that a broker which is back may take until groups and transactions are sound, and that a
+commit which was begun by then may stand, of which librdkafka has lost the offsets."""
 
 
 @dataclass(frozen=True)
