@@ -66,7 +66,7 @@ def script(seed: str, seconds: float) -> list[Phase]:
 def fate(seed: str, key: str, number: int) -> str:
     """What an event is answered whenever it comes: 400, 500, or "" for anything. More often so
     for the keys that are few."""
-    drawn = random.Random(f"{seed}/{key}/{number}").random() / (5 if key in HALTING else 1)
+    drawn = random.Random(f"{seed}/{key}/{number}").random() / (2.5 if key in HALTING else 1)
     return "400" if drawn < POISON else "500" if drawn < POISON + STUBBORN else ""
 
 
