@@ -198,7 +198,9 @@ class DeliveryStep:
         if batch.epoch != self.intake.epoch or self._leaving:
             return
         self._metrics.events_in.inc(len(batch.messages))
-        for message in self._commits.receive(batch.messages):
+        fresh = self._commits.receive(batch.messages)
+        # The inbox counts as read up to there now: so its events must be before those of tiers.
+        for message in sorted(fresh, key=self._is_of_a_tier):
             self._enter(message)
         self._make_room()
         self._senders.pump()
@@ -206,6 +208,9 @@ class DeliveryStep:
     def pump(self) -> None:
         """Something changed that may let events through."""
         self._senders.pump()
+
+    def _is_of_a_tier(self, message: Message) -> bool:
+        return message.topic() != self._destination.inbox
 
     def _enter(self, message: Message) -> None:
         try:

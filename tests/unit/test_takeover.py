@@ -3,6 +3,8 @@ which had waited in the memory of the worker before."""
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from delivery_kit import ErpTest
 
@@ -35,6 +37,22 @@ def test_what_is_in_a_tier_waits_until_the_inbox_is_read(unread: str) -> None:
         test.advance(unread)
         assert test.arrived == ["a/1"]
         test.backbone.stall(test.erp.inbox, on=False)
+        test.run_until_idle("1m")
+        assert test.arrived == ["a/1", "a/2", "a/3"]
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_read_in_one_batch_may_be_in_any_order(seed: int) -> None:
+    """Of several partitions, for within one it is fixed."""
+    with ErpTest() as test:
+        killed_while_others_wait(test)
+        for topic in test.erp.tiers:
+            test.backbone.stall(topic)
+        test.advance("30s")
+        test.backbone.shuffle = Random(seed)
+        for topic in (test.erp.inbox, *test.erp.tiers):
+            test.backbone.stall(topic, on=False)
         test.run_until_idle("1m")
         assert test.arrived == ["a/1", "a/2", "a/3"]
 
