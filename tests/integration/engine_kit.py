@@ -204,9 +204,10 @@ def headers_of(message: Message) -> dict[str, str]:
     return named
 
 
-async def eventually(happened: Callable[[], object], what: str) -> None:
-    """Wait until it has happened."""
+async def eventually(happened: Callable[[], object], what: str, *, asks: bool = False) -> None:
+    """Wait until it has happened. ``asks``: who says so asks Kafka, and so does it in a thread: a
+    worker in this event loop hardly comes to work if the loop stands still most of the time."""
     deadline = time.monotonic() + PATIENCE
-    while not happened():
+    while not (await asyncio.to_thread(happened) if asks else happened()):
         assert time.monotonic() < deadline, f"not in {PATIENCE:.0f} s: {what}"
         await asyncio.sleep(0.01)

@@ -387,7 +387,7 @@ def worked(kit: Kit, sink: Scripted) -> str:
 
     async def run() -> None:
         async with kit.running(flow) as worker:
-            await eventually(lambda: worker.done() or count() >= 3, "three letters")
+            await eventually(lambda: worker.done() or count() >= 3, "three letters", asks=True)
 
     asyncio.run(run())
     return flow.name

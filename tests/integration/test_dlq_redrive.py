@@ -71,7 +71,7 @@ def test_what_was_dead_is_delivered_once_with_its_id(kit: Kit) -> None:
 
     async def run() -> None:
         async with kit.running(shop.flow) as worker:
-            await eventually(lambda: worker.done() or shop.dead == 4, "all are dead")
+            await eventually(lambda: worker.done() or shop.dead == 4, "all are dead", asks=True)
             shop.knows = True
             assert "discarded" in await shop.command("discard", "--key", "k3", "--yes")
             said = await shop.command("redrive", "--yes", "--why", "customers are imported")
@@ -100,7 +100,7 @@ def test_two_redrives_of_the_same_letters_send_each_once(kit: Kit) -> None:
 
     async def run() -> None:
         async with kit.running(shop.flow) as worker:
-            await eventually(lambda: worker.done() or shop.dead == 20, "all are dead")
+            await eventually(lambda: worker.done() or shop.dead == 20, "all are dead", asks=True)
         shop.knows = True
         for why in ("first", "second"):
             said = await shop.command("redrive", "--yes", "--detach", "--why", why)

@@ -112,7 +112,9 @@ async def over(control: KafkaControl, id: str) -> dict[str, Any]:
 async def routed(kit: Kit, flow: Flow[Any], count: int) -> None:
     """Wait until so many events are routed."""
     ends = partial(kit.committed, f"{flow.name}.route", topic(flow))
-    await eventually(lambda: sum(max(0, e.offset) for e in ends()) >= count, f"{count} are routed")
+    await eventually(
+        lambda: sum(max(0, e.offset) for e in ends()) >= count, f"{count} are routed", asks=True
+    )
 
 
 def test_mode_state_sends_the_newest_of_each_key_to_that_destination_only(kit: Kit) -> None:
@@ -228,7 +230,7 @@ def test_a_replay_is_paused_continued_and_cancelled(kit: Kit) -> None:
             seen.append(state_of(control, id))
             assert len(ids(kit, flow)) == held < 300
             change(kit.backbone, flow.name, id, "running", "")
-            await eventually(lambda: len(ids(kit, flow)) > held, "it goes on")
+            await eventually(lambda: len(ids(kit, flow)) > held, "it goes on", asks=True)
             change(kit.backbone, flow.name, id, "cancelled", "not needed")
             await asyncio.sleep(0.5)
             seen.append(state_of(control, id))
@@ -279,7 +281,7 @@ def test_dead_letters_are_redriven_once(kit: Kit) -> None:
     async def run() -> list[dict[str, int]]:
         async with running(kit, flow, "route", "deliver") as control:
             kit.produce(topic(flow), [*refused, unroutable])
-            await eventually(lambda: len(dead(kit, flow)) == 7, "seven are dead")
+            await eventually(lambda: len(dead(kit, flow)) == 7, "seven are dead", asks=True)
             broken["on"] = False
             kit.produce(topic(flow), [kit.event("k0", "newer", order(0))])
             await routed(kit, flow, 8)
@@ -310,11 +312,13 @@ def test_a_halted_key_goes_on_when_its_first_event_is_redriven_or_discarded(
         async with running(kit, flow, "route", "deliver") as control:
             first = [kit.event("k", "first"), kit.event("k", "second", order(2, status="fine"))]
             kit.produce(topic(flow), first)
-            await eventually(lambda: len(dead(kit, flow)) == 1, "the key is halted")
+            await eventually(lambda: len(dead(kit, flow)) == 1, "the key is halted", asks=True)
             discarded = await redriven(kit, flow, control, kind="discard")
             await eventually(lambda: sink.ids == ["second"], "the key goes on")
             kit.produce(topic(flow), [kit.event("k", "third"), kit.event("k", "fourth")])
-            await eventually(lambda: len(dead(kit, flow)) == 2, "the key is halted again")
+            await eventually(
+                lambda: len(dead(kit, flow)) == 2, "the key is halted again", asks=True
+            )
             broken["on"] = False
             released = await redriven(kit, flow, control)
             await eventually(lambda: len(sink.ids) == 3, "the key goes on again")

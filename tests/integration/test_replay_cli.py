@@ -111,7 +111,7 @@ def test_without_a_worker_a_request_waits_and_can_be_held_and_ended(
 
     async def begun() -> None:
         async with kit.running(flow, "route"):
-            await eventually(lambda: ids(kit, flow), "it sends")
+            await eventually(lambda: ids(kit, flow), "it sends", asks=True)
 
     asyncio.run(begun())
     told("cancel", id, "--why", "enough")

@@ -64,7 +64,7 @@ def route(kit: Kit, flow: Flow[Any], **expected: int) -> dict[str, list[Message]
 
     async def run() -> None:
         async with kit.running(flow, "route"):
-            await eventually(there, f"{expected} routed")
+            await eventually(there, f"{expected} routed", asks=True)
 
     asyncio.run(run())
     return {name: kit.read(topic) for name, topic in topics.items()}
@@ -121,7 +121,7 @@ def test_two_workers_share_the_partitions(kit: Kit) -> None:
             kit.produce(f"{flow.name}.shop", events[:100])
             async with kit.running(flow, "route"):
                 kit.produce(f"{flow.name}.shop", events[100:])
-                await eventually(lambda: len(kit.read(inbox(flow))) >= 200, "all routed")
+                await eventually(lambda: len(kit.read(inbox(flow))) >= 200, "all routed", asks=True)
 
     asyncio.run(run())
     ids = [headers_of(message)["ce_id"] for message in kit.read(inbox(flow))]
@@ -162,9 +162,9 @@ def test_a_rebalance_under_a_dead_workers_transaction_repeats_nothing(kit: Kit) 
 
     async def run() -> None:
         async with kit.running(flow, "route"):
-            await eventually(lambda: members(kit, group) == 1, "one worker")
+            await eventually(lambda: members(kit, group) == 1, "one worker", asks=True)
             async with kit.running(flow, "route"):
-                await eventually(lambda: len(kit.read(inbox(flow))) >= 40, "all routed")
+                await eventually(lambda: len(kit.read(inbox(flow))) >= 40, "all routed", asks=True)
 
     dead = TopicPartition(topic, before.partition, before.offset + 10)
     with dead_worker(kit, group, dead):
