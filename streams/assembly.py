@@ -18,7 +18,7 @@ from trunkline.streams.channels import AlertSettings
 from trunkline.streams.compiling import Compiler
 from trunkline.streams.control import KafkaControl, read_control
 from trunkline.streams.delivery import DeliveryStep
-from trunkline.streams.flow import Destination, Flow, SourceDefinition
+from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition
 from trunkline.streams.gate import Gatekeeper
 from trunkline.streams.guard import Guard
 from trunkline.streams.job import Desk

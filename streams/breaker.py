@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trunkline.errors import ConfigurationError, Unavailable
+from trunkline.streams.flow.retry import seconds
 from trunkline.streams.gate import NEVER, PLENTY
 from trunkline.streams.ramp import Ramp
-from trunkline.streams.retry import seconds
 from trunkline.streams.tally import Tally
 
 State = Literal["closed", "open", "half-open", "ramp"]

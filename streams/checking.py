@@ -18,10 +18,7 @@ from trunkline.connectors.base import PushSource, Source
 from trunkline.event import Change
 from trunkline.params import Params
 from trunkline.schemas.types import has_schema
-from trunkline.streams.flow import Destination, Flow, Route, SourceDefinition, Topic, _Definition
-from trunkline.streams.problems import FlowError, Problem
-from trunkline.streams.system import System, disagreements
-from trunkline.streams.types import (
+from trunkline.streams.flow.annotations import (
     is_a,
     members,
     parameter,
@@ -33,6 +30,16 @@ from trunkline.streams.types import (
     types_of_messages,
     wrong,
 )
+from trunkline.streams.flow.definition import (
+    Destination,
+    Flow,
+    Route,
+    SourceDefinition,
+    Topic,
+    _Definition,
+)
+from trunkline.streams.flow.problems import FlowError, Problem
+from trunkline.streams.flow.system import System, disagreements
 
 T = TypeVar("T")
 Problems = Iterator[Problem]

@@ -18,8 +18,8 @@ from trunkline.params import (
     load_params,
 )
 from trunkline.streams.channels import load_channels
-from trunkline.streams.flow import Flow
-from trunkline.streams.problems import Place, Problem
+from trunkline.streams.flow.definition import Flow
+from trunkline.streams.flow.problems import Place, Problem
 
 ENVIRONMENTS = Path("environments")
 

@@ -18,8 +18,8 @@ from trunkline.errors import (
     Retryable,
     Unavailable,
 )
-from trunkline.streams.policy import Policy
-from trunkline.streams.retry import Cause
+from trunkline.streams.flow.policy import Policy
+from trunkline.streams.flow.retry import Cause
 
 Verdict = type[Rejected] | type[Retryable] | type[Unavailable]
 

@@ -24,7 +24,7 @@ from trunkline.errors import DataError, Retryable, Unavailable
 from trunkline.event import Event
 from trunkline.logs import about
 from trunkline.streams.commits import Commits
-from trunkline.streams.flow import Destination
+from trunkline.streams.flow.definition import Destination
 from trunkline.streams.gate import Gatekeeper, Open
 from trunkline.streams.intake import MicroBatch
 from trunkline.streams.lanes import Lanes

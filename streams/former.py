@@ -15,7 +15,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from trunkline import kafka, kafka_read
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
-from trunkline.streams.flow import Destination, Flow
+from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.progress import unpack
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from trunkline.streams.breaker import Breaker
+from trunkline.streams.flow.policy import Policy
 from trunkline.streams.gate import NEVER, PLENTY, Gatekeeper
 from trunkline.streams.hand import Hand
 from trunkline.streams.maintenance import Maintenance
-from trunkline.streams.policy import Policy
 from trunkline.streams.throttle import Throttle
 from trunkline.streams.valve import ValveGate
 

@@ -20,7 +20,7 @@ from cronsim import CronSim, CronSimError
 
 from trunkline.errors import ConfigurationError
 from trunkline.streams.door import Door
-from trunkline.streams.retry import seconds
+from trunkline.streams.flow.retry import seconds
 
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")

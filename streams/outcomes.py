@@ -14,7 +14,7 @@ from trunkline.logs import about
 from trunkline.streams.classify import Classifier
 from trunkline.streams.commits import Commits
 from trunkline.streams.deadletter import dead_letter
-from trunkline.streams.flow import Destination
+from trunkline.streams.flow.definition import Destination
 from trunkline.streams.lanes import Lanes
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.sending import Call, Events

@@ -20,7 +20,7 @@ from confluent_kafka import Message, Producer
 
 from trunkline import kafka
 from trunkline.params import Backbone
-from trunkline.streams.flow import Destination
+from trunkline.streams.flow.definition import Destination
 from trunkline.streams.gate import NEVER
 from trunkline.streams.ledger import LEASE
 from trunkline.streams.limits import LimitGate, Share

@@ -17,10 +17,10 @@ from trunkline.connectors.base import Sink
 from trunkline.errors import DataError, PartialFailure, Rejected, Unavailable
 from trunkline.event import Event
 from trunkline.streams.classify import Classifier
+from trunkline.streams.flow.policy import Policy
 from trunkline.streams.gate import NEVER, Gatekeeper
 from trunkline.streams.lanes import Lanes
 from trunkline.streams.lease import Lease, LeaseOver
-from trunkline.streams.policy import Policy
 from trunkline.streams.routing import Learn
 from trunkline.streams.tasks import watched
 

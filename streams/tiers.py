@@ -18,7 +18,7 @@ from confluent_kafka import Message
 
 from trunkline.event import Event, replaced
 from trunkline.kafka import Move
-from trunkline.streams.flow import Destination
+from trunkline.streams.flow.definition import Destination
 
 AHEAD = 1.5
 """Seconds that a tier is read ahead of what is due, beyond its jitter."""

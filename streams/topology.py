@@ -6,7 +6,7 @@ from typing import Any
 
 from trunkline.kafka import TopicSpec
 from trunkline.streams import audit, control
-from trunkline.streams.flow import Destination, Flow
+from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.trim import SEGMENT
 
 # Positions are read from the end and only the newest counts: small segments keep the topic short.

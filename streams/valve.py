@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from trunkline.errors import ConfigurationError
 from trunkline.streams.door import Door
+from trunkline.streams.flow.retry import seconds
 from trunkline.streams.gate import NEVER
-from trunkline.streams.retry import seconds
 from trunkline.streams.tally import Tally
 
 

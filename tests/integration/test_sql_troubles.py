@@ -22,7 +22,7 @@ from trunkline.errors import DeliveryError, Rejected, Retryable, Unavailable
 from trunkline.event import Event
 from trunkline.local.ports import free_port
 from trunkline.streams.classify import Classifier
-from trunkline.streams.policy import Policy
+from trunkline.streams.flow.policy import Policy
 
 Kind = type[DeliveryError]
 

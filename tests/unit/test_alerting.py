@@ -11,7 +11,7 @@ from alerting_kit import ERROR, HOUR, START, Field, in_field
 
 from trunkline.errors import ConfigurationError
 from trunkline.streams.alerting import Alerts
-from trunkline.streams.alerts import Alert
+from trunkline.streams.flow.alert import Alert
 
 
 @in_field

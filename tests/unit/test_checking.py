@@ -14,9 +14,9 @@ import pytest
 from checking_cases import FUTURE, HEAD, RIGHT, ROUTED, WRONG
 
 from trunkline.streams.checking import check, check_together
-from trunkline.streams.flow import Flow
-from trunkline.streams.loading import load
-from trunkline.streams.problems import Problem
+from trunkline.streams.flow.definition import Flow
+from trunkline.streams.flow.loading import load
+from trunkline.streams.flow.problems import Problem
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from trunkline.errors import (
     Unavailable,
 )
 from trunkline.streams.classify import Classifier
-from trunkline.streams.policy import Policy, parse
+from trunkline.streams.flow.policy import Policy, parse
 
 
 def policy(*, on: Any = (), **arguments: Any) -> Policy:

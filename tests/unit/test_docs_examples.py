@@ -20,7 +20,7 @@ from trunkline.params import Backbone, Params, environment_file, load_backbone, 
 from trunkline.streams.channels import load_channels
 from trunkline.streams.checking import check
 from trunkline.streams.checking_params import check_environment
-from trunkline.streams.loading import load
+from trunkline.streams.flow.loading import load
 
 PYTHON = blocks("python")
 FLOWS = [block for block in PYTHON if "= Flow(" in block.text]

@@ -12,8 +12,8 @@ import pytest
 from trunkline import Flow, Retry
 from trunkline.params import Backbone, environment_file
 from trunkline.streams.checking import check
-from trunkline.streams.loading import load
-from trunkline.streams.policy import Arguments
+from trunkline.streams.flow.loading import load
+from trunkline.streams.flow.policy import Arguments
 
 PAGE = (Path(__file__).parents[2] / "docs" / "flows.md").read_text()
 

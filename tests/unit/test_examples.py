@@ -15,7 +15,7 @@ from trunkline import Event, Flow, Record
 from trunkline.cli import app
 from trunkline.schemas.aviation import BoardEntry, DelayAlert, Flight, Notice
 from trunkline.schemas.commerce import Order, PickList
-from trunkline.streams.loading import load
+from trunkline.streams.flow.loading import load
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

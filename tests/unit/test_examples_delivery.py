@@ -13,7 +13,7 @@ import pytest
 
 from trunkline import Record, Secret
 from trunkline.schemas.commerce import Order
-from trunkline.streams.loading import load
+from trunkline.streams.flow.loading import load
 from trunkline.testing import FlowTest
 
 ROOT = Path(__file__).parents[2]

@@ -10,13 +10,13 @@ import pytest
 
 from trunkline import ConfigurationError, Event, Flow, Params, Record, Retry
 from trunkline.connectors.base import Sink, Source
-from trunkline.streams.problems import Place
-from trunkline.streams.types import (
+from trunkline.streams.flow.annotations import (
     type_of_destination,
     type_of_event,
     type_of_topic,
     types_of_messages,
 )
+from trunkline.streams.flow.problems import Place
 
 
 class Order(TypedDict):

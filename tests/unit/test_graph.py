@@ -5,7 +5,7 @@ from __future__ import annotations
 from trunkline import Event, Flow, Params, Record, Retry, System
 from trunkline.connectors.base import Sink, Source
 from trunkline.schemas.commerce import Order, PickList
-from trunkline.streams.graph import mermaid, text
+from trunkline.streams.flow.graph import mermaid, text
 
 flow = Flow("orders", Params)
 ERP = System("erp", rate="50/s")

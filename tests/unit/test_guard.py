@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from trunkline.streams.flow.policy import Policy
 from trunkline.streams.gate import NEVER
 from trunkline.streams.guard import Guard
 from trunkline.streams.limits import LimitGate, Share
-from trunkline.streams.policy import Policy
 
 
 def test_a_paused_destination_wants_no_share_of_a_limit() -> None:

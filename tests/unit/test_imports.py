@@ -16,11 +16,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 BREACHES = {
-    "streams/retry.py": "import faust",
-    "streams/graph.py": "from trunkline.connectors.http import HttpSink",
+    "streams/flow/retry.py": "import faust",
+    "streams/flow/graph.py": "from trunkline.connectors.http import HttpSink",
     "streams/lanes.py": "from trunkline.local.stack import Stack",
     "connectors/http.py": "from confluent_kafka import Producer",
-    "connectors/plain.py": "from trunkline.streams.flow import Flow",
+    "connectors/plain.py": "from trunkline.streams.flow.definition import Flow",
     "connectors/base.py": "from trunkline.kafka import Out",
     "src/trunkline/event.py": "from trunkline.schemas.types import has_schema",
     "src/trunkline/local/ports.py": "from trunkline.cli import app",

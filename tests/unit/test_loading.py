@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from trunkline.errors import ConfigurationError
-from trunkline.streams.loading import load
-from trunkline.streams.problems import FlowError
+from trunkline.streams.flow.loading import load
+from trunkline.streams.flow.problems import FlowError
 
 FLOW = """from trunkline import Flow, Params, Retry
 

@@ -20,7 +20,7 @@ from trunkline import (
     Valve,
 )
 from trunkline.connectors.base import Sink
-from trunkline.streams.policy import Arguments, Limits, Policy, parse
+from trunkline.streams.flow.policy import Arguments, Limits, Policy, parse
 
 ERP = System("erp", rate="50/s")
 
@@ -90,7 +90,7 @@ def test_one_window_is_a_text() -> None:
         ("on_dead", "stop", "'stop' is not 'continue' or 'halt'"),
         ("outage", "wait", "'wait' is not 'hold' or 'tiers'"),
         ("retry", "10s", "'10s' is no Retry: write Retry('10s', '1m')"),
-        ("retry", Retry, "<class 'trunkline.streams.retry.Retry'> is no Retry"),
+        ("retry", Retry, "<class 'trunkline.streams.flow.retry.Retry'> is no Retry"),
         ("delay", "5 minutes", "'5 minutes' is not a duration"),
         ("delay", "-5m", "'-5m' is not a duration"),
         ("linger", 0.05, "0.05 is not a duration"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline import ConfigurationError, Retry
-from trunkline.streams.retry import seconds
+from trunkline.streams.flow.retry import seconds
 
 
 @pytest.mark.parametrize(

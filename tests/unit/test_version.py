@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from trunkline import Flow, Params
-from trunkline.streams import version
+from trunkline.streams.flow import version
 
 
 class Env(Params):

@@ -9,9 +9,9 @@ import typer
 from trunkline.streams.checking import check as check_flow
 from trunkline.streams.checking import check_together
 from trunkline.streams.checking_params import check_environment
-from trunkline.streams.flow import Flow
-from trunkline.streams.loading import load
-from trunkline.streams.problems import FlowError, Problem
+from trunkline.streams.flow.definition import Flow
+from trunkline.streams.flow.loading import load
+from trunkline.streams.flow.problems import FlowError, Problem
 
 
 def check(

@@ -29,7 +29,7 @@ from trunkline.streams.audit import Audit, put_audited, who
 from trunkline.streams.command import Command, Forced, key_of
 from trunkline.streams.control import read_control
 from trunkline.streams.deadletter import timestamp
-from trunkline.streams.retry import seconds
+from trunkline.streams.flow.retry import seconds
 from trunkline.streams.status import WorkerStatus, reported
 
 destination_app = typer.Typer(

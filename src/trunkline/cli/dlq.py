@@ -32,9 +32,9 @@ from trunkline.streams.control import read_control
 from trunkline.streams.deadletter import timestamp
 from trunkline.streams.dlq import HandledLetters, Queue, grouped, spanned
 from trunkline.streams.dlq_requests import Kind, Request, ask, discard_of_source, discarded
+from trunkline.streams.flow.retry import seconds
+from trunkline.streams.flow.system import parse_rate
 from trunkline.streams.letters import Selection
-from trunkline.streams.retry import seconds
-from trunkline.streams.system import parse_rate
 
 dlq_app = typer.Typer(name="dlq", help="Dead letters.", no_args_is_help=True)
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from trunkline.streams import graph as drawing
-from trunkline.streams.loading import load
+from trunkline.streams.flow import graph as drawing
+from trunkline.streams.flow.loading import load
 
 
 def graph(

@@ -20,10 +20,10 @@ from trunkline.params import Backbone, revealed
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import Registry
 from trunkline.streams.control import Value, read_control
+from trunkline.streams.flow.retry import seconds
+from trunkline.streams.flow.system import parse_rate
 from trunkline.streams.replay import PREFIX, Mode, Progress, State, split
 from trunkline.streams.replay_asking import Bound, Count, RoutedTopic, Wanted, ask, change
-from trunkline.streams.retry import seconds
-from trunkline.streams.system import parse_rate
 from trunkline.streams.where import Where
 
 

@@ -20,8 +20,8 @@ from trunkline.local.stack import running
 from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
 from trunkline.streams.channels import AlertSettings, load_channels
 from trunkline.streams.checking import check
-from trunkline.streams.flow import Flow
-from trunkline.streams.loading import load
+from trunkline.streams.flow.definition import Flow
+from trunkline.streams.flow.loading import load
 from trunkline.streams.worker import ROLES, Options, Worker
 
 log = logging.getLogger(__name__)

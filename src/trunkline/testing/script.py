@@ -13,7 +13,7 @@ from trunkline.connectors import http_answer
 from trunkline.connectors.base import Sink
 from trunkline.errors import DeliveryError, PartialFailure, Unavailable
 from trunkline.event import Change, Event
-from trunkline.streams.retry import seconds
+from trunkline.streams.flow.retry import seconds
 
 T = TypeVar("T")
 

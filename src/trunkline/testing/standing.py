@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from trunkline.connectors.base import Sink
 from trunkline.errors import ConfigurationError
 from trunkline.params import Params, Secret
-from trunkline.streams.flow import Destination
+from trunkline.streams.flow.definition import Destination
 
 ParamsT = TypeVar("ParamsT", bound=Params)
 

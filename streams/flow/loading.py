@@ -16,8 +16,8 @@ from types import ModuleType
 from typing import Any
 
 from trunkline.errors import ConfigurationError
-from trunkline.streams.flow import Flow
-from trunkline.streams.problems import FlowError, Place, Problem
+from trunkline.streams.flow.definition import Flow
+from trunkline.streams.flow.problems import FlowError, Place, Problem
 
 _OURS = str(Path(__file__).parent.parent)
 _INSTALLED = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]

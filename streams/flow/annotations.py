@@ -15,8 +15,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from trunkline.connectors.base import Sink
 from trunkline.event import Event
-from trunkline.streams.flow import Destination, Route, Topic, _Definition
-from trunkline.streams.problems import FlowError, Problem
+from trunkline.streams.flow.definition import Destination, Route, Topic, _Definition
+from trunkline.streams.flow.problems import FlowError, Problem
 
 
 def type_of_topic(topic: Topic[Any]) -> type:

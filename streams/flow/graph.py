@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from trunkline.streams.flow import Destination, Flow, Route, SourceDefinition, Topic
+from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition, Topic
 
 
 @dataclass(slots=True)

@@ -15,9 +15,9 @@ from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
 from trunkline.params import Params
-from trunkline.streams import version as versions
-from trunkline.streams.policy import Arguments, Policy, parse
-from trunkline.streams.problems import Place, Problem
+from trunkline.streams.flow import version as versions
+from trunkline.streams.flow.policy import Arguments, Policy, parse
+from trunkline.streams.flow.problems import Place, Problem
 
 EnvT = TypeVar("EnvT", bound=Params)
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from trunkline.errors import ConfigurationError
-from trunkline.streams.retry import seconds
+from trunkline.streams.flow.retry import seconds
 
 
 @dataclass(frozen=True)
