@@ -19,7 +19,7 @@ from faust.app.base import BootStrategy
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from trunkline.errors import ConfigurationError
-from trunkline.streams.intake import MicroBatch
+from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.streams.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Protocol, cast
 
-from trunkline import kafka, kafka_read
+from trunkline import kafka
 from trunkline.connectors.base import PushSource, Sink, Source
+from trunkline.kafka import reading as kafka_read
+from trunkline.kafka.range_reader import Past, reader_of
 from trunkline.params import Backbone, Params, revealed
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import Registry
@@ -25,7 +27,6 @@ from trunkline.streams.job import Desk
 from trunkline.streams.log import KafkaLog
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
 from trunkline.streams.oversight import Oversight, Releases
-from trunkline.streams.past import Past, reader_of
 from trunkline.streams.push import PushStep
 from trunkline.streams.quota import Quota, limited
 from trunkline.streams.replaying import ReplayStep

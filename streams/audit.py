@@ -20,10 +20,10 @@ import orjson
 from confluent_kafka import KafkaException
 
 from trunkline import kafka
+from trunkline.kafka.tail import read_all
 from trunkline.params import Backbone
 from trunkline.streams import control
 from trunkline.streams.deadletter import timestamp
-from trunkline.streams.tail import read_all
 
 log = logging.getLogger(__name__)
 

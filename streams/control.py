@@ -22,8 +22,8 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from trunkline import kafka
 from trunkline.errors import DataError
+from trunkline.kafka.tail import Tail, hurried, read_all
 from trunkline.params import Backbone
-from trunkline.streams.tail import Tail, hurried, read_all
 
 log = logging.getLogger(__name__)
 

@@ -22,11 +22,12 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from trunkline.connectors.base import Sink
 from trunkline.errors import DataError, Retryable, Unavailable
 from trunkline.event import Event
+from trunkline.kafka.messages import as_event, as_raw_event, assigned_together
+from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.logs import about
 from trunkline.streams.commits import Commits
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.gate import Gatekeeper, Open
-from trunkline.streams.intake import MicroBatch
 from trunkline.streams.lanes import Lanes
 from trunkline.streams.lease import Lease
 from trunkline.streams.log import Log
@@ -34,7 +35,6 @@ from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.streams.outcomes import Outcomes, Told
 from trunkline.streams.parking import Parking
 from trunkline.streams.progress import WINDOW
-from trunkline.streams.reading import as_event, as_raw_event, assigned_together
 from trunkline.streams.release import Decisions, death_of
 from trunkline.streams.routing import HOLDS, Learn, nothing_to_learn
 from trunkline.streams.sending import Events, Senders

@@ -12,8 +12,9 @@ from typing import Any
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from trunkline import kafka, kafka_read
+from trunkline import kafka
 from trunkline.errors import ConfigurationError
+from trunkline.kafka import reading as kafka_read
 from trunkline.params import Backbone
 from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.progress import unpack

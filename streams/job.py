@@ -19,9 +19,9 @@ from typing import Any, Protocol, TypeVar
 from confluent_kafka import Message, TopicPartition
 
 from trunkline.kafka import Out
+from trunkline.kafka.range_reader import Past
 from trunkline.streams import control
 from trunkline.streams.handled import Home
-from trunkline.streams.past import Past
 from trunkline.streams.replay import Progress, Request
 from trunkline.streams.routing import HOLDS
 from trunkline.streams.tasks import delays

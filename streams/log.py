@@ -14,11 +14,12 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaException, Message, TopicPartition
 
-from trunkline import kafka, kafka_read
+from trunkline import kafka
 from trunkline.kafka import LastingProducer, Move, transact
+from trunkline.kafka import reading as kafka_read
+from trunkline.kafka.poll_loop import Handler, Intake
+from trunkline.kafka.purge import Trim
 from trunkline.params import Backbone
-from trunkline.streams.intake import Handler, Intake
-from trunkline.streams.trim import Trim
 
 
 class Reader(Protocol):

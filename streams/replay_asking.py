@@ -17,12 +17,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from trunkline import kafka
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event
+from trunkline.kafka.offsets import committed
+from trunkline.kafka.range_reader import reader_of
 from trunkline.params import Backbone
 from trunkline.streams.audit import Audit, put_audited, who
 from trunkline.streams.control import read_control
 from trunkline.streams.deadletter import timestamp
-from trunkline.streams.past import reader_of
-from trunkline.streams.positions import committed
 from trunkline.streams.replay import PREFIX, Mode, State
 from trunkline.streams.routing import Decode
 from trunkline.streams.where import Where

@@ -19,10 +19,10 @@ from confluent_kafka import KafkaException
 
 from trunkline.errors import ConfigurationError, DataError, RegistryUnavailable
 from trunkline.kafka import KafkaUnavailable
+from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.streams.concluding import Conclusion
 from trunkline.streams.control import Control, Value
 from trunkline.streams.handled import Home, keeper_of
-from trunkline.streams.intake import MicroBatch
 from trunkline.streams.job import Desk, Job, Over
 from trunkline.streams.redrive_job import RedriveJob
 from trunkline.streams.replay import PREFIX, Progress, Request, split

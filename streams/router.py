@@ -18,10 +18,10 @@ from typing import Any, Protocol, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from trunkline.kafka import LastingProducer, Out, aborting, finish, produce, transact
+from trunkline.kafka.offsets import committed
+from trunkline.kafka.poll_loop import Intake, MicroBatch
 from trunkline.logs import about
-from trunkline.streams.intake import Intake, MicroBatch
 from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.positions import committed
 from trunkline.streams.routing import HOLDS, Deaths, Routed, Router
 
 log = logging.getLogger(__name__)

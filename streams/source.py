@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 from trunkline.connectors.base import Batch, Position, Source
 from trunkline.errors import ConfigurationError
 from trunkline.kafka import Out, transact
-from trunkline.streams.intake import Intake, MicroBatch
+from trunkline.kafka.poll_loop import Intake, MicroBatch
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.publishing import Publisher
 from trunkline.streams.tasks import delays

@@ -7,10 +7,10 @@ from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from trunkline.kafka.messages import as_raw_event
+from trunkline.kafka.offsets import committed
 from trunkline.streams.commits import Place
-from trunkline.streams.positions import committed
 from trunkline.streams.progress import Progress
-from trunkline.streams.reading import as_raw_event
 from trunkline.streams.tiers import due_of
 
 TIMEOUT = 60.0

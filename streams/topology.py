@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from trunkline.kafka import TopicSpec
+from trunkline.kafka.purge import SEGMENT
 from trunkline.streams import audit, control
 from trunkline.streams.flow.definition import Destination, Flow
-from trunkline.streams.trim import SEGMENT
 
 # Positions are read from the end and only the newest counts: small segments keep the topic short.
 _POSITIONS = {"segment.bytes": "10485760", "min.cleanable.dirty.ratio": "0.1"}

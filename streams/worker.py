@@ -13,6 +13,7 @@ import orjson
 
 from trunkline import kafka
 from trunkline.errors import RegistryUnavailable
+from trunkline.kafka.poll_loop import Intake
 from trunkline.params import Backbone, Params
 from trunkline.streams import quota
 from trunkline.streams.app import FlowApp
@@ -21,7 +22,6 @@ from trunkline.streams.channels import AlertSettings
 from trunkline.streams.delivery import DeliveryStep
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.former import refuse_forgotten
-from trunkline.streams.intake import Intake
 from trunkline.streams.metrics import Metrics
 from trunkline.streams.quota import limited
 from trunkline.streams.topology import topics_of

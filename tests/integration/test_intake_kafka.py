@@ -14,8 +14,8 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from worker_kit import eventually
 
 from trunkline import kafka
+from trunkline.kafka.poll_loop import Intake, MicroBatch
 from trunkline.params import Backbone
-from trunkline.streams.intake import Intake, MicroBatch
 
 
 class Reader:

@@ -10,8 +10,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from worker_kit import eventually
 
 from trunkline import kafka
+from trunkline.kafka.purge import ENOUGH, EVERY, Trim
 from trunkline.params import Backbone
-from trunkline.streams.trim import ENOUGH, EVERY, Trim
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from trunkline import kafka
+from trunkline.kafka.poll_loop import Handler, Intake, MicroBatch
 from trunkline.params import Backbone
-from trunkline.streams.intake import Handler, Intake, MicroBatch
 
 
 class Nobody(Handler):

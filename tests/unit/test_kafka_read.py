@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from trunkline import kafka_read
+from trunkline.kafka import reading as kafka_read
 from trunkline.params import Backbone
 
 BACKBONE = Backbone(bootstrap="nowhere:1", registry="http://nowhere")

@@ -15,6 +15,7 @@ from confluent_kafka import Message
 
 from trunkline.errors import ConfigurationError
 from trunkline.event import Change, Event, Record
+from trunkline.kafka.messages import as_raw_event
 from trunkline.params import Params
 from trunkline.schemas.codec import Codec
 from trunkline.streams.command import Command, Forced, key_of
@@ -27,7 +28,6 @@ from trunkline.streams.flow.retry import seconds
 from trunkline.streams.letters import DeadLetter
 from trunkline.streams.metrics import Metrics
 from trunkline.streams.publishing import CompiledOutput, Publisher
-from trunkline.streams.reading import as_raw_event
 from trunkline.streams.release import death_of, release_key
 from trunkline.testing.loop import VirtualLoop
 from trunkline.testing.registry import MemoryRegistry

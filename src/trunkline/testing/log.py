@@ -9,8 +9,8 @@ from typing import Any, cast
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from trunkline.kafka import Move
+from trunkline.kafka.poll_loop import Handler, MicroBatch
 from trunkline.streams.delivery import DeliveryStep
-from trunkline.streams.intake import Handler, MicroBatch
 from trunkline.testing.topics import Generation, MemoryMessage, Place, Topics
 
 EVERYTHING = 1 << 40

@@ -9,9 +9,9 @@ from typing import Any, cast
 from confluent_kafka import Message, TopicPartition
 
 from trunkline.event import Event
+from trunkline.kafka.messages import as_raw_event
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.progress import Progress
-from trunkline.streams.reading import as_raw_event
 from trunkline.streams.tiers import due_of, failures_of
 from trunkline.testing.log import EVERYTHING
 from trunkline.testing.topics import MemoryMessage, Place, Topics

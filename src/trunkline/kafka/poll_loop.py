@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from trunkline.streams.positions import committed
+from trunkline.kafka.offsets import committed
 
 log = logging.getLogger(__name__)
 

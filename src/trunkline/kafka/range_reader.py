@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from trunkline import kafka
+from trunkline.kafka.offsets import committed
 from trunkline.params import Backbone
 from trunkline.streams.handled import Home
-from trunkline.streams.positions import committed
 
 log = logging.getLogger(__name__)
 
