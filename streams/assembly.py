@@ -27,11 +27,11 @@ from trunkline.streams.job import Desk
 from trunkline.streams.log import KafkaLog
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
 from trunkline.streams.oversight import Oversight, Releases
-from trunkline.streams.push import PushStep
+from trunkline.streams.publish.push_step import PushStep
+from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.quota import Quota, limited
 from trunkline.streams.replaying import ReplayStep
 from trunkline.streams.router import RoutingStep
-from trunkline.streams.source import SourceStep
 
 
 class Step(Protocol):

@@ -9,7 +9,7 @@ from trunkline.connectors.base import Sink
 from trunkline.schemas.codec import Codec
 from trunkline.streams.flow.annotations import type_of_destination, type_of_topic
 from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition, Topic
-from trunkline.streams.publishing import CompiledOutput, Publisher
+from trunkline.streams.publish.publisher import CompiledOutput, Publisher
 from trunkline.streams.routing import CompiledRoute, CompiledTopic, Router
 from trunkline.streams.way import Way
 

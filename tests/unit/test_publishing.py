@@ -13,7 +13,7 @@ import pytest
 from trunkline import Record
 from trunkline.errors import SerializationError
 from trunkline.kafka import MAX_VALUE, Out
-from trunkline.streams.publishing import CompiledOutput, Publisher
+from trunkline.streams.publish.publisher import CompiledOutput, Publisher
 
 NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
 TRACE = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"

@@ -27,7 +27,7 @@ from trunkline.streams.flow.definition import Destination, Flow, SourceDefinitio
 from trunkline.streams.flow.retry import seconds
 from trunkline.streams.letters import DeadLetter
 from trunkline.streams.metrics import Metrics
-from trunkline.streams.publishing import CompiledOutput, Publisher
+from trunkline.streams.publish.publisher import CompiledOutput, Publisher
 from trunkline.streams.release import death_of, release_key
 from trunkline.testing.loop import VirtualLoop
 from trunkline.testing.registry import MemoryRegistry

@@ -22,7 +22,7 @@ from trunkline.errors import ConfigurationError
 from trunkline.kafka import Out, transact
 from trunkline.kafka.poll_loop import Intake, MicroBatch
 from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.publishing import Publisher
+from trunkline.streams.publish.publisher import Publisher
 from trunkline.streams.tasks import delays
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from trunkline.connectors.base import PushSource
 from trunkline.event import Record
 from trunkline.kafka import KafkaUnavailable, Out, produce
 from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.publishing import Publisher
+from trunkline.streams.publish.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
