@@ -31,7 +31,7 @@ from trunkline.streams.publish.push_step import PushStep
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.quota import Quota, limited
 from trunkline.streams.replaying import ReplayStep
-from trunkline.streams.router import RoutingStep
+from trunkline.streams.route.step import RoutingStep
 
 
 class Step(Protocol):

@@ -10,7 +10,7 @@ from trunkline.schemas.codec import Codec
 from trunkline.streams.flow.annotations import type_of_destination, type_of_topic
 from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition, Topic
 from trunkline.streams.publish.publisher import CompiledOutput, Publisher
-from trunkline.streams.routing import CompiledRoute, CompiledTopic, Router
+from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
 from trunkline.streams.way import Way
 
 

@@ -36,7 +36,7 @@ from trunkline.streams.outcomes import Outcomes, Told
 from trunkline.streams.parking import Parking
 from trunkline.streams.progress import WINDOW
 from trunkline.streams.release import Decisions, death_of
-from trunkline.streams.routing import HOLDS, Learn, nothing_to_learn
+from trunkline.streams.route.router import HOLDS, Learn, nothing_to_learn
 from trunkline.streams.sending import Events, Senders
 from trunkline.streams.takeover import Takeover
 from trunkline.streams.tasks import delays

@@ -23,7 +23,7 @@ from trunkline.kafka.range_reader import Past
 from trunkline.streams import control
 from trunkline.streams.handled import Home
 from trunkline.streams.replay import Progress, Request
-from trunkline.streams.routing import HOLDS
+from trunkline.streams.route.router import HOLDS
 from trunkline.streams.tasks import delays
 
 log = logging.getLogger(__name__)

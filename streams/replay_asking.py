@@ -24,7 +24,7 @@ from trunkline.streams.audit import Audit, put_audited, who
 from trunkline.streams.control import read_control
 from trunkline.streams.deadletter import timestamp
 from trunkline.streams.replay import PREFIX, Mode, State
-from trunkline.streams.routing import Decode
+from trunkline.streams.route.router import Decode
 from trunkline.streams.where import Where
 
 TIMEOUT = 30.0

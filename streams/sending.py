@@ -21,7 +21,7 @@ from trunkline.streams.flow.policy import Policy
 from trunkline.streams.gate import NEVER, Gatekeeper
 from trunkline.streams.lanes import Lanes
 from trunkline.streams.lease import Lease, LeaseOver
-from trunkline.streams.routing import Learn
+from trunkline.streams.route.router import Learn
 from trunkline.streams.tasks import watched
 
 Events = list[Event[Any]]

@@ -11,7 +11,7 @@ from confluent_kafka import Message
 from trunkline.event import Event, Headers, replaced
 from trunkline.kafka import Out
 from trunkline.streams.handled import Home
-from trunkline.streams.routing import CompiledTopic, Learn, Router
+from trunkline.streams.route.router import CompiledTopic, Learn, Router
 
 
 @dataclass(frozen=True, slots=True)

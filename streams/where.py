@@ -13,7 +13,7 @@ from simpleeval import SimpleEval
 
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event
-from trunkline.streams.routing import HOLDS
+from trunkline.streams.route.router import HOLDS
 
 NAMES = ("data", "key", "type", "headers")
 _FUNCTIONS = {"abs": abs, "float": float, "int": int, "len": len, "round": round, "str": str}

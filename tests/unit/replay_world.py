@@ -13,7 +13,7 @@ import orjson
 from trunkline.kafka import Out
 from trunkline.streams.handled import Home
 from trunkline.streams.job import Desk, Job
-from trunkline.streams.routing import CompiledRoute, CompiledTopic, Router, nothing_to_learn
+from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router, nothing_to_learn
 from trunkline.streams.way import Way
 
 TOPIC, INBOX, DLQ, CONTROL = "orders", "f.erp.inbox", "f.erp.dlq", "f.control"

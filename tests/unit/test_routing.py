@@ -14,7 +14,7 @@ import pytest
 from trunkline import ConfigurationError, Event
 from trunkline.errors import RegistryUnavailable, SerializationError
 from trunkline.kafka import MAX_VALUE
-from trunkline.streams.routing import CompiledRoute, CompiledTopic, Routed, Router
+from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Routed, Router
 
 
 @dataclass

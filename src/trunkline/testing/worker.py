@@ -23,7 +23,7 @@ from trunkline.streams.limits import LimitGate
 from trunkline.streams.metrics import DeliveryMetrics, Metrics
 from trunkline.streams.oversight import Oversight, Releases
 from trunkline.streams.quota import limits_of as limits_of
-from trunkline.streams.routing import Learn
+from trunkline.streams.route.router import Learn
 from trunkline.streams.tasks import watched
 from trunkline.testing.log import MemoryLog, MemoryReader
 from trunkline.testing.topics import Topics

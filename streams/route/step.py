@@ -22,7 +22,7 @@ from trunkline.kafka.offsets import committed
 from trunkline.kafka.poll_loop import Intake, MicroBatch
 from trunkline.logs import about
 from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.routing import HOLDS, Deaths, Routed, Router
+from trunkline.streams.route.router import HOLDS, Deaths, Routed, Router
 
 log = logging.getLogger(__name__)
 
