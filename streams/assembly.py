@@ -19,12 +19,12 @@ from trunkline.streams.app import FlowApp
 from trunkline.streams.channels import AlertSettings
 from trunkline.streams.compiling import Compiler
 from trunkline.streams.control import KafkaControl, read_control
-from trunkline.streams.delivery import DeliveryStep
+from trunkline.streams.deliver.broker import KafkaLog
+from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition
 from trunkline.streams.gate import Gatekeeper
 from trunkline.streams.guard import Guard
 from trunkline.streams.job import Desk
-from trunkline.streams.log import KafkaLog
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
 from trunkline.streams.oversight import Oversight, Releases
 from trunkline.streams.publish.push_step import PushStep

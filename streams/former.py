@@ -16,8 +16,8 @@ from trunkline import kafka
 from trunkline.errors import ConfigurationError
 from trunkline.kafka import reading as kafka_read
 from trunkline.params import Backbone
+from trunkline.streams.deliver.offsets import unpack
 from trunkline.streams.flow.definition import Destination, Flow
-from trunkline.streams.progress import unpack
 
 
 def refuse_forgotten(backbone: Backbone, flow: Flow[Any], there: Mapping[str, int]) -> None:

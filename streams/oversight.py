@@ -16,10 +16,10 @@ from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.command import Command, key_of
 from trunkline.streams.conditions import Watch
 from trunkline.streams.control import Control
-from trunkline.streams.delivery import DeliveryStep
+from trunkline.streams.deliver.outcomes import Told
+from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.guard import Guard
 from trunkline.streams.metrics import DeliveryMetrics
-from trunkline.streams.outcomes import Told
 from trunkline.streams.release import Death, Decisions, release_key
 from trunkline.streams.status import DestinationStatus
 from trunkline.streams.tasks import watched

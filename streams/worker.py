@@ -19,7 +19,7 @@ from trunkline.streams import quota
 from trunkline.streams.app import FlowApp
 from trunkline.streams.assembly import Assembly, Step
 from trunkline.streams.channels import AlertSettings
-from trunkline.streams.delivery import DeliveryStep
+from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.former import refuse_forgotten
 from trunkline.streams.metrics import Metrics

@@ -26,7 +26,7 @@ from worker_kit import header, read
 
 from trunkline import kafka
 from trunkline.params import Backbone
-from trunkline.streams.takeover import starts
+from trunkline.streams.deliver.recovery import starts
 
 COUNTS = ("400", "429", "500")
 """Answers that use up an attempt."""

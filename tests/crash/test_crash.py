@@ -22,7 +22,7 @@ from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.commerce import Order
 from trunkline.schemas.registry import Registry
-from trunkline.streams.commits import EVERY
+from trunkline.streams.deliver.committer import EVERY
 
 CHANGES, KEYS, PER_SECOND = 60_000, 2_000, 900
 AT_LEAST = 50_000

@@ -21,7 +21,7 @@ from trunkline.connectors.contract import make_event
 from trunkline.errors import DeliveryError, Rejected, Retryable, Unavailable
 from trunkline.event import Event
 from trunkline.local.ports import free_port
-from trunkline.streams.classify import Classifier
+from trunkline.streams.deliver.classifier import Classifier
 from trunkline.streams.flow.policy import Policy
 
 Kind = type[DeliveryError]

@@ -14,8 +14,8 @@ from trunkline.connectors.base import Sink
 from trunkline.kafka import TopicSpec
 from trunkline.params import Backbone
 from trunkline.schemas.commerce import Order
+from trunkline.streams.deliver.offsets import pack
 from trunkline.streams.former import former_tiers, refuse_forgotten
-from trunkline.streams.progress import pack
 from trunkline.streams.topology import topics_of
 
 

@@ -19,7 +19,7 @@ from trunkline.errors import (
     SerializationError,
     Unavailable,
 )
-from trunkline.streams.classify import Classifier
+from trunkline.streams.deliver.classifier import Classifier
 from trunkline.streams.flow.policy import Policy, parse
 
 

@@ -12,8 +12,8 @@ from delivery_kit import ErpTest, ids, times
 
 from trunkline import ConfigurationError, Event, Retry, Retryable
 from trunkline.errors import RegistryUnavailable, SerializationError
-from trunkline.streams.delivery import ROOM
-from trunkline.streams.sending import Call
+from trunkline.streams.deliver.senders import Call
+from trunkline.streams.deliver.step import ROOM
 from trunkline.streams.tiers import due_of
 
 # Order

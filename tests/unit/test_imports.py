@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 BREACHES = {
     "streams/flow/retry.py": "import faust",
     "streams/flow/graph.py": "from trunkline.connectors.http import HttpSink",
-    "streams/lanes.py": "from trunkline.local.stack import Stack",
+    "streams/deliver/key_queues.py": "from trunkline.local.stack import Stack",
     "connectors/http.py": "from confluent_kafka import Producer",
     "connectors/plain.py": "from trunkline.streams.flow.definition import Flow",
     "connectors/base.py": "from trunkline.kafka import Out",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from trunkline.event import Event
-from trunkline.streams.lanes import Lanes
+from trunkline.streams.deliver.key_queues import Lanes
 
 
 def event(key: str, offset: int) -> Event[Any]:

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from trunkline import Event, Flow, Params
 from trunkline.connectors.http import HttpSink
 from trunkline.schemas.commerce import Order
-from trunkline.streams.lease import LASTS, PATIENCE, Lease, LeaseOver
+from trunkline.streams.deliver.ownership import LASTS, PATIENCE, Lease, LeaseOver
 from trunkline.testing import FlowTest, MemoryLog, VirtualLoop
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trunkline.streams.progress import (
+from trunkline.streams.deliver.offsets import (
     METADATA_LIMIT,
     WINDOW,
     CorruptMetadata,

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from trunkline.kafka import Move
 from trunkline.kafka.poll_loop import Handler, MicroBatch
-from trunkline.streams.delivery import DeliveryStep
+from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.testing.topics import Generation, MemoryMessage, Place, Topics
 
 EVERYTHING = 1 << 40

@@ -10,8 +10,8 @@ from confluent_kafka import Message, TopicPartition
 
 from trunkline.event import Event
 from trunkline.kafka.messages import as_raw_event
+from trunkline.streams.deliver.offsets import Progress
 from trunkline.streams.flow.definition import Destination
-from trunkline.streams.progress import Progress
 from trunkline.streams.tiers import due_of, failures_of
 from trunkline.testing.log import EVERYTHING
 from trunkline.testing.topics import MemoryMessage, Place, Topics

@@ -15,7 +15,7 @@ from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.streams.compiling import Compiler
 from trunkline.streams.conditions import Watch
 from trunkline.streams.control import MemoryControl
-from trunkline.streams.delivery import DeliveryStep
+from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.gate import NEVER
 from trunkline.streams.guard import Guard

@@ -21,8 +21,8 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 
 from trunkline.event import Event
 from trunkline.kafka import Move
+from trunkline.streams.deliver.offsets import Progress
 from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.progress import Progress
 from trunkline.streams.tasks import watched
 
 log = logging.getLogger(__name__)

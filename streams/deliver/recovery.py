@@ -9,8 +9,8 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from trunkline.kafka.messages import as_raw_event
 from trunkline.kafka.offsets import committed
-from trunkline.streams.commits import Place
-from trunkline.streams.progress import Progress
+from trunkline.streams.deliver.committer import Place
+from trunkline.streams.deliver.offsets import Progress
 from trunkline.streams.tiers import due_of
 
 TIMEOUT = 60.0

@@ -25,20 +25,20 @@ from trunkline.event import Event
 from trunkline.kafka.messages import as_event, as_raw_event, assigned_together
 from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.logs import about
-from trunkline.streams.commits import Commits
+from trunkline.streams.deliver.broker import Log
+from trunkline.streams.deliver.committer import Commits
+from trunkline.streams.deliver.key_queues import Lanes
+from trunkline.streams.deliver.offsets import WINDOW
+from trunkline.streams.deliver.outcomes import Outcomes, Told
+from trunkline.streams.deliver.ownership import Lease
+from trunkline.streams.deliver.recovery import Takeover
+from trunkline.streams.deliver.senders import Events, Senders
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.gate import Gatekeeper, Open
-from trunkline.streams.lanes import Lanes
-from trunkline.streams.lease import Lease
-from trunkline.streams.log import Log
 from trunkline.streams.metrics import DeliveryMetrics
-from trunkline.streams.outcomes import Outcomes, Told
 from trunkline.streams.parking import Parking
-from trunkline.streams.progress import WINDOW
 from trunkline.streams.release import Decisions, death_of
 from trunkline.streams.route.router import HOLDS, Learn, nothing_to_learn
-from trunkline.streams.sending import Events, Senders
-from trunkline.streams.takeover import Takeover
 from trunkline.streams.tasks import delays
 from trunkline.streams.tiers import Tiers, due_of
 from trunkline.streams.turns import Turns

@@ -11,13 +11,13 @@ from trunkline.errors import DataError, DeliveryError, PartialFailure, Rejected,
 from trunkline.event import Event, replaced
 from trunkline.kafka import Move
 from trunkline.logs import about
-from trunkline.streams.classify import Classifier
-from trunkline.streams.commits import Commits
 from trunkline.streams.deadletter import dead_letter
+from trunkline.streams.deliver.classifier import Classifier
+from trunkline.streams.deliver.committer import Commits
+from trunkline.streams.deliver.key_queues import Lanes
+from trunkline.streams.deliver.senders import Call, Events
 from trunkline.streams.flow.definition import Destination
-from trunkline.streams.lanes import Lanes
 from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.sending import Call, Events
 from trunkline.streams.tiers import Tiers, failures_of, iso
 from trunkline.streams.turns import Turns
 
