@@ -18,8 +18,8 @@ from trunkline.streams.deliver.key_queues import Lanes
 from trunkline.streams.deliver.senders import Call, Events
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.tiers import Tiers, failures_of, iso
-from trunkline.streams.turns import Turns
+from trunkline.streams.retry.key_order import Turns
+from trunkline.streams.retry.tiers import Tiers, failures_of, iso
 
 log = logging.getLogger(__name__)
 

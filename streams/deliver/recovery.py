@@ -11,7 +11,7 @@ from trunkline.kafka.messages import as_raw_event
 from trunkline.kafka.offsets import committed
 from trunkline.streams.deliver.committer import Place
 from trunkline.streams.deliver.offsets import Progress
-from trunkline.streams.tiers import due_of
+from trunkline.streams.retry.tiers import due_of
 
 TIMEOUT = 60.0
 """Seconds that Kafka has for each answer."""

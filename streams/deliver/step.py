@@ -36,12 +36,12 @@ from trunkline.streams.deliver.senders import Events, Senders
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.gate import Gatekeeper, Open
 from trunkline.streams.metrics import DeliveryMetrics
-from trunkline.streams.parking import Parking
 from trunkline.streams.release import Decisions, death_of
+from trunkline.streams.retry.delay_queue import Parking
+from trunkline.streams.retry.key_order import Turns
+from trunkline.streams.retry.tiers import Tiers, due_of
 from trunkline.streams.route.router import HOLDS, Learn, nothing_to_learn
 from trunkline.streams.tasks import delays
-from trunkline.streams.tiers import Tiers, due_of
-from trunkline.streams.turns import Turns
 
 log = logging.getLogger(__name__)
 

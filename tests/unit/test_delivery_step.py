@@ -14,7 +14,7 @@ from trunkline import ConfigurationError, Event, Retry, Retryable
 from trunkline.errors import RegistryUnavailable, SerializationError
 from trunkline.streams.deliver.senders import Call
 from trunkline.streams.deliver.step import ROOM
-from trunkline.streams.tiers import due_of
+from trunkline.streams.retry.tiers import due_of
 
 # Order
 

@@ -22,8 +22,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from trunkline import Event, Flow, Params, PartialFailure, Rejected, Retry, Retryable, Unavailable
 from trunkline.connectors.base import Sink
 from trunkline.schemas.commerce import Order
-from trunkline.streams import turns
-from trunkline.streams.tiers import due_of, failures_of
+from trunkline.streams.retry import key_order as turns
+from trunkline.streams.retry.tiers import due_of, failures_of
 from trunkline.testing import FlowTest
 
 Outcome = Literal["ok", "retryable", "rejected", "unavailable", "after"]

@@ -12,7 +12,7 @@ from trunkline.event import Event
 from trunkline.kafka.messages import as_raw_event
 from trunkline.streams.deliver.offsets import Progress
 from trunkline.streams.flow.definition import Destination
-from trunkline.streams.tiers import due_of, failures_of
+from trunkline.streams.retry.tiers import due_of, failures_of
 from trunkline.testing.log import EVERYTHING
 from trunkline.testing.topics import MemoryMessage, Place, Topics
 

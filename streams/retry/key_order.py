@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from trunkline.event import Event
-from trunkline.streams.pace import Pace
-from trunkline.streams.tiers import due_of, sequence_of
-from trunkline.streams.waiting import Waiting
+from trunkline.streams.retry.blocked_keys import Waiting
+from trunkline.streams.retry.pace import Pace
+from trunkline.streams.retry.tiers import due_of, sequence_of
 
 FARTHEST = 10
 """How many times the shortest delay one waits for its turn at the most: what the pace will be
