@@ -14,6 +14,8 @@ from trunkline.kafka.range_reader import Past, reader_of
 from trunkline.params import Backbone, Params, revealed
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import Registry
+from trunkline.streams.admission.controller import Guard
+from trunkline.streams.admission.gate import Gatekeeper
 from trunkline.streams.alerting import Alerts
 from trunkline.streams.app import FlowApp
 from trunkline.streams.channels import AlertSettings
@@ -22,8 +24,6 @@ from trunkline.streams.control import KafkaControl, read_control
 from trunkline.streams.deliver.broker import KafkaLog
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition
-from trunkline.streams.gate import Gatekeeper
-from trunkline.streams.guard import Guard
 from trunkline.streams.job import Desk
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
 from trunkline.streams.oversight import Oversight, Releases

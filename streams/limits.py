@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trunkline.streams.gate import NEVER, PLENTY
+from trunkline.streams.admission.gate import NEVER, PLENTY
 
 BURST = 0.1
 """Seconds' worth of its share that a worker may save up and send at once; at least one event."""

@@ -13,12 +13,12 @@ from typing import Any
 
 from trunkline.event import Event
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.command import Command, key_of
+from trunkline.streams.admission.command import Command, key_of
+from trunkline.streams.admission.controller import Guard
 from trunkline.streams.conditions import Watch
 from trunkline.streams.control import Control
 from trunkline.streams.deliver.outcomes import Told
 from trunkline.streams.deliver.step import DeliveryStep
-from trunkline.streams.guard import Guard
 from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.streams.release import Death, Decisions, release_key
 from trunkline.streams.status import DestinationStatus

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.coordinator import Coordinator
-from trunkline.streams.gate import NEVER
 from trunkline.streams.ledger import BEFORE_ALL, LEASE, Ledger, Mark
 from trunkline.streams.limits import NOTHING, LimitGate, Share
 

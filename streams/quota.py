@@ -21,8 +21,8 @@ from confluent_kafka import Message, Producer
 from trunkline import kafka
 from trunkline.kafka.tail import Tail
 from trunkline.params import Backbone
+from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.flow.definition import Destination
-from trunkline.streams.gate import NEVER
 from trunkline.streams.ledger import LEASE
 from trunkline.streams.limits import LimitGate, Share
 from trunkline.streams.participant import Participant, Record

@@ -13,12 +13,12 @@ from trunkline.errors import (
 )
 from trunkline.event import Change, Event, Record
 from trunkline.params import Params, Secret
-from trunkline.streams.breaker import CircuitBreaker
+from trunkline.streams.admission.circuit_breaker import CircuitBreaker
+from trunkline.streams.admission.dead_letter_limit import Valve
 from trunkline.streams.flow.alert import Alert
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.retry import Retry
 from trunkline.streams.flow.system import System
-from trunkline.streams.valve import Valve
 
 __version__ = "0.1.0"
 

@@ -16,11 +16,11 @@ from typing import Any
 from trunkline.connectors.base import Sink
 from trunkline.errors import DataError, PartialFailure, Rejected, Unavailable
 from trunkline.event import Event
+from trunkline.streams.admission.gate import NEVER, Gatekeeper
 from trunkline.streams.deliver.classifier import Classifier
 from trunkline.streams.deliver.key_queues import Lanes
 from trunkline.streams.deliver.ownership import Lease, LeaseOver
 from trunkline.streams.flow.policy import Policy
-from trunkline.streams.gate import NEVER, Gatekeeper
 from trunkline.streams.route.router import Learn
 from trunkline.streams.tasks import watched
 

@@ -25,6 +25,7 @@ from trunkline.event import Event
 from trunkline.kafka.messages import as_event, as_raw_event, assigned_together
 from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.logs import about
+from trunkline.streams.admission.gate import Gatekeeper, Open
 from trunkline.streams.deliver.broker import Log
 from trunkline.streams.deliver.committer import Commits
 from trunkline.streams.deliver.key_queues import Lanes
@@ -34,7 +35,6 @@ from trunkline.streams.deliver.ownership import Lease
 from trunkline.streams.deliver.recovery import Takeover
 from trunkline.streams.deliver.senders import Events, Senders
 from trunkline.streams.flow.definition import Destination
-from trunkline.streams.gate import Gatekeeper, Open
 from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.streams.release import Decisions, death_of
 from trunkline.streams.retry.delay_queue import Parking

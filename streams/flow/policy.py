@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, TypeVar, get_args
 
 from trunkline.errors import ConfigurationError, Unavailable
-from trunkline.streams.breaker import CircuitBreaker
+from trunkline.streams.admission.circuit_breaker import CircuitBreaker
+from trunkline.streams.admission.dead_letter_limit import Valve
+from trunkline.streams.admission.maintenance import Window
 from trunkline.streams.flow.alert import Alert
 from trunkline.streams.flow.retry import Cause, Retry, causes, seconds
 from trunkline.streams.flow.system import System, is_count, parse_rate
-from trunkline.streams.maintenance import Window
-from trunkline.streams.valve import Valve
 
 T = TypeVar("T")
 

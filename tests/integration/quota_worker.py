@@ -11,7 +11,7 @@ import sys
 import time
 
 from trunkline.params import Backbone
-from trunkline.streams.gate import NEVER
+from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.limits import LimitGate, Share
 from trunkline.streams.quota import Quota
 

@@ -25,7 +25,7 @@ from trunkline.local.ports import free_port
 from trunkline.local.process import Child
 from trunkline.params import Backbone
 from trunkline.streams import audit, control
-from trunkline.streams.command import Command
+from trunkline.streams.admission.command import Command
 from trunkline.streams.control import KafkaControl, put_control, read_control
 from trunkline.streams.deadletter import timestamp
 from trunkline.streams.status import DestinationStatus

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trunkline import Rejected, Retryable, Unavailable
-from trunkline.streams.breaker import JITTER, PAUSE, Breaker, CircuitBreaker
-from trunkline.streams.gate import NEVER, PLENTY
+from trunkline.streams.admission.circuit_breaker import JITTER, PAUSE, Breaker, CircuitBreaker
+from trunkline.streams.admission.gate import NEVER, PLENTY
 
 DOWN = Unavailable("503")
 

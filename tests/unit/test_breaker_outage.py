@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline import Unavailable
-from trunkline.streams.breaker import Breaker, CircuitBreaker
-from trunkline.streams.gate import NEVER
+from trunkline.streams.admission.circuit_breaker import Breaker, CircuitBreaker
+from trunkline.streams.admission.gate import NEVER
 
 ANSWERS = 0.02
 WORKERS = 100

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trunkline.streams.command import Command, key_of
+from trunkline.streams.admission.command import Command, key_of
 
 NOON = datetime(2030, 5, 31, 12, tzinfo=UTC).timestamp()
 

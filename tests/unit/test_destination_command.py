@@ -11,7 +11,7 @@ from trunkline.cli import app
 from trunkline.cli.destination import _end, _told
 from trunkline.cli.target import Target, _named, target
 from trunkline.errors import ConfigurationError
-from trunkline.streams.command import Command
+from trunkline.streams.admission.command import Command
 
 NOON = datetime(2030, 5, 31, 12, tzinfo=UTC).timestamp()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from trunkline.streams.admission.controller import Guard
+from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.flow.policy import Policy
-from trunkline.streams.gate import NEVER
-from trunkline.streams.guard import Guard
 from trunkline.streams.limits import LimitGate, Share
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trunkline.streams.gate import NEVER, PLENTY
-from trunkline.streams.hand import Hand
+from trunkline.streams.admission.gate import NEVER, PLENTY
+from trunkline.streams.admission.manual import Hand
 
 
 class Clock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trunkline.streams.gate import NEVER, PLENTY
+from trunkline.streams.admission.gate import NEVER, PLENTY
 from trunkline.streams.limits import IDLE, NOTHING, CallCount, LimitGate, Share, TokenBucket
 
 

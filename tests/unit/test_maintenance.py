@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from trunkline import ConfigurationError
-from trunkline.streams.gate import PLENTY
-from trunkline.streams.maintenance import Maintenance, Window
+from trunkline.streams.admission.gate import PLENTY
+from trunkline.streams.admission.maintenance import Maintenance, Window
 
 
 def at(text: str) -> datetime:

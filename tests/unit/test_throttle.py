@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trunkline.errors import PartialFailure, Rejected, Retryable, Unavailable
-from trunkline.streams.gate import PLENTY
-from trunkline.streams.throttle import PAUSE, Throttle, pauses_of
+from trunkline.streams.admission.gate import PLENTY
+from trunkline.streams.admission.throttle import PAUSE, Throttle, pauses_of
 
 TOO_MANY = Retryable("slow down", status=429)
 

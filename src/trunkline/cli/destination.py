@@ -25,8 +25,8 @@ from trunkline.cli.target import (
     target,
 )
 from trunkline.errors import ConfigurationError
+from trunkline.streams.admission.command import Command, Forced, key_of
 from trunkline.streams.audit import Audit, put_audited, who
-from trunkline.streams.command import Command, Forced, key_of
 from trunkline.streams.control import read_control
 from trunkline.streams.deadletter import timestamp
 from trunkline.streams.flow.retry import seconds

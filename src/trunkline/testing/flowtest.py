@@ -18,7 +18,7 @@ from trunkline.event import Change, Event, Record
 from trunkline.kafka.messages import as_raw_event
 from trunkline.params import Params
 from trunkline.schemas.codec import Codec
-from trunkline.streams.command import Command, Forced, key_of
+from trunkline.streams.admission.command import Command, Forced, key_of
 from trunkline.streams.compiling import Compiler, subject
 from trunkline.streams.control import MemoryControl
 from trunkline.streams.deadletter import timestamp

@@ -12,13 +12,13 @@ from confluent_kafka import Message
 from trunkline.connectors.base import Sink
 from trunkline.kafka import Out
 from trunkline.kafka.poll_loop import MicroBatch
+from trunkline.streams.admission.controller import Guard
+from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.compiling import Compiler
 from trunkline.streams.conditions import Watch
 from trunkline.streams.control import MemoryControl
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow
-from trunkline.streams.gate import NEVER
-from trunkline.streams.guard import Guard
 from trunkline.streams.limits import LimitGate
 from trunkline.streams.metrics import DeliveryMetrics, Metrics
 from trunkline.streams.oversight import Oversight, Releases

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trunkline.errors import ConfigurationError, Unavailable
+from trunkline.streams.admission.gate import NEVER, PLENTY
+from trunkline.streams.admission.sliding_window import Tally
+from trunkline.streams.admission.slow_start import Ramp
 from trunkline.streams.flow.retry import seconds
-from trunkline.streams.gate import NEVER, PLENTY
-from trunkline.streams.ramp import Ramp
-from trunkline.streams.tally import Tally
 
 State = Literal["closed", "open", "half-open", "ramp"]
 

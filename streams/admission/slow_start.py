@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import log2
 
-from trunkline.streams.gate import NEVER, PLENTY
+from trunkline.streams.admission.gate import NEVER, PLENTY
 
 DOUBLINGS = 10
 """How often the pace doubles within the ramp's time: from 1 to 1,024 events under way."""

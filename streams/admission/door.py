@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trunkline.streams.gate import PLENTY
+from trunkline.streams.admission.gate import PLENTY
 
 
 class Door:

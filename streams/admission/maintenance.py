@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 
 from trunkline.errors import ConfigurationError
-from trunkline.streams.door import Door
+from trunkline.streams.admission.door import Door
 from trunkline.streams.flow.retry import seconds
 
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trunkline.errors import ConfigurationError
-from trunkline.streams.door import Door
+from trunkline.streams.admission.door import Door
+from trunkline.streams.admission.gate import NEVER
+from trunkline.streams.admission.sliding_window import Tally
 from trunkline.streams.flow.retry import seconds
-from trunkline.streams.gate import NEVER
-from trunkline.streams.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from trunkline.streams.breaker import Breaker
+from trunkline.streams.admission.circuit_breaker import Breaker
+from trunkline.streams.admission.dead_letter_limit import ValveGate
+from trunkline.streams.admission.gate import NEVER, PLENTY, Gatekeeper
+from trunkline.streams.admission.maintenance import Maintenance
+from trunkline.streams.admission.manual import Hand
+from trunkline.streams.admission.throttle import Throttle
 from trunkline.streams.flow.policy import Policy
-from trunkline.streams.gate import NEVER, PLENTY, Gatekeeper
-from trunkline.streams.hand import Hand
-from trunkline.streams.maintenance import Maintenance
-from trunkline.streams.throttle import Throttle
-from trunkline.streams.valve import ValveGate
 
 State = Literal[
     "closed", "open", "half-open", "ramp", "paused", "maintenance", "valve", "throttled"

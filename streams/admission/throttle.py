@@ -12,9 +12,9 @@ not ask for less of ours: halving for each would bring any rate down to a trickl
 from __future__ import annotations
 
 from trunkline.errors import PartialFailure, Retryable
-from trunkline.streams.gate import PLENTY
+from trunkline.streams.admission.gate import PLENTY
+from trunkline.streams.admission.sliding_window import Tally
 from trunkline.streams.limits import TokenBucket
-from trunkline.streams.tally import Tally
 
 TOO_MANY = 429
 
