@@ -29,7 +29,7 @@ from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
 from trunkline.streams.oversight import Oversight, Releases
 from trunkline.streams.publish.push_step import PushStep
 from trunkline.streams.publish.source_step import SourceStep
-from trunkline.streams.quota import Quota, limited
+from trunkline.streams.quota.client import Quota, limited
 from trunkline.streams.replaying import ReplayStep
 from trunkline.streams.route.step import RoutingStep
 

@@ -15,7 +15,6 @@ from trunkline import kafka
 from trunkline.errors import RegistryUnavailable
 from trunkline.kafka.poll_loop import Intake
 from trunkline.params import Backbone, Params
-from trunkline.streams import quota
 from trunkline.streams.app import FlowApp
 from trunkline.streams.assembly import Assembly, Step
 from trunkline.streams.channels import AlertSettings
@@ -23,7 +22,8 @@ from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.former import refuse_forgotten
 from trunkline.streams.metrics import Metrics
-from trunkline.streams.quota import limited
+from trunkline.streams.quota import client as quota
+from trunkline.streams.quota.client import limited
 from trunkline.streams.topology import topics_of
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ import time
 
 from trunkline.params import Backbone
 from trunkline.streams.admission.gate import NEVER
-from trunkline.streams.limits import LimitGate, Share
-from trunkline.streams.quota import Quota
+from trunkline.streams.quota.client import Quota
+from trunkline.streams.quota.limiter import LimitGate, Share
 
 
 async def send_all(gate: LimitGate, changed: asyncio.Event) -> None:

@@ -16,9 +16,9 @@ from engine_kit import PATIENCE, eventually
 
 from trunkline import kafka
 from trunkline.params import Backbone
-from trunkline.streams import quota as quotas
-from trunkline.streams.limits import BURST, LimitGate, Share
-from trunkline.streams.quota import Quota
+from trunkline.streams.quota import client as quotas
+from trunkline.streams.quota.client import Quota
+from trunkline.streams.quota.limiter import BURST, LimitGate, Share
 
 RATE = 100.0
 

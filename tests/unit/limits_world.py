@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from trunkline.streams.limits import LimitGate, Share
-from trunkline.streams.participant import Participant
+from trunkline.streams.quota.limiter import LimitGate, Share
+from trunkline.streams.quota.member import Participant
 
 KEY = "system/erp"
 GRACE = 3.0

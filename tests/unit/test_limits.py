@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trunkline.streams.admission.gate import NEVER, PLENTY
-from trunkline.streams.limits import IDLE, NOTHING, CallCount, LimitGate, Share, TokenBucket
+from trunkline.streams.quota.limiter import IDLE, NOTHING, CallCount, LimitGate, Share, TokenBucket
 
 
 def spend(bucket: TokenBucket, now: float) -> int:

@@ -7,8 +7,8 @@ import logging
 import pytest
 from limits_world import GRACE, Worker, World
 
-from trunkline.streams.ledger import LEASE
-from trunkline.streams.limits import NOTHING, Share
+from trunkline.streams.quota.leases import LEASE
+from trunkline.streams.quota.limiter import NOTHING, Share
 
 
 def world(whole: Share, workers: int, seed: int = 1) -> World:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.streams.shares import fair, permits
+from trunkline.streams.quota.fair_share import fair, permits
 
 WANTS = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=1), st.floats(0, 1e4))
 COUNTS = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=1), st.integers(0, 50))

@@ -19,10 +19,10 @@ from trunkline.streams.conditions import Watch
 from trunkline.streams.control import MemoryControl
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow
-from trunkline.streams.limits import LimitGate
 from trunkline.streams.metrics import DeliveryMetrics, Metrics
 from trunkline.streams.oversight import Oversight, Releases
-from trunkline.streams.quota import limits_of as limits_of
+from trunkline.streams.quota.client import limits_of as limits_of
+from trunkline.streams.quota.limiter import LimitGate
 from trunkline.streams.route.router import Learn
 from trunkline.streams.tasks import watched
 from trunkline.testing.log import MemoryLog, MemoryReader

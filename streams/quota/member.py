@@ -15,9 +15,9 @@ from random import Random
 from typing import Any
 
 from trunkline.streams.admission.gate import NEVER
-from trunkline.streams.coordinator import Coordinator
-from trunkline.streams.ledger import BEFORE_ALL, LEASE, Ledger, Mark
-from trunkline.streams.limits import NOTHING, LimitGate, Share
+from trunkline.streams.quota.coordinator import Coordinator
+from trunkline.streams.quota.leases import BEFORE_ALL, LEASE, Ledger, Mark
+from trunkline.streams.quota.limiter import NOTHING, LimitGate, Share
 
 log = logging.getLogger(__name__)
 

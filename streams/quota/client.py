@@ -1,7 +1,7 @@
 """Limits over all workers: a worker's part in dividing them, on Kafka.
 
 One topic, ``trunkline.limits``, is all that workers have in common: there they ask, and there one
-of them, the coordinator, answers. ``trunkline.streams.ledger`` says why that is safe,
+of them, the coordinator, answers. ``trunkline.streams.quota.leases`` says why that is safe,
 ``docs/limits.md`` what it means for whoever runs it.
 """
 
@@ -23,9 +23,9 @@ from trunkline.kafka.tail import Tail
 from trunkline.params import Backbone
 from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.flow.definition import Destination
-from trunkline.streams.ledger import LEASE
-from trunkline.streams.limits import LimitGate, Share
-from trunkline.streams.participant import Participant, Record
+from trunkline.streams.quota.leases import LEASE
+from trunkline.streams.quota.limiter import LimitGate, Share
+from trunkline.streams.quota.member import Participant, Record
 
 log = logging.getLogger(__name__)
 
