@@ -23,7 +23,7 @@ from trunkline import kafka
 from trunkline.kafka.tail import read_all
 from trunkline.params import Backbone
 from trunkline.streams import control
-from trunkline.streams.deadletter import timestamp
+from trunkline.streams.dlq.envelope import timestamp
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from trunkline.kafka import Out
 from trunkline.streams import audit, control
-from trunkline.streams.handled import Home
+from trunkline.streams.dlq.handled import Home
 from trunkline.streams.job import Desk, Job
 from trunkline.streams.replay import Progress, Request, added
 

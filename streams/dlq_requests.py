@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 from trunkline.params import Backbone
 from trunkline.streams.audit import Audit, put_audited, who
-from trunkline.streams.deadletter import timestamp
-from trunkline.streams.dlq import Ranges
-from trunkline.streams.handled import NOWHERE, Handled, record_key
-from trunkline.streams.letters import DeadLetter, Selection
+from trunkline.streams.dlq.envelope import timestamp
+from trunkline.streams.dlq.handled import NOWHERE, Handled, record_key
+from trunkline.streams.dlq.letters import DeadLetter, Selection
+from trunkline.streams.dlq.queue import Ranges
 
 Kind = Literal["redrive", "discard"]
 

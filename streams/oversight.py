@@ -19,8 +19,8 @@ from trunkline.streams.conditions import Watch
 from trunkline.streams.control import Control
 from trunkline.streams.deliver.outcomes import Told
 from trunkline.streams.deliver.step import DeliveryStep
+from trunkline.streams.dlq.halted import Death, Decisions, release_key
 from trunkline.streams.metrics import DeliveryMetrics
-from trunkline.streams.release import Death, Decisions, release_key
 from trunkline.streams.status import DestinationStatus
 from trunkline.streams.tasks import watched
 

@@ -17,12 +17,12 @@ from confluent_kafka import Message
 
 from trunkline.kafka import Out
 from trunkline.streams import control
-from trunkline.streams.deadletter import DEATH
-from trunkline.streams.handled import Handled, Home, home_of, record_key
+from trunkline.streams.dlq.envelope import DEATH
+from trunkline.streams.dlq.halted import death_of, release_key
+from trunkline.streams.dlq.handled import Handled, Home, home_of, record_key
+from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.job import CHUNK, Desk, Job, nothing
-from trunkline.streams.letters import DeadLetter
 from trunkline.streams.newest import MOST, Newest
-from trunkline.streams.release import death_of, release_key
 from trunkline.streams.replay import Request
 from trunkline.streams.way import Again, Way, stamped
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from trunkline.errors import DataError
-from trunkline.streams.handled import Home
-from trunkline.streams.letters import Selection
+from trunkline.streams.dlq.handled import Home
+from trunkline.streams.dlq.letters import Selection
 
 Kind = Literal["replay", "redrive", "discard"]
 Mode = Literal["state", "events"]

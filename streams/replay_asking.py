@@ -22,7 +22,7 @@ from trunkline.kafka.range_reader import reader_of
 from trunkline.params import Backbone
 from trunkline.streams.audit import Audit, put_audited, who
 from trunkline.streams.control import read_control
-from trunkline.streams.deadletter import timestamp
+from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.replay import PREFIX, Mode, State
 from trunkline.streams.route.router import Decode
 from trunkline.streams.where import Where

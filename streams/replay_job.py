@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from confluent_kafka import Message
 
 from trunkline.kafka import Out
-from trunkline.streams.handled import Home
+from trunkline.streams.dlq.handled import Home
 from trunkline.streams.job import Desk, Job, nothing
 from trunkline.streams.newest import MOST, Newest
 from trunkline.streams.replay import Request

@@ -22,7 +22,7 @@ from trunkline.kafka import KafkaUnavailable
 from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.streams.concluding import Conclusion
 from trunkline.streams.control import Control, Value
-from trunkline.streams.handled import Home, keeper_of
+from trunkline.streams.dlq.handled import Home, keeper_of
 from trunkline.streams.job import Desk, Job, Over
 from trunkline.streams.redrive_job import RedriveJob
 from trunkline.streams.replay import PREFIX, Progress, Request, split

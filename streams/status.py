@@ -19,7 +19,7 @@ from typing import Any
 
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.control import Control
-from trunkline.streams.deadletter import timestamp
+from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.tasks import watched
 
 log = logging.getLogger(__name__)

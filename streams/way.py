@@ -10,7 +10,7 @@ from confluent_kafka import Message
 
 from trunkline.event import Event, Headers, replaced
 from trunkline.kafka import Out
-from trunkline.streams.handled import Home
+from trunkline.streams.dlq.handled import Home
 from trunkline.streams.route.router import CompiledTopic, Learn, Router
 
 

@@ -11,11 +11,11 @@ from trunkline.errors import DataError, DeliveryError, PartialFailure, Rejected,
 from trunkline.event import Event, replaced
 from trunkline.kafka import Move
 from trunkline.logs import about
-from trunkline.streams.deadletter import dead_letter
 from trunkline.streams.deliver.classifier import Classifier
 from trunkline.streams.deliver.committer import Commits
 from trunkline.streams.deliver.key_queues import Lanes
 from trunkline.streams.deliver.senders import Call, Events
+from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.retry.key_order import Turns

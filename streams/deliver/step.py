@@ -34,9 +34,9 @@ from trunkline.streams.deliver.outcomes import Outcomes, Told
 from trunkline.streams.deliver.ownership import Lease
 from trunkline.streams.deliver.recovery import Takeover
 from trunkline.streams.deliver.senders import Events, Senders
+from trunkline.streams.dlq.halted import Decisions, death_of
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.metrics import DeliveryMetrics
-from trunkline.streams.release import Decisions, death_of
 from trunkline.streams.retry.delay_queue import Parking
 from trunkline.streams.retry.key_order import Turns
 from trunkline.streams.retry.tiers import Tiers, due_of

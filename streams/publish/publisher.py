@@ -13,7 +13,7 @@ import orjson
 from trunkline.errors import DataError
 from trunkline.event import Record, event_headers, trace_id
 from trunkline.kafka import MAX_VALUE, Out
-from trunkline.streams.deadletter import dead_letter
+from trunkline.streams.dlq.envelope import dead_letter
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from confluent_kafka import Message
 from trunkline.errors import ConfigurationError, DataError, RegistryUnavailable, Rejected
 from trunkline.event import Event, Headers
 from trunkline.kafka import MAX_VALUE, Out
-from trunkline.streams.deadletter import dead_letter
+from trunkline.streams.dlq.envelope import dead_letter
 
 Decode = Callable[[bytes], Any]
 Encode = Callable[[Any], bytes]

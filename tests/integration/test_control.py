@@ -27,7 +27,7 @@ from trunkline.params import Backbone
 from trunkline.streams import audit, control
 from trunkline.streams.admission.command import Command
 from trunkline.streams.control import KafkaControl, put_control, read_control
-from trunkline.streams.deadletter import timestamp
+from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.status import DestinationStatus
 
 KEY = "destination/erp"

@@ -22,10 +22,10 @@ from trunkline.schemas.commerce import Order
 from trunkline.streams import control
 from trunkline.streams.audit import read_audit
 from trunkline.streams.control import put_control, read_control
-from trunkline.streams.deadletter import dead_letter
-from trunkline.streams.dlq import HandledLetters, Queue
-from trunkline.streams.handled import NOWHERE, Handled, Offsets, home_of, record_key
-from trunkline.streams.letters import DeadLetter, Selection
+from trunkline.streams.dlq.envelope import dead_letter
+from trunkline.streams.dlq.handled import NOWHERE, Handled, Offsets, home_of, record_key
+from trunkline.streams.dlq.letters import DeadLetter, Selection
+from trunkline.streams.dlq.queue import HandledLetters, Queue
 
 NOON = 1_767_268_800.0
 """2026-01-01T12:00Z."""

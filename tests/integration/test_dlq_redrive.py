@@ -15,7 +15,7 @@ from trunkline.cli import app
 from trunkline.schemas.commerce import Order
 from trunkline.streams.audit import read_audit
 from trunkline.streams.control import read_control
-from trunkline.streams.dlq import HandledLetters, Queue
+from trunkline.streams.dlq.queue import HandledLetters, Queue
 
 
 @pytest.fixture(scope="module")

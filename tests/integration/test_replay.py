@@ -19,8 +19,8 @@ from trunkline.schemas.commerce import Order
 from trunkline.streams import dlq_requests
 from trunkline.streams.audit import read_audit
 from trunkline.streams.control import KafkaControl, read_control
-from trunkline.streams.dlq import HandledLetters, Queue
-from trunkline.streams.letters import DeadLetter
+from trunkline.streams.dlq.letters import DeadLetter
+from trunkline.streams.dlq.queue import HandledLetters, Queue
 from trunkline.streams.replay_asking import RoutedTopic, Wanted, ask, change
 
 

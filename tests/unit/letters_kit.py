@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from trunkline import Rejected
-from trunkline.streams.deadletter import dead_letter
-from trunkline.streams.letters import DeadLetter
+from trunkline.streams.dlq.envelope import dead_letter
+from trunkline.streams.dlq.letters import DeadLetter
 
 DIED = datetime(2026, 11, 22, 14, 30, tzinfo=UTC)
 

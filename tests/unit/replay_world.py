@@ -11,7 +11,7 @@ from typing import Any, Literal
 import orjson
 
 from trunkline.kafka import Out
-from trunkline.streams.handled import Home
+from trunkline.streams.dlq.handled import Home
 from trunkline.streams.job import Desk, Job
 from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router, nothing_to_learn
 from trunkline.streams.way import Way

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.streams.causes import SHOWN, cause_id, mask
+from trunkline.streams.dlq.causes import SHOWN, cause_id, mask
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 from trunkline import Rejected
 from trunkline.kafka import Out
-from trunkline.streams.deadletter import DEATH, dead_letter
+from trunkline.streams.dlq.envelope import DEATH, dead_letter
 
 
 def letter(error: BaseException, **changes: Any) -> Out:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.streams.handled import NOWHERE, Handled, Offsets, home_of, keeper_of, record_key
+from trunkline.streams.dlq.handled import NOWHERE, Handled, Offsets, home_of, keeper_of, record_key
 
 RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 44)))
 

@@ -9,10 +9,10 @@ import pytest
 from letters_kit import DIED, letter
 
 from trunkline import ConfigurationError
-from trunkline.streams import dlq
-from trunkline.streams.dlq import HandledLetters, grouped
-from trunkline.streams.handled import Handled, Offsets
-from trunkline.streams.letters import Selection, moment
+from trunkline.streams.dlq import queue as dlq
+from trunkline.streams.dlq.handled import Handled, Offsets
+from trunkline.streams.dlq.letters import Selection, moment
+from trunkline.streams.dlq.queue import HandledLetters, grouped
 
 
 def test_a_letter_tells_what_its_headers_say() -> None:

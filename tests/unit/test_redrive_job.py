@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from replay_world import CONTROL, DLQ, INBOX, PLACE, TOPIC, Record, World
 from test_replay_state import EVENTS, happening
 
-from trunkline.streams.handled import Handled, keeper_of, record_key
-from trunkline.streams.letters import Selection
+from trunkline.streams.dlq.handled import Handled, keeper_of, record_key
+from trunkline.streams.dlq.letters import Selection
 from trunkline.streams.redrive_job import RedriveJob
 from trunkline.streams.replay import Request
 

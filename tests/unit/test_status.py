@@ -12,7 +12,7 @@ import pytest
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams import status
 from trunkline.streams.control import MemoryControl
-from trunkline.streams.deadletter import timestamp
+from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.status import DestinationStatus, reported
 
 KEY = "status/erp/w1"

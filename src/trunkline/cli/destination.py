@@ -28,7 +28,7 @@ from trunkline.errors import ConfigurationError
 from trunkline.streams.admission.command import Command, Forced, key_of
 from trunkline.streams.audit import Audit, put_audited, who
 from trunkline.streams.control import read_control
-from trunkline.streams.deadletter import timestamp
+from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.flow.retry import seconds
 from trunkline.streams.status import WorkerStatus, reported
 

@@ -29,12 +29,12 @@ from trunkline.params import Backbone, revealed
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import Registry
 from trunkline.streams.control import read_control
-from trunkline.streams.deadletter import timestamp
-from trunkline.streams.dlq import HandledLetters, Queue, grouped, spanned
+from trunkline.streams.dlq.envelope import timestamp
+from trunkline.streams.dlq.letters import Selection
+from trunkline.streams.dlq.queue import HandledLetters, Queue, grouped, spanned
 from trunkline.streams.dlq_requests import Kind, Request, ask, discard_of_source, discarded
 from trunkline.streams.flow.retry import seconds
 from trunkline.streams.flow.system import parse_rate
-from trunkline.streams.letters import Selection
 
 dlq_app = typer.Typer(name="dlq", help="Dead letters.", no_args_is_help=True)
 

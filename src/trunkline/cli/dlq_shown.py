@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from trunkline.errors import TrunklineError
-from trunkline.streams.dlq import Cause
-from trunkline.streams.letters import DeadLetter, shown
+from trunkline.streams.dlq.letters import DeadLetter, shown
+from trunkline.streams.dlq.queue import Cause
 
 WIDE = 250
 """Columns where no terminal says how many there are: programs that read tables get whole lines."""

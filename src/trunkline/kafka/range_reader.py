@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from trunkline import kafka
 from trunkline.kafka.offsets import committed
 from trunkline.params import Backbone
-from trunkline.streams.handled import Home
+from trunkline.streams.dlq.handled import Home
 
 log = logging.getLogger(__name__)
 

@@ -21,14 +21,14 @@ from trunkline.schemas.codec import Codec
 from trunkline.streams.admission.command import Command, Forced, key_of
 from trunkline.streams.compiling import Compiler, subject
 from trunkline.streams.control import MemoryControl
-from trunkline.streams.deadletter import timestamp
+from trunkline.streams.dlq.envelope import timestamp
+from trunkline.streams.dlq.halted import death_of, release_key
+from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.flow.annotations import type_of_topic
 from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition, Topic
 from trunkline.streams.flow.retry import seconds
-from trunkline.streams.letters import DeadLetter
 from trunkline.streams.metrics import Metrics
 from trunkline.streams.publish.publisher import CompiledOutput, Publisher
-from trunkline.streams.release import death_of, release_key
 from trunkline.testing.loop import VirtualLoop
 from trunkline.testing.registry import MemoryRegistry
 from trunkline.testing.script import Script, ScriptedSink

@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import Message
 
 from trunkline.errors import ConfigurationError
-from trunkline.streams.causes import cause_id
+from trunkline.streams.dlq.causes import cause_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from trunkline import kafka
 from trunkline.params import Backbone
-from trunkline.streams.causes import mask
-from trunkline.streams.handled import Handled, Home, home_of
-from trunkline.streams.letters import DeadLetter, Selection
+from trunkline.streams.dlq.causes import mask
+from trunkline.streams.dlq.handled import Handled, Home, home_of
+from trunkline.streams.dlq.letters import DeadLetter, Selection
 
 Ranges = dict[int, tuple[int, int]]
 """Per partition: the first offset, and the one behind the last."""
