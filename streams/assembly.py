@@ -24,13 +24,13 @@ from trunkline.streams.control import KafkaControl, read_control
 from trunkline.streams.deliver.broker import KafkaLog
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition
-from trunkline.streams.job import Desk
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
 from trunkline.streams.oversight import Oversight, Releases
 from trunkline.streams.publish.push_step import PushStep
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.quota.client import Quota, limited
-from trunkline.streams.replaying import ReplayStep
+from trunkline.streams.replay.job import Desk
+from trunkline.streams.replay.step import ReplayStep
 from trunkline.streams.route.step import RoutingStep
 
 

@@ -10,8 +10,8 @@ from trunkline.schemas.codec import Codec
 from trunkline.streams.flow.annotations import type_of_destination, type_of_topic
 from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition, Topic
 from trunkline.streams.publish.publisher import CompiledOutput, Publisher
+from trunkline.streams.replay.path import Way
 from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
-from trunkline.streams.way import Way
 
 
 def subject(topic: str) -> str:

@@ -23,9 +23,9 @@ from trunkline.params import Backbone
 from trunkline.streams.audit import Audit, put_audited, who
 from trunkline.streams.control import read_control
 from trunkline.streams.dlq.envelope import timestamp
-from trunkline.streams.replay import PREFIX, Mode, State
+from trunkline.streams.replay.predicate import Where
+from trunkline.streams.replay.request import PREFIX, Mode, State
 from trunkline.streams.route.router import Decode
-from trunkline.streams.where import Where
 
 TIMEOUT = 30.0
 Bound = datetime | int | None

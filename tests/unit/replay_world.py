@@ -12,9 +12,9 @@ import orjson
 
 from trunkline.kafka import Out
 from trunkline.streams.dlq.handled import Home
-from trunkline.streams.job import Desk, Job
+from trunkline.streams.replay.job import Desk, Job
+from trunkline.streams.replay.path import Way
 from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router, nothing_to_learn
-from trunkline.streams.way import Way
 
 TOPIC, INBOX, DLQ, CONTROL = "orders", "f.erp.inbox", "f.erp.dlq", "f.control"
 PLACE: Home = (TOPIC, 0)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from letters_kit import letter
 
-from trunkline.streams import replay
 from trunkline.streams.dlq.letters import DeadLetter, Selection
 from trunkline.streams.dlq.queue import spanned
 from trunkline.streams.dlq_requests import Kind, Request, discarded
+from trunkline.streams.replay import request as replay
 
 
 def source_letters(keys: list[str], handled: Container[int] = ()) -> list[DeadLetter]:

@@ -16,8 +16,8 @@ from test_replay_state import EVENTS, happening
 
 from trunkline.streams.dlq.handled import Handled, keeper_of, record_key
 from trunkline.streams.dlq.letters import Selection
-from trunkline.streams.redrive_job import RedriveJob
-from trunkline.streams.replay import Request
+from trunkline.streams.replay.redrive_job import RedriveJob
+from trunkline.streams.replay.request import Request
 
 MARKS = record_key("erp", PLACE)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.streams.job import BEHIND, CHUNK, Pace
+from trunkline.streams.replay.job import BEHIND, CHUNK, Pace
 
 
 def test_without_a_rate_nothing_waits() -> None:

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay_world import PLACE, World
 
-from trunkline.streams import job
-from trunkline.streams.newest import Newest
-from trunkline.streams.replay import Request
-from trunkline.streams.replay_job import ReplayJob
+from trunkline.streams.replay import job
+from trunkline.streams.replay.latest import Newest
+from trunkline.streams.replay.replay_job import ReplayJob
+from trunkline.streams.replay.request import Request
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d"])
 KINDS = st.sampled_from(["paid", "seen"])

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams import tidying
 from trunkline.streams.control import MemoryControl
-from trunkline.streams.tidying import KEPT, outdated, tidy
+from trunkline.streams.replay import expiry as tidying
+from trunkline.streams.replay.expiry import KEPT, outdated, tidy
 
 NOW = 1_800_000_000.0
 

@@ -8,7 +8,7 @@ import pytest
 
 from trunkline.errors import ConfigurationError, RegistryUnavailable
 from trunkline.event import Event
-from trunkline.streams.where import Where
+from trunkline.streams.replay.predicate import Where
 
 DATA = {"total": 120, "status": "paid", "items": [1, 2], "address": {"city": "Lyon"}, "note": None}
 

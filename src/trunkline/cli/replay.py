@@ -22,9 +22,9 @@ from trunkline.schemas.registry import Registry
 from trunkline.streams.control import Value, read_control
 from trunkline.streams.flow.retry import seconds
 from trunkline.streams.flow.system import parse_rate
-from trunkline.streams.replay import PREFIX, Mode, Progress, State, split
+from trunkline.streams.replay.predicate import Where
+from trunkline.streams.replay.request import PREFIX, Mode, Progress, State, split
 from trunkline.streams.replay_asking import Bound, Count, RoutedTopic, Wanted, ask, change
-from trunkline.streams.where import Where
 
 
 class _StartByDefault(TyperGroup):

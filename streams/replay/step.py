@@ -20,17 +20,17 @@ from confluent_kafka import KafkaException
 from trunkline.errors import ConfigurationError, DataError, RegistryUnavailable
 from trunkline.kafka import KafkaUnavailable
 from trunkline.kafka.poll_loop import MicroBatch
-from trunkline.streams.concluding import Conclusion
 from trunkline.streams.control import Control, Value
 from trunkline.streams.dlq.handled import Home, keeper_of
-from trunkline.streams.job import Desk, Job, Over
-from trunkline.streams.redrive_job import RedriveJob
-from trunkline.streams.replay import PREFIX, Progress, Request, split
-from trunkline.streams.replay_job import ReplayJob
+from trunkline.streams.replay.completion_job import Conclusion
+from trunkline.streams.replay.expiry import tidy
+from trunkline.streams.replay.job import Desk, Job, Over
+from trunkline.streams.replay.path import Way
+from trunkline.streams.replay.predicate import Where
+from trunkline.streams.replay.redrive_job import RedriveJob
+from trunkline.streams.replay.replay_job import ReplayJob
+from trunkline.streams.replay.request import PREFIX, Progress, Request, split
 from trunkline.streams.tasks import watched
-from trunkline.streams.tidying import tidy
-from trunkline.streams.way import Way
-from trunkline.streams.where import Where
 
 log = logging.getLogger(__name__)
 

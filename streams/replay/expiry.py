@@ -13,7 +13,7 @@ from datetime import datetime
 
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.control import Control, Value
-from trunkline.streams.replay import PREFIX
+from trunkline.streams.replay.request import PREFIX
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from trunkline.kafka import Out
 from trunkline.streams import audit, control
 from trunkline.streams.dlq.handled import Home
-from trunkline.streams.job import Desk, Job
-from trunkline.streams.replay import Progress, Request, added
+from trunkline.streams.replay.job import Desk, Job
+from trunkline.streams.replay.request import Progress, Request, added
 
 
 class Conclusion(Job):

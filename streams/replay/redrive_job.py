@@ -21,10 +21,10 @@ from trunkline.streams.dlq.envelope import DEATH
 from trunkline.streams.dlq.halted import death_of, release_key
 from trunkline.streams.dlq.handled import Handled, Home, home_of, record_key
 from trunkline.streams.dlq.letters import DeadLetter
-from trunkline.streams.job import CHUNK, Desk, Job, nothing
-from trunkline.streams.newest import MOST, Newest
-from trunkline.streams.replay import Request
-from trunkline.streams.way import Again, Way, stamped
+from trunkline.streams.replay.job import CHUNK, Desk, Job, nothing
+from trunkline.streams.replay.latest import MOST, Newest
+from trunkline.streams.replay.path import Again, Way, stamped
+from trunkline.streams.replay.request import Request
 
 Verdict = Literal["sent", "discarded", "released", "superseded", "skipped", "handled", "not meant"]
 

@@ -15,11 +15,11 @@ from confluent_kafka import Message
 
 from trunkline.kafka import Out
 from trunkline.streams.dlq.handled import Home
-from trunkline.streams.job import Desk, Job, nothing
-from trunkline.streams.newest import MOST, Newest
-from trunkline.streams.replay import Request
-from trunkline.streams.way import Way, events_in, stamped
-from trunkline.streams.where import Where
+from trunkline.streams.replay.job import Desk, Job, nothing
+from trunkline.streams.replay.latest import MOST, Newest
+from trunkline.streams.replay.path import Way, events_in, stamped
+from trunkline.streams.replay.predicate import Where
+from trunkline.streams.replay.request import Request
 
 Place = tuple[bytes, int]
 """An event's raw key, and its offset."""

@@ -22,7 +22,7 @@ from trunkline.kafka import Out
 from trunkline.kafka.range_reader import Past
 from trunkline.streams import control
 from trunkline.streams.dlq.handled import Home
-from trunkline.streams.replay import Progress, Request
+from trunkline.streams.replay.request import Progress, Request
 from trunkline.streams.route.router import HOLDS
 from trunkline.streams.tasks import delays
 
