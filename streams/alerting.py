@@ -19,7 +19,7 @@ from typing import Any
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.alarms import HEARTBEAT, Alarm, Due, begun
 from trunkline.streams.conditions import Observation, Watch
-from trunkline.streams.control import Control
+from trunkline.streams.control.topic import Control
 from trunkline.streams.flow.alert import Alert
 from trunkline.streams.kinds import KINDS
 from trunkline.streams.notices import Subject, notice_of

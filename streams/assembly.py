@@ -20,7 +20,7 @@ from trunkline.streams.alerting import Alerts
 from trunkline.streams.app import FlowApp
 from trunkline.streams.channels import AlertSettings
 from trunkline.streams.compiling import Compiler
-from trunkline.streams.control import KafkaControl, read_control
+from trunkline.streams.control.topic import KafkaControl, read_control
 from trunkline.streams.deliver.broker import KafkaLog
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition

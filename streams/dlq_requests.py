@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trunkline.params import Backbone
-from trunkline.streams.audit import Audit, put_audited, who
+from trunkline.streams.control.audit import Audit, put_audited, who
 from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.dlq.handled import NOWHERE, Handled, record_key
 from trunkline.streams.dlq.letters import DeadLetter, Selection

@@ -16,12 +16,12 @@ from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.admission.command import Command, key_of
 from trunkline.streams.admission.controller import Guard
 from trunkline.streams.conditions import Watch
-from trunkline.streams.control import Control
+from trunkline.streams.control.status import DestinationStatus
+from trunkline.streams.control.topic import Control
 from trunkline.streams.deliver.outcomes import Told
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.dlq.halted import Death, Decisions, release_key
 from trunkline.streams.metrics import DeliveryMetrics
-from trunkline.streams.status import DestinationStatus
 from trunkline.streams.tasks import watched
 
 log = logging.getLogger(__name__)

@@ -20,8 +20,8 @@ from trunkline.event import Event
 from trunkline.kafka.offsets import committed
 from trunkline.kafka.range_reader import reader_of
 from trunkline.params import Backbone
-from trunkline.streams.audit import Audit, put_audited, who
-from trunkline.streams.control import read_control
+from trunkline.streams.control.audit import Audit, put_audited, who
+from trunkline.streams.control.topic import read_control
 from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.replay.predicate import Where
 from trunkline.streams.replay.request import PREFIX, Mode, State

@@ -6,7 +6,8 @@ from typing import Any
 
 from trunkline.kafka import TopicSpec
 from trunkline.kafka.purge import SEGMENT
-from trunkline.streams import audit, control
+from trunkline.streams.control import audit
+from trunkline.streams.control import topic as control
 from trunkline.streams.flow.definition import Destination, Flow
 
 # Positions are read from the end and only the newest counts: small segments keep the topic short.

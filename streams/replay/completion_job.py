@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from trunkline.kafka import Out
-from trunkline.streams import audit, control
+from trunkline.streams.control import audit
+from trunkline.streams.control import topic as control
 from trunkline.streams.dlq.handled import Home
 from trunkline.streams.replay.job import Desk, Job
 from trunkline.streams.replay.request import Progress, Request, added

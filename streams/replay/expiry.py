@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.control import Control, Value
+from trunkline.streams.control.topic import Control, Value
 from trunkline.streams.replay.request import PREFIX
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from confluent_kafka import Message, TopicPartition
 
 from trunkline.kafka import Out
 from trunkline.kafka.range_reader import Past
-from trunkline.streams import control
+from trunkline.streams.control import topic as control
 from trunkline.streams.dlq.handled import Home
 from trunkline.streams.replay.request import Progress, Request
 from trunkline.streams.route.router import HOLDS

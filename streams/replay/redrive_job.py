@@ -16,7 +16,7 @@ from typing import Literal
 from confluent_kafka import Message
 
 from trunkline.kafka import Out
-from trunkline.streams import control
+from trunkline.streams.control import topic as control
 from trunkline.streams.dlq.envelope import DEATH
 from trunkline.streams.dlq.halted import death_of, release_key
 from trunkline.streams.dlq.handled import Handled, Home, home_of, record_key

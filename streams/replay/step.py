@@ -20,7 +20,7 @@ from confluent_kafka import KafkaException
 from trunkline.errors import ConfigurationError, DataError, RegistryUnavailable
 from trunkline.kafka import KafkaUnavailable
 from trunkline.kafka.poll_loop import MicroBatch
-from trunkline.streams.control import Control, Value
+from trunkline.streams.control.topic import Control, Value
 from trunkline.streams.dlq.handled import Home, keeper_of
 from trunkline.streams.replay.completion_job import Conclusion
 from trunkline.streams.replay.expiry import tidy

@@ -13,7 +13,7 @@ from confluent_kafka import Message
 from worker_kit import Destination, Feed, Workers, eventually, header, read
 
 from trunkline.params import Backbone
-from trunkline.streams.control import read_control
+from trunkline.streams.control.topic import read_control
 from trunkline.streams.replay_asking import RoutedTopic, Wanted, ask
 
 KEYS = [f"k{n}" for n in range(1000)]

@@ -13,7 +13,7 @@ from trunkline import kafka
 from trunkline.errors import Rejected
 from trunkline.params import Backbone, Secret
 from trunkline.streams.alerting import Alerts
-from trunkline.streams.control import KafkaControl, read_control, topic_of
+from trunkline.streams.control.topic import KafkaControl, read_control, topic_of
 from trunkline.streams.notify import Webhook
 
 

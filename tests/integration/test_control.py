@@ -24,11 +24,12 @@ from trunkline.local.kafka import Kafka
 from trunkline.local.ports import free_port
 from trunkline.local.process import Child
 from trunkline.params import Backbone
-from trunkline.streams import audit, control
 from trunkline.streams.admission.command import Command
-from trunkline.streams.control import KafkaControl, put_control, read_control
+from trunkline.streams.control import audit
+from trunkline.streams.control import topic as control
+from trunkline.streams.control.status import DestinationStatus
+from trunkline.streams.control.topic import KafkaControl, put_control, read_control
 from trunkline.streams.dlq.envelope import timestamp
-from trunkline.streams.status import DestinationStatus
 
 KEY = "destination/erp"
 

@@ -19,9 +19,9 @@ from trunkline import ConfigurationError, Event, Rejected, kafka
 from trunkline.cli import app
 from trunkline.cli.following import follow
 from trunkline.schemas.commerce import Order
-from trunkline.streams import control
-from trunkline.streams.audit import read_audit
-from trunkline.streams.control import put_control, read_control
+from trunkline.streams.control import topic as control
+from trunkline.streams.control.audit import read_audit
+from trunkline.streams.control.topic import put_control, read_control
 from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.dlq.handled import NOWHERE, Handled, Offsets, home_of, record_key
 from trunkline.streams.dlq.letters import DeadLetter, Selection

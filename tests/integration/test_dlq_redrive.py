@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from trunkline import Event, Rejected
 from trunkline.cli import app
 from trunkline.schemas.commerce import Order
-from trunkline.streams.audit import read_audit
-from trunkline.streams.control import read_control
+from trunkline.streams.control.audit import read_audit
+from trunkline.streams.control.topic import read_control
 from trunkline.streams.dlq.queue import HandledLetters, Queue
 
 

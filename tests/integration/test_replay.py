@@ -17,8 +17,8 @@ from engine_kit import Answer, Env, Kit, Scripted, eventually, headers_of, order
 from trunkline import Event, Flow, Rejected, Retry
 from trunkline.schemas.commerce import Order
 from trunkline.streams import dlq_requests
-from trunkline.streams.audit import read_audit
-from trunkline.streams.control import KafkaControl, read_control
+from trunkline.streams.control.audit import read_audit
+from trunkline.streams.control.topic import KafkaControl, read_control
 from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.dlq.queue import HandledLetters, Queue
 from trunkline.streams.replay_asking import RoutedTopic, Wanted, ask, change

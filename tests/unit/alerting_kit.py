@@ -8,7 +8,7 @@ from typing import Any
 
 from trunkline.errors import Rejected
 from trunkline.streams.alerting import Alerts
-from trunkline.streams.control import MemoryControl
+from trunkline.streams.control.topic import MemoryControl
 from trunkline.streams.notices import Notice
 from trunkline.streams.notify import ChannelError
 

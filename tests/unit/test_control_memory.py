@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trunkline.streams.control import MemoryControl, record
+from trunkline.streams.control.topic import MemoryControl, record
 
 Seen = list[tuple[str, Any]]
 

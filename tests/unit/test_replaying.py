@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from replay_world import PLACE, TOPIC, World
 
-from trunkline.streams.control import MemoryControl
+from trunkline.streams.control.topic import MemoryControl
 from trunkline.streams.replay import step as replaying
 from trunkline.streams.replay.job import Desk
 from trunkline.streams.replay.path import Way

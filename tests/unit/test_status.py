@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams import status
-from trunkline.streams.control import MemoryControl
+from trunkline.streams.control import status
+from trunkline.streams.control.status import DestinationStatus, reported
+from trunkline.streams.control.topic import MemoryControl
 from trunkline.streams.dlq.envelope import timestamp
-from trunkline.streams.status import DestinationStatus, reported
 
 KEY = "status/erp/w1"
 

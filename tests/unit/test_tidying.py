@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.control import MemoryControl
+from trunkline.streams.control.topic import MemoryControl
 from trunkline.streams.replay import expiry as tidying
 from trunkline.streams.replay.expiry import KEPT, outdated, tidy
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trunkline.cli.target import EnvOption, JsonOption, backbone_of
-from trunkline.streams.audit import Audit, read_audit
+from trunkline.streams.control.audit import Audit, read_audit
 
 
 def audit(

@@ -26,11 +26,11 @@ from trunkline.cli.target import (
 )
 from trunkline.errors import ConfigurationError
 from trunkline.streams.admission.command import Command, Forced, key_of
-from trunkline.streams.audit import Audit, put_audited, who
-from trunkline.streams.control import read_control
+from trunkline.streams.control.audit import Audit, put_audited, who
+from trunkline.streams.control.status import WorkerStatus, reported
+from trunkline.streams.control.topic import read_control
 from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.flow.retry import seconds
-from trunkline.streams.status import WorkerStatus, reported
 
 destination_app = typer.Typer(
     name="destination", help="Pause, resume and look at a destination.", no_args_is_help=True

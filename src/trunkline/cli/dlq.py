@@ -28,7 +28,7 @@ from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone, revealed
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import Registry
-from trunkline.streams.control import read_control
+from trunkline.streams.control.topic import read_control
 from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.dlq.letters import Selection
 from trunkline.streams.dlq.queue import HandledLetters, Queue, grouped, spanned

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from trunkline import kafka
 from trunkline.params import Backbone
-from trunkline.streams import control
-from trunkline.streams.control import KafkaControl
+from trunkline.streams.control import topic as control
+from trunkline.streams.control.topic import KafkaControl
 
 RUNNING = ("running", "paused")
 """States of a request that is not over."""

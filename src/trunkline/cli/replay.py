@@ -19,7 +19,7 @@ from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone, revealed
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import Registry
-from trunkline.streams.control import Value, read_control
+from trunkline.streams.control.topic import Value, read_control
 from trunkline.streams.flow.retry import seconds
 from trunkline.streams.flow.system import parse_rate
 from trunkline.streams.replay.predicate import Where

@@ -20,7 +20,7 @@ from trunkline.params import Params
 from trunkline.schemas.codec import Codec
 from trunkline.streams.admission.command import Command, Forced, key_of
 from trunkline.streams.compiling import Compiler, subject
-from trunkline.streams.control import MemoryControl
+from trunkline.streams.control.topic import MemoryControl
 from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.dlq.halted import death_of, release_key
 from trunkline.streams.dlq.letters import DeadLetter

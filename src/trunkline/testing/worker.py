@@ -16,7 +16,7 @@ from trunkline.streams.admission.controller import Guard
 from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.compiling import Compiler
 from trunkline.streams.conditions import Watch
-from trunkline.streams.control import MemoryControl
+from trunkline.streams.control.topic import MemoryControl
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.metrics import DeliveryMetrics, Metrics

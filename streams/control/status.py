@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any
 
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.control import Control
+from trunkline.streams.control.topic import Control
 from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.tasks import watched
 

@@ -22,7 +22,7 @@ from confluent_kafka import KafkaException
 from trunkline import kafka
 from trunkline.kafka.tail import read_all
 from trunkline.params import Backbone
-from trunkline.streams import control
+from trunkline.streams.control import topic as control
 from trunkline.streams.dlq.envelope import timestamp
 
 log = logging.getLogger(__name__)
