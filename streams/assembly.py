@@ -16,9 +16,9 @@ from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import Registry
 from trunkline.streams.admission.controller import Guard
 from trunkline.streams.admission.gate import Gatekeeper
-from trunkline.streams.alerting import Alerts
+from trunkline.streams.alerts.manager import Alerts
+from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.app import FlowApp
-from trunkline.streams.channels import AlertSettings
 from trunkline.streams.compiling import Compiler
 from trunkline.streams.control.topic import KafkaControl, read_control
 from trunkline.streams.deliver.broker import KafkaLog

@@ -17,7 +17,7 @@ from trunkline.params import (
     load_backbone,
     load_params,
 )
-from trunkline.streams.channels import load_channels
+from trunkline.streams.alerts.settings import load_channels
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.problems import Place, Problem
 

@@ -15,7 +15,7 @@ from trunkline.event import Event
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.admission.command import Command, key_of
 from trunkline.streams.admission.controller import Guard
-from trunkline.streams.conditions import Watch
+from trunkline.streams.alerts.conditions import Watch
 from trunkline.streams.control.status import DestinationStatus
 from trunkline.streams.control.topic import Control
 from trunkline.streams.deliver.outcomes import Told

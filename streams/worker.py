@@ -15,9 +15,9 @@ from trunkline import kafka
 from trunkline.errors import RegistryUnavailable
 from trunkline.kafka.poll_loop import Intake
 from trunkline.params import Backbone, Params
+from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.app import FlowApp
 from trunkline.streams.assembly import Assembly, Step
-from trunkline.streams.channels import AlertSettings
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.former import refuse_forgotten

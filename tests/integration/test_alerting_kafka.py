@@ -12,9 +12,9 @@ from aiohttp import web
 from trunkline import kafka
 from trunkline.errors import Rejected
 from trunkline.params import Backbone, Secret
-from trunkline.streams.alerting import Alerts
+from trunkline.streams.alerts.channels import Webhook
+from trunkline.streams.alerts.manager import Alerts
 from trunkline.streams.control.topic import KafkaControl, read_control, topic_of
-from trunkline.streams.notify import Webhook
 
 
 @asynccontextmanager

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from trunkline.errors import Rejected
-from trunkline.streams.alerting import Alerts
+from trunkline.streams.alerts.channels import ChannelError
+from trunkline.streams.alerts.manager import Alerts
+from trunkline.streams.alerts.notification import Notice
 from trunkline.streams.control.topic import MemoryControl
-from trunkline.streams.notices import Notice
-from trunkline.streams.notify import ChannelError
 
 START = 1_700_000_000.0
 HOUR = 3600

@@ -10,7 +10,7 @@ import pytest
 from alerting_kit import ERROR, HOUR, START, Field, in_field
 
 from trunkline.errors import ConfigurationError
-from trunkline.streams.alerting import Alerts
+from trunkline.streams.alerts.manager import Alerts
 from trunkline.streams.flow.alert import Alert
 
 

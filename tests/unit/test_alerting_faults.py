@@ -8,7 +8,7 @@ from typing import Any
 from alerting_kit import ERROR, KEY, START, Field, Phone, in_field
 
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.alerting import ALONE, Alerts
+from trunkline.streams.alerts.manager import ALONE, Alerts
 from trunkline.streams.control.topic import MemoryControl
 
 

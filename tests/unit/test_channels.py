@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from trunkline.cli import app
 from trunkline.local.ports import free_port
 from trunkline.params import ParameterError, Secret
-from trunkline.streams.channels import AlertSettings, SmtpSettings, load_channels
+from trunkline.streams.alerts.notification import sample_notice
+from trunkline.streams.alerts.settings import AlertSettings, SmtpSettings, load_channels
 from trunkline.streams.checking_params import check_environment
-from trunkline.streams.notices import sample_notice
 
 PAGE = ROOT / "docs" / "alerts.md"
 SMTP = {"host": "mail", "from": "us@example.com", "to": ["you@example.com"]}

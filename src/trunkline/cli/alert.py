@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from trunkline.params import environment_file
-from trunkline.streams.channels import load_channels
-from trunkline.streams.notices import Notice, sample_notice
-from trunkline.streams.notify import Channel, ChannelError
+from trunkline.streams.alerts.channels import Channel, ChannelError
+from trunkline.streams.alerts.notification import Notice, sample_notice
+from trunkline.streams.alerts.settings import load_channels
 
 alert_app = typer.Typer(name="alert", help="Whether alerts reach people.", no_args_is_help=True)
 

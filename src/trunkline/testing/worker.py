@@ -14,8 +14,8 @@ from trunkline.kafka import Out
 from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.streams.admission.controller import Guard
 from trunkline.streams.admission.gate import NEVER
+from trunkline.streams.alerts.conditions import Watch
 from trunkline.streams.compiling import Compiler
-from trunkline.streams.conditions import Watch
 from trunkline.streams.control.topic import MemoryControl
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow

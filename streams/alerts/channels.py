@@ -17,7 +17,7 @@ import orjson
 
 from trunkline.errors import TrunklineError
 from trunkline.params import Secret
-from trunkline.streams.notices import Notice
+from trunkline.streams.alerts.notification import Notice
 
 log = logging.getLogger(__name__)
 

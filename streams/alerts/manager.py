@@ -17,13 +17,13 @@ from functools import partial
 from typing import Any
 
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.alarms import HEARTBEAT, Alarm, Due, begun
-from trunkline.streams.conditions import Observation, Watch
+from trunkline.streams.alerts.alarm import HEARTBEAT, Alarm, Due, begun
+from trunkline.streams.alerts.channels import Channel, Outbox
+from trunkline.streams.alerts.conditions import Observation, Watch
+from trunkline.streams.alerts.kinds import KINDS
+from trunkline.streams.alerts.notification import Subject, notice_of
 from trunkline.streams.control.topic import Control
 from trunkline.streams.flow.alert import Alert
-from trunkline.streams.kinds import KINDS
-from trunkline.streams.notices import Subject, notice_of
-from trunkline.streams.notify import Channel, Outbox
 from trunkline.streams.tasks import watched
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trunkline.streams.alarms import Alarm, Due, iso
-from trunkline.streams.kinds import KINDS, Kind, lasting
+from trunkline.streams.alerts.alarm import Alarm, Due, iso
+from trunkline.streams.alerts.kinds import KINDS, Kind, lasting
 
 State = Literal["firing", "reminder", "resolved", "test"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from trunkline.streams.alerts.kinds import BREAKER, DEAD_LETTERS, LAG, VALVE, Kind
 from trunkline.streams.flow.alert import Alert
-from trunkline.streams.kinds import BREAKER, DEAD_LETTERS, LAG, VALVE, Kind
 
 LONGEST_ERROR = 500
 """Characters of an error that are told."""

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from trunkline.streams.conditions import Observation
-from trunkline.streams.kinds import Kind
+from trunkline.streams.alerts.conditions import Observation
+from trunkline.streams.alerts.kinds import Kind
 
 Due = Literal["firing", "reminder", "resolved"]
 
