@@ -20,11 +20,11 @@ from trunkline.streams.app import FlowApp
 from trunkline.streams.assembly import Assembly, Step
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Flow
-from trunkline.streams.former import refuse_forgotten
 from trunkline.streams.metrics import Metrics
+from trunkline.streams.plan.orphans import refuse_forgotten
+from trunkline.streams.plan.topics import topics_of
 from trunkline.streams.quota import client as quota
 from trunkline.streams.quota.client import limited
-from trunkline.streams.topology import topics_of
 
 log = logging.getLogger(__name__)
 

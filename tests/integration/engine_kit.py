@@ -19,7 +19,7 @@ from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.commerce import Order
 from trunkline.schemas.registry import Registry
-from trunkline.streams.topology import topics_of
+from trunkline.streams.plan.topics import topics_of
 from trunkline.streams.worker import Options, Worker
 
 PATIENCE = 30.0

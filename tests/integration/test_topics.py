@@ -15,8 +15,8 @@ from trunkline.kafka import TopicSpec
 from trunkline.params import Backbone
 from trunkline.schemas.commerce import Order
 from trunkline.streams.deliver.offsets import pack
-from trunkline.streams.former import former_tiers, refuse_forgotten
-from trunkline.streams.topology import topics_of
+from trunkline.streams.plan.orphans import former_tiers, refuse_forgotten
+from trunkline.streams.plan.topics import topics_of
 
 
 @pytest.fixture

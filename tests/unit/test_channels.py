@@ -16,7 +16,7 @@ from trunkline.local.ports import free_port
 from trunkline.params import ParameterError, Secret
 from trunkline.streams.alerts.notification import sample_notice
 from trunkline.streams.alerts.settings import AlertSettings, SmtpSettings, load_channels
-from trunkline.streams.checking_params import check_environment
+from trunkline.streams.check.environment import check_environment
 
 PAGE = ROOT / "docs" / "alerts.md"
 SMTP = {"host": "mail", "from": "us@example.com", "to": ["you@example.com"]}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from checking_cases import FUTURE, HEAD, RIGHT, ROUTED, WRONG
 
-from trunkline.streams.checking import check, check_together
+from trunkline.streams.check.flows import check, check_together
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.loading import load
 from trunkline.streams.flow.problems import Problem

@@ -18,8 +18,8 @@ from docs_pages import ROOT, TEXTS, Block, blocks, blocks_of, name, words
 from trunkline.cli import app
 from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
 from trunkline.streams.alerts.settings import load_channels
-from trunkline.streams.checking import check
-from trunkline.streams.checking_params import check_environment
+from trunkline.streams.check.environment import check_environment
+from trunkline.streams.check.flows import check
 from trunkline.streams.flow.loading import load
 
 PYTHON = blocks("python")

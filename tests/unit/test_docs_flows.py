@@ -11,7 +11,7 @@ import pytest
 
 from trunkline import Flow, Retry
 from trunkline.params import Backbone, environment_file
-from trunkline.streams.checking import check
+from trunkline.streams.check.flows import check
 from trunkline.streams.flow.loading import load
 from trunkline.streams.flow.policy import Arguments
 

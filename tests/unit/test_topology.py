@@ -8,7 +8,7 @@ from trunkline import Event, Flow, Params, Record, Retry
 from trunkline.connectors.base import Sink, Source
 from trunkline.kafka import TopicSpec
 from trunkline.schemas.commerce import Order
-from trunkline.streams.topology import topics_of
+from trunkline.streams.plan.topics import topics_of
 
 
 class Env(Params):

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from trunkline.streams.checking import check as check_flow
-from trunkline.streams.checking import check_together
-from trunkline.streams.checking_params import check_environment
+from trunkline.streams.check.environment import check_environment
+from trunkline.streams.check.flows import check as check_flow
+from trunkline.streams.check.flows import check_together
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.loading import load
 from trunkline.streams.flow.problems import FlowError, Problem

@@ -19,7 +19,7 @@ from trunkline.errors import ConfigurationError
 from trunkline.local.stack import running
 from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
 from trunkline.streams.alerts.settings import AlertSettings, load_channels
-from trunkline.streams.checking import check
+from trunkline.streams.check.flows import check
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.loading import load
 from trunkline.streams.worker import ROLES, Options, Worker
