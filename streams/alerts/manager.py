@@ -24,7 +24,7 @@ from trunkline.streams.alerts.kinds import KINDS
 from trunkline.streams.alerts.notification import Subject, notice_of
 from trunkline.streams.control.topic import Control
 from trunkline.streams.flow.alert import Alert
-from trunkline.streams.tasks import watched
+from trunkline.tasks import watched
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from typing import Any
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.control.topic import Control
 from trunkline.streams.dlq.envelope import timestamp
-from trunkline.streams.tasks import watched
+from trunkline.tasks import watched
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from trunkline.event import Event
 from trunkline.kafka import Move
 from trunkline.streams.deliver.offsets import Progress
 from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.tasks import watched
+from trunkline.tasks import watched
 
 log = logging.getLogger(__name__)
 

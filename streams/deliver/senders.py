@@ -22,7 +22,7 @@ from trunkline.streams.deliver.key_queues import Lanes
 from trunkline.streams.deliver.ownership import Lease, LeaseOver
 from trunkline.streams.flow.policy import Policy
 from trunkline.streams.route.router import Learn
-from trunkline.streams.tasks import watched
+from trunkline.tasks import watched
 
 Events = list[Event[Any]]
 

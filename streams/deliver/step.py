@@ -41,7 +41,7 @@ from trunkline.streams.retry.delay_queue import Parking
 from trunkline.streams.retry.key_order import Turns
 from trunkline.streams.retry.tiers import Tiers, due_of
 from trunkline.streams.route.router import HOLDS, Learn, nothing_to_learn
-from trunkline.streams.tasks import delays
+from trunkline.tasks import delays
 
 log = logging.getLogger(__name__)
 

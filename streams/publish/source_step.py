@@ -23,7 +23,7 @@ from trunkline.kafka import Out, transact
 from trunkline.kafka.poll_loop import Intake, MicroBatch
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.publish.publisher import Publisher
-from trunkline.streams.tasks import delays
+from trunkline.tasks import delays
 
 log = logging.getLogger(__name__)
 

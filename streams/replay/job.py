@@ -24,7 +24,7 @@ from trunkline.streams.control import topic as control
 from trunkline.streams.dlq.handled import Home
 from trunkline.streams.replay.request import Progress, Request
 from trunkline.streams.route.router import HOLDS
-from trunkline.streams.tasks import delays
+from trunkline.tasks import delays
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from trunkline.streams.replay.predicate import Where
 from trunkline.streams.replay.redrive_job import RedriveJob
 from trunkline.streams.replay.replay_job import ReplayJob
 from trunkline.streams.replay.request import PREFIX, Progress, Request, split
-from trunkline.streams.tasks import watched
+from trunkline.tasks import watched
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from trunkline.schemas.codec import Codec
 from trunkline.schemas.commerce import Order
 from trunkline.schemas.registry import Registry
 from trunkline.streams.plan.topics import topics_of
-from trunkline.streams.worker import Options, Worker
+from trunkline.streams.worker.process import Options, Worker
 
 PATIENCE = 30.0
 QUICK = Retry("20ms", "100ms", "1s", "10s")

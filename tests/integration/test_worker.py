@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from trunkline import ConfigurationError, Event, Rejected, Unavailable
 from trunkline.local.ports import free_port
 from trunkline.schemas.commerce import Order
-from trunkline.streams.worker import Options, Worker
+from trunkline.streams.worker.process import Options, Worker
 
 
 @pytest.fixture(scope="module")

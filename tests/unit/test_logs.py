@@ -107,6 +107,6 @@ def test_the_level_is_the_users_but_others_talk_less(
 
 
 def test_faust_speaks_under_its_own_name() -> None:
-    from trunkline.streams.app import App
+    from trunkline.streams.worker.faust_app import App
 
     assert App.logger.name.startswith("faust")

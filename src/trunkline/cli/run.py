@@ -22,7 +22,7 @@ from trunkline.streams.alerts.settings import AlertSettings, load_channels
 from trunkline.streams.check.flows import check
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.loading import load
-from trunkline.streams.worker import ROLES, Options, Worker
+from trunkline.streams.worker.process import ROLES, Options, Worker
 
 log = logging.getLogger(__name__)
 

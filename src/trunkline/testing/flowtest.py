@@ -19,7 +19,6 @@ from trunkline.kafka.messages import as_raw_event
 from trunkline.params import Params
 from trunkline.schemas.codec import Codec
 from trunkline.streams.admission.command import Command, Forced, key_of
-from trunkline.streams.compiling import Compiler, subject
 from trunkline.streams.control.topic import MemoryControl
 from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.dlq.halted import death_of, release_key
@@ -29,6 +28,7 @@ from trunkline.streams.flow.definition import Destination, Flow, SourceDefinitio
 from trunkline.streams.flow.retry import seconds
 from trunkline.streams.metrics import Metrics
 from trunkline.streams.publish.publisher import CompiledOutput, Publisher
+from trunkline.streams.worker.compiler import Compiler, subject
 from trunkline.testing.loop import VirtualLoop
 from trunkline.testing.registry import MemoryRegistry
 from trunkline.testing.script import Script, ScriptedSink

@@ -22,7 +22,7 @@ from trunkline.streams.deliver.outcomes import Told
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.dlq.halted import Death, Decisions, release_key
 from trunkline.streams.metrics import DeliveryMetrics
-from trunkline.streams.tasks import watched
+from trunkline.tasks import watched
 
 log = logging.getLogger(__name__)
 

@@ -18,20 +18,20 @@ from trunkline.streams.admission.controller import Guard
 from trunkline.streams.admission.gate import Gatekeeper
 from trunkline.streams.alerts.manager import Alerts
 from trunkline.streams.alerts.settings import AlertSettings
-from trunkline.streams.app import FlowApp
-from trunkline.streams.compiling import Compiler
 from trunkline.streams.control.topic import KafkaControl, read_control
 from trunkline.streams.deliver.broker import KafkaLog
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
-from trunkline.streams.oversight import Oversight, Releases
 from trunkline.streams.publish.push_step import PushStep
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.quota.client import Quota, limited
 from trunkline.streams.replay.job import Desk
 from trunkline.streams.replay.step import ReplayStep
 from trunkline.streams.route.step import RoutingStep
+from trunkline.streams.worker.compiler import Compiler
+from trunkline.streams.worker.faust_app import FlowApp
+from trunkline.streams.worker.supervisor import Oversight, Releases
 
 
 class Step(Protocol):

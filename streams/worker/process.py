@@ -16,8 +16,6 @@ from trunkline.errors import RegistryUnavailable
 from trunkline.kafka.poll_loop import Intake
 from trunkline.params import Backbone, Params
 from trunkline.streams.alerts.settings import AlertSettings
-from trunkline.streams.app import FlowApp
-from trunkline.streams.assembly import Assembly, Step
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.metrics import Metrics
@@ -25,6 +23,8 @@ from trunkline.streams.plan.orphans import refuse_forgotten
 from trunkline.streams.plan.topics import topics_of
 from trunkline.streams.quota import client as quota
 from trunkline.streams.quota.client import limited
+from trunkline.streams.worker.assembly import Assembly, Step
+from trunkline.streams.worker.faust_app import FlowApp
 
 log = logging.getLogger(__name__)
 
