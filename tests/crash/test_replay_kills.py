@@ -12,9 +12,9 @@ from typing import Any
 from confluent_kafka import Message
 from worker_kit import Destination, Feed, Workers, eventually, header, read
 
+from trunkline.admin.replay_scope import RoutedTopic, Wanted, ask
 from trunkline.params import Backbone
 from trunkline.streams.control.topic import read_control
-from trunkline.streams.replay_asking import RoutedTopic, Wanted, ask
 
 KEYS = [f"k{n}" for n in range(1000)]
 TOUCHED = len(KEYS) // 2

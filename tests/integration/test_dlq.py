@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from trunkline import ConfigurationError, Event, Rejected, kafka
 from trunkline.cli import app
-from trunkline.cli.following import follow
+from trunkline.cli.progress import follow
 from trunkline.schemas.commerce import Order
 from trunkline.streams.control import topic as control
 from trunkline.streams.control.audit import read_audit

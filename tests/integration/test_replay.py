@@ -15,13 +15,13 @@ from confluent_kafka import Message
 from engine_kit import Answer, Env, Kit, Scripted, eventually, headers_of, order
 
 from trunkline import Event, Flow, Rejected, Retry
+from trunkline.admin import dead_letters as dlq_requests
+from trunkline.admin.replay_scope import RoutedTopic, Wanted, ask, change
 from trunkline.schemas.commerce import Order
-from trunkline.streams import dlq_requests
 from trunkline.streams.control.audit import read_audit
 from trunkline.streams.control.topic import KafkaControl, read_control
 from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.dlq.queue import HandledLetters, Queue
-from trunkline.streams.replay_asking import RoutedTopic, Wanted, ask, change
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from typer.testing import CliRunner
 
+from trunkline.admin.targets import Target, _named, target
 from trunkline.cli import app
 from trunkline.cli.destination import _end, _told
-from trunkline.cli.target import Target, _named, target
 from trunkline.errors import ConfigurationError
 from trunkline.streams.admission.command import Command
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from letters_kit import letter
 
+from trunkline.admin.dead_letters import Kind, Request, discarded
 from trunkline.streams.dlq.letters import DeadLetter, Selection
 from trunkline.streams.dlq.queue import spanned
-from trunkline.streams.dlq_requests import Kind, Request, discarded
 from trunkline.streams.replay import request as replay
 
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trunkline.cli.target import EnvOption, JsonOption, backbone_of
+from trunkline.admin.targets import EnvOption, JsonOption, backbone_of
 from trunkline.streams.control.audit import Audit, read_audit
 
 

@@ -13,8 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trunkline.cli.following import members
-from trunkline.cli.target import (
+from trunkline.admin.targets import (
     EnvOption,
     JsonOption,
     Target,
@@ -24,6 +23,7 @@ from trunkline.cli.target import (
     require,
     target,
 )
+from trunkline.cli.progress import members
 from trunkline.errors import ConfigurationError
 from trunkline.streams.admission.command import Command, Forced, key_of
 from trunkline.streams.control.audit import Audit, put_audited, who

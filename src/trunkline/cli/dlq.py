@@ -12,9 +12,8 @@ from typing import Annotated
 import typer
 
 from trunkline import kafka
-from trunkline.cli import dlq_shown as shown
-from trunkline.cli.following import follow
-from trunkline.cli.target import (
+from trunkline.admin.dead_letters import Kind, Request, ask, discard_of_source, discarded
+from trunkline.admin.targets import (
     EnvOption,
     JsonOption,
     Target,
@@ -24,6 +23,8 @@ from trunkline.cli.target import (
     require,
     target,
 )
+from trunkline.cli import output as shown
+from trunkline.cli.progress import follow
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone, revealed
 from trunkline.schemas.codec import Codec
@@ -32,7 +33,6 @@ from trunkline.streams.control.topic import read_control
 from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.dlq.letters import Selection
 from trunkline.streams.dlq.queue import HandledLetters, Queue, grouped, spanned
-from trunkline.streams.dlq_requests import Kind, Request, ask, discard_of_source, discarded
 from trunkline.streams.flow.retry import seconds
 from trunkline.streams.flow.system import parse_rate
 

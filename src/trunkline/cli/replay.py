@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from trunkline.cli import dlq_shown as shown
-from trunkline.cli.following import follow, totals
-from trunkline.cli.target import EnvOption, JsonOption, WhyOption, backbone_of, require, target
+from trunkline.admin.replay_scope import Bound, Count, RoutedTopic, Wanted, ask, change
+from trunkline.admin.targets import EnvOption, JsonOption, WhyOption, backbone_of, require, target
+from trunkline.cli import output as shown
+from trunkline.cli.progress import follow, totals
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone, revealed
 from trunkline.schemas.codec import Codec
@@ -24,7 +25,6 @@ from trunkline.streams.flow.retry import seconds
 from trunkline.streams.flow.system import parse_rate
 from trunkline.streams.replay.predicate import Where
 from trunkline.streams.replay.request import PREFIX, Mode, Progress, State, split
-from trunkline.streams.replay_asking import Bound, Count, RoutedTopic, Wanted, ask, change
 
 
 class _StartByDefault(TyperGroup):
