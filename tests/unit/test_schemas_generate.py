@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from trunkline.cli.schemas import schemas_app
 from trunkline.errors import ConfigurationError
 from trunkline.schemas import aviation
-from trunkline.schemas.generate import generate, render, stale
+from trunkline.schemas.generate.command import generate, render, stale
 from trunkline.schemas.types import avro_type, has_schema, schema_of
 
 REPOSITORY = Path(__file__).parents[2]

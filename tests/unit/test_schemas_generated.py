@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from schemas_known import DECIMAL, record
 
-from trunkline.schemas.reading import reader
-from trunkline.schemas.writing import writer
+from trunkline.schemas.compiled.reader import reader
+from trunkline.schemas.compiled.writer import writer
 
 PREFIX = b"\0\0\0\0\1"
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trunkline.schemas import generate as generator
+from trunkline.schemas.generate import command as generator
 
 schemas_app = typer.Typer(
     name="schemas", help="Python types from Avro schemas.", no_args_is_help=True

@@ -22,10 +22,10 @@ from fastavro.write import schemaless_writer
 
 from trunkline.errors import SerializationError
 from trunkline.schemas import avro, strict
-from trunkline.schemas.reading import reader
+from trunkline.schemas.compiled.reader import reader
+from trunkline.schemas.compiled.writer import writer
 from trunkline.schemas.registry import Registry
 from trunkline.schemas.types import AvroSchema, schema_of
-from trunkline.schemas.writing import writer
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from trunkline.schemas import avro
-from trunkline.schemas.generated import LEAVE, Generator, NotGenerated, Source, nullable
+from trunkline.schemas.compiled.source import LEAVE, Generator, NotGenerated, Source, nullable
 
 HEADER = 5
 """Bytes of the wire format before the data."""

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from trunkline.schemas import avro
-from trunkline.schemas.generated import LEAVE, Generator, NotGenerated, Source, nullable
+from trunkline.schemas.compiled.source import LEAVE, Generator, NotGenerated, Source, nullable
 
 NUMBER = [bytes([n]) for n in range(1 << 7)]
 """Numbers of up to 14 bits, after the zigzag: their bytes."""

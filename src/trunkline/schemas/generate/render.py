@@ -11,7 +11,7 @@ from typing import Any
 from fastavro.read import LOGICAL_READERS
 
 from trunkline.schemas import avro
-from trunkline.schemas.sources import Definition, Domain
+from trunkline.schemas.generate.sources import Definition, Domain
 
 GENERATED = "by `trunkline schemas generate`"
 WIDTH = 100

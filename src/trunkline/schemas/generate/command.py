@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from trunkline.errors import ConfigurationError
-from trunkline.schemas.render import GENERATED, module
-from trunkline.schemas.sources import read_domains
+from trunkline.schemas.generate.render import GENERATED, module
+from trunkline.schemas.generate.sources import read_domains
 
 
 def generate(source: Path, into: Path) -> list[Path]:
