@@ -20,7 +20,7 @@ from benchmarks.orders import Activity
 from benchmarks.servers import Servers, trunkline
 from benchmarks.system import Program
 from benchmarks.topics import Message
-from trunkline.connectors.plain import to_json
+from trunkline.connectors.json_values import to_json
 from trunkline.event import Record, event_headers
 from trunkline.local.ports import free_port
 from trunkline.schemas.codec import Codec

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from trunkline.connectors.contract import SinkContract
 from trunkline.connectors.sql import SqlSink
-from trunkline.connectors.sql_engine import sql_engine
+from trunkline.connectors.sql.engine import sql_engine
 from trunkline.event import Event
 from trunkline.schemas.types import avro_type
 

@@ -17,8 +17,8 @@ from pg_kit import Database, count, key, new_database, read, retried, start, str
 from psycopg2.extensions import connection as Connection
 
 from trunkline.connectors.base import Position
-from trunkline.connectors.pgoutput import lsn_number
 from trunkline.connectors.postgres import PostgresCDC
+from trunkline.connectors.postgres.decoder import lsn_number
 from trunkline.errors import SourceError
 from trunkline.event import Record
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pg_kit import Database, count, new_database, read, start, streaming
 
-from trunkline.connectors.pgtypes import UNCHANGED
 from trunkline.connectors.postgres import PostgresCDC
+from trunkline.connectors.postgres.values import UNCHANGED
 from trunkline.errors import ConfigurationError
 from trunkline.event import Record, join_key
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline import Retry, errors
-from trunkline.connectors.http_answer import failure
+from trunkline.connectors.http.answers import failure
 from trunkline.errors import (
     DeliveryError,
     PartialFailure,

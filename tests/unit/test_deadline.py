@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from trunkline.connectors.deadline import Deadline
+from trunkline.connectors.http.deadline import Deadline
 from trunkline.testing.loop import VirtualLoop
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from trunkline.connectors.http_answer import failure, seconds_until
+from trunkline.connectors.http.answers import failure, seconds_until
 
 NOW = datetime(2024, 2, 29, 12, 0, tzinfo=UTC)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.connectors.pgoutput import Decoder, lsn_number, lsn_text, row_at
-from trunkline.connectors.pgtypes import UNCHANGED, Types
+from trunkline.connectors.postgres.decoder import Decoder, lsn_number, lsn_text, row_at
+from trunkline.connectors.postgres.values import UNCHANGED, Types
 from trunkline.errors import ConfigurationError
 
 ORDERS, OTHER = 501, 502

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.connectors.pgtypes import Shape, Types, parse_array
+from trunkline.connectors.postgres.values import Shape, Types, parse_array
 
 INT4_ARRAY, DOMAIN, DOMAIN_OF_ARRAY, ENUM = 1007, 90_001, 90_002, 90_003
 TYPES = Types(arrays={INT4_ARRAY: 23}, domains={DOMAIN: 23, DOMAIN_OF_ARRAY: INT4_ARRAY})

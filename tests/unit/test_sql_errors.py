@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import exc
 
-from trunkline.connectors.sql_errors import CONFLICT, DOWN, ROW, delivery_error
+from trunkline.connectors.sql.errors import CONFLICT, DOWN, ROW, delivery_error
 from trunkline.errors import DataError, DeliveryError, Rejected, Retryable, Unavailable
 
 pymysql = pytest.importorskip("pymysql.err")

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from trunkline.connectors import http_answer
 from trunkline.connectors.base import Sink
+from trunkline.connectors.http import answers as http_answer
 from trunkline.errors import DeliveryError, PartialFailure, Unavailable
 from trunkline.event import Change, Event
 from trunkline.streams.flow.retry import seconds

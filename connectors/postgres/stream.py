@@ -14,8 +14,8 @@ from selectors import EVENT_READ, DefaultSelector
 
 from psycopg2.extras import ReplicationCursor
 
-from trunkline.connectors.pgconnect import connect_or_stop, translated
-from trunkline.connectors.pgoutput import Decoder
+from trunkline.connectors.postgres.connection import connect_or_stop, translated
+from trunkline.connectors.postgres.decoder import Decoder
 
 _BATCH_BYTES = 8_000_000
 """A batch ends here even if it has few records: they are wide."""

@@ -16,9 +16,14 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import BYTES, ISOLATION_LEVEL_REPEATABLE_READ
 
-from trunkline.connectors.pgcatalog import Table
-from trunkline.connectors.pgconnect import Connection, connect_or_stop, stoppable, translated
-from trunkline.connectors.pgtypes import Shape, Types
+from trunkline.connectors.postgres.catalog import Table
+from trunkline.connectors.postgres.connection import (
+    Connection,
+    connect_or_stop,
+    stoppable,
+    translated,
+)
+from trunkline.connectors.postgres.values import Shape, Types
 from trunkline.event import Record
 
 _FIRST_FETCH = 100

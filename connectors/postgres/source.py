@@ -13,22 +13,22 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from trunkline.connectors.base import Batch, Position, Source
-from trunkline.connectors.pgoutput import Decoder, lsn_number, lsn_text
-from trunkline.connectors.pgtypes import UNCHANGED, Types
+from trunkline.connectors.postgres.decoder import Decoder, lsn_number, lsn_text
+from trunkline.connectors.postgres.values import UNCHANGED, Types
 from trunkline.errors import ConfigurationError, MissingExtra, SourceError, TrunklineError
 from trunkline.params import Secret, revealed
 
 _HAS_DRIVER = find_spec("psycopg2") is not None
 if TYPE_CHECKING or _HAS_DRIVER:  # without it the constructor says which extra to install
     from trunkline.connectors import pgcatalog, pgsnapshot
-    from trunkline.connectors.pgconnect import (
+    from trunkline.connectors.postgres.connection import (
         Connection,
         Stopped,
         connect,
         connect_or_stop,
         stoppable,
     )
-    from trunkline.connectors.pgstream import Stream
+    from trunkline.connectors.postgres.stream import Stream
 
 log = logging.getLogger(__name__)
 

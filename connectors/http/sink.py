@@ -14,10 +14,10 @@ import aiohttp
 from yarl import URL
 
 from trunkline.connectors.base import Sink
-from trunkline.connectors.deadline import Deadline
-from trunkline.connectors.http_answer import failure
-from trunkline.connectors.http_path import PathOf, path_template
-from trunkline.connectors.plain import to_json
+from trunkline.connectors.http.answers import failure
+from trunkline.connectors.http.deadline import Deadline
+from trunkline.connectors.http.paths import PathOf, path_template
+from trunkline.connectors.json_values import to_json
 from trunkline.errors import ConfigurationError, DataError, Rejected, Unavailable
 from trunkline.event import Event
 from trunkline.params import Secret, revealed
@@ -42,10 +42,10 @@ class HttpSink(Sink[T]):
     as a log does, instead of the newest one of a key. ``tls_context``: for a private CA or client
     certificates; a sound one is the default.
 
-    The body is the event's data (``connectors/plain.py`` has the forms); a delete has none. Each
+    The body is the event's data (``connectors/json_values.py`` has the forms); a delete has none. Each
     request carries ``event.id`` in ``idempotency_header`` and the event's ``traceparent``.
     At-least-once: the API tells repeats by the idempotency key. What each status means to the
-    engine: ``connectors/http_answer.py``; connect errors, timeouts and broken connections are
+    engine: ``connectors/http/answers.py``; connect errors, timeouts and broken connections are
     Unavailable. Raises ConfigurationError for arguments that cannot work.
     """
 

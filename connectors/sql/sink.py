@@ -13,11 +13,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from trunkline.connectors.base import Sink
-from trunkline.connectors.sql_engine import sql_engine
-from trunkline.connectors.sql_errors import ERRORS, delivery_error
-from trunkline.connectors.sql_schema import prepare
-from trunkline.connectors.sql_statements import KEYS, claim, delete_keys, upsert
-from trunkline.connectors.sql_table import fields_of, tables_for
+from trunkline.connectors.sql.engine import sql_engine
+from trunkline.connectors.sql.errors import ERRORS, delivery_error
+from trunkline.connectors.sql.schema import prepare
+from trunkline.connectors.sql.statements import KEYS, claim, delete_keys, upsert
+from trunkline.connectors.sql.table import fields_of, tables_for
 from trunkline.errors import DeliveryError, NoData, PartialFailure, Rejected
 from trunkline.event import Event, join_key, split_key
 from trunkline.params import Secret, revealed

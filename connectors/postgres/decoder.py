@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from struct import Struct
 from typing import Any, Final
 
-from trunkline.connectors.pgtypes import UNCHANGED, Shape, Types
+from trunkline.connectors.postgres.values import UNCHANGED, Shape, Types
 from trunkline.errors import ConfigurationError
 from trunkline.event import Record
 

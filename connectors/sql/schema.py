@@ -9,7 +9,7 @@ from sqlalchemy import Engine, Inspector, Table, exc, inspect
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.schema import CreateTable
 
-from trunkline.connectors.sql_table import ddl
+from trunkline.connectors.sql.table import ddl
 from trunkline.errors import ConfigurationError
 
 

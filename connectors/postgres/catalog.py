@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from psycopg2 import sql
 
-from trunkline.connectors.pgconnect import Connection, translated
-from trunkline.connectors.pgoutput import lsn_text, no_key
-from trunkline.connectors.pgtypes import Shape, Types
+from trunkline.connectors.postgres.connection import Connection, translated
+from trunkline.connectors.postgres.decoder import lsn_text, no_key
+from trunkline.connectors.postgres.values import Shape, Types
 from trunkline.errors import ConfigurationError, SourceError
 
 # Columns are those that pgoutput sends: no generated ones. A key is the replica identity, and

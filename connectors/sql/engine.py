@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, exc
 from sqlalchemy.engine import URL, make_url
 
-from trunkline.connectors.plain import to_json
+from trunkline.connectors.json_values import to_json
 from trunkline.errors import ConfigurationError, MissingExtra
 
 DRIVERS = {

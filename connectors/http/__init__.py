@@ -1,0 +1,10 @@
+"""http."""
+
+from trunkline.connectors.http.sink import (
+    DRAINED,
+    SHOWN,
+    HttpSink,
+    T,
+)
+
+__all__ = ["DRAINED", "SHOWN", "HttpSink", "T"]

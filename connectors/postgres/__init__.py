@@ -1,0 +1,7 @@
+"""postgres."""
+
+from trunkline.connectors.postgres.source import (
+    PostgresCDC,
+)
+
+__all__ = ["PostgresCDC"]
