@@ -20,7 +20,7 @@ from trunkline.params import Secret, revealed
 
 _HAS_DRIVER = find_spec("psycopg2") is not None
 if TYPE_CHECKING or _HAS_DRIVER:  # without it the constructor says which extra to install
-    from trunkline.connectors import pgcatalog, pgsnapshot
+    from trunkline.connectors.postgres import catalog, snapshot
     from trunkline.connectors.postgres.connection import (
         Connection,
         Stopped,
@@ -126,8 +126,8 @@ class PostgresCDC(Source):
         """Drops slot and publication, for good: the server forgets this source. Raises
         SourceError while the slot is in use."""
         with closing(self._connect()) as connection:
-            pgcatalog.drop_slot(connection, self.slot)
-            pgcatalog.drop_publication(connection, self.publication)
+            catalog.drop_slot(connection, self.slot)
+            catalog.drop_publication(connection, self.publication)
 
     def _connect(self) -> Connection:
         return connect(revealed(self._dsn))
@@ -148,11 +148,11 @@ class PostgresCDC(Source):
         with self._connected(stop) as connection:
             there = self._prepare(connection, stop, owned=position is not None)
             if there:
-                point = pgcatalog.slot_point(connection, self.slot)
+                point = catalog.slot_point(connection, self.slot)
             elif self._with_snapshot:
                 point = yield from self._snapshot(connection, stop)
             else:
-                with pgsnapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, _):
+                with snapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, _):
                     pass
         self._useless_slot = False
         start: Position = {"phase": "stream", "slot": self.slot, "lsn": point}
@@ -162,13 +162,13 @@ class PostgresCDC(Source):
     def _prepare(self, connection: Connection, stop: threading.Event, *, owned: bool) -> bool:
         """Everything that can be wrong is found, and the publication made. Returns whether to go
         on from a slot that is there; one left by our unfinished snapshot (``owned``) goes."""
-        pgcatalog.require_logical(connection)
-        tables = pgcatalog.describe(connection, self.tables)
-        pgcatalog.publish(connection, self.publication, tables)
+        catalog.require_logical(connection)
+        tables = catalog.describe(connection, self.tables)
+        catalog.publish(connection, self.publication, tables)
         if not self._has_slot(connection, stop):
             return False
         if owned:
-            pgcatalog.drop_slot(connection, self.slot)
+            catalog.drop_slot(connection, self.slot)
             return False
         if self._with_snapshot:
             raise ConfigurationError(_foreign(self.slot))
@@ -180,24 +180,24 @@ class PostgresCDC(Source):
         position: Position = {"phase": "snapshot", "slot": self.slot}
         # stored before the slot is there: a crash in between leaves no slot that nobody owns
         yield Batch([], position)
-        types, tables = pgcatalog.load_types(connection), self._published(connection)
-        with pgsnapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, name):
+        types, tables = catalog.load_types(connection), self._published(connection)
+        with snapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, name):
             self._useless_slot = True
-            taken = pgsnapshot.take_up(connection, name)
-            pgsnapshot.lock(connection, tables)
+            taken = snapshot.take_up(connection, name)
+            snapshot.lock(connection, tables)
         if self._published(connection) != tables:
             raise SourceError("a table was altered while its snapshot began")
         position = position | {"lsn": point}
-        rows = pgsnapshot.tables_records(connection, tables, types, point, taken, self._batch)
+        rows = snapshot.tables_records(connection, tables, types, point, taken, self._batch)
         for records in rows:
             yield Batch(records, position)
             if stop.is_set():
                 raise Stopped
         return point
 
-    def _published(self, connection: Connection) -> list[pgcatalog.Table]:
-        tables = pgcatalog.describe(connection, self.tables)
-        return pgcatalog.published(connection, self.publication, tables)
+    def _published(self, connection: Connection) -> list[catalog.Table]:
+        tables = catalog.describe(connection, self.tables)
+        return catalog.published(connection, self.publication, tables)
 
     def _changes(self, position: Position, stop: threading.Event) -> Iterator[Batch]:
         decoder = self._decoder(position, stop)
@@ -217,12 +217,12 @@ class PostgresCDC(Source):
 
     def _decoder(self, position: Position, stop: threading.Event) -> Decoder:
         with self._connected(stop) as connection:
-            pgcatalog.require_logical(connection)
+            catalog.require_logical(connection)
             if not self._has_slot(connection, stop):
                 raise ConfigurationError(_gone(self.slot))
-            pgcatalog.require_reached(connection, lsn_number(position["lsn"]))
+            catalog.require_reached(connection, lsn_number(position["lsn"]))
             tables = self._published(connection)
-            self._types = pgcatalog.load_types(connection)
+            self._types = catalog.load_types(connection)
         return Decoder(
             {table.stream: table.key for table in tables},
             self._types_of,
@@ -237,8 +237,8 @@ class PostgresCDC(Source):
         deadline = time.monotonic() + _HANDOVER
         while True:
             try:
-                return pgcatalog.has_slot(connection, self.slot)
-            except pgcatalog.SlotInUse:
+                return catalog.has_slot(connection, self.slot)
+            except catalog.SlotInUse:
                 if time.monotonic() > deadline:
                     raise
             if stop.wait(_WAIT):
@@ -248,7 +248,7 @@ class PostgresCDC(Source):
         """The types; read again when a table comes with one that was made meanwhile."""
         if not self._types.known.issuperset(oids):
             with closing(self._connect()) as connection:
-                self._types = pgcatalog.load_types(connection)
+                self._types = catalog.load_types(connection)
         return self._types
 
     def _position(self, decoder: Decoder) -> Position:
@@ -264,7 +264,7 @@ class PostgresCDC(Source):
     def _drop_useless_slot(self) -> None:
         try:
             with closing(self._connect()) as connection:
-                pgcatalog.drop_slot(connection, self.slot)
+                catalog.drop_slot(connection, self.slot)
         except TrunklineError as error:
             log.warning("slot %s of an unfinished snapshot is left: %s", self.slot, error)
 

@@ -8,31 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Annotated
-
-import typer
 
 from trunkline import kafka
-from trunkline.cli import run
 from trunkline.errors import ConfigurationError
-from trunkline.params import Backbone, environment_file
+from trunkline.params import Backbone
 
 INBOX = ".inbox"
 
 SHOWN = 10
 """Most destinations that an error names."""
-
-TargetArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="FLOW.DESTINATION",
-        help="A destination with its flow, as orders.warehouse.",
-        show_default=False,
-    ),
-]
-EnvOption = Annotated[str | None, typer.Option(help="environments/<ENV>.toml")]
-WhyOption = Annotated[str, typer.Option(help="The reason, for those who look later.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +56,6 @@ def target(text: str) -> Target:
     if not (flow and dot and destination):
         raise ConfigurationError(f"{text!r}: write FLOW.DESTINATION, as orders.warehouse")
     return Target(flow, destination)
-
-
-def backbone_of(env: str | None) -> Backbone:
-    """The backbone of ``environments/<env>.toml``, else of the process environment or of a local
-    stack that runs here. Raises ConfigurationError."""
-    return run.backbone_of(environment_file(env) if env else {})
 
 
 def require(target: Target, backbone: Backbone) -> None:

@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trunkline.admin.targets import EnvOption, JsonOption, backbone_of
+from trunkline.cli.environment import backbone_of
+from trunkline.cli.options import EnvOption, JsonOption
 from trunkline.streams.control.audit import Audit, read_audit
 
 

@@ -13,16 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trunkline.admin.targets import (
-    EnvOption,
-    JsonOption,
-    Target,
-    TargetArgument,
-    WhyOption,
-    backbone_of,
-    require,
-    target,
-)
+from trunkline.admin.targets import Target, require, target
+from trunkline.cli.environment import backbone_of
+from trunkline.cli.options import EnvOption, JsonOption, TargetArgument, WhyOption
 from trunkline.cli.progress import members
 from trunkline.errors import ConfigurationError
 from trunkline.streams.admission.command import Command, Forced, key_of

@@ -13,17 +13,10 @@ import typer
 
 from trunkline import kafka
 from trunkline.admin.dead_letters import Kind, Request, ask, discard_of_source, discarded
-from trunkline.admin.targets import (
-    EnvOption,
-    JsonOption,
-    Target,
-    TargetArgument,
-    WhyOption,
-    backbone_of,
-    require,
-    target,
-)
+from trunkline.admin.targets import Target, require, target
 from trunkline.cli import output as shown
+from trunkline.cli.environment import backbone_of
+from trunkline.cli.options import EnvOption, JsonOption, TargetArgument, WhyOption
 from trunkline.cli.progress import follow
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone, revealed

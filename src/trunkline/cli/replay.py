@@ -13,8 +13,10 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from trunkline.admin.replay_scope import Bound, Count, RoutedTopic, Wanted, ask, change
-from trunkline.admin.targets import EnvOption, JsonOption, WhyOption, backbone_of, require, target
+from trunkline.admin.targets import require, target
 from trunkline.cli import output as shown
+from trunkline.cli.environment import backbone_of
+from trunkline.cli.options import EnvOption, JsonOption, WhyOption
 from trunkline.cli.progress import follow, totals
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone, revealed

@@ -8,20 +8,14 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from trunkline import logs
+from trunkline.cli.environment import prepare
 from trunkline.cli.fleet import Fleet
 from trunkline.errors import ConfigurationError
-from trunkline.local.stack import running
-from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
-from trunkline.streams.alerts.settings import AlertSettings, load_channels
-from trunkline.streams.check.flows import check
-from trunkline.streams.flow.definition import Flow
-from trunkline.streams.flow.loading import load
 from trunkline.streams.worker.process import ROLES, Options, Worker
 
 log = logging.getLogger(__name__)
@@ -55,26 +49,6 @@ def run(
     options = Options(roles=roles, host=host, port=port or None, batch=batch)
     with asyncio.Runner(loop_factory=_event_loop()) as runner:
         runner.run(_until_signal(Worker(loaded, params, backbone, options, alerts)))
-
-
-def prepare(flow: str, env: str) -> tuple[Flow[Any], Params, Backbone, AlertSettings]:
-    """A flow and what it runs with, everything checked. Raises ConfigurationError."""
-    loaded = load(flow)
-    errors = [problem for problem in check(loaded) if not problem.warning]
-    if errors:
-        raise ConfigurationError("\n".join(map(str, errors)))
-    file = environment_file(env) if env else {}
-    params = load_params(loaded.params, file, flow=loaded.name)
-    return loaded, params, backbone_of(file), load_channels(file)
-
-
-def backbone_of(file: dict[str, Any]) -> Backbone:
-    """The backbone's addresses: the environment's, else those of a local stack that runs here."""
-    local = running(Path(".trunkline"))
-    if local is not None:
-        found = {"bootstrap": local.bootstrap, "registry": local.registry}
-        file = {**file, "trunkline": {**found, **file.get("trunkline", {})}}
-    return load_backbone(file)
 
 
 def _roles(only: str) -> tuple[str, ...]:

@@ -1,0 +1,42 @@
+"""What a command runs with: flow, parameters and addresses, from its options, from
+``environments/<ENV>.toml``, the process environment, or a local stack that runs here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trunkline.errors import ConfigurationError
+from trunkline.local.stack import running
+from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
+from trunkline.streams.alerts.settings import AlertSettings, load_channels
+from trunkline.streams.check.flows import check
+from trunkline.streams.flow.definition import Flow
+from trunkline.streams.flow.loading import load
+
+
+def prepare(flow: str, env: str) -> tuple[Flow[Any], Params, Backbone, AlertSettings]:
+    """A flow and what it runs with, everything checked. Raises ConfigurationError."""
+    loaded = load(flow)
+    errors = [problem for problem in check(loaded) if not problem.warning]
+    if errors:
+        raise ConfigurationError("\n".join(map(str, errors)))
+    file = environment_file(env) if env else {}
+    params = load_params(loaded.params, file, flow=loaded.name)
+    return loaded, params, backbone_from(file), load_channels(file)
+
+
+def backbone_of(env: str | None) -> Backbone:
+    """The backbone of ``environments/<env>.toml``, else of the process environment or of a local
+    stack that runs here. Raises ConfigurationError."""
+    return backbone_from(environment_file(env) if env else {})
+
+
+def backbone_from(file: dict[str, Any]) -> Backbone:
+    """The backbone of a parsed environment file, else of the process environment or of a local
+    stack that runs here. Raises ConfigurationError."""
+    local = running(Path(".trunkline"))
+    if local is not None:
+        found = {"bootstrap": local.bootstrap, "registry": local.registry}
+        file = {**file, "trunkline": {**found, **file.get("trunkline", {})}}
+    return load_backbone(file)

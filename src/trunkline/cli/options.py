@@ -1,0 +1,25 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+TargetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="FLOW.DESTINATION",
+        help="A destination with its flow, as orders.warehouse.",
+        show_default=False,
+    ),
+]
+
+
+EnvOption = Annotated[str | None, typer.Option(help="environments/<ENV>.toml")]
+
+
+WhyOption = Annotated[str, typer.Option(help="The reason, for those who look later.")]
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
