@@ -42,8 +42,8 @@ class HttpSink(Sink[T]):
     as a log does, instead of the newest one of a key. ``tls_context``: for a private CA or client
     certificates; a sound one is the default.
 
-    The body is the event's data (``connectors/json_values.py`` has the forms); a delete has none. Each
-    request carries ``event.id`` in ``idempotency_header`` and the event's ``traceparent``.
+    The body is the event's data (``connectors/json_values.py`` has the forms); a delete has none.
+    Each request carries ``event.id`` in ``idempotency_header`` and the event's ``traceparent``.
     At-least-once: the API tells repeats by the idempotency key. What each status means to the
     engine: ``connectors/http/answers.py``; connect errors, timeouts and broken connections are
     Unavailable. Raises ConfigurationError for arguments that cannot work.

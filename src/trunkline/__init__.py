@@ -13,9 +13,9 @@ from trunkline.errors import (
 )
 from trunkline.event import Change, Event, Record
 from trunkline.params import Params, Secret
-from trunkline.streams.admission.circuit_breaker import CircuitBreaker
-from trunkline.streams.admission.dead_letter_limit import Valve
 from trunkline.streams.flow.alert import Alert
+from trunkline.streams.flow.circuit_breaker import CircuitBreaker
+from trunkline.streams.flow.dead_letter_limit import Valve
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.retry import Retry
 from trunkline.streams.flow.system import System

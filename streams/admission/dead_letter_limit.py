@@ -6,41 +6,10 @@ valve the whole topic would drain into the DLQ while nobody looks, and would hav
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from trunkline.errors import ConfigurationError
-from trunkline.streams.admission.door import Door
-from trunkline.streams.admission.gate import NEVER
+from trunkline.streams.admission.gate import NEVER, Door
 from trunkline.streams.admission.sliding_window import Tally
-from trunkline.streams.flow.retry import seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Valve:
-    """Deliveries stop when more than ``share`` of the events that ended within ``window`` were
-    dead-lettered, of ``minimum`` events or more, until a person has looked.
-
-    The defaults: a cause that concerns everything rejects nearly everything, while bad data of
-    one origin, even a burst of it, stays well below half; so a share of 0.5 tells them apart. A
-    hundred events are enough to mean it and few enough to look through. At fewer than twenty
-    events a minute it never shuts: what a slow feed loses, the alert of the first dead letter
-    still tells in time.
-
-    ``window`` is a text as ``"5m"``. Raises ConfigurationError.
-    """
-
-    share: float = 0.5
-    window: str = "5m"
-    minimum: int = 100
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            wanted = "above 0 and below 1, as 0.5 for half"
-            raise ConfigurationError(f"Valve(share={self.share}): must be {wanted}")
-        if seconds(self.window) <= 0:
-            raise ConfigurationError(f"Valve(window={self.window!r}): must be longer than nothing")
-        if self.minimum < 1:
-            raise ConfigurationError(f"Valve(minimum={self.minimum}): must be 1 or more events")
+from trunkline.streams.flow.dead_letter_limit import Valve
+from trunkline.times import seconds
 
 
 class ValveGate(Door):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, get_args
 
-from trunkline.streams.admission.door import Door
-from trunkline.streams.admission.gate import NEVER
+from trunkline.streams.admission.gate import NEVER, Door
 
 Command = Literal["open", "closed", "auto"]
 """As the breaker's states: ``open`` sends nothing, ``closed`` sends whatever the breaker says,

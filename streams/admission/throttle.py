@@ -14,7 +14,7 @@ from __future__ import annotations
 from trunkline.errors import PartialFailure, Retryable
 from trunkline.streams.admission.gate import PLENTY
 from trunkline.streams.admission.sliding_window import Tally
-from trunkline.streams.quota.limiter import TokenBucket
+from trunkline.streams.admission.token_bucket import TokenBucket
 
 TOO_MANY = 429
 

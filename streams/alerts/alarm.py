@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from trunkline.streams.alerts.conditions import Observation
 from trunkline.streams.alerts.kinds import Kind
+from trunkline.times import _epoch, iso
 
 Due = Literal["firing", "reminder", "resolved"]
 
@@ -186,15 +186,6 @@ def begun(worker: str, seen: Observation) -> Alarm:
     """The first episode of a condition that this worker sees."""
     sights = {worker: Sight(seen.seen, seen.amount)}
     return Alarm(1, seen.since, sights, seen.error, seen.error_at if seen.error else 0.0)
-
-
-def iso(at: float) -> str:
-    """Epoch seconds as ISO 8601, UTC, with milliseconds."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-
-
-def _epoch(text: str | None) -> float:
-    return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
 def _claim_of(value: Sequence[Any]) -> Claim:

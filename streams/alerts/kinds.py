@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-
-def lasting(seconds: float) -> str:
-    """A time as a person says it: ``45 s``, ``14 min``, ``2 h 5 min``, ``3 d``."""
-    whole = max(int(seconds), 0)
-    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
-        if whole >= size:
-            rest = whole % size // part
-            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
-    return f"{whole // 60} min" if whole >= 60 else f"{whole} s"
+from trunkline.times import lasting
 
 
 def _events(amount: float) -> str:

@@ -18,10 +18,11 @@ from typing import Any
 
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.alerts.alarm import HEARTBEAT, Alarm, Due, begun
-from trunkline.streams.alerts.channels import Channel, Outbox
+from trunkline.streams.alerts.channels import Channel
 from trunkline.streams.alerts.conditions import Observation, Watch
 from trunkline.streams.alerts.kinds import KINDS
 from trunkline.streams.alerts.notification import Subject, notice_of
+from trunkline.streams.alerts.outbox import Outbox
 from trunkline.streams.control.topic import Control
 from trunkline.streams.flow.alert import Alert
 from trunkline.tasks import watched

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trunkline.streams.alerts.alarm import Alarm, Due, iso
-from trunkline.streams.alerts.kinds import KINDS, Kind, lasting
+from trunkline.streams.alerts.alarm import Alarm, Due
+from trunkline.streams.alerts.kinds import KINDS, Kind
+from trunkline.times import iso, lasting
 
 State = Literal["firing", "reminder", "resolved", "test"]
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from trunkline.errors import ConfigurationError
 from trunkline.params import Secret, load_table
 from trunkline.streams.alerts.channels import Channel, Slack, Smtp, Webhook
-from trunkline.streams.flow.retry import seconds
+from trunkline.times import seconds
 
 
 def _is_url(value: Secret) -> Secret:

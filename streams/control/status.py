@@ -13,10 +13,9 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
+from trunkline.admin.status import _age
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.control.topic import Control
 from trunkline.streams.dlq.envelope import timestamp
@@ -129,51 +128,3 @@ class DestinationStatus:
 
     def _failed(self, failure: BaseException) -> None:
         self.failure = failure
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerStatus:
-    """What one worker told. ``stale``: too long ago to count. ``age``: in seconds."""
-
-    worker: str
-    state: str
-    since: str | None
-    lag: int | None
-    waiting: int | None
-    at: str
-    age: float
-    stale: bool
-
-
-def reported(
-    state: Mapping[str, Mapping[str, Any]], destination: str, now: float
-) -> list[WorkerStatus]:
-    """What the workers told of a destination, out of a control topic's state, by worker.
-
-    ``now``: seconds since the epoch.
-    """
-    prefix = f"status/{destination}/"
-    told = {key: value for key, value in sorted(state.items()) if key.startswith(prefix)}
-    return [_status(key.removeprefix(prefix), value, now) for key, value in told.items()]
-
-
-def _status(worker: str, value: Mapping[str, Any], now: float) -> WorkerStatus:
-    age = _age(value, now)
-    return WorkerStatus(
-        worker=worker,
-        state=str(value.get("state")),
-        since=value.get("since"),
-        lag=value.get("lag"),
-        waiting=value.get("waiting"),
-        at=str(value.get("at")),
-        age=age,
-        stale=age > STALE,
-    )
-
-
-def _age(value: Mapping[str, Any], now: float) -> float:
-    """Seconds since the record was written; infinity if it does not say when."""
-    try:
-        return now - datetime.fromisoformat(value["at"]).timestamp()
-    except (KeyError, TypeError, ValueError):
-        return float("inf")

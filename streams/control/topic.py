@@ -96,21 +96,6 @@ class _Followed:
             self.failure = self.failure or failure
 
 
-class MemoryControl(_Followed):
-    """A control topic in memory, for tests: a write comes back in the loop's next round."""
-
-    async def start(self) -> None:
-        """Nothing to wait for."""
-
-    async def stop(self) -> None:
-        """Nothing to release."""
-
-    async def put(self, key: str, value: Mapping[str, Any] | None) -> None:
-        """As Control.put says; a value that is not JSON raises TypeError here too."""
-        written = None if value is None else orjson.loads(orjson.dumps(dict(value)))
-        asyncio.get_running_loop().call_soon(self._changed, key, written)
-
-
 class KafkaControl(_Followed):
     """The control topic itself, read by a thread of its own: only one may call a consumer.
 

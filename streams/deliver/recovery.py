@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -12,6 +14,8 @@ from trunkline.kafka.offsets import committed
 from trunkline.streams.deliver.committer import Place
 from trunkline.streams.deliver.offsets import Progress
 from trunkline.streams.retry.tiers import due_of
+
+log = logging.getLogger(__name__)
 
 TIMEOUT = 60.0
 """Seconds that Kafka has for each answer."""
@@ -62,3 +66,17 @@ class Takeover:
 def starts(cuts: Iterable[TopicPartition]) -> dict[Place, Progress]:
     """The progress of each partition as its group has committed it."""
     return {(at.topic, at.partition): Progress(at.offset, at.metadata or "") for at in cuts}
+
+
+def assigned_together(partitions: list[TopicPartition], topics: int) -> list[TopicPartition]:
+    """The partitions of those numbers that we have of all ``topics``.
+
+    The rest belongs together with what another worker has, and nobody can keep its order now:
+    that happens while workers of two versions of a flow, with other tiers, run side by side. It
+    is read after the next rebalance, when the old ones are gone.
+    """
+    count = Counter(at.partition for at in partitions)
+    together = [at for at in partitions if count[at.partition] == topics]
+    if len(together) < len(partitions):
+        log.warning("partitions wait for workers of another version of the flow to end")
+    return together

@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from trunkline.connectors.base import Sink
 from trunkline.errors import DataError, Retryable, Unavailable
 from trunkline.event import Event
-from trunkline.kafka.messages import as_event, as_raw_event, assigned_together
+from trunkline.kafka.messages import as_event, as_raw_event
 from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.logs import about
 from trunkline.streams.admission.gate import Gatekeeper, Open
@@ -32,7 +32,7 @@ from trunkline.streams.deliver.key_queues import Lanes
 from trunkline.streams.deliver.offsets import WINDOW
 from trunkline.streams.deliver.outcomes import Outcomes, Told
 from trunkline.streams.deliver.ownership import Lease
-from trunkline.streams.deliver.recovery import Takeover
+from trunkline.streams.deliver.recovery import Takeover, assigned_together
 from trunkline.streams.deliver.senders import Events, Senders
 from trunkline.streams.dlq.halted import Decisions, death_of
 from trunkline.streams.flow.definition import Destination

@@ -9,8 +9,8 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from trunkline.errors import ConfigurationError
 from trunkline.streams.dlq.causes import cause_id
+from trunkline.times import _in_utc, moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,20 +165,3 @@ class Selection:
     def _in_time(self, time: datetime) -> bool:
         since, until = moment(self.since), moment(self.until)
         return (since is None or time >= since) and (until is None or time < until)
-
-
-def moment(text: str | None) -> datetime | None:
-    """A time in ISO 8601, UTC where it names no zone. Raises ConfigurationError."""
-    if text is None:
-        return None
-    try:
-        return _in_utc(datetime.fromisoformat(text))
-    except ValueError as error:
-        raise ConfigurationError(
-            f"{text!r} is no time: write it as 2026-11-22T14:30, or with its zone as "
-            "2026-11-22T14:30+01:00"
-        ) from error
-
-
-def _in_utc(time: datetime) -> datetime:
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from trunkline.errors import ConfigurationError
-from trunkline.streams.flow.retry import seconds
+from trunkline.times import seconds
 
 
 @dataclass(frozen=True)

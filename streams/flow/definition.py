@@ -7,15 +7,16 @@ groups come from them. Decorated functions stay callable, so a route is tested b
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, Unpack, overload
 
 from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
 from trunkline.params import Params
-from trunkline.streams.flow import version as versions
 from trunkline.streams.flow.policy import Arguments, Policy, parse
 from trunkline.streams.flow.problems import Place, Problem
 
@@ -202,7 +203,7 @@ class Flow(Generic[EnvT]):
 
     def __post_init__(self) -> None:
         self.place = Place.of_caller(2)  # over the generated __init__, to the flow file
-        self.version = self.version or versions.of_file(self.place.file)
+        self.version = self.version or version_of(self.place.file)
 
     @property
     def control(self) -> str:
@@ -325,3 +326,9 @@ class Flow(Generic[EnvT]):
             message = f"{function.__name__}: {what} is {wrong!r}: name {expected} of this flow"
             self.problems.append(Problem(Place.of(function), message))
         return tuple(thing for thing in given if isinstance(thing, kind))
+
+
+def version_of(file: str) -> str:
+    """Twelve hex digits of the SHA-256 of a flow file's bytes; "" for code that is in no file."""
+    path = Path(file)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, TypeVar, get_args
 
 from trunkline.errors import ConfigurationError, Unavailable
-from trunkline.streams.admission.circuit_breaker import CircuitBreaker
-from trunkline.streams.admission.dead_letter_limit import Valve
-from trunkline.streams.admission.maintenance import Window
 from trunkline.streams.flow.alert import Alert
-from trunkline.streams.flow.retry import Cause, Retry, causes, seconds
-from trunkline.streams.flow.system import System, is_count, parse_rate
+from trunkline.streams.flow.circuit_breaker import CircuitBreaker
+from trunkline.streams.flow.dead_letter_limit import Valve
+from trunkline.streams.flow.maintenance import Window
+from trunkline.streams.flow.retry import Cause, Retry, causes
+from trunkline.streams.flow.system import System, is_count
+from trunkline.times import parse_rate, seconds
 
 T = TypeVar("T")
 

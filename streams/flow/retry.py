@@ -6,29 +6,18 @@ after each delay; then it is dead.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import ClassVar
 
 from trunkline.errors import ConfigurationError
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+from trunkline.times import seconds
 
 MOST_JITTER = 5.0
 """Seconds that jitter adds at the most: enough to spread a crowd, and no reason to wait longer."""
 
 Cause = int | type[BaseException]
 """What an override names: an HTTP status, or a class of exception."""
-
-
-def seconds(text: str) -> float:
-    """``"250ms"``, ``"10s"``, ``"1m"``, ``"2h"``, ``"1d"`` in seconds; ConfigurationError else."""
-    match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
-    if match is None:
-        raise ConfigurationError(f"{text!r} is not a duration: write 250ms, 10s, 1m, 2h or 1d")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def causes(given: Iterable[Cause]) -> tuple[Cause, ...]:

@@ -10,24 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trunkline.errors import ConfigurationError
+from trunkline.times import parse_rate
 
-_PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([smhd])")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-def parse_rate(text: str) -> float:
-    """``"50/s"``, ``"100/m"``, ``"5000/h"``, ``"10000/d"`` in events per second.
-
-    Raises ConfigurationError for anything else, and for a rate of zero.
-    """
-    match = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
-    if match is None:
-        raise ConfigurationError(f"{text!r} is not a rate: write 50/s, 100/m, 5000/h or 10000/d")
-    rate = float(match[1]) / _PERIODS[match[2]]
-    if rate <= 0:
-        raise ConfigurationError(f"the rate {text!r} lets nothing through: pause the destination")
-    return rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,9 @@ from trunkline.kafka.tail import Tail
 from trunkline.params import Backbone
 from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.flow.definition import Destination
+from trunkline.streams.quota.fair_share import Share
 from trunkline.streams.quota.leases import LEASE
-from trunkline.streams.quota.limiter import LimitGate, Share
+from trunkline.streams.quota.limiter import LimitGate
 from trunkline.streams.quota.member import Participant, Record
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from trunkline.streams.quota.fair_share import fair, permits
+from trunkline.streams.quota.fair_share import NOTHING, Share, fair, permits
 from trunkline.streams.quota.leases import Claimant, Ledger, Seat, whole_of
-from trunkline.streams.quota.limiter import NOTHING, Share
 
 TURN = 2.0
 """Seconds for which a seat has a permit, where there are more seats that want one than permits."""

@@ -7,6 +7,7 @@ given while somebody wants it: water filling (Bertsekas, Gallager: Data Networks
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import floor
 from typing import TypeVar
 
@@ -41,3 +42,14 @@ def permits(whole: int, wants: Mapping[Id, int], order: Sequence[Id]) -> dict[Id
     for one in [one for one in by_remainder if given[one] < wants[one]][:left]:
         given[one] += 1
     return given
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one gate may do: events per second and calls at a time. None: no such limit."""
+
+    rate: float | None
+    calls: int | None
+
+
+NOTHING = Share(0.0, 0)

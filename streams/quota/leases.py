@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from trunkline.streams.quota.limiter import NOTHING, Share
+from trunkline.streams.quota.fair_share import NOTHING, Share
 
 LEASE = 5.0
 """Seconds that a grant may be used, from when its demand was sent."""

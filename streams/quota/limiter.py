@@ -8,60 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from trunkline.streams.admission.gate import NEVER, PLENTY
-
-BURST = 0.1
-"""Seconds' worth of its share that a worker may save up and send at once; at least one event."""
-
-_EPSILON = 1e-9
-
-
-class TokenBucket:
-    """Lets through ``rate`` events a second; in any time T at most ``rate * T + burst``.
-
-    It starts empty, so that shares can move between buckets without adding to the whole.
-    """
-
-    def __init__(self) -> None:
-        self.rate = 0.0
-        self._tokens = 0.0
-        self._at = 0.0
-
-    @property
-    def burst(self) -> float:
-        """The most events that it saves up; 0 without a rate."""
-        return max(1.0, self.rate * BURST) if self.rate > 0 else 0.0
-
-    def adjust(self, now: float, rate: float, credit: float = 0.0) -> None:
-        """From now on ``rate``, and ``credit`` events at once."""
-        self._fill(now)
-        self.rate = rate
-        self._tokens = min(self._tokens + credit, self.burst)
-
-    def take(self, now: float, count: int) -> None:
-        """So many events pass now."""
-        self._fill(now)
-        self._tokens -= count
-
-    def tokens(self, now: float) -> int:
-        """How many events may pass now."""
-        self._fill(now)
-        return max(0, int(self._tokens + _EPSILON))
-
-    def full_enough_at(self, now: float) -> float:
-        """When to come back: for a quarter of the burst, or one event if that is more. So a fast
-        bucket is asked forty times a second and not for each event."""
-        self._fill(now)
-        if self.rate <= 0:
-            return NEVER
-        return now + max(0.0, max(1.0, self.burst / 4) - self._tokens) / self.rate
-
-    def _fill(self, now: float) -> None:
-        passed = max(0.0, now - self._at)
-        self._tokens = min(self.burst, self._tokens + passed * self.rate)
-        self._at = now
+from trunkline.streams.admission.token_bucket import TokenBucket
+from trunkline.streams.quota.fair_share import NOTHING, Share
+from trunkline.streams.quota.usage import Usage
 
 
 class CallCount:
@@ -94,17 +45,6 @@ class CallCount:
         if size in self._sizes:
             return size
         return min((s for s in self._sizes if s > size), default=max(self._sizes))
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What one gate may do: events per second and calls at a time. None: no such limit."""
-
-    rate: float | None
-    calls: int | None
-
-
-NOTHING = Share(0.0, 0)
 
 
 def _nobody(*_: float) -> None:
@@ -219,68 +159,3 @@ class LimitGate:
 
 def _more(before: Share, after: Share) -> bool:
     return (after.rate or 0) > (before.rate or 0) or (after.calls or 0) > (before.calls or 0)
-
-
-WINDOW = 0.9
-"""Seconds for which use is measured at least."""
-
-IDLE = 3.0
-"""Seconds without an event after which a share is given back."""
-
-
-class Usage:
-    """What one gate was asked for and let through of late, and so what it wants."""
-
-    def __init__(self) -> None:
-        self._asked_at = -NEVER
-        self._since = -NEVER
-        self._events = self._peak = 0
-        self._slow = self._full = self._waits = False
-        self._last = NOTHING
-
-    def asked(self, now: float) -> None:
-        """Somebody has something to send, or a call ended."""
-        self._asked_at = now
-
-    def sent(self, count: int, under_way: int) -> None:
-        """One call began."""
-        self._events += count
-        self._peak = max(self._peak, under_way)
-
-    def blocked(self, slow: bool, full: bool, *, waits: bool) -> None:
-        """There was more to send than the rate, or the permits, allow. ``waits``: whoever asked
-        has nothing and will not ask again before it is told, however long that takes."""
-        self._slow |= slow
-        self._full |= full
-        self._waits |= waits
-
-    def served(self, now: float) -> None:
-        """Whoever waits is told that there is more: if it has something to send, it asks again."""
-        self._asked_at = now
-        self._waits = False
-
-    def wants(self, now: float, whole: Share, under_way: int) -> Share:
-        """All where it was blocked; else what it used and half as much again, falling slowly, so
-        that a pause of a second is not punished."""
-        if now - self._asked_at > IDLE and not under_way and not self._waits:
-            return NOTHING
-        return Share(self._rate(now, whole.rate), self._calls(whole.calls, under_way))
-
-    def reported(self, now: float, whole: Share, under_way: int) -> None:
-        """Begin to measure anew, but once a second at most: less would tell nothing."""
-        if now - self._since < WINDOW:
-            return
-        self._last = self.wants(now, whole, under_way)
-        self._since, self._events, self._peak = now, 0, under_way
-        self._slow = self._full = False
-
-    def _rate(self, now: float, whole: float | None) -> float | None:
-        if whole is None or self._slow:
-            return whole
-        used = self._events / max(WINDOW, now - self._since)
-        return min(whole, max(used * 1.5, (self._last.rate or 0.0) / 2, whole / 100))
-
-    def _calls(self, whole: int | None, under_way: int) -> int | None:
-        if whole is None or self._full:
-            return whole
-        return min(whole, max(1, self._peak, under_way, (self._last.calls or 0) // 2))

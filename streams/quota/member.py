@@ -16,8 +16,9 @@ from typing import Any
 
 from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.quota.coordinator import Coordinator
+from trunkline.streams.quota.fair_share import NOTHING, Share
 from trunkline.streams.quota.leases import BEFORE_ALL, LEASE, Ledger, Mark
-from trunkline.streams.quota.limiter import NOTHING, LimitGate, Share
+from trunkline.streams.quota.limiter import LimitGate
 
 log = logging.getLogger(__name__)
 

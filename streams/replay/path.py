@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Message
 
 from trunkline.event import Event, Headers, replaced
 from trunkline.kafka import Out
-from trunkline.streams.dlq.handled import Home
 from trunkline.streams.route.router import CompiledTopic, Learn, Router
 
 
@@ -46,42 +45,6 @@ class Way:
             partition=message.partition() or 0,
             offset=message.offset() or 0,
         )
-
-
-@dataclass(slots=True)
-class Again:
-    """A canonical event that comes from elsewhere than its topic, as a router takes it: its
-    place, key, value and headers are what they were."""
-
-    place: Home
-    at: int
-    raw_key: bytes | None
-    raw_value: bytes | None
-    kept: list[tuple[str, bytes]] = field(default_factory=list)
-
-    def topic(self) -> str:
-        """The canonical topic."""
-        return self.place[0]
-
-    def partition(self) -> int:
-        """Its partition."""
-        return self.place[1]
-
-    def offset(self) -> int:
-        """Its offset there."""
-        return self.at
-
-    def key(self) -> bytes | None:
-        """The raw key."""
-        return self.raw_key
-
-    def value(self) -> bytes | None:
-        """The raw value."""
-        return self.raw_value
-
-    def headers(self) -> list[tuple[str, bytes]]:
-        """The headers, without those of dead letters."""
-        return self.kept
 
 
 def stamped(records: Sequence[Out], origin: str, id: str) -> list[Out]:

@@ -16,6 +16,7 @@ from typing import Literal
 from confluent_kafka import Message
 
 from trunkline.kafka import Out
+from trunkline.kafka.messages import Again
 from trunkline.streams.control import topic as control
 from trunkline.streams.dlq.envelope import DEATH
 from trunkline.streams.dlq.halted import death_of, release_key
@@ -23,7 +24,7 @@ from trunkline.streams.dlq.handled import Handled, Home, home_of, record_key
 from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.replay.job import CHUNK, Desk, Job, nothing
 from trunkline.streams.replay.latest import MOST, Newest
-from trunkline.streams.replay.path import Again, Way, stamped
+from trunkline.streams.replay.path import Way, stamped
 from trunkline.streams.replay.request import Request
 
 Verdict = Literal["sent", "discarded", "released", "superseded", "skipped", "handled", "not meant"]

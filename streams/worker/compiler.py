@@ -7,16 +7,12 @@ from typing import Any
 
 from trunkline.connectors.base import Sink
 from trunkline.schemas.codec import Codec
+from trunkline.schemas.registry import subject
 from trunkline.streams.flow.annotations import type_of_destination, type_of_topic
 from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition, Topic
 from trunkline.streams.publish.publisher import CompiledOutput, Publisher
 from trunkline.streams.replay.path import Way
 from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
-
-
-def subject(topic: str) -> str:
-    """The registry's subject of a topic's values (Confluent's TopicNameStrategy)."""
-    return f"{topic}-value"
 
 
 class Compiler:

@@ -12,7 +12,8 @@ from typing import Any
 from confluent_kafka import Message
 from worker_kit import Destination, Feed, Workers, eventually, header, read
 
-from trunkline.admin.replay_scope import RoutedTopic, Wanted, ask
+from trunkline.admin.replay_scope import RoutedTopic, Wanted
+from trunkline.admin.replays import ask
 from trunkline.params import Backbone
 from trunkline.streams.control.topic import read_control
 

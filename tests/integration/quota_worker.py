@@ -13,7 +13,8 @@ import time
 from trunkline.params import Backbone
 from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.quota.client import Quota
-from trunkline.streams.quota.limiter import LimitGate, Share
+from trunkline.streams.quota.fair_share import Share
+from trunkline.streams.quota.limiter import LimitGate
 
 
 async def send_all(gate: LimitGate, changed: asyncio.Event) -> None:

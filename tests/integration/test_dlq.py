@@ -16,11 +16,11 @@ from engine_kit import Kit, Scripted, delivering, eventually, order
 from typer.testing import CliRunner
 
 from trunkline import ConfigurationError, Event, Rejected, kafka
+from trunkline.admin.audit import read_audit
 from trunkline.cli import app
 from trunkline.cli.progress import follow
 from trunkline.schemas.commerce import Order
 from trunkline.streams.control import topic as control
-from trunkline.streams.control.audit import read_audit
 from trunkline.streams.control.topic import put_control, read_control
 from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.dlq.handled import NOWHERE, Handled, Offsets, home_of, record_key

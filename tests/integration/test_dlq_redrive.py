@@ -11,9 +11,9 @@ from engine_kit import Kit, Scripted, delivering, eventually
 from typer.testing import CliRunner
 
 from trunkline import Event, Rejected
+from trunkline.admin.audit import read_audit
 from trunkline.cli import app
 from trunkline.schemas.commerce import Order
-from trunkline.streams.control.audit import read_audit
 from trunkline.streams.control.topic import read_control
 from trunkline.streams.dlq.queue import HandledLetters, Queue
 

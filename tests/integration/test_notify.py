@@ -23,8 +23,9 @@ from typer.testing import CliRunner
 from trunkline.cli import app
 from trunkline.local.ports import free_port
 from trunkline.params import Secret
-from trunkline.streams.alerts.channels import Channel, ChannelError, Outbox, Slack, Smtp, Webhook
+from trunkline.streams.alerts.channels import Channel, ChannelError, Slack, Smtp, Webhook
 from trunkline.streams.alerts.notification import Notice, Subject
+from trunkline.streams.alerts.outbox import Outbox
 
 AT = 1_700_000_000.0
 TEXT = """\

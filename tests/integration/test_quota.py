@@ -16,9 +16,11 @@ from engine_kit import PATIENCE, eventually
 
 from trunkline import kafka
 from trunkline.params import Backbone
+from trunkline.streams.admission.token_bucket import BURST
 from trunkline.streams.quota import client as quotas
 from trunkline.streams.quota.client import Quota
-from trunkline.streams.quota.limiter import BURST, LimitGate, Share
+from trunkline.streams.quota.fair_share import Share
+from trunkline.streams.quota.limiter import LimitGate
 
 RATE = 100.0
 

@@ -16,9 +16,10 @@ from engine_kit import Answer, Env, Kit, Scripted, eventually, headers_of, order
 
 from trunkline import Event, Flow, Rejected, Retry
 from trunkline.admin import dead_letters as dlq_requests
-from trunkline.admin.replay_scope import RoutedTopic, Wanted, ask, change
+from trunkline.admin.audit import read_audit
+from trunkline.admin.replay_scope import RoutedTopic, Wanted
+from trunkline.admin.replays import ask, change
 from trunkline.schemas.commerce import Order
-from trunkline.streams.control.audit import read_audit
 from trunkline.streams.control.topic import KafkaControl, read_control
 from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.dlq.queue import HandledLetters, Queue

@@ -10,7 +10,7 @@ from trunkline.errors import Rejected
 from trunkline.streams.alerts.channels import ChannelError
 from trunkline.streams.alerts.manager import Alerts
 from trunkline.streams.alerts.notification import Notice
-from trunkline.streams.control.topic import MemoryControl
+from trunkline.testing.control import MemoryControl
 
 START = 1_700_000_000.0
 HOUR = 3600

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from trunkline.streams.quota.limiter import LimitGate, Share
+from trunkline.streams.quota.fair_share import Share
+from trunkline.streams.quota.limiter import LimitGate
 from trunkline.streams.quota.member import Participant
 
 KEY = "system/erp"

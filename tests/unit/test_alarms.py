@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from trunkline.streams.alerts.alarm import EXPIRES, HEARTBEAT, Alarm, Claim, Sight, begun
 from trunkline.streams.alerts.conditions import Observation
-from trunkline.streams.alerts.kinds import BREAKER, DEAD_LETTERS, KINDS, lasting
+from trunkline.streams.alerts.kinds import BREAKER, DEAD_LETTERS, KINDS
+from trunkline.times import lasting
 
 HOUR = 3600.0
 START = 1_700_000_000.0

@@ -9,7 +9,7 @@ from alerting_kit import ERROR, KEY, START, Field, Phone, in_field
 
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.alerts.manager import ALONE, Alerts
-from trunkline.streams.control.topic import MemoryControl
+from trunkline.testing.control import MemoryControl
 
 
 @in_field

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from trunkline import Rejected, Retryable, Unavailable
-from trunkline.streams.admission.circuit_breaker import JITTER, PAUSE, Breaker, CircuitBreaker
+from trunkline.streams.admission.circuit_breaker import JITTER, PAUSE, Breaker
 from trunkline.streams.admission.gate import NEVER, PLENTY
+from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 
 DOWN = Unavailable("503")
 

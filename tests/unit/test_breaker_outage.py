@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline import Unavailable
-from trunkline.streams.admission.circuit_breaker import Breaker, CircuitBreaker
+from trunkline.streams.admission.circuit_breaker import Breaker
 from trunkline.streams.admission.gate import NEVER
+from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 
 ANSWERS = 0.02
 WORKERS = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trunkline import ConfigurationError
-from trunkline.streams.admission.circuit_breaker import CircuitBreaker
+from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from trunkline.streams.control.topic import MemoryControl, record
+from trunkline.streams.control.topic import record
+from trunkline.testing.control import MemoryControl
 
 Seen = list[tuple[str, Any]]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from trunkline.streams.quota.coordinator import Coordinator, Reserve
+from trunkline.streams.quota.fair_share import NOTHING, Share
 from trunkline.streams.quota.leases import Ledger
-from trunkline.streams.quota.limiter import NOTHING, Share
 
 
 def test_a_reserve_saves_up_what_is_free_and_gives_it_once() -> None:

@@ -11,8 +11,8 @@ import pytest
 from letters_kit import letter
 
 from trunkline import Rejected
+from trunkline.admin.replays import totals
 from trunkline.cli import output as shown
-from trunkline.cli.progress import totals
 from trunkline.errors import SerializationError
 
 

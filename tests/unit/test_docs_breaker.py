@@ -9,9 +9,9 @@ from dataclasses import fields
 import pytest
 from docs_pages import ROOT, TEXTS
 
-from trunkline.streams.admission.circuit_breaker import CircuitBreaker
-from trunkline.streams.admission.dead_letter_limit import Valve
-from trunkline.streams.admission.maintenance import Window
+from trunkline.streams.flow.circuit_breaker import CircuitBreaker
+from trunkline.streams.flow.dead_letter_limit import Valve
+from trunkline.streams.flow.maintenance import Window
 
 PAGE = TEXTS[ROOT / "docs" / "breaker.md"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from trunkline.streams.admission.controller import Guard
 from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.flow.policy import Policy
-from trunkline.streams.quota.limiter import LimitGate, Share
+from trunkline.streams.quota.fair_share import Share
+from trunkline.streams.quota.limiter import LimitGate
 
 
 def test_a_paused_destination_wants_no_share_of_a_limit() -> None:

@@ -11,8 +11,9 @@ from letters_kit import DIED, letter
 from trunkline import ConfigurationError
 from trunkline.streams.dlq import queue as dlq
 from trunkline.streams.dlq.handled import Handled, Offsets
-from trunkline.streams.dlq.letters import Selection, moment
+from trunkline.streams.dlq.letters import Selection
 from trunkline.streams.dlq.queue import HandledLetters, grouped
+from trunkline.times import moment
 
 
 def test_a_letter_tells_what_its_headers_say() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from trunkline.streams.admission.gate import NEVER, PLENTY
-from trunkline.streams.quota.limiter import IDLE, NOTHING, CallCount, LimitGate, Share, TokenBucket
+from trunkline.streams.admission.token_bucket import TokenBucket
+from trunkline.streams.quota.fair_share import NOTHING, Share
+from trunkline.streams.quota.limiter import CallCount, LimitGate
+from trunkline.streams.quota.usage import IDLE
 
 
 def spend(bucket: TokenBucket, now: float) -> int:

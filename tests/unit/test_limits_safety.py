@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from limits_world import Worker, World
 
-from trunkline.streams.quota.limiter import BURST, Share
+from trunkline.streams.admission.token_bucket import BURST
+from trunkline.streams.quota.fair_share import Share
 
 WHOLES = [Share(10.0, 3), Share(0.5, None), Share(None, 1), Share(300.0, 20), Share(2.0, 1)]
 CHANCE = st.sampled_from([0.0, 0.01, 0.05, 0.2])

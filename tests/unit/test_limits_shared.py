@@ -7,8 +7,8 @@ import logging
 import pytest
 from limits_world import GRACE, Worker, World
 
+from trunkline.streams.quota.fair_share import NOTHING, Share
 from trunkline.streams.quota.leases import LEASE
-from trunkline.streams.quota.limiter import NOTHING, Share
 
 
 def world(whole: Share, workers: int, seed: int = 1) -> World:

@@ -10,7 +10,8 @@ import pytest
 
 from trunkline import ConfigurationError
 from trunkline.streams.admission.gate import PLENTY
-from trunkline.streams.admission.maintenance import Maintenance, Window
+from trunkline.streams.admission.maintenance import Maintenance
+from trunkline.streams.flow.maintenance import Window
 
 
 def at(text: str) -> datetime:

@@ -11,11 +11,11 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from replay_world import PLACE, TOPIC, World
 
-from trunkline.streams.control.topic import MemoryControl
 from trunkline.streams.replay import step as replaying
 from trunkline.streams.replay.job import Desk
 from trunkline.streams.replay.path import Way
 from trunkline.streams.replay.step import ReplayStep
+from trunkline.testing.control import MemoryControl
 
 OTHER = (TOPIC, 1)
 

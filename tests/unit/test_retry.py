@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline import ConfigurationError, Retry
-from trunkline.streams.flow.retry import seconds
+from trunkline.times import seconds
 
 
 @pytest.mark.parametrize(

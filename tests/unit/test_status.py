@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from trunkline.admin.status import reported
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.control import status
-from trunkline.streams.control.status import DestinationStatus, reported
-from trunkline.streams.control.topic import MemoryControl
+from trunkline.streams.control.status import DestinationStatus
 from trunkline.streams.dlq.envelope import timestamp
+from trunkline.testing.control import MemoryControl
 
 KEY = "status/erp/w1"
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from trunkline.errors import ConfigurationError
-from trunkline.streams.flow.system import System, disagreements, parse_rate
+from trunkline.streams.flow.system import System, disagreements
+from trunkline.times import parse_rate
 
 
 @pytest.mark.parametrize(

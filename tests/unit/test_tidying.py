@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.control.topic import MemoryControl
 from trunkline.streams.replay import expiry as tidying
 from trunkline.streams.replay.expiry import KEPT, outdated, tidy
+from trunkline.testing.control import MemoryControl
 
 NOW = 1_800_000_000.0
 

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline import ConfigurationError
-from trunkline.streams.admission.dead_letter_limit import Valve, ValveGate
+from trunkline.streams.admission.dead_letter_limit import ValveGate
 from trunkline.streams.admission.gate import NEVER, PLENTY
 from trunkline.streams.admission.sliding_window import Tally
+from trunkline.streams.flow.dead_letter_limit import Valve
 
 
 def test_it_shuts_when_more_than_its_share_is_dead_lettered() -> None:

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from trunkline import Flow, Params
-from trunkline.streams.flow import version
+from trunkline.streams.flow.definition import version_of
 
 
 class Env(Params):
@@ -25,10 +25,10 @@ def test_a_flow_that_does_not_has_that_of_its_file() -> None:
 def test_another_file_is_another_version(tmp_path: Path) -> None:
     file = tmp_path / "flow.py"
     file.write_bytes(b"1")
-    before = version.of_file(str(file))
+    before = version_of(str(file))
     file.write_bytes(b"2")
-    assert version.of_file(str(file)) != before
+    assert version_of(str(file)) != before
 
 
 def test_code_that_is_in_no_file_has_no_version() -> None:
-    assert version.of_file("<stdin>") == ""
+    assert version_of("<stdin>") == ""

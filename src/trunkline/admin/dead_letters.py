@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from trunkline.admin.audit import put_audited
 from trunkline.params import Backbone
-from trunkline.streams.control.audit import Audit, put_audited, who
+from trunkline.streams.control.audit import Audit, who
 from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.dlq.handled import NOWHERE, Handled, record_key
 from trunkline.streams.dlq.letters import DeadLetter, Selection

@@ -4,9 +4,8 @@ the control topic, where the workers find it."""
 from __future__ import annotations
 
 import time
-import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,11 +19,10 @@ from trunkline.event import Event
 from trunkline.kafka.offsets import committed
 from trunkline.kafka.range_reader import reader_of
 from trunkline.params import Backbone
-from trunkline.streams.control.audit import Audit, put_audited, who
-from trunkline.streams.control.topic import read_control
+from trunkline.streams.control.audit import who
 from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.replay.predicate import Where
-from trunkline.streams.replay.request import PREFIX, Mode, State
+from trunkline.streams.replay.request import Mode
 from trunkline.streams.route.router import Decode
 
 TIMEOUT = 30.0
@@ -161,40 +159,6 @@ class RoutedTopic:
         found = _asked(reader.offsets_for_times, places, TIMEOUT)
         # Nothing that late: behind the end.
         return [place.offset if place.offset >= 0 else 1 << 62 for place in found]
-
-
-def ask(backbone: Backbone, flow: str, wanted: Wanted) -> str:
-    """Have it done; returns its id. The workers that route begin as soon as some run. Blocks.
-    Raises KafkaUnavailable."""
-    id, value = uuid.uuid4().hex[:12], wanted.value()
-    about = ("topic", "ranges", "mode", "key", "where", "rate", "force")
-    audit = Audit(
-        what="replay",
-        on=wanted.destination,
-        why=wanted.why,
-        who=value["by"],
-        at=value["at"],
-        id=id,
-        more={name: value[name] for name in about if value[name]},
-    )
-    put_audited(backbone, flow, {f"{PREFIX}{id}": value}, audit)
-    return id
-
-
-def change(backbone: Backbone, flow: str, id: str, state: State, why: str) -> Mapping[str, Any]:
-    """Pause, cancel or continue a request; returns what it was. Blocks.
-
-    Raises ConfigurationError if there is no such request or it is over, and KafkaUnavailable.
-    """
-    value = read_control(backbone, f"{flow}.control").get(f"{PREFIX}{id}")
-    if value is None:
-        raise ConfigurationError(f"{flow} has no replay {id!r}: trunkline replay list {flow}")
-    if value["state"] not in ("running", "paused"):
-        raise ConfigurationError(f"{value['kind']} {id} is {value['state']}: ask for a new one")
-    what = {"running": "continue", "paused": "pause", "cancelled": "cancel"}[state]
-    told = Audit(what=f"{value['kind']} {what}", on=value["destination"], why=why, id=id)
-    put_audited(backbone, flow, {f"{PREFIX}{id}": {**value, "state": state}}, told)
-    return value
 
 
 def _clamped(low: int, first: int, end: int, routed: int) -> tuple[int, int]:

@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from trunkline.admin.audit import read_audit
 from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import EnvOption, JsonOption
-from trunkline.streams.control.audit import Audit, read_audit
+from trunkline.streams.control.audit import Audit
 
 
 def audit(

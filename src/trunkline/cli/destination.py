@@ -13,17 +13,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from trunkline.admin.audit import put_audited
+from trunkline.admin.status import WorkerStatus, members, reported
 from trunkline.admin.targets import Target, require, target
 from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import EnvOption, JsonOption, TargetArgument, WhyOption
-from trunkline.cli.progress import members
 from trunkline.errors import ConfigurationError
 from trunkline.streams.admission.command import Command, Forced, key_of
-from trunkline.streams.control.audit import Audit, put_audited, who
-from trunkline.streams.control.status import WorkerStatus, reported
+from trunkline.streams.control.audit import Audit, who
 from trunkline.streams.control.topic import read_control
 from trunkline.streams.dlq.envelope import timestamp
-from trunkline.streams.flow.retry import seconds
+from trunkline.times import seconds
 
 destination_app = typer.Typer(
     name="destination", help="Pause, resume and look at a destination.", no_args_is_help=True

@@ -26,8 +26,7 @@ from trunkline.streams.control.topic import read_control
 from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.dlq.letters import Selection
 from trunkline.streams.dlq.queue import HandledLetters, Queue, grouped, spanned
-from trunkline.streams.flow.retry import seconds
-from trunkline.streams.flow.system import parse_rate
+from trunkline.times import parse_rate, seconds
 
 dlq_app = typer.Typer(name="dlq", help="Dead letters.", no_args_is_help=True)
 

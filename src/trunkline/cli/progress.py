@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
 
 import typer
-from confluent_kafka import KafkaError, KafkaException
 from rich.console import Console
 
-from trunkline import kafka
+from trunkline.admin.replays import totals
+from trunkline.admin.status import members
 from trunkline.params import Backbone
 from trunkline.streams.control import topic as control
 from trunkline.streams.control.topic import KafkaControl
@@ -31,18 +29,6 @@ def follow(backbone: Backbone, flow: str, id: str, *, wait: bool) -> None:
         asyncio.run(_Watch(backbone, flow, id).until_over())
     except KeyboardInterrupt:
         typer.echo(f"\nworkers go on with it: see trunkline replay status {flow}.{id}")
-
-
-def members(backbone: Backbone, group: str) -> int:
-    """How many workers a consumer group has. Raises KafkaUnavailable."""
-    client = kafka.admin(backbone)  # held until it has answered: the answer comes through it
-    described = client.describe_consumer_groups([group], request_timeout=10)[group]
-    try:
-        return len(described.result().members)
-    except KafkaException as failure:
-        if failure.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # no worker has run yet
-            return 0
-        raise kafka.KafkaUnavailable(f"group {group}: {failure.args[0].str()}") from failure
 
 
 class _Watch:
@@ -76,13 +62,3 @@ class _Watch:
         counts = totals(self._control.state, self._key)
         done = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         return f"{self._state}: {request.get('reason') or done or 'nothing yet'}"
-
-
-def totals(state: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, int]:
-    """What has become of the request's events, over all partitions."""
-    found: dict[str, int] = {}
-    for name, value in state.items():
-        if name.startswith(f"{key}/"):
-            for what, count in value.get("counts", {}).items():
-                found[what] = found.get(what, 0) + count
-    return found

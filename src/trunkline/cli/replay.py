@@ -12,21 +12,21 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from trunkline.admin.replay_scope import Bound, Count, RoutedTopic, Wanted, ask, change
+from trunkline.admin.replay_scope import Bound, Count, RoutedTopic, Wanted
+from trunkline.admin.replays import ask, change, totals
 from trunkline.admin.targets import require, target
 from trunkline.cli import output as shown
 from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import EnvOption, JsonOption, WhyOption
-from trunkline.cli.progress import follow, totals
+from trunkline.cli.progress import follow
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone, revealed
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import Registry
 from trunkline.streams.control.topic import Value, read_control
-from trunkline.streams.flow.retry import seconds
-from trunkline.streams.flow.system import parse_rate
 from trunkline.streams.replay.predicate import Where
 from trunkline.streams.replay.request import PREFIX, Mode, Progress, State, split
+from trunkline.times import parse_rate, seconds
 
 
 class _StartByDefault(TyperGroup):

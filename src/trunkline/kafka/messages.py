@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Message
 
 from trunkline.errors import DataError
 from trunkline.event import Event
-
-log = logging.getLogger(__name__)
+from trunkline.streams.dlq.handled import Home
 
 Decode = Callable[[bytes], Any]
 
@@ -38,15 +36,37 @@ def as_raw_event(message: Message, decode: Decode, errors: str = "replace") -> E
     )
 
 
-def assigned_together(partitions: list[TopicPartition], topics: int) -> list[TopicPartition]:
-    """The partitions of those numbers that we have of all ``topics``.
+@dataclass(slots=True)
+class Again:
+    """A canonical event that comes from elsewhere than its topic, as a router takes it: its
+    place, key, value and headers are what they were."""
 
-    The rest belongs together with what another worker has, and nobody can keep its order now:
-    that happens while workers of two versions of a flow, with other tiers, run side by side. It
-    is read after the next rebalance, when the old ones are gone.
-    """
-    count = Counter(at.partition for at in partitions)
-    together = [at for at in partitions if count[at.partition] == topics]
-    if len(together) < len(partitions):
-        log.warning("partitions wait for workers of another version of the flow to end")
-    return together
+    place: Home
+    at: int
+    raw_key: bytes | None
+    raw_value: bytes | None
+    kept: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def topic(self) -> str:
+        """The canonical topic."""
+        return self.place[0]
+
+    def partition(self) -> int:
+        """Its partition."""
+        return self.place[1]
+
+    def offset(self) -> int:
+        """Its offset there."""
+        return self.at
+
+    def key(self) -> bytes | None:
+        """The raw key."""
+        return self.raw_key
+
+    def value(self) -> bytes | None:
+        """The raw value."""
+        return self.raw_value
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The headers, without those of dead letters."""
+        return self.kept

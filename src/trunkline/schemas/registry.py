@@ -209,3 +209,8 @@ def _body(response: httpx.Response) -> Any:
         return response.json()
     except ValueError:
         return response.text
+
+
+def subject(topic: str) -> str:
+    """The registry's subject of a topic's values (Confluent's TopicNameStrategy)."""
+    return f"{topic}-value"

@@ -18,17 +18,17 @@ from trunkline.event import Change, Event, Record
 from trunkline.kafka.messages import as_raw_event
 from trunkline.params import Params
 from trunkline.schemas.codec import Codec
+from trunkline.schemas.registry import subject
 from trunkline.streams.admission.command import Command, Forced, key_of
-from trunkline.streams.control.topic import MemoryControl
 from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.dlq.halted import death_of, release_key
 from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.flow.annotations import type_of_topic
 from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition, Topic
-from trunkline.streams.flow.retry import seconds
 from trunkline.streams.metrics import Metrics
 from trunkline.streams.publish.publisher import CompiledOutput, Publisher
-from trunkline.streams.worker.compiler import Compiler, subject
+from trunkline.streams.worker.compiler import Compiler
+from trunkline.testing.control import MemoryControl
 from trunkline.testing.loop import VirtualLoop
 from trunkline.testing.registry import MemoryRegistry
 from trunkline.testing.script import Script, ScriptedSink
@@ -36,6 +36,7 @@ from trunkline.testing.standing import built, stand_in
 from trunkline.testing.topics import Topics
 from trunkline.testing.waits import Wait, waits
 from trunkline.testing.worker import Delivery, Parts, Worker
+from trunkline.times import seconds
 
 T = TypeVar("T")
 EnvT = TypeVar("EnvT", bound=Params)

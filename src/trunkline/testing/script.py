@@ -13,7 +13,7 @@ from trunkline.connectors.base import Sink
 from trunkline.connectors.http import answers as http_answer
 from trunkline.errors import DeliveryError, PartialFailure, Unavailable
 from trunkline.event import Change, Event
-from trunkline.streams.flow.retry import seconds
+from trunkline.times import seconds
 
 T = TypeVar("T")
 

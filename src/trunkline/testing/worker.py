@@ -15,7 +15,6 @@ from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.streams.admission.controller import Guard
 from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.alerts.conditions import Watch
-from trunkline.streams.control.topic import MemoryControl
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.metrics import DeliveryMetrics, Metrics
@@ -25,6 +24,7 @@ from trunkline.streams.route.router import Learn
 from trunkline.streams.worker.compiler import Compiler
 from trunkline.streams.worker.supervisor import Oversight, Releases
 from trunkline.tasks import watched
+from trunkline.testing.control import MemoryControl
 from trunkline.testing.log import MemoryLog, MemoryReader
 from trunkline.testing.topics import Topics
 

@@ -1,0 +1,50 @@
+"""What people did by hand: control records written with their audit record, and the audit read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from confluent_kafka import KafkaException
+
+from trunkline import kafka
+from trunkline.kafka.tail import read_all
+from trunkline.params import Backbone
+from trunkline.streams.control import topic as control
+from trunkline.streams.control.audit import Audit, log, record, topic_of
+
+
+def put_audited(
+    backbone: Backbone, flow: str, changes: Mapping[str, Mapping[str, Any] | None], audit: Audit
+) -> None:
+    """Write control records and the audit record of it: all of them or none. Blocks.
+
+    Creates the two topics if need be. Raises ConfigurationError if they are missing and may not
+    be created, and KafkaUnavailable.
+    """
+    topic = control.topic_of(flow)
+    kafka.ensure_topics(backbone, [topic, topic_of(flow)])
+    writes = [control.record(topic.name, key, value) for key, value in changes.items()]
+    producer = kafka.producer(backbone, transactional_id=kafka.unique_id(flow, "command"))
+    try:
+        producer.init_transactions(30)
+        kafka.transact(producer, [*writes, record(flow, audit)])
+    except KafkaException as failure:
+        raise kafka.KafkaUnavailable(
+            f"{audit.what} {audit.on}: Kafka did not take it: {failure.args[0].str()}; try again"
+        ) from failure
+
+
+def read_audit(backbone: Backbone, flow: str) -> list[Audit]:
+    """The flow's audit, oldest first. What is no audit record is logged and skipped.
+
+    Blocks. Raises KafkaUnavailable.
+    """
+    found: list[Audit] = []
+    for message in read_all(backbone, topic_of(flow).name):
+        try:
+            found.append(Audit(**orjson.loads(message.value() or b"")))
+        except (TypeError, ValueError) as error:
+            log.error("the audit record at offset %s is skipped: %s", message.offset(), error)
+    return found

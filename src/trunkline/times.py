@@ -1,0 +1,82 @@
+"""Durations, rates and moments as people and records write them.
+
+Durations are texts such as ``"250ms"``, ``"10s"`` or ``"2h"`` and become seconds; rates such as ``"50/s"``
+become events per second. A moment is a float of epoch seconds inside a process and ISO
+8601 in UTC in headers, records and output.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from trunkline.errors import ConfigurationError
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+
+
+def seconds(text: str) -> float:
+    """``"250ms"``, ``"10s"``, ``"1m"``, ``"2h"``, ``"1d"`` in seconds; ConfigurationError else."""
+    match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise ConfigurationError(f"{text!r} is not a duration: write 250ms, 10s, 1m, 2h or 1d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+_PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([smhd])")
+
+
+def parse_rate(text: str) -> float:
+    """``"50/s"``, ``"100/m"``, ``"5000/h"``, ``"10000/d"`` in events per second.
+
+    Raises ConfigurationError for anything else, and for a rate of zero.
+    """
+    match = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise ConfigurationError(f"{text!r} is not a rate: write 50/s, 100/m, 5000/h or 10000/d")
+    rate = float(match[1]) / _PERIODS[match[2]]
+    if rate <= 0:
+        raise ConfigurationError(f"the rate {text!r} lets nothing through: pause the destination")
+    return rate
+
+
+def lasting(seconds: float) -> str:
+    """A time as a person says it: ``45 s``, ``14 min``, ``2 h 5 min``, ``3 d``."""
+    whole = max(int(seconds), 0)
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole // 60} min" if whole >= 60 else f"{whole} s"
+
+
+def iso(at: float) -> str:
+    """Epoch seconds as ISO 8601, UTC, with milliseconds."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def _epoch(text: str | None) -> float:
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time in ISO 8601, UTC where it names no zone. Raises ConfigurationError."""
+    if text is None:
+        return None
+    try:
+        return _in_utc(datetime.fromisoformat(text))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{text!r} is no time: write it as 2026-11-22T14:30, or with its zone as "
+            "2026-11-22T14:30+01:00"
+        ) from error
+
+
+def _in_utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
