@@ -106,3 +106,7 @@ class PartialFailure(DeliveryError):
     def __init__(self, failures: Mapping[int, DeliveryError]) -> None:
         super().__init__(f"{len(failures)} events of the batch failed")
         self.failures = dict(failures)
+
+
+SCHEMA_UNAVAILABLE = (RegistryUnavailable, ConfigurationError)
+"""Errors that say nothing about the event: the batch is held, and nothing is dead-lettered."""

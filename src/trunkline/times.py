@@ -1,8 +1,8 @@
 """Durations, rates and moments as people and records write them.
 
-Durations are texts such as ``"250ms"``, ``"10s"`` or ``"2h"`` and become seconds; rates such as ``"50/s"``
-become events per second. A moment is a float of epoch seconds inside a process and ISO
-8601 in UTC in headers, records and output.
+A duration is a text such as ``"250ms"``, ``"10s"`` or ``"2h"`` and becomes seconds; a rate,
+``"50/s"``, becomes events per second. A moment is a float of epoch seconds inside a process, and
+ISO 8601 in UTC in headers, records and output.
 """
 
 from __future__ import annotations
@@ -80,3 +80,8 @@ def moment(text: str | None) -> datetime | None:
 
 def _in_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def iso_rounded_up(at: float) -> str:
+    """Epoch seconds as ISO 8601, UTC, rounded up to a millisecond: so nothing is early."""
+    return datetime.fromtimestamp(-(-at * 1000 // 1) / 1000, UTC).isoformat(timespec="milliseconds")

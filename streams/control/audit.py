@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from trunkline import kafka
-from trunkline.streams.dlq.envelope import timestamp
+from trunkline.times import iso
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Audit:
     on: str
     why: str = ""
     who: str = field(default_factory=who)
-    at: str = field(default_factory=lambda: timestamp(time.time()))
+    at: str = field(default_factory=lambda: iso(time.time()))
     count: int | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     more: dict[str, Any] = field(default_factory=dict)

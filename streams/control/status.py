@@ -13,13 +13,13 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
-from trunkline.admin.status import _age
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.control.topic import Control
-from trunkline.streams.dlq.envelope import timestamp
 from trunkline.tasks import watched
+from trunkline.times import iso
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,14 @@ FORGOTTEN = 3600.0
 def worker_id() -> str:
     """A name of this process: ``host-pid``."""
     return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def record_age(value: Mapping[str, Any], now: float) -> float:
+    """Seconds since the record was written; infinity if it does not say when."""
+    try:
+        return now - datetime.fromisoformat(value["at"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return float("inf")
 
 
 class DestinationStatus:
@@ -76,7 +84,7 @@ class DestinationStatus:
         every 30 seconds. ``since`` is added, when the state began."""
         state = status["state"]
         changed = state != self._latest["state"]
-        since = timestamp(self._clock()) if changed else self._latest.get("since")
+        since = iso(self._clock()) if changed else self._latest.get("since")
         self._latest = {"since": since, **status}
         if changed:
             self._changed.set()
@@ -109,13 +117,13 @@ class DestinationStatus:
         """Write the latest state; returns the state that Kafka has now, "" if that failed."""
         latest = self._latest
         state = str(latest["state"])
-        value = None if state == CLOSED else {**latest, "at": timestamp(self._clock())}
+        value = None if state == CLOSED else {**latest, "at": iso(self._clock())}
         return state if await self._put(self._key, value) else ""
 
     async def _sweep(self) -> None:
         """Remove what workers left behind that were killed."""
         for key, value in list(self._control.state.items()):
-            if key.startswith(self._prefix) and _age(value, self._clock()) > FORGOTTEN:
+            if key.startswith(self._prefix) and record_age(value, self._clock()) > FORGOTTEN:
                 await self._put(key, None)
 
     async def _put(self, key: str, value: Mapping[str, Any] | None) -> bool:

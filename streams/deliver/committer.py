@@ -21,6 +21,7 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 
 from trunkline.event import Event
 from trunkline.kafka import Move
+from trunkline.kafka.offsets import Partition
 from trunkline.streams.deliver.offsets import Progress
 from trunkline.streams.metrics import StepMetrics
 from trunkline.tasks import watched
@@ -31,9 +32,6 @@ INTERVAL = 0.2
 """Seconds between commits while events complete."""
 EVERY = 2000
 """Completed events after which a commit does not wait for the interval."""
-
-Place = tuple[str, int]
-"""A topic and one of its partitions."""
 
 Write = Callable[[list[Move], list[TopicPartition]], Awaitable[None]]
 """Writes records and a group's offsets, all or nothing. Raises KafkaException."""
@@ -64,9 +62,9 @@ class Commits:
         self._taken = taken
         self._failed_for_good = failed
         self._clock = clock
-        self._progress: dict[Place, Progress] = {}
+        self._progress: dict[Partition, Progress] = {}
         self._unread: dict[int, range] = {}
-        self._written: dict[Place, deque[tuple[int, int]]] = {}
+        self._written: dict[Partition, deque[tuple[int, int]]] = {}
         self._moves: list[Move] = []
         self._awaited: dict[tuple[str, int, int], Callable[[], None]] = {}
         self._after: list[Callable[[], None]] = []  # awaited ones, completed but not committed
@@ -77,7 +75,7 @@ class Commits:
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    def assigned(self, progress: dict[Place, Progress], unread: dict[int, range]) -> None:
+    def assigned(self, progress: dict[Partition, Progress], unread: dict[int, range]) -> None:
         """Begin with these partitions. ``unread``: which offsets of the inbox's partitions are
         still to be read, if it matters. From the intake's thread, while nothing is under way."""
         self._progress = progress
@@ -108,7 +106,7 @@ class Commits:
                 self._mark(place, message)  # type: ignore[arg-type]
         return fresh
 
-    def _mark(self, place: Place, message: Message) -> None:
+    def _mark(self, place: Partition, message: Message) -> None:
         """Remember when about every hundredth message was written, for the age of the oldest."""
         marks, offset = self._written[place], message.offset() or 0
         if not marks or offset >= marks[-1][0] + 100:
@@ -204,7 +202,7 @@ class Commits:
         self._dirty.set()
         self._full.set()
 
-    def _cut(self, place: Place, progress: Progress) -> TopicPartition:
+    def _cut(self, place: Partition, progress: Progress) -> TopicPartition:
         offset, metadata = progress.cut()
         marks = self._written.get(place, deque())
         while len(marks) > 1 and marks[1][0] <= offset:
@@ -214,7 +212,7 @@ class Commits:
     def _failed(
         self,
         failure: KafkaException,
-        changed: dict[Place, Progress],
+        changed: dict[Partition, Progress],
         moves: list[Move],
         after: list[Callable[[], None]],
     ) -> None:

@@ -19,7 +19,8 @@ from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.retry.key_order import Turns
-from trunkline.streams.retry.tiers import Tiers, failures_of, iso
+from trunkline.streams.retry.tiers import Tiers, failures_of
+from trunkline.times import iso_rounded_up
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +183,8 @@ class Outcomes:
     def _history(self, event: Event[Any], failure: Exception, failures: int) -> dict[str, str]:
         return {
             "tl_attempt": str(failures),
-            "tl_first_failed_at": event.header("tl_first_failed_at") or iso(self._clock()),
+            "tl_first_failed_at": event.header("tl_first_failed_at")
+            or iso_rounded_up(self._clock()),
             "tl_error_class": type(failure).__name__,
             "tl_error": str(failure)[:SHOWN],
         }

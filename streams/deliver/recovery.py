@@ -10,8 +10,7 @@ from typing import Any
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from trunkline.kafka.messages import as_raw_event
-from trunkline.kafka.offsets import committed
-from trunkline.streams.deliver.committer import Place
+from trunkline.kafka.offsets import Partition, committed
 from trunkline.streams.deliver.offsets import Progress
 from trunkline.streams.retry.tiers import due_of
 
@@ -63,7 +62,7 @@ class Takeover:
         return found
 
 
-def starts(cuts: Iterable[TopicPartition]) -> dict[Place, Progress]:
+def starts(cuts: Iterable[TopicPartition]) -> dict[Partition, Progress]:
     """The progress of each partition as its group has committed it."""
     return {(at.topic, at.partition): Progress(at.offset, at.metadata or "") for at in cuts}
 

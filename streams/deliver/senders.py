@@ -16,12 +16,12 @@ from typing import Any
 from trunkline.connectors.base import Sink
 from trunkline.errors import DataError, PartialFailure, Rejected, Unavailable
 from trunkline.event import Event
+from trunkline.schemas.codec import Learn
 from trunkline.streams.admission.gate import NEVER, Gatekeeper
 from trunkline.streams.deliver.classifier import Classifier
 from trunkline.streams.deliver.key_queues import Lanes
 from trunkline.streams.deliver.ownership import Lease, LeaseOver
 from trunkline.streams.flow.policy import Policy
-from trunkline.streams.route.router import Learn
 from trunkline.tasks import watched
 
 Events = list[Event[Any]]

@@ -20,11 +20,12 @@ from typing import Any
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from trunkline.connectors.base import Sink
-from trunkline.errors import DataError, Retryable, Unavailable
+from trunkline.errors import SCHEMA_UNAVAILABLE, DataError, Retryable, Unavailable
 from trunkline.event import Event
 from trunkline.kafka.messages import as_event, as_raw_event
 from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.logs import about
+from trunkline.schemas.codec import Learn, nothing_to_learn
 from trunkline.streams.admission.gate import Gatekeeper, Open
 from trunkline.streams.deliver.broker import Log
 from trunkline.streams.deliver.committer import Commits
@@ -40,7 +41,6 @@ from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.streams.retry.delay_queue import Parking
 from trunkline.streams.retry.key_order import Turns
 from trunkline.streams.retry.tiers import Tiers, due_of
-from trunkline.streams.route.router import HOLDS, Learn, nothing_to_learn
 from trunkline.tasks import delays
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class DeliveryStep:
             self._lease,
             policy=self._policy,
             learn=learn,
-            holds=HOLDS,
+            holds=SCHEMA_UNAVAILABLE,
             concluded=self._outcomes.conclude,
             failed=self._failed,
             observe=self._metrics.batch_seconds.observe,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 import traceback
-from datetime import UTC, datetime
 
 from trunkline.event import Headers, replaced
 from trunkline.kafka import Out
+from trunkline.times import iso
 
 LONGEST = 8_000
 """Bytes of an error's message, and of its traceback, that a dead letter carries."""
@@ -49,7 +49,7 @@ def dead_letter(
     bytes), ``tl_attempt``, and ``tl_first_failed_at`` unless the record has it already.
     """
     named = dict(headers)
-    now = timestamp(time.time() if at is None else at).encode()
+    now = iso(time.time() if at is None else at).encode()
     added = {
         "tl_dead_from": came_from.encode(),
         "tl_dead_at": now,
@@ -62,11 +62,6 @@ def dead_letter(
         "tl_traceback": _cut("".join(traceback.format_exception(error))),
     }
     return topic, key, value, replaced(headers, added)
-
-
-def timestamp(at: float) -> str:
-    """Seconds since the epoch as ISO 8601, UTC, with milliseconds."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 def _attempts(given: int | None, before: bytes | None) -> bytes:

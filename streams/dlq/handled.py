@@ -17,12 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trunkline.event import Headers
+from trunkline.kafka.offsets import Partition
 
-Home = tuple[str, int]
-"""A canonical topic and one of its partitions."""
-
-
-NOWHERE: Home = ("-", 0)
+NOWHERE: Partition = ("-", 0)
 """The home of letters that were made of no canonical event: a source's, an operation's, a record
 that was written to an inbox by hand."""
 
@@ -30,12 +27,12 @@ _ORIGIN = {b"deliver": "tl_from", b"route": "tl_dead_from"}
 """The header that names the canonical event, by stage."""
 
 
-def record_key(destination: str, home: Home) -> str:
+def record_key(destination: str, home: Partition) -> str:
     """The control record's key for the dead letters of one home."""
     return f"dlq/{destination}/{home[0]}/{home[1]}"
 
 
-def home_of(headers: Headers) -> Home:
+def home_of(headers: Headers) -> Partition:
     """The canonical partition that a dead letter with these headers was made of, or NOWHERE."""
     named = dict(headers)
     origin = _ORIGIN.get(named.get("tl_stage") or b"", "")
@@ -44,7 +41,7 @@ def home_of(headers: Headers) -> Home:
     return (topic, int(numbers[0])) if right else NOWHERE
 
 
-def keeper_of(home: Home, topics: Sequence[str]) -> Home:
+def keeper_of(home: Partition, topics: Sequence[str]) -> Partition:
     """The partition whose router handles the letters of a home, and writes its record.
 
     ``topics``: those that the flow routes, sorted. Letters of other homes (a topic that the flow

@@ -15,9 +15,10 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from trunkline import kafka
+from trunkline.kafka.offsets import Partition
 from trunkline.params import Backbone
 from trunkline.streams.dlq.causes import mask
-from trunkline.streams.dlq.handled import Handled, Home, home_of
+from trunkline.streams.dlq.handled import Handled, home_of
 from trunkline.streams.dlq.letters import DeadLetter, Selection
 
 Ranges = dict[int, tuple[int, int]]
@@ -39,7 +40,7 @@ class HandledLetters:
     """
 
     def __init__(self, state: Mapping[str, Mapping[str, Any]], name: str) -> None:
-        self._homes: dict[Home, Handled] = {}
+        self._homes: dict[Partition, Handled] = {}
         for key, value in state.items():
             if key.startswith(f"dlq/{name}/"):
                 topic, _, partition = key.removeprefix(f"dlq/{name}/").rpartition("/")

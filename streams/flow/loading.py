@@ -19,7 +19,7 @@ from trunkline.errors import ConfigurationError
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.problems import FlowError, Place, Problem
 
-_OURS = str(Path(__file__).parent.parent)
+_OURS = sys.modules["trunkline"].__path__[0]
 _INSTALLED = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
 _NOT_THE_USERS = ("<frozen ", "<string>", *(folder + os.sep for folder in [_OURS, *_INSTALLED]))
 

@@ -1,5 +1,7 @@
-"""Maintenance windows as a flow writes them: days and time, or a cron expression, with a duration and
-a zone."""
+"""Maintenance windows as a flow writes them.
+
+A window is written as days and a time, or as a cron expression, with its duration and its zone.
+"""
 
 from __future__ import annotations
 

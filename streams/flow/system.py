@@ -1,6 +1,7 @@
 """A system that several destinations write to, in one flow or in many, and what it is spared.
 
-Limits of a system hold over all workers of all flows that name it: ``trunkline.streams.quota.client``.
+Limits of a system hold over all workers of all flows that name it; the room ``streams/quota`` does
+that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Limits of a destination in one worker: a rate and calls at a time, as far as its share goes.
 
-The share comes from outside (``trunkline.streams.quota.client``) and is valid for a lease. Without a
-valid lease nothing is sent. Times are the event loop's, in seconds.
+The share comes from outside (``quota/client.py``) and is valid for a lease. Without a valid lease
+nothing is sent. Times are the event loop's, in seconds.
 """
 
 from __future__ import annotations

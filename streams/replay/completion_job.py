@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from trunkline.kafka import Out
+from trunkline.kafka.offsets import Partition
 from trunkline.streams.control import audit
 from trunkline.streams.control import topic as control
-from trunkline.streams.dlq.handled import Home
 from trunkline.streams.replay.job import Desk, Job
 from trunkline.streams.replay.request import Progress, Request, added
 
@@ -20,7 +20,7 @@ class Conclusion(Job):
     def __init__(
         self,
         request: Request,
-        places: Sequence[Home],
+        places: Sequence[Partition],
         desk: Desk,
         share: Callable[[], float | None],
     ) -> None:

@@ -18,12 +18,12 @@ from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import Message, TopicPartition
 
+from trunkline.errors import SCHEMA_UNAVAILABLE
 from trunkline.kafka import Out
+from trunkline.kafka.offsets import Partition
 from trunkline.kafka.range_reader import Past
 from trunkline.streams.control import topic as control
-from trunkline.streams.dlq.handled import Home
 from trunkline.streams.replay.request import Progress, Request
-from trunkline.streams.route.router import HOLDS
 from trunkline.tasks import delays
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Job:
     """
 
     def __init__(
-        self, request: Request, place: Home, desk: Desk, share: Callable[[], float | None]
+        self, request: Request, place: Partition, desk: Desk, share: Callable[[], float | None]
     ) -> None:
         self.request = request
         self.place = place
@@ -178,7 +178,7 @@ class Job:
         for delay in delays(0.1, 5.0):
             try:
                 return await work()
-            except HOLDS as error:
+            except SCHEMA_UNAVAILABLE as error:
                 log.warning("%s of %s is held: %s", self.request.kind, self.request.id, error)
                 await self._rest(delay)
         raise AssertionError("delays are endless")

@@ -10,7 +10,8 @@ from confluent_kafka import Message
 
 from trunkline.event import Event, Headers, replaced
 from trunkline.kafka import Out
-from trunkline.streams.route.router import CompiledTopic, Learn, Router
+from trunkline.schemas.codec import Learn
+from trunkline.streams.route.router import CompiledTopic, Router
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,8 @@ from typing import Any
 
 from simpleeval import SimpleEval
 
-from trunkline.errors import ConfigurationError
+from trunkline.errors import SCHEMA_UNAVAILABLE, ConfigurationError
 from trunkline.event import Event
-from trunkline.streams.route.router import HOLDS
 
 NAMES = ("data", "key", "type", "headers")
 _FUNCTIONS = {"abs": abs, "float": float, "int": int, "len": len, "round": round, "str": str}
@@ -39,7 +38,7 @@ class Where:
     def matches(self, event: Event[Any]) -> bool:
         """Whether it is true for the event. An event that it cannot be evaluated for, as a field
         is missing or of another type, does not match; nor does one without data, if it asks for
-        data. Raises HOLDS when the event's schema cannot be asked for."""
+        data. Raises SCHEMA_UNAVAILABLE when the event's schema cannot be asked for."""
         if self._reads_data and event.value is None:
             return False
         try:
@@ -51,7 +50,7 @@ class Where:
                 "headers": _Headers(event),
             }
             return bool(self._evaluator.eval(self.text, previously_parsed=self._tree))
-        except HOLDS:
+        except SCHEMA_UNAVAILABLE:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the expression does with the data
             self.problem = f"{self.text!r}: {type(error).__name__}: {error}"

@@ -17,10 +17,11 @@ from confluent_kafka import Message
 
 from trunkline.kafka import Out
 from trunkline.kafka.messages import Again
+from trunkline.kafka.offsets import Partition
 from trunkline.streams.control import topic as control
 from trunkline.streams.dlq.envelope import DEATH
 from trunkline.streams.dlq.halted import death_of, release_key
-from trunkline.streams.dlq.handled import Handled, Home, home_of, record_key
+from trunkline.streams.dlq.handled import Handled, home_of, record_key
 from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.replay.job import CHUNK, Desk, Job, nothing
 from trunkline.streams.replay.latest import MOST, Newest
@@ -49,12 +50,12 @@ class RedriveJob(Job):
     def __init__(
         self,
         request: Request,
-        place: Home,
+        place: Partition,
         desk: Desk,
         share: Callable[[], float | None],
         way: Way,
         *,
-        keeper: Callable[[Home], Home],
+        keeper: Callable[[Partition], Partition],
         window: int = MOST,
     ) -> None:
         super().__init__(request, place, desk, share)
@@ -64,8 +65,8 @@ class RedriveJob(Job):
         self._set = sorted((place, *offsets) for place, offsets in request.ranges.items())
         self._contested = request.kind == "redrive" and not (request.force or way.appends)
         self._newest: Newest | None = None
-        self._handled: dict[Home, Handled] = {}
-        self._starts: dict[tuple[Home, int], int] = {}
+        self._handled: dict[Partition, Handled] = {}
+        self._starts: dict[tuple[Partition, int], int] = {}
         self._whole = True
 
     def heard(self, message: Message) -> None:
@@ -243,7 +244,7 @@ class RedriveJob(Job):
         key = release_key(self.request.destination, death)
         return control.record(self._desk.control, key, {"action": action})
 
-    def _mark(self, verdicts: Iterable[tuple[DeadLetter, Verdict]]) -> list[Home]:
+    def _mark(self, verdicts: Iterable[tuple[DeadLetter, Verdict]]) -> list[Partition]:
         """Note which letters are handled now; returns the homes that changed."""
         homes = {}
         for letter, verdict in verdicts:
@@ -263,6 +264,6 @@ class RedriveJob(Job):
         begun = {queue[1]: first for queue, first, _ in self._set if self._whole}
         return begun.get(letter.partition, letter.offset)
 
-    def _record(self, home: Home) -> Out:
+    def _record(self, home: Partition) -> Out:
         key = record_key(self.request.destination, home)
         return control.record(self._desk.control, key, self._handled[home].encode())

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from confluent_kafka import Message
 
 from trunkline.kafka import Out
-from trunkline.streams.dlq.handled import Home
+from trunkline.kafka.offsets import Partition
 from trunkline.streams.replay.job import Desk, Job, nothing
 from trunkline.streams.replay.latest import MOST, Newest
 from trunkline.streams.replay.path import Way, events_in, stamped
@@ -32,7 +32,7 @@ class ReplayJob(Job):
     def __init__(
         self,
         request: Request,
-        place: Home,
+        place: Partition,
         desk: Desk,
         share: Callable[[], float | None],
         way: Way,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from trunkline.errors import DataError
-from trunkline.streams.dlq.handled import Home
+from trunkline.kafka.offsets import Partition
 from trunkline.streams.dlq.letters import Selection
 
 Kind = Literal["replay", "redrive", "discard"]
@@ -19,7 +19,7 @@ Mode = Literal["state", "events"]
 State = Literal["running", "paused", "cancelled", "done", "refused"]
 
 PREFIX = "replay/"
-Ranges = dict[Home, tuple[int, int]]
+Ranges = dict[Partition, tuple[int, int]]
 """By topic and partition: the first offset, and the one behind the last."""
 
 
@@ -73,7 +73,7 @@ class Request:
         """The control record's key."""
         return f"{PREFIX}{self.id}"
 
-    def progress_key(self, place: Home) -> str:
+    def progress_key(self, place: Partition) -> str:
         """The key of the record that tells what was done for a canonical partition."""
         return f"{PREFIX}{self.id}/{place[0]}/{place[1]}"
 
@@ -108,13 +108,13 @@ def added(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
     return {name: count for name, count in sums.items() if count}
 
 
-def place_of(name: str) -> Home:
+def place_of(name: str) -> Partition:
     """``<topic>/<partition>`` taken apart. Raises ValueError."""
     topic, _, number = name.rpartition("/")
     return topic, int(number)
 
 
-def split(key: str) -> tuple[str, Home | None]:
+def split(key: str) -> tuple[str, Partition | None]:
     """A control record's key: the request's id, and the partition if it tells of one."""
     id, _, place = key.removeprefix(PREFIX).partition("/")
     return id, place_of(place) if place else None

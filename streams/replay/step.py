@@ -19,9 +19,10 @@ from confluent_kafka import KafkaException
 
 from trunkline.errors import ConfigurationError, DataError, RegistryUnavailable
 from trunkline.kafka import KafkaUnavailable
+from trunkline.kafka.offsets import Partition
 from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.streams.control.topic import Control, Value
-from trunkline.streams.dlq.handled import Home, keeper_of
+from trunkline.streams.dlq.handled import keeper_of
 from trunkline.streams.replay.completion_job import Conclusion
 from trunkline.streams.replay.expiry import tidy
 from trunkline.streams.replay.job import Desk, Job, Over
@@ -41,7 +42,7 @@ PAUSE = 1.0
 PASSING = (KafkaException, KafkaUnavailable, RegistryUnavailable)
 """Failures after which a job begins anew."""
 
-Key = tuple[str, Home | None]
+Key = tuple[str, Partition | None]
 """A job: the request's id and the partition; None: the conclusion."""
 
 
@@ -70,13 +71,13 @@ class ReplayStep:
         self._ways: dict[str, Way] = {}
         self._requests: dict[str, Request] = {}
         self._progress: dict[Key, Progress] = {}
-        self._places: dict[str, list[Home]] = {}
-        self._owned: frozenset[Home] = frozenset()
+        self._places: dict[str, list[Partition]] = {}
+        self._owned: frozenset[Partition] = frozenset()
         self._jobs: dict[Key, Job] = {}
         self._resting: set[Key] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._turns: defaultdict[tuple[str, Home], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns: defaultdict[tuple[str, Partition], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._dirty = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
@@ -84,7 +85,7 @@ class ReplayStep:
 
     # What the routing step tells.
 
-    def owned(self, partitions: frozenset[Home]) -> None:
+    def owned(self, partitions: frozenset[Partition]) -> None:
         """As Beside.owned."""
         self._owned = partitions
         if self._loop is not None and not self._loop.is_closed():
@@ -165,7 +166,7 @@ class ReplayStep:
                 wanted[request.id, None] = request
         return wanted
 
-    async def _places_of(self, request: Request) -> list[Home]:
+    async def _places_of(self, request: Request) -> list[Partition]:
         """The canonical partitions that have a part in it."""
         if request.id not in self._places:
             if request.kind == "replay":
@@ -180,7 +181,7 @@ class ReplayStep:
         counts = self._partitions()
         return {topic: counts.get(topic, 0) for topic in self._topics}
 
-    def _is_done(self, request: Request, place: Home) -> bool:
+    def _is_done(self, request: Request, place: Partition) -> bool:
         progress = self._progress.get((request.id, place))
         return progress is not None and progress.done
 
@@ -236,7 +237,7 @@ class ReplayStep:
             return nullcontext()
         return self._turns[request.destination, key[1]]
 
-    async def _job_of(self, place: Home | None, request: Request) -> Job:
+    async def _job_of(self, place: Partition | None, request: Request) -> Job:
         if place is None:
             return Conclusion(request, self._places[request.id], self._desk, _unlimited)
         way = await self._way_of(request)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from confluent_kafka import Message
@@ -19,6 +19,7 @@ from confluent_kafka import Message
 from trunkline.event import Event, replaced
 from trunkline.kafka import Move
 from trunkline.streams.flow.definition import Destination
+from trunkline.times import iso_rounded_up
 
 AHEAD = 1.5
 """Seconds that a tier is read ahead of what is due, beyond its jitter."""
@@ -100,7 +101,7 @@ class Tiers:
     def move(self, event: Event[Any], partition: int, due: float, **new: str) -> Move:
         """The record that makes ``event`` wait until ``due``. ``new``: headers to replace; one
         that is "" goes."""
-        headers = {"tl_due_at": iso(due), **new}
+        headers = {"tl_due_at": iso_rounded_up(due), **new}
         gone = frozenset(name for name, text in headers.items() if not text)
         return (
             self.fitting(due).topic,
@@ -113,11 +114,6 @@ class Tiers:
             ),
             int(self._clock() * 1000),
         )
-
-
-def iso(at: float) -> str:
-    """Epoch seconds as ISO 8601, UTC, rounded up to a millisecond: so nothing is early."""
-    return datetime.fromtimestamp(-(-at * 1000 // 1) / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def due_of(event: Event[Any]) -> float:

@@ -6,7 +6,7 @@ The same code runs in a worker, in a test without a broker, and for a replay.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from inspect import iscoroutinefunction
@@ -14,26 +14,14 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from trunkline.errors import ConfigurationError, DataError, RegistryUnavailable, Rejected
+from trunkline.errors import SCHEMA_UNAVAILABLE, DataError, Rejected
 from trunkline.event import Event, Headers
 from trunkline.kafka import MAX_VALUE, Out
+from trunkline.schemas.codec import Decode, Encode, Learn, nothing_to_learn
 from trunkline.streams.dlq.envelope import dead_letter
-
-Decode = Callable[[bytes], Any]
-Encode = Callable[[Any], bytes]
-
-Learn = Callable[[Iterable[bytes | None]], Awaitable[None]]
-"""Makes the schemas of values known before they are decoded; raises one of HOLDS."""
-
-
-async def nothing_to_learn(values: Iterable[bytes | None]) -> None:
-    """For values whose schemas need no registry."""
-
 
 _ORIGINAL = ("tl_origin", b"original")
 
-HOLDS = (RegistryUnavailable, ConfigurationError)
-"""Errors that say nothing about the event: the batch is held, and nothing is dead-lettered."""
 
 _REPLACED = frozenset(("tl_from", "tl_origin"))
 
@@ -146,8 +134,8 @@ class _Pending:
 class Router:
     """Routes micro-batches. A route that raises sends that event to its destination's DLQ.
 
-    Raises one of HOLDS when a value's schema cannot be asked for: hold the batch, and route it
-    again later.
+    Raises one of SCHEMA_UNAVAILABLE when a value's schema cannot be asked for: hold the batch, and
+    route it again later.
     """
 
     def __init__(
@@ -168,7 +156,7 @@ class Router:
         try:
             for message in messages:
                 self._route_one(message, done, pending)
-        except HOLDS:
+        except SCHEMA_UNAVAILABLE:
             for waiting in pending:
                 waiting.result.close()
             raise
@@ -199,7 +187,7 @@ class Router:
                     result = route.function(event)
                     if result is not None:
                         _emit(event, raw_key, route, result, done)
-                except HOLDS:
+                except SCHEMA_UNAVAILABLE:
                     raise
                 except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
                     done.bury(event, error, route.dlq, raw_key)
@@ -207,7 +195,7 @@ class Router:
     async def _settle(self, done: Routed, pending: list[_Pending]) -> None:
         results = await asyncio.gather(*(p.result for p in pending), return_exceptions=True)
         for result in results:
-            if isinstance(result, (*HOLDS, asyncio.CancelledError)):
+            if isinstance(result, (*SCHEMA_UNAVAILABLE, asyncio.CancelledError)):
                 raise result
         moved = 0  # by as many as were inserted before it, a place lies further on now
         for waiting, result in zip(pending, results, strict=True):
@@ -308,7 +296,7 @@ def _settle_one(waiting: _Pending, result: Any, done: Routed) -> None:
             raise result
         if result is not None:
             _emit(event, raw_key, route, result, done)
-    except HOLDS:
+    except SCHEMA_UNAVAILABLE:
         raise
     except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
         done.bury(event, error, route.dlq, raw_key)

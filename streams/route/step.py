@@ -17,12 +17,13 @@ from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from trunkline.errors import SCHEMA_UNAVAILABLE
 from trunkline.kafka import LastingProducer, Out, aborting, finish, produce, transact
 from trunkline.kafka.offsets import committed
 from trunkline.kafka.poll_loop import Intake, MicroBatch
 from trunkline.logs import about
 from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.route.router import HOLDS, Deaths, Routed, Router
+from trunkline.streams.route.router import Deaths, Routed, Router
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class RoutingStep:
                 async with self.turn:
                     await self._write(batch)
                 return
-            except HOLDS as error:
+            except SCHEMA_UNAVAILABLE as error:
                 self._metrics.error(error)
                 log.warning("routing is held: %s", error)
                 if self._leaving:

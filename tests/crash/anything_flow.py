@@ -7,7 +7,7 @@ test_deliver_through_anything.py.
 import os
 import time
 
-from misbehaving import HALTING, TIMEOUT
+from faulty_server import HALTING, TIMEOUT
 
 from trunkline import CircuitBreaker, Event, Flow, Params, Retry
 from trunkline.connectors.http import HttpSink

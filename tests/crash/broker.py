@@ -6,11 +6,10 @@ import os
 import signal
 from pathlib import Path
 
-from worker_kit import eventually
-
 from trunkline.local.kafka import Kafka
 from trunkline.local.ports import free_port
 from trunkline.local.process import Child
+from worker_kit import eventually
 
 
 class Broker:

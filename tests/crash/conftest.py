@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from broker import Broker
-from worker_kit import Destination, Feed, Workers, environ_of
 
 from trunkline.params import Backbone
+from worker_kit import Destination, Feed, Workers, environ_of
 
 HERE = Path(__file__).parent
 

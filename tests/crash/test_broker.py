@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 from broker import Broker
+from checker import disorders, ids_by_key, repeats, through
 from confluent_kafka import Producer
-from proof import disorders, ids_by_key, repeats, through
-from worker_kit import PATIENCE, Destination, Feed, Workers, eventually, header, read
 
 from trunkline import kafka
 from trunkline.params import Backbone
+from worker_kit import PATIENCE, Destination, Feed, Workers, eventually, header, read
 
 TOTAL = 15_000
 AHEAD = 12_000

@@ -13,16 +13,16 @@ from contextlib import closing
 
 import psycopg2
 import pytest
+from checker import by_key, disorders, ids_by_key, repeats, through
 from confluent_kafka import Message
-from proof import by_key, disorders, ids_by_key, repeats, through
 from shop import Shop, State
-from worker_kit import Destination, WorkerProcess, Workers, eventually, header, read
 
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.commerce import Order
 from trunkline.schemas.registry import Registry
 from trunkline.streams.deliver.committer import EVERY
+from worker_kit import Destination, WorkerProcess, Workers, eventually, header, read
 
 CHANGES, KEYS, PER_SECOND = 60_000, 2_000, 900
 AT_LEAST = 50_000

@@ -17,21 +17,21 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-import misbehaving
+import faulty_server
 import pytest
-from account import Account, uncompleted
 from broker import Broker
+from chaos import Mayhem, Strike
 from confluent_kafka import Message
-from mayhem import Mayhem, Strike
-from misbehaving import HALTING, fate, requests_of
-from operator_at_work import Operator
-from worker_kit import Feed, Workers, environ_of, eventually, header, read
+from faulty_server import HALTING, fate, requests_of
+from history import Account, uncompleted
+from scripted_operator import Operator
 
 from trunkline.local.ports import free_port
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.commerce import Order
 from trunkline.schemas.registry import Registry
+from worker_kit import Feed, Workers, environ_of, eventually, header, read
 
 TIERS = ("retry.500ms", "retry.2s", "retry.5s")
 DESTINATIONS = ("ordered", "unordered", "halting")
@@ -73,7 +73,7 @@ class Case:
         options = [f"--seed={self._seed}", f"--seconds={SECONDS}", f"--home={self._home}"]
         ports = [f"{name}={port}" for name, port in self._ports.items()]
         with (self._home / "api.log").open("wb") as output:
-            command = [sys.executable, misbehaving.__file__, *options, *ports]
+            command = [sys.executable, faulty_server.__file__, *options, *ports]
             self._api = subprocess.Popen(command, stdout=output, stderr=output)
         return self
 

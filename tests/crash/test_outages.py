@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 
 import fastavro
 import pytest
-from proof import disorders, ids_by_key
-from worker_kit import Destination, Feed, Workers, eventually, header, read
+from checker import disorders, ids_by_key
 
 from trunkline.local.ports import free_port
 from trunkline.params import Backbone
@@ -22,6 +21,7 @@ from trunkline.schemas.codec import PREFIX
 from trunkline.schemas.commerce import Order
 from trunkline.schemas.registry import Registry
 from trunkline.schemas.types import schema_of
+from worker_kit import Destination, Feed, Workers, eventually, header, read
 
 KEYS = 50
 

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import Message
-from worker_kit import Destination, Feed, Workers, eventually, header, read
 
 from trunkline.admin.replay_scope import RoutedTopic, Wanted
 from trunkline.admin.replays import ask
 from trunkline.params import Backbone
 from trunkline.streams.control.topic import read_control
+from worker_kit import Destination, Feed, Workers, eventually, header, read
 
 KEYS = [f"k{n}" for n in range(1000)]
 TOUCHED = len(KEYS) // 2

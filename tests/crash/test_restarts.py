@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from proof import disorders, ids_by_key, repeats
-from worker_kit import Destination, Feed, Workers, eventually, header, read
+from checker import disorders, ids_by_key, repeats
 
 from trunkline.local.ports import free_port
 from trunkline.params import Backbone
+from worker_kit import Destination, Feed, Workers, eventually, header, read
 
 KEYS = 50
 

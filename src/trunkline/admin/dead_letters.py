@@ -17,10 +17,10 @@ from typing import Any, Literal
 from trunkline.admin.audit import put_audited
 from trunkline.params import Backbone
 from trunkline.streams.control.audit import Audit, who
-from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.dlq.handled import NOWHERE, Handled, record_key
 from trunkline.streams.dlq.letters import DeadLetter, Selection
 from trunkline.streams.dlq.queue import Ranges
+from trunkline.times import iso
 
 Kind = Literal["redrive", "discard"]
 
@@ -59,7 +59,7 @@ class Request:
             "force": self.force,
             "by": who(),
             "why": self.why,
-            "at": timestamp(time.time()),
+            "at": iso(time.time()),
             "count": self.count,
             "state": "running",
         }

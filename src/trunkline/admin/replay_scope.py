@@ -19,11 +19,11 @@ from trunkline.event import Event
 from trunkline.kafka.offsets import committed
 from trunkline.kafka.range_reader import reader_of
 from trunkline.params import Backbone
+from trunkline.schemas.codec import Decode
 from trunkline.streams.control.audit import who
-from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.replay.predicate import Where
 from trunkline.streams.replay.request import Mode
-from trunkline.streams.route.router import Decode
+from trunkline.times import iso
 
 TIMEOUT = 30.0
 Bound = datetime | int | None
@@ -60,7 +60,7 @@ class Wanted:
             "force": self.force,
             "by": who(),
             "why": self.why,
-            "at": timestamp(time.time()),
+            "at": iso(time.time()),
             "state": "running",
         }
 

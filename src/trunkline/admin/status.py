@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
 from trunkline import kafka
 from trunkline.params import Backbone
-from trunkline.streams.control.status import STALE
+from trunkline.streams.control.status import STALE, record_age
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ def reported(
 
 
 def _status(worker: str, value: Mapping[str, Any], now: float) -> WorkerStatus:
-    age = _age(value, now)
+    age = record_age(value, now)
     return WorkerStatus(
         worker=worker,
         state=str(value.get("state")),
@@ -52,14 +51,6 @@ def _status(worker: str, value: Mapping[str, Any], now: float) -> WorkerStatus:
         age=age,
         stale=age > STALE,
     )
-
-
-def _age(value: Mapping[str, Any], now: float) -> float:
-    """Seconds since the record was written; infinity if it does not say when."""
-    try:
-        return now - datetime.fromisoformat(value["at"]).timestamp()
-    except (KeyError, TypeError, ValueError):
-        return float("inf")
 
 
 def members(backbone: Backbone, group: str) -> int:

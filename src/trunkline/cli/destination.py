@@ -22,8 +22,7 @@ from trunkline.errors import ConfigurationError
 from trunkline.streams.admission.command import Command, Forced, key_of
 from trunkline.streams.control.audit import Audit, who
 from trunkline.streams.control.topic import read_control
-from trunkline.streams.dlq.envelope import timestamp
-from trunkline.times import seconds
+from trunkline.times import iso, seconds
 
 destination_app = typer.Typer(
     name="destination", help="Pause, resume and look at a destination.", no_args_is_help=True
@@ -99,7 +98,7 @@ def _commanded(
     """Write the command, and who gave it."""
     meant, backbone = target(destination), backbone_of(env)
     require(meant, backbone)
-    command = Command(state, until, by=who(), why=why, at=timestamp(time.time()))
+    command = Command(state, until, by=who(), why=why, at=iso(time.time()))
     what = "pause" if state == "open" else "resume"
     audit = Audit(what=what, on=meant.destination, why=why, at=command.at, more=_details(command))
     put_audited(backbone, meant.flow, {key_of(meant.destination): command.value()}, audit)
@@ -115,7 +114,7 @@ def _end(duration: str, until: str, now: float) -> str | None:
     if duration and until:
         raise ConfigurationError("--for and --until both say when the pause ends: give one")
     if duration:
-        return timestamp(now + seconds(duration))
+        return iso(now + seconds(duration))
     if not until:
         return None
     try:
@@ -125,8 +124,8 @@ def _end(duration: str, until: str, now: float) -> str | None:
             f"--until {until!r} is no time: write 2030-05-31T22:00, or 2030-05-31T20:00Z"
         ) from None
     if end <= now:
-        raise ConfigurationError(f"--until {until!r} is over ({timestamp(end)})")
-    return timestamp(end)
+        raise ConfigurationError(f"--until {until!r} is over ({iso(end)})")
+    return iso(end)
 
 
 def _told(command: Command, now: float) -> str:

@@ -23,10 +23,9 @@ from trunkline.params import Backbone, revealed
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import Registry
 from trunkline.streams.control.topic import read_control
-from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.dlq.letters import Selection
 from trunkline.streams.dlq.queue import HandledLetters, Queue, grouped, spanned
-from trunkline.times import parse_rate, seconds
+from trunkline.times import iso, parse_rate, seconds
 
 dlq_app = typer.Typer(name="dlq", help="Dead letters.", no_args_is_help=True)
 
@@ -302,7 +301,7 @@ def _moment(text: str | None) -> str | None:
     if text is None:
         return None
     if text[-1:] in ("s", "m", "h", "d"):
-        return timestamp(time.time() - seconds(text))
+        return iso(time.time() - seconds(text))
     try:
         return datetime.fromisoformat(text).astimezone(UTC).isoformat()
     except ValueError:

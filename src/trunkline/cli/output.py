@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -13,13 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from trunkline.errors import TrunklineError
+from trunkline.schemas.codec import Decode
 from trunkline.streams.dlq.letters import DeadLetter, shown
 from trunkline.streams.dlq.queue import Cause
 
 WIDE = 250
 """Columns where no terminal says how many there are: programs that read tables get whole lines."""
-
-Decode = Callable[[bytes], Any]
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

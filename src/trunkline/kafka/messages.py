@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +9,8 @@ from confluent_kafka import Message
 
 from trunkline.errors import DataError
 from trunkline.event import Event
-from trunkline.streams.dlq.handled import Home
-
-Decode = Callable[[bytes], Any]
+from trunkline.kafka.offsets import Partition
+from trunkline.schemas.codec import Decode
 
 
 def as_event(message: Message, decode: Decode) -> Event[Any]:
@@ -41,7 +39,7 @@ class Again:
     """A canonical event that comes from elsewhere than its topic, as a router takes it: its
     place, key, value and headers are what they were."""
 
-    place: Home
+    place: Partition
     at: int
     raw_key: bytes | None
     raw_value: bytes | None

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+Partition = tuple[str, int]
+"""A topic and the number of one of its partitions."""
+
 
 def committed(
     consumer: Consumer, partitions: list[TopicPartition], timeout: float

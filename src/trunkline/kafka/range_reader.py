@@ -16,9 +16,8 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from trunkline import kafka
-from trunkline.kafka.offsets import committed
+from trunkline.kafka.offsets import Partition, committed
 from trunkline.params import Backbone
-from trunkline.streams.dlq.handled import Home
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +64,12 @@ class Past:
         await self._in_thread(self._consumer.close)
         self._thread.shutdown()
 
-    async def position(self, place: Home) -> int:
+    async def position(self, place: Partition) -> int:
         """Where the group stands: its committed offset, when no transaction is open that may
         change it; the first offset if it has none yet. Raises KafkaException."""
         return await self._in_thread(self._position, TopicPartition(*place))
 
-    async def seek(self, place: Home, start: int, until: int) -> None:
+    async def seek(self, place: Partition, start: int, until: int) -> None:
         """Begin with a range: from ``start`` to before ``until``."""
         self._start, self._until, self.at = start, until, start
         if start < until:

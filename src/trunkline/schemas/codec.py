@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from io import BytesIO
 from typing import Any, TypeVar, cast
@@ -31,6 +31,14 @@ T = TypeVar("T")
 
 PREFIX = struct.Struct(">bI")
 Read = Callable[[bytes], Any]
+Decode = Callable[[bytes], Any]
+Encode = Callable[[Any], bytes]
+Learn = Callable[[Iterable[bytes | None]], Awaitable[None]]
+"""Makes the schemas of values known before they are decoded; raises one of SCHEMA_UNAVAILABLE."""
+
+
+async def nothing_to_learn(values: Iterable[bytes | None]) -> None:
+    """For values whose schemas need no registry."""
 
 
 class Codec:

@@ -20,7 +20,6 @@ from trunkline.params import Params
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import subject
 from trunkline.streams.admission.command import Command, Forced, key_of
-from trunkline.streams.dlq.envelope import timestamp
 from trunkline.streams.dlq.halted import death_of, release_key
 from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.flow.annotations import type_of_topic
@@ -36,7 +35,7 @@ from trunkline.testing.standing import built, stand_in
 from trunkline.testing.topics import Topics
 from trunkline.testing.waits import Wait, waits
 from trunkline.testing.worker import Delivery, Parts, Worker
-from trunkline.times import seconds
+from trunkline.times import iso, seconds
 
 T = TypeVar("T")
 EnvT = TypeVar("EnvT", bound=Params)
@@ -221,7 +220,7 @@ class FlowTest(Generic[EnvT]):
             state=state,
             until=None if until is None else until.isoformat(),
             by="test",
-            at=timestamp(self._loop.clock()),
+            at=iso(self._loop.clock()),
         )
         self._do(self._control.put(key_of(destination.name), command.value()))
 

@@ -9,9 +9,10 @@ from typing import Any, cast
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from trunkline.kafka import Move
+from trunkline.kafka.offsets import Partition
 from trunkline.kafka.poll_loop import Handler, MicroBatch
 from trunkline.streams.deliver.step import DeliveryStep
-from trunkline.testing.topics import Generation, MemoryMessage, Place, Topics
+from trunkline.testing.topics import Generation, MemoryMessage, Topics
 
 EVERYTHING = 1 << 40
 
@@ -84,8 +85,8 @@ class MemoryReader:
         self._step = step
         self._room = room
         self._pace = pace
-        self._positions: dict[Place, int] = {}
-        self._paced: dict[Place, float] = {}
+        self._positions: dict[Partition, int] = {}
+        self._paced: dict[Partition, float] = {}
         self._outstanding = 0
         self._choked = False
         self._asked = False
@@ -207,7 +208,7 @@ class MemoryReader:
                 messages += found
         return messages
 
-    def _readable(self) -> list[Place]:
+    def _readable(self) -> list[Partition]:
         now = self._topics.clock()
         self._paced = {place: until for place, until in self._paced.items() if until > now}
         if self._paced:

@@ -15,16 +15,14 @@ from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPar
 
 from trunkline.event import Headers
 from trunkline.kafka import Move, Out
-
-Place = tuple[str, int]
-"""A topic and one of its partitions."""
+from trunkline.kafka.offsets import Partition
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryMessage:
     """A record as a Kafka consumer gives it: the methods of ``confluent_kafka.Message``."""
 
-    place: Place
+    place: Partition
     at: int
     raw_key: bytes | None
     raw_value: bytes | None
@@ -89,15 +87,15 @@ class Topics:
     latency: float = 0.0
     failures: int = 0
     _stalled: set[str] = field(default_factory=set)
-    _logs: dict[Place, list[MemoryMessage]] = field(default_factory=dict)
-    _truncated: dict[Place, int] = field(default_factory=dict)
-    _offsets: dict[tuple[str, Place], tuple[int, str]] = field(default_factory=dict)
+    _logs: dict[Partition, list[MemoryMessage]] = field(default_factory=dict)
+    _truncated: dict[Partition, int] = field(default_factory=dict)
+    _offsets: dict[tuple[str, Partition], tuple[int, str]] = field(default_factory=dict)
     _generations: dict[str, int] = field(default_factory=dict)
     _readers: list[Callable[[], None]] = field(default_factory=list)
 
     # Records.
 
-    def place(self, topic: str, key: bytes | None) -> Place:
+    def place(self, topic: str, key: bytes | None) -> Partition:
         """Where a record with this key goes."""
         return topic, crc32(key or b"") % self.partitions
 
@@ -109,7 +107,7 @@ class Topics:
             for message in self._logs.get((topic, number), ())
         ]
 
-    def read(self, place: Place, start: int, limit: int) -> list[MemoryMessage]:
+    def read(self, place: Partition, start: int, limit: int) -> list[MemoryMessage]:
         """Up to ``limit`` records of a partition from an offset on."""
         log = self._logs.get(place, [])
         first = bisect_left(log, start, key=lambda message: message.at)
@@ -124,12 +122,12 @@ class Topics:
         """Whether nobody can read the topic."""
         return topic in self._stalled
 
-    def end(self, place: Place) -> int:
+    def end(self, place: Partition) -> int:
         """The offset that the next record of a partition will have, or a smaller one."""
         log = self._logs.get(place)
         return log[-1].at + 1 if log else self._truncated.get(place, 0)
 
-    def extent(self, place: Place) -> tuple[int, int]:
+    def extent(self, place: Partition) -> tuple[int, int]:
         """The first offset that a partition has, and ``end``."""
         log, end = self._logs.get(place), self.end(place)
         return (log[0].at if log else end), end
@@ -149,7 +147,12 @@ class Topics:
         return written
 
     def _append(
-        self, place: Place, key: bytes | None, value: bytes | None, headers: Headers, written: int
+        self,
+        place: Partition,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        written: int,
     ) -> MemoryMessage:
         log = self._logs.setdefault(place, [])
         offset = self.end(place) + (1 if self.gaps and log else 0)

@@ -10,11 +10,12 @@ from confluent_kafka import Message, TopicPartition
 
 from trunkline.event import Event
 from trunkline.kafka.messages import as_raw_event
+from trunkline.kafka.offsets import Partition
 from trunkline.streams.deliver.offsets import Progress
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.retry.tiers import due_of, failures_of
 from trunkline.testing.log import EVERYTHING
-from trunkline.testing.topics import MemoryMessage, Place, Topics
+from trunkline.testing.topics import MemoryMessage, Topics
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def waits(topics: Topics, destination: Destination[Any, Any], start: float) -> l
     return [_wait(message, destination.inbox, start) for message in left]
 
 
-def _unfinished(topics: Topics, group: str, place: Place) -> Iterator[MemoryMessage]:
+def _unfinished(topics: Topics, group: str, place: Partition) -> Iterator[MemoryMessage]:
     at = topics.committed(group, TopicPartition(*place))
     offset = max(0, at.offset)
     if offset >= topics.end(place):

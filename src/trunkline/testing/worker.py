@@ -12,6 +12,7 @@ from confluent_kafka import Message
 from trunkline.connectors.base import Sink
 from trunkline.kafka import Out
 from trunkline.kafka.poll_loop import MicroBatch
+from trunkline.schemas.codec import Learn
 from trunkline.streams.admission.controller import Guard
 from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.alerts.conditions import Watch
@@ -20,7 +21,6 @@ from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.metrics import DeliveryMetrics, Metrics
 from trunkline.streams.quota.client import limits_of as limits_of
 from trunkline.streams.quota.limiter import LimitGate
-from trunkline.streams.route.router import Learn
 from trunkline.streams.worker.compiler import Compiler
 from trunkline.streams.worker.supervisor import Oversight, Releases
 from trunkline.tasks import watched

@@ -1,0 +1,240 @@
+"""What there is, is documented; what the documentation names, is there."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import trunkline.connectors.contract
+from docs_pages import PAGES, ROOT, TEXTS, blocks_of, name, prose
+from trunkline.cli import app
+from trunkline.connectors.http import HttpSink
+from trunkline.connectors.postgres import PostgresCDC
+from trunkline.connectors.sql import SqlSink
+from trunkline.connectors.webhook import WebhookSource
+from trunkline.event import Event, Record
+from trunkline.params import Backbone, Secret
+from trunkline.streams.metrics import Metrics
+
+DOCS = ROOT / "docs"
+CONCEPTS, OPERATIONS = TEXTS[DOCS / "concepts.md"], TEXTS[DOCS / "operations.md"]
+HEADERS = [DOCS / "concepts.md", DOCS / "delivery.md", DOCS / "replay.md"]
+CONNECTORS = {"http": HttpSink, "postgres": PostgresCDC, "sql": SqlSink, "webhook": WebhookSource}
+
+LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
+PATH = re.compile(
+    r"`((?:avro_schemas|benchmarks|connectors|docs|examples|src|streams|tests|\.ci)/[^`\s]*)`"
+)
+
+
+# The command line
+
+
+def commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command with its name, as ``schemas generate``."""
+    for part, command in group.commands.items():
+        full = f"{path} {part}".strip()
+        yield from commands(command, full) if hasattr(command, "commands") else [(full, command)]
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+def options(command: Any) -> list[str]:
+    return [opt for param in command.params for opt in param.opts if opt.startswith("--")]
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_a_command_and_its_options_have_help(path: str) -> None:
+    assert COMMANDS[path].help
+    silent = [param.opts for param in COMMANDS[path].params if not getattr(param, "help", "")]
+    assert not silent
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_a_command_and_its_options_are_documented(path: str) -> None:
+    pages = [text for text in TEXTS.values() if f"trunkline {path}" in text]
+    assert pages, f"no page shows `trunkline {path}`"
+    missing = [option for option in options(COMMANDS[path]) if not shown(option, pages)]
+    assert not missing, f"no page that shows `trunkline {path}` names {missing}"
+
+
+def shown(option: str, pages: list[str]) -> bool:
+    whole = re.compile(rf"(?<![\w-]){option}(?![\w-])")
+    return any(whole.search(page) for page in pages)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_in_the_text_exist(page: Path) -> None:
+    groups = "|".join({path.split()[0] for path in COMMANDS if " " in path})
+    found = re.findall(rf"`trunkline ((?:{groups}) [a-z]+|[a-z]+)\b", prose(page))
+    assert set(found) <= {*COMMANDS, *groups.split("|")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_make_targets_exist(page: Path) -> None:
+    named = re.findall(r"`make ([a-z]+)", prose(page))
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(named) <= set(targets)
+
+
+# Python
+
+
+def first_column(text: str) -> set[str]:
+    """The names in the first column of the tables of a text."""
+    return set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", CONNECTORS)
+def test_each_argument_of_a_connector_is_in_its_table(page: str) -> None:
+    text = TEXTS[DOCS / "connectors" / f"{page}.md"]
+    table = text.split("| argument |")[1].split("\n\n")[0]
+    assert first_column(table) == set(inspect.signature(CONNECTORS[page]).parameters)
+
+
+@pytest.mark.parametrize("page", CONNECTORS)
+def test_the_defaults_in_the_table_are_right(page: str) -> None:
+    text = TEXTS[DOCS / "connectors" / f"{page}.md"]
+    parameters = inspect.signature(CONNECTORS[page]).parameters
+    written = re.findall(r"^\| `(\w+)` \| (`\"[^`]*`|`[A-Z]\w+`|[\d,]+) \|", text, re.MULTILINE)
+    assert written
+    for argument, default in written:
+        value = ast.literal_eval(default.strip("`").replace(",", ""))
+        assert value == parameters[argument].default, argument
+
+
+@pytest.mark.parametrize("kind", [Event, Record])
+def test_each_attribute_of_events_and_records_is_documented(kind: type) -> None:
+    section = TEXTS[DOCS / "flows.md"].split("## `Event[T]` and `Record`")[1].split("\n## ")[0]
+    about = section.split("A `Record` is")[kind is Record]
+    public = {attribute for attribute in dir(kind) if not attribute.startswith("_")}
+    assert public
+    assert {attribute for attribute in public if f"`{attribute}" not in about} == set()
+
+
+@pytest.mark.parametrize("member", trunkline.connectors.contract.__all__)
+def test_the_acceptance_suite_is_documented(member: str) -> None:
+    assert any(member in text for text in TEXTS.values())
+
+
+@pytest.mark.parametrize("key", Backbone.model_fields)
+def test_each_key_of_the_backbone_is_documented_with_its_default(key: str) -> None:
+    (row,) = [row for row in OPERATIONS.splitlines() if row.startswith(f"| `{key}` |")]
+    _, _, variable, default, *_ = (cell.strip() for cell in row.split("|"))
+    value = Backbone.model_fields[key].default
+    assert variable == ("" if key == "kafka" else f"`TRUNKLINE_{key.upper()}`")
+    assert default.strip("`").lower() == ("" if value in (Secret(""), {}) else str(value).lower())
+
+
+# Metrics and headers
+
+
+def exported() -> set[str]:
+    """The metrics' names as Prometheus sees them."""
+    families = Metrics().registry.collect()
+    return {f.name + ("_total" if f.type == "counter" else "") for f in families}
+
+
+def test_the_metrics_are_documented() -> None:
+    table = OPERATIONS.split("## Metrics")[1].split("\n## ")[0]
+    assert first_column(table) == exported()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_metrics_that_are_named_exist(page: Path) -> None:
+    named = re.findall(r"\btrunkline_[a-z_]+\b", TEXTS[page])
+    assert set(named) <= exported()
+
+
+def test_the_headers_are_documented() -> None:
+    sources = [*(ROOT / "streams").glob("*.py"), ROOT / "src" / "trunkline" / "event.py"]
+    used = {
+        header
+        for source in sources
+        for header in re.findall(r'"((?:ce|tl)_[a-z_]+|traceparent)"', source.read_text())
+    }
+    assert len(used) > 10
+    tables = set().union(*(first_column(text) for page, text in TEXTS.items() if page in HEADERS))
+    assert tables >= used
+    written = {header for header in tables if header.startswith(("ce_", "tl_"))}
+    assert written <= used, "these headers are written and read by nobody"
+
+
+# Links, files, tests
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for _, target, anchor in LINK.findall(prose(page)):
+        if target.startswith(("https://", "http://")):
+            continue
+        path = (page.parent / target).resolve() if target else page
+        assert path.exists(), f"{target} is not there"
+        if anchor:
+            assert anchor[1:] in anchors(path), f"{target}{anchor} is no heading"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    for path in PATH.findall(prose(page)):
+        if "<" not in path and "…" not in path:
+            assert list(ROOT.glob(path.rstrip("/"))), f"{path} is not there"
+
+
+def test_the_map_of_streams_has_each_module_once() -> None:
+    map_ = TEXTS[ROOT / "CONTRIBUTING.md"].partition("The modules of `streams/`")[2]
+    rows = map_.partition("\n## ")[0]
+    modules = [file.stem for file in (ROOT / "streams").glob("*.py") if file.stem != "__init__"]
+    assert sorted(re.findall(r"`(\w+)`", rows)) == sorted(modules)
+
+
+def named_tests(text: str) -> list[tuple[str, str]]:
+    """Tests that a text links to: name and file."""
+    links = [(shown.strip("`"), target) for shown, target, _ in LINK.findall(text)]
+    return [(test, file) for test, file in links if test.startswith(("test_", "Test"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_tests_that_are_named_exist(page: Path) -> None:
+    for test, file in named_tests(prose(page)):
+        defined = rf"^\s*(?:(?:async )?def|class) {test}\b|^{test} ="
+        assert re.search(defined, (page.parent / file).read_text(), re.MULTILINE), test
+
+
+def test_each_guarantee_has_a_test_that_proves_it() -> None:
+    section = TEXTS[ROOT / "README.md"].split("## Guarantees")[1].split("\n## ")[0]
+    rows = [row for row in section.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) >= 5
+    for row in rows:
+        assert named_tests(row), row
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/flows.md"])
+def test_the_flow_that_is_shown_is_the_example(page: str) -> None:
+    flow = next(block for block in blocks_of(ROOT / page) if block.language == "python")
+    assert flow.text == (ROOT / "examples" / "orders.py").read_text()
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    linked = {target for _, target, _ in LINK.findall(TEXTS[ROOT / "README.md"])}
+    assert {name(page) for page in PAGES} - {"README.md"} <= linked
+
+
+def test_the_readme_has_the_markers_of_the_benchmark_table() -> None:
+    text = TEXTS[ROOT / "README.md"]
+    assert text.index("<!-- bench:start -->") < text.index("<!-- bench:end -->")

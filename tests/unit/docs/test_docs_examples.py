@@ -1,0 +1,172 @@
+"""Every example in the documentation is right: flows pass the check, code is typed, commands
+parse, environments load."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import fastavro
+import pytest
+import typer
+
+from docs_pages import ROOT, TEXTS, Block, blocks, blocks_of, name, words
+from trunkline.cli import app
+from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
+from trunkline.streams.alerts.settings import load_channels
+from trunkline.streams.check.environment import check_environment
+from trunkline.streams.check.flows import check
+from trunkline.streams.flow.loading import load
+
+PYTHON = blocks("python")
+FLOWS = [block for block in PYTHON if "= Flow(" in block.text]
+LANGUAGES = {"bash", "json", "promql", "python", "sql", "text", "toml", ""}
+
+# What a fragment of a flow stands in: its parameters, its types and the flow itself.
+AROUND = """
+from trunkline import Event, Flow, Params, Record, Secret
+from trunkline.schemas.aviation import Flight
+from trunkline.schemas.commerce import Order, PickList
+class Env(Params):
+    shop_dsn: Secret
+    warehouse_url: str
+    warehouse_token: Secret
+    mart_url: Secret
+    payments_secret: Secret
+flow = Flow("documented", Env)
+"""
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=name)
+def test_each_block_says_its_language(page: Path) -> None:
+    assert {block.language for block in blocks_of(page)} <= LANGUAGES
+
+
+@pytest.mark.parametrize("block", FLOWS, ids=str)
+def test_a_flow_passes_the_check(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    file = tmp_path / f"documented_{abs(hash(block))}.py"
+    file.write_text(block.text)
+    assert check(load(str(file))) == []
+
+
+@pytest.fixture(scope="module")
+def complaints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What mypy says of all Python blocks, in one run: by block."""
+    folder = tmp_path_factory.mktemp("blocks")
+    files = {f"block{number}.py": block for number, block in enumerate(PYTHON)}
+    for file, block in files.items():
+        part = "@flow." in block.text and block not in FLOWS
+        (folder / file).write_text(AROUND + block.text if part else block.text)
+    (folder / "orders.py").write_text(titled("orders.py").text)  # another block imports it
+    lenient = ["--allow-untyped-defs", "--no-check-untyped-defs"]
+    command = [sys.executable, "-m", "mypy", "--strict", *lenient, *files]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    lines = re.findall(r"^(block\d+\.py):(.* error: .*)$", done.stdout, re.MULTILINE)
+    return {
+        str(block): [said for where, said in lines if where == file]
+        for file, block in files.items()
+    }
+
+
+def titled(title: str) -> Block:
+    (block,) = [block for block in PYTHON if block.title == title]
+    return block
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=str)
+def test_python_is_typed(block: Block, complaints: dict[str, list[str]]) -> None:
+    assert complaints[str(block)] == []
+
+
+def is_ours(line: str) -> bool:
+    """Whether the files of a command are there: those of a reader's project are not."""
+    files = [word for word in words(line) if word.endswith(".py")]
+    return all(list(ROOT.glob(file)) for file in files)
+
+
+COMMANDS = [(block, line) for block in blocks("bash") for line in block.commands]
+TRUNKLINE = [(block, line) for block, line in COMMANDS if line.startswith("trunkline ")]
+
+
+@pytest.mark.parametrize(("block", "line"), TRUNKLINE, ids=str)
+def test_a_command_parses(block: Block, line: str) -> None:
+    command = typer.main.get_command(app)
+    arguments = words(line)[1:]
+    while hasattr(command, "resolve_command"):
+        _, command, arguments = command.resolve_command(typer.Context(command), arguments)
+    command.make_context("trunkline", arguments)  # raises a UsageError for what is wrong
+
+
+OFFLINE = re.compile(r"trunkline (check|graph|schemas generate --check)\b.*")
+RUN = [(block, line) for block, line in TRUNKLINE if OFFLINE.match(line) and is_ours(line)]
+
+
+@pytest.mark.parametrize(("block", "line"), RUN, ids=str)
+def test_a_command_that_needs_no_server_runs(block: Block, line: str) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=ROOT,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_every_line_of_bash_is_a_command_that_we_know() -> None:
+    known = {"trunkline", "make", "curl", "python", "mkdir", ".", ".ci/run"}
+    assert {words(line)[0] for _, line in COMMANDS} <= known
+
+
+def test_make_knows_the_targets() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    named = {words(line)[1] for _, line in COMMANDS if line.startswith("make ")}
+    assert named
+    assert named <= set(phony.split())
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=str)
+def test_an_environment_loads(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "prod.toml").write_text(block.text)
+    tables = environment_file("prod", tmp_path)
+    assert isinstance(load_backbone(tables, environ={}), Backbone)
+    assert tables.get("params") or load_channels(tables, environ={}).channels()
+
+
+def test_the_environment_of_operations_fits_the_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = [block for block in blocks("toml") if block.page.name == "operations.md"]
+    (tmp_path / "environments").mkdir()
+    (tmp_path / "environments" / "prod.toml").write_text(block.text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    for secret in ("SHOP_DSN", "CRM_TOKEN"):
+        monkeypatch.setenv(secret, "secret")
+    flow = load(str(ROOT / "examples" / "orders.py"))
+    assert check_environment([flow], "prod") == []
+    assert isinstance(load_params(flow.params, environment_file("prod"), flow=flow.name), Params)
+
+
+SCHEMAS = [block for block in blocks("json") if '"fields"' in block.text]
+
+
+@pytest.mark.parametrize("block", SCHEMAS, ids=str)
+def test_a_schema_is_the_one_that_is_shipped(block: Block) -> None:
+    schema = json.loads(block.text)
+    fastavro.parse_schema(schema)
+    file = ROOT / "avro_schemas" / schema["namespace"] / f"{schema['name']}.avsc"
+    shipped = json.loads(file.read_text())
+    assert [(f["name"], f["type"]) for f in schema["fields"]] == [
+        (f["name"], f["type"]) for f in shipped["fields"]
+    ]

@@ -1,0 +1,66 @@
+"""Who may import whom: the contracts hold, and each of them notices what breaks it.
+
+The packages are links, so a checker that does not follow them would find nothing wrong, ever.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+BREACHES = {
+    "streams/flow/retry.py": "import faust",
+    "streams/flow/graph.py": "from trunkline.connectors.http import HttpSink",
+    "streams/deliver/key_queues.py": "from trunkline.local.stack import Stack",
+    "connectors/http/sink.py": "from confluent_kafka import Producer",
+    "connectors/json_values.py": "from trunkline.streams.flow.definition import Flow",
+    "connectors/base.py": "from trunkline.kafka import Out",
+    "src/trunkline/event.py": "from trunkline.schemas.types import has_schema",
+    "src/trunkline/local/ports.py": "from trunkline.cli import app",
+}
+
+
+def lint(root: Path) -> subprocess.CompletedProcess[str]:
+    """import-linter over the sources below ``root``."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sources, links and contracts, to be broken one at a time."""
+    root = tmp_path_factory.mktemp("house")
+    for name in ("src", "streams", "connectors", "avro_schemas"):
+        shutil.copytree(ROOT / name, root / name, symlinks=True)
+    shutil.copy(ROOT / "pyproject.toml", root)
+    return root
+
+
+def test_the_contracts_hold_in_a_copy_as_here(copied: Path) -> None:
+    for root in (ROOT, copied):
+        done = lint(root)
+        assert done.returncode == 0, done.stdout
+        assert "0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(("file", "line"), BREACHES.items())
+def test_a_breach_is_noticed(copied: Path, file: str, line: str) -> None:
+    sound = (copied / file).read_text()
+    (copied / file).write_text(f"{sound}\n{line}\n")
+    done = lint(copied)
+    (copied / file).write_text(sound)
+    assert done.returncode == 1, f"{file}: {line} was not noticed:\n{done.stdout}"
+    assert "1 broken" in done.stdout or "2 broken" in done.stdout

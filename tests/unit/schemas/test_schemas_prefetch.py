@@ -1,0 +1,53 @@
+"""Schemas are asked for without keeping the event loop waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from schemas_known import record, typed
+from trunkline.errors import RegistryUnavailable, SerializationError
+from trunkline.schemas.codec import Codec
+from trunkline.schemas.registry import Registry
+
+THING = record(id="string")
+VALUE = b"\0\0\0\0\x07\x02a"
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    body = json.dumps({"schema": json.dumps(THING)}).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+    await writer.drain()
+    writer.close()
+
+
+def test_a_registry_in_the_same_event_loop_can_answer() -> None:
+    """Were the loop kept waiting, this server could not answer, and the request would time out."""
+
+    async def learn_then_decode() -> object:
+        server = await asyncio.start_server(_answer, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            with Registry(f"http://127.0.0.1:{port}", timeout=5) as registry:
+                codec = Codec(registry)
+                await codec.learn([VALUE, None, VALUE])
+                return codec.decoder(typed(THING))(VALUE)
+
+    assert asyncio.run(learn_then_decode()) == {"id": "a"}
+
+
+def test_a_registry_that_is_down_says_so() -> None:
+    with Registry("http://127.0.0.1:1", timeout=1) as registry, pytest.raises(RegistryUnavailable):
+        asyncio.run(Codec(registry).learn([VALUE]))
+
+
+def test_bytes_of_another_format_are_left_to_their_decoding() -> None:
+    with Registry("http://127.0.0.1:1", timeout=1) as registry:
+        codec = Codec(registry)
+        asyncio.run(codec.learn([b"", b"{}", b"{garbage}"]))
+        with pytest.raises(SerializationError):
+            codec.decoder(typed(THING))(b"{garbage}")
