@@ -6,6 +6,7 @@ The packages are links, so a checker that does not follow them would find nothin
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -63,4 +64,4 @@ def test_a_breach_is_noticed(copied: Path, file: str, line: str) -> None:
     done = lint(copied)
     (copied / file).write_text(sound)
     assert done.returncode == 1, f"{file}: {line} was not noticed:\n{done.stdout}"
-    assert "1 broken" in done.stdout or "2 broken" in done.stdout
+    assert re.search(r"[1-9] broken", done.stdout), done.stdout
