@@ -111,14 +111,16 @@ class StepMetrics:
         self._watch = watch
         self._queues = queues or {}
 
-    def died(self, count: int, error: BaseException | str = "", *, queue: str = "") -> None:
+    def dead_lettered(
+        self, count: int, error: BaseException | str = "", *, queue: str = ""
+    ) -> None:
         """Count dead letters, the newest for ``error``."""
         self.dead_letters.inc(count)
         watch = self._queues.get(queue, self._watch)
         if count and watch is not None:
             watch.dead_lettered(count, error)
 
-    def behind(self, seconds: float) -> None:
+    def set_lag(self, seconds: float) -> None:
         """The age of the oldest event that is not finished."""
         self.lag_seconds.set(seconds)
         if self._watch is not None:

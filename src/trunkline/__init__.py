@@ -15,7 +15,7 @@ from trunkline.event import Change, Event, Record
 from trunkline.params import Params, Secret
 from trunkline.streams.flow.alert import Alert
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
-from trunkline.streams.flow.dead_letter_limit import Valve
+from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.retry import Retry
 from trunkline.streams.flow.system import System
@@ -27,6 +27,7 @@ __all__ = [
     "Change",
     "CircuitBreaker",
     "ConfigurationError",
+    "DeadLetterLimit",
     "Event",
     "Flow",
     "Params",
@@ -39,6 +40,5 @@ __all__ = [
     "System",
     "TrunklineError",
     "Unavailable",
-    "Valve",
     "__version__",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 
-def watched(
+def supervised_task(
     work: Coroutine[Any, Any, None], name: str, failed: Callable[[BaseException], None]
 ) -> asyncio.Task[None]:
     """Run ``work`` as a task; an error that ends it is told to ``failed``, a cancellation not."""
@@ -21,7 +21,7 @@ def watched(
     return task
 
 
-def delays(first: float, longest: float) -> Iterator[float]:
+def backoff(first: float, longest: float) -> Iterator[float]:
     """Seconds to wait before each further try, for ever: doubling from ``first`` up to
     ``longest``."""
     delay = first

@@ -18,7 +18,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
-def seconds(text: str) -> float:
+def parse_duration(text: str) -> float:
     """``"250ms"``, ``"10s"``, ``"1m"``, ``"2h"``, ``"1d"`` in seconds; ConfigurationError else."""
     match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
@@ -46,7 +46,7 @@ def parse_rate(text: str) -> float:
     return rate
 
 
-def lasting(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A time as a person says it: ``45 s``, ``14 min``, ``2 h 5 min``, ``3 d``."""
     whole = max(int(seconds), 0)
     for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
@@ -61,11 +61,12 @@ def iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
-def _epoch(text: str | None) -> float:
+def epoch_seconds(text: str | None) -> float:
+    """Epoch seconds of a moment in ISO 8601; 0 for nothing."""
     return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
-def moment(text: str | None) -> datetime | None:
+def parse_moment(text: str | None) -> datetime | None:
     """A time in ISO 8601, UTC where it names no zone. Raises ConfigurationError."""
     if text is None:
         return None

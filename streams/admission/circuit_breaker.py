@@ -19,15 +19,15 @@ from collections.abc import Callable
 from typing import Literal
 
 from trunkline.errors import Unavailable
-from trunkline.streams.admission.gate import NEVER, PLENTY
-from trunkline.streams.admission.sliding_window import Tally
-from trunkline.streams.admission.slow_start import Ramp
+from trunkline.streams.admission.gate import NEVER, UNLIMITED
+from trunkline.streams.admission.sliding_window import SlidingWindow
+from trunkline.streams.admission.slow_start import SlowStart
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
-from trunkline.times import seconds
+from trunkline.times import parse_duration
 
 State = Literal["closed", "open", "half-open", "ramp"]
 
-PAUSE = 0.2
+FIRST_BACKOFF = 0.2
 """Seconds without sending after a failure that does not open the breaker; doubles with each in
 succession, so that five of them, the default, take three seconds and not one millisecond."""
 
@@ -35,8 +35,8 @@ JITTER = 0.2
 """By up to this share an open time is longer than written: workers do not probe as a choir."""
 
 
-class Breaker:
-    """The breaker of one destination in one worker: a Gatekeeper. No I/O, no clock of its own.
+class CircuitBreakerState:
+    """The breaker of one destination in one worker: a Gate. No I/O, no clock of its own.
 
     Only ``Unavailable`` is a failure. Anything else is an answer of the destination.
 
@@ -49,7 +49,7 @@ class Breaker:
     **Half-open.** Room for one event, the probe. Endings bear no name, so it goes when the
     calls of before have ended, or at the latest ``longest`` after its time.
 
-    **Ramp.** See ``Ramp``. Failures count as when closed, and halve what was gained.
+    **Ramp.** See ``SlowStart``. Failures count as when closed, and halve what was gained.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class Breaker:
         """``random``: returns numbers from 0 to 1, for the jitter."""
         self._policy = policy
         self._random = random
-        self._first, self._longest = seconds(policy.open), seconds(policy.longest)
-        self._calls = Tally(seconds(policy.window))
+        self._first, self._longest = parse_duration(policy.open), parse_duration(policy.longest)
+        self._calls = SlidingWindow(parse_duration(policy.window))
         self._state: State = "closed"
         self._opened_at: float | None = None
         self._until = 0.0  # when a pause or the open time ends
@@ -67,7 +67,7 @@ class Breaker:
         self._failures = 0  # in succession
         self._under_way = 0
         self._probe = 0  # events of the probe that is under way
-        self._ramp: Ramp | None = None
+        self._ramp: SlowStart | None = None
 
     @property
     def state(self) -> State:
@@ -86,7 +86,7 @@ class Breaker:
             return 0 if self._probe else 1
         if self._state == "open" or now < self._until:
             return 0
-        return max(0, self._ramp.allowed(now) - self._under_way) if self._ramp else PLENTY
+        return max(0, self._ramp.allowed(now) - self._under_way) if self._ramp else UNLIMITED
 
     def opens_at(self, now: float) -> float:
         """When there may be more room."""
@@ -143,7 +143,7 @@ class Breaker:
             self._open(now, failure)
             return
         self._state = "ramp"
-        self._ramp = Ramp(now, seconds(self._policy.ramp))
+        self._ramp = SlowStart(now, parse_duration(self._policy.ramp))
         self._succeeded(now, 1)
 
     def _late(self, now: float, failure: Unavailable | None) -> None:
@@ -169,11 +169,11 @@ class Breaker:
         if self._is_down() or after > self._first:
             self._open(now, failure)
         else:
-            self._until = now + max(PAUSE * 2 ** (self._failures - 1), after)
+            self._until = now + max(FIRST_BACKOFF * 2 ** (self._failures - 1), after)
 
     def _is_down(self) -> bool:
         calls, policy = self._calls, self._policy
-        often = calls.total >= policy.minimum and calls.bad >= policy.share * calls.total
+        often = calls.total >= policy.minimum and calls.failures >= policy.share * calls.total
         return often or self._failures >= policy.failures
 
     def _open(self, now: float, failure: Unavailable) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 log = logging.getLogger(__name__)
 
-Forced = Literal["open", "closed", "auto"]
+Override = Literal["open", "closed", "auto"]
 
 
 def key_of(destination: str) -> str:
@@ -19,7 +19,7 @@ def key_of(destination: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class OverrideRecord:
     """A destination's breaker, forced by hand.
 
     ``state``: "open" (paused: nothing is sent), "closed" (sent whatever the breaker says) or
@@ -27,14 +27,14 @@ class Command:
     ``until`` (ISO 8601): when it ends by itself, or None.
     """
 
-    state: Forced = "auto"
+    state: Override = "auto"
     until: str | None = None
     by: str = ""
     why: str = ""
     at: str = ""
 
     @classmethod
-    def of(cls, value: Mapping[str, Any] | None) -> Command:
+    def of(cls, value: Mapping[str, Any] | None) -> OverrideRecord:
         """The command of a control record, None for no record. One that is not understood is
         logged and counts as none: a mistake of somebody's hand must stop no worker."""
         if value is None:
@@ -49,7 +49,7 @@ class Command:
         """As the control record has it."""
         return asdict(self)
 
-    def in_force(self, now: float) -> Forced:
+    def in_force(self, now: float) -> Override:
         """The state that is commanded at ``now``, seconds since the epoch."""
         return self.state if now < self.ends_at else "auto"
 
@@ -58,8 +58,8 @@ class Command:
         """When it ends by itself, in seconds since the epoch; infinity if it does not."""
         return datetime.fromisoformat(self.until).timestamp() if self.until else float("inf")
 
-    def _checked(self) -> Command:
-        if self.state not in get_args(Forced):
-            raise ValueError(f"its state is none of {', '.join(get_args(Forced))}")
+    def _checked(self) -> OverrideRecord:
+        if self.state not in get_args(Override):
+            raise ValueError(f"its state is none of {', '.join(get_args(Override))}")
         _ = self.ends_at  # raises if it is no time
         return self

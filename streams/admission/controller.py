@@ -7,12 +7,12 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from trunkline.streams.admission.circuit_breaker import Breaker
-from trunkline.streams.admission.dead_letter_limit import ValveGate
-from trunkline.streams.admission.gate import NEVER, PLENTY, Gatekeeper
-from trunkline.streams.admission.maintenance import Maintenance
-from trunkline.streams.admission.manual import Hand
-from trunkline.streams.admission.throttle import Throttle
+from trunkline.streams.admission.circuit_breaker import CircuitBreakerState
+from trunkline.streams.admission.dead_letter_limit import DeadLetterGate
+from trunkline.streams.admission.gate import NEVER, UNLIMITED, Gate
+from trunkline.streams.admission.maintenance import MaintenanceGate
+from trunkline.streams.admission.manual import ManualOverride
+from trunkline.streams.admission.throttle import AdaptiveThrottle
 from trunkline.streams.flow.policy import Policy
 
 State = Literal[
@@ -20,8 +20,8 @@ State = Literal[
 ]
 
 
-class Guard:
-    """Every reason not to send to one destination, asked as one: a Gatekeeper of gatekeepers.
+class AdmissionController:
+    """Every reason not to send to one destination, asked as one: a Gate of gates.
 
     With ``outage="tiers"`` there is no breaker: such a destination must not hold. ``wall``: epoch
     seconds; ``limits``: further gatekeepers; ``chance``: numbers from 0 to 1, for jitter.
@@ -31,17 +31,17 @@ class Guard:
         self,
         policy: Policy,
         wall: Callable[[], float],
-        limits: Sequence[Gatekeeper] = (),
+        limits: Sequence[Gate] = (),
         *,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.hand = Hand(wall)
-        self.breaker = Breaker(policy.breaker, random=chance)
-        self.maintenance = Maintenance(policy.maintenance, wall)
-        self.valve = None if policy.valve is None else ValveGate(policy.valve)
-        self.throttle = Throttle()
+        self.hand = ManualOverride(wall)
+        self.breaker = CircuitBreakerState(policy.breaker, random=chance)
+        self.maintenance = MaintenanceGate(policy.maintenance, wall)
+        self.valve = None if policy.valve is None else DeadLetterGate(policy.valve)
+        self.throttle = AdaptiveThrottle()
         valve = [self.valve] if self.valve is not None else []
-        first: list[Gatekeeper] = [self.hand, self.maintenance, *valve]
+        first: list[Gate] = [self.hand, self.maintenance, *valve]
         self._with_breaker = policy.outage == "hold"
         # Limits come last and are asked only if nothing else is shut: to ask them is to want a
         # share, which others can use meanwhile.
@@ -49,12 +49,12 @@ class Guard:
         self._always = [*first, *last]
         self._all = [*first, self.breaker, *last] if self._with_breaker else self._always
 
-    def _asked(self) -> Sequence[Gatekeeper]:
+    def _asked(self) -> Sequence[Gate]:
         return self._always if self.hand.overrides_breaker else self._all
 
     def room(self, now: float) -> int:
         """How many events may be sent now."""
-        room = PLENTY
+        room = UNLIMITED
         for keeper in self._asked():
             room = min(room, keeper.room(now))
             if room <= 0:
@@ -92,11 +92,11 @@ class Guard:
         """In a word, the strongest reason first."""
         if self.hand.state == "open":
             return "paused"
-        if self.valve is not None and self.valve.closed_since is not None:
+        if self.valve is not None and self.valve.tripped_at is not None:
             return "valve"
         if self.maintenance.room(now) <= 0:
             return "maintenance"
         overridden = self.hand.overrides_breaker or not self._with_breaker
         if not overridden and self.breaker.state != "closed":
             return self.breaker.state
-        return "throttled" if self.throttle.slows(now) else "closed"
+        return "throttled" if self.throttle.is_throttling(now) else "closed"

@@ -6,25 +6,25 @@ valve the whole topic would drain into the DLQ while nobody looks, and would hav
 
 from __future__ import annotations
 
-from trunkline.streams.admission.gate import NEVER, Door
-from trunkline.streams.admission.sliding_window import Tally
-from trunkline.streams.flow.dead_letter_limit import Valve
-from trunkline.times import seconds
+from trunkline.streams.admission.gate import NEVER, OnOffGate
+from trunkline.streams.admission.sliding_window import SlidingWindow
+from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
+from trunkline.times import parse_duration
 
 
-class ValveGate(Door):
-    """The valve of one destination in one worker: a Gatekeeper that only ``reset`` opens again.
+class DeadLetterGate(OnOffGate):
+    """The valve of one destination in one worker: a Gate that only ``reset`` opens again.
 
     Whoever delivers reports each event once, to ``finished`` or to ``dead_lettered``.
     """
 
-    def __init__(self, policy: Valve) -> None:
+    def __init__(self, policy: DeadLetterLimit) -> None:
         self._policy = policy
-        self._tally = Tally(seconds(policy.window))
+        self._tally = SlidingWindow(parse_duration(policy.window))
         self._closed_since: float | None = None
 
     @property
-    def closed_since(self) -> float | None:
+    def tripped_at(self) -> float | None:
         """When it shut, on the clock of ``now``; None while it is open."""
         return self._closed_since
 
@@ -48,6 +48,6 @@ class ValveGate(Door):
     def _count(self, now: float, total: int, bad: int) -> None:
         tally, policy = self._tally, self._policy
         tally.add(now, total, bad)
-        too_many = tally.total >= policy.minimum and tally.bad > policy.share * tally.total
+        too_many = tally.total >= policy.minimum and tally.failures > policy.share * tally.total
         if too_many and self._closed_since is None:
             self._closed_since = now

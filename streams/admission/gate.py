@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-PLENTY = 1 << 30
+UNLIMITED = 1 << 30
 """The room of a gatekeeper that sets no limit now."""
 
 NEVER = float("inf")
 
 
-class Gatekeeper(Protocol):
+class Gate(Protocol):
     """One reason not to send. Called from the event loop only; no method blocks.
 
     ``sent`` and ``ended`` (or ``cancelled``) are called in pairs, with the same counts in total.
@@ -48,7 +48,7 @@ class Open:
 
     def room(self, now: float) -> int:
         """Plenty."""
-        return PLENTY
+        return UNLIMITED
 
     def sent(self, now: float, count: int) -> None:
         """Nothing to count."""
@@ -64,8 +64,8 @@ class Open:
         return now
 
 
-class Door:
-    """A Gatekeeper whose room is all or nothing: who inherits says until when it is shut."""
+class OnOffGate:
+    """A Gate whose room is all or nothing: who inherits says until when it is shut."""
 
     def shut_until(self, now: float) -> float | None:
         """When it opens, on the clock of ``now``; NEVER if a command must; None if it is open."""
@@ -73,7 +73,7 @@ class Door:
 
     def room(self, now: float) -> int:
         """PLENTY if open, else 0."""
-        return PLENTY if self.shut_until(now) is None else 0
+        return UNLIMITED if self.shut_until(now) is None else 0
 
     def opens_at(self, now: float) -> float:
         """When it opens; ``now`` if it is open."""

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from trunkline.streams.admission.gate import Door
+from trunkline.streams.admission.gate import OnOffGate
 from trunkline.streams.flow.maintenance import Window
 
 _CHAIN = 100  # how many windows in a row, without a gap, are looked through for their end
 
 
-class Maintenance(Door):
-    """The maintenance windows of a destination: a Gatekeeper that is shut within any of them.
+class MaintenanceGate(OnOffGate):
+    """The maintenance windows of a destination: a Gate that is shut within any of them.
 
     Calls that are under way when one begins just end. ``wall``: returns the time in epoch
     seconds; windows are of that time, and the clock of ``now`` is only for waiting.

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, get_args
 
-from trunkline.streams.admission.gate import NEVER, Door
+from trunkline.streams.admission.gate import NEVER, OnOffGate
 
-Command = Literal["open", "closed", "auto"]
+Override = Literal["open", "closed", "auto"]
 """As the breaker's states: ``open`` sends nothing, ``closed`` sends whatever the breaker says,
 ``auto`` leaves it to the breaker."""
 
 
-class Hand(Door):
-    """The newest command of an operator: a Gatekeeper.
+class ManualOverride(OnOffGate):
+    """The newest command of an operator: a Gate.
 
     A command may have an end, in wall time, so that it holds for all workers and through
     restarts; after it the state is ``auto`` again. ``wall``: returns the time in epoch seconds.
@@ -21,21 +21,21 @@ class Hand(Door):
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
-        self._command: Command = "auto"
+        self._command: Override = "auto"
         self._until: float | None = None
 
-    def command(self, state: Command, until: float | None = None) -> None:
+    def command(self, state: Override, until: float | None = None) -> None:
         """From now on, until the epoch second ``until`` or, if None, the next command.
 
         Raises ValueError for a state that there is not.
         """
-        if state not in get_args(Command):
-            raise ValueError(f"{state!r} is no state: write {', '.join(get_args(Command))}")
+        if state not in get_args(Override):
+            raise ValueError(f"{state!r} is no state: write {', '.join(get_args(Override))}")
         self._command = state
         self._until = until
 
     @property
-    def state(self) -> Command:
+    def state(self) -> Override:
         """The command that is in force."""
         over = self._until is not None and self._wall() >= self._until
         return "auto" if over else self._command

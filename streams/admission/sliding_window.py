@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 
-class Tally:
+class SlidingWindow:
     """How many things happened within the last ``window`` seconds, and how many of them badly.
 
     Times are of one monotonic clock, in seconds. Holds ``buckets`` pairs of numbers at most.
@@ -20,7 +20,7 @@ class Tally:
         self._size = buckets
         self._buckets: deque[tuple[int, int, int]] = deque()
         self.total = 0
-        self.bad = 0
+        self.failures = 0
 
     def add(self, now: float, total: int, bad: int) -> None:
         """So many happened now, ``bad`` of them badly."""
@@ -32,7 +32,7 @@ class Tally:
         else:
             self._buckets.append((number, total, bad))
         self.total += total
-        self.bad += bad
+        self.failures += bad
 
     def expire(self, now: float) -> None:
         """Forget what the window has left behind; ``total`` and ``bad`` are then of ``now``."""
@@ -40,12 +40,12 @@ class Tally:
         while self._buckets and self._buckets[0][0] < oldest:
             _, total, bad = self._buckets.popleft()
             self.total -= total
-            self.bad -= bad
+            self.failures -= bad
 
     def clear(self) -> None:
         """Forget everything."""
         self._buckets.clear()
-        self.total = self.bad = 0
+        self.total = self.failures = 0
 
     def _number(self, now: float) -> int:
         return int(now // self._width)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import log2
 
-from trunkline.streams.admission.gate import NEVER, PLENTY
+from trunkline.streams.admission.gate import NEVER, UNLIMITED
 
 DOUBLINGS = 10
 """How often the pace doubles within the ramp's time: from 1 to 1,024 events under way."""
@@ -17,7 +17,7 @@ DOUBLINGS = 10
 _STEP = 0.001  # seconds: so that rounding never names a moment that is not yet there
 
 
-class Ramp:
+class SlowStart:
     """How many events may be under way. ``length``: seconds. Times are of one monotonic clock."""
 
     def __init__(self, began: float, length: float) -> None:
@@ -56,4 +56,4 @@ class Ramp:
 
     def _pace(self, now: float) -> float:
         elapsed = now - self._began
-        return 2 ** (DOUBLINGS * elapsed / self._length) if elapsed < self._length else PLENTY
+        return 2 ** (DOUBLINGS * elapsed / self._length) if elapsed < self._length else UNLIMITED

@@ -12,8 +12,8 @@ not ask for less of ours: halving for each would bring any rate down to a trickl
 from __future__ import annotations
 
 from trunkline.errors import PartialFailure, Retryable
-from trunkline.streams.admission.gate import PLENTY
-from trunkline.streams.admission.sliding_window import Tally
+from trunkline.streams.admission.gate import UNLIMITED
+from trunkline.streams.admission.sliding_window import SlidingWindow
 from trunkline.streams.admission.token_bucket import TokenBucket
 
 TOO_MANY = 429
@@ -40,28 +40,28 @@ SLOWEST = 0.5
 """Events per second at least, after a pause."""
 
 
-class Throttle:
-    """A Gatekeeper that opens and shuts by the 429s of one destination in one worker; without
+class AdaptiveThrottle:
+    """A gate that opens and shuts by the 429s of one destination in one worker; without
     them it lets everything through. Every destination has one, with limits or without."""
 
     def __init__(self) -> None:
-        self._sent = Tally(LOOKED_AT)
+        self._sent = SlidingWindow(LOOKED_AT)
         self._bucket = TokenBucket()
         self._paused_until = 0.0
-        self._strikes = 0
+        self._consecutive_rejections = 0
         self._refused = 0.0  # the share of 429s among the last answers
-        self._enough: float | None = None
+        self._rate_at_rejection: float | None = None
 
     def room(self, now: float) -> int:
         """0 in a pause; after it as far as the pace has recovered; PLENTY once it has."""
         if now < self._paused_until:
             return 0
-        return PLENTY if self._recovered(now) else self._bucket.tokens(now)
+        return UNLIMITED if self._recovered(now) else self._bucket.tokens(now)
 
     def sent(self, now: float, count: int) -> None:
         """Counts for the pace."""
         self._sent.add(now, count, 0)
-        if self._enough is not None:
+        if self._rate_at_rejection is not None:
             self._bucket.take(now, count)
 
     def ended(self, now: float, count: int, failure: Exception | None) -> None:
@@ -74,12 +74,12 @@ class Throttle:
         elif pauses:
             self._paused_until = max(self._paused_until, now + max(pauses))
         elif failure is None:
-            self._strikes = 0
+            self._consecutive_rejections = 0
 
-    def slows(self, now: float) -> bool:
+    def is_throttling(self, now: float) -> bool:
         """Whether the pace is not yet what it was. What only an isolated 429 asked to wait for is
         over too soon to be told."""
-        if self._enough is None:
+        if self._rate_at_rejection is None:
             return False
         return now < self._paused_until or not self._recovered(now)
 
@@ -95,19 +95,19 @@ class Throttle:
     def _slow_down(self, now: float, pause: float) -> None:
         if now >= self._paused_until:  # answers of one burst count once
             self._sent.expire(now)
-            self._enough = max(self._sent.total / LOOKED_AT, SLOWEST)
-            self._strikes += 1
+            self._rate_at_rejection = max(self._sent.total / LOOKED_AT, SLOWEST)
+            self._consecutive_rejections += 1
             self._bucket.adjust(now, 0.0)
-        longest = min(LONGEST, PAUSE * 2 ** (self._strikes - 1))
+        longest = min(LONGEST, PAUSE * 2 ** (self._consecutive_rejections - 1))
         self._paused_until = max(self._paused_until, now + (pause or longest))
 
     def _recovered(self, now: float) -> bool:
         """Whether twice the pace is reached at which it was too much: then nobody asks for less."""
-        if self._enough is None:
+        if self._rate_at_rejection is None:
             return True
-        pace = self._enough * (0.5 + RECOVERY * (now - self._paused_until))
-        if pace >= 2 * self._enough:
-            self._enough = None
+        pace = self._rate_at_rejection * (0.5 + RECOVERY * (now - self._paused_until))
+        if pace >= 2 * self._rate_at_rejection:
+            self._rate_at_rejection = None
             return True
         self._bucket.adjust(now, pace)
         return False

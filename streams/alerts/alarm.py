@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from trunkline.streams.alerts.conditions import Observation
-from trunkline.streams.alerts.kinds import Kind
-from trunkline.times import _epoch, iso
+from trunkline.streams.alerts.kinds import AlertKind
+from trunkline.times import epoch_seconds, iso
 
 Due = Literal["firing", "reminder", "resolved"]
 
@@ -29,13 +29,13 @@ HEARTBEAT = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Sighting:
     """What one worker saw: when last, and the amount then."""
 
     seen: float
     amount: float
 
-    def joined(self, other: Sight) -> Sight:
+    def merge(self, other: Sighting) -> Sighting:
         """The newer of two sights of one worker."""
         return max(self, other, key=lambda sight: (sight.seen, sight.amount))
 
@@ -50,7 +50,7 @@ class Claim:
     worker: str
     at: float
 
-    def joined(self, other: Claim) -> Claim:
+    def merge(self, other: Claim) -> Claim:
         """The claim that wins: later turns over earlier ones, among equal ones the first name."""
         mine, others = (self.notice, self.turn), (other.notice, other.turn)
         if mine != others:
@@ -67,11 +67,11 @@ class Alarm:
 
     episode: int
     since: float
-    sights: Mapping[str, Sight] = field(default_factory=dict)
+    sights: Mapping[str, Sighting] = field(default_factory=dict)
     error: str = ""
     error_at: float = 0.0
-    told: int = 0
-    told_at: float = 0.0
+    notified: int = 0
+    notified_at: float = 0.0
     resolved: bool = False
     claim: Claim | None = None
 
@@ -80,28 +80,28 @@ class Alarm:
         """When any worker last saw the condition."""
         return max((sight.seen for sight in self.sights.values()), default=self.since)
 
-    def amount(self, kind: Kind) -> float:
+    def amount(self, kind: AlertKind) -> float:
         """How many or how long, over all workers."""
         return kind.total(sight.amount for sight in self.sights.values())
 
-    def due(self, now: float, kind: Kind, reminder: float) -> Due | None:
+    def due(self, now: float, kind: AlertKind, reminder: float) -> Due | None:
         """What people must be told now. ``reminder``: seconds between reminders."""
         if self.resolved:
             return None
-        if self.told == 0:
+        if self.notified == 0:
             return "firing"
         if now - self.seen > kind.quiet:
             return "resolved"
-        return "reminder" if now - self.told_at >= reminder else None
+        return "reminder" if now - self.notified_at >= reminder else None
 
     def is_claimed(self, now: float) -> bool:
         """Whether some worker is about to tell the next notice."""
         claim = self.claim
-        return claim is not None and claim.notice > self.told and now - claim.at <= EXPIRES
+        return claim is not None and claim.notice > self.notified and now - claim.at <= EXPIRES
 
     def claimed(self, worker: str, now: float) -> Alarm:
         """With the next notice claimed by this worker, or its claim renewed."""
-        old, notice = self.claim, self.told + 1
+        old, notice = self.claim, self.notified + 1
         turn = 0
         if old is not None and old.notice == notice:
             turn = old.turn if old.worker == worker else old.turn + 1
@@ -109,26 +109,28 @@ class Alarm:
 
     def after_telling(self, notice: int, at: float, due: Due) -> Alarm:
         """After notice number ``notice``, written at ``at``, was sent."""
-        if notice <= self.told:
+        if notice <= self.notified:
             return self
         resolved = self.resolved or due == "resolved"
-        return replace(self, told=notice, told_at=max(self.told_at, at), resolved=resolved)
+        return replace(
+            self, notified=notice, notified_at=max(self.notified_at, at), resolved=resolved
+        )
 
     def observed(self, worker: str, seen: Observation, now: float) -> Alarm:
         """With what a worker sees; unchanged if that worker's word is fresh enough."""
         mine = self.sights.get(worker)
         if self.resolved:  # what came after that is a new episode
-            new = replace(begun(worker, seen), episode=self.episode + 1)
-            return new if seen.seen > self.told_at else self
+            new = replace(first_episode(worker, seen), episode=self.episode + 1)
+            return new if seen.seen > self.notified_at else self
         if mine is not None and now < mine.seen + HEARTBEAT:
             return self
         return self.caught_up(worker, seen)
 
     def caught_up(self, worker: str, seen: Observation) -> Alarm:
         """With the newest that a worker sees."""
-        return self.joined(replace(begun(worker, seen), episode=self.episode))
+        return self.merge(replace(first_episode(worker, seen), episode=self.episode))
 
-    def joined(self, other: Alarm) -> Alarm:
+    def merge(self, other: Alarm) -> Alarm:
         """What both know together; a later episode wins over an earlier one."""
         if self.episode != other.episode:
             return self if self.episode > other.episode else other
@@ -140,10 +142,10 @@ class Alarm:
             _joined_sights(self.sights, other.sights),
             error[1],
             error[0],
-            max(self.told, other.told),
-            max(self.told_at, other.told_at),
+            max(self.notified, other.notified),
+            max(self.notified_at, other.notified_at),
             self.resolved or other.resolved,
-            claims[0].joined(claims[-1]) if claims else None,
+            claims[0].merge(claims[-1]) if claims else None,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -152,8 +154,8 @@ class Alarm:
             "state": "resolved" if self.resolved else "firing",
             "episode": self.episode,
             "since": iso(self.since),
-            "sent": iso(self.told_at) if self.told else None,
-            "told": self.told,
+            "sent": iso(self.notified_at) if self.notified else None,
+            "told": self.notified,
             "error": self.error,
             "error_at": iso(self.error_at) if self.error else None,
             "workers": {
@@ -171,28 +173,33 @@ class Alarm:
         claim = value.get("claim")
         return cls(
             value["episode"],
-            _epoch(value["since"]),
-            {w: Sight(_epoch(seen), amount) for w, (seen, amount) in value["workers"].items()},
+            epoch_seconds(value["since"]),
+            {
+                w: Sighting(epoch_seconds(seen), amount)
+                for w, (seen, amount) in value["workers"].items()
+            },
             value["error"],
-            _epoch(value["error_at"]),
+            epoch_seconds(value["error_at"]),
             value["told"],
-            _epoch(value["sent"]),
+            epoch_seconds(value["sent"]),
             value["state"] == "resolved",
             _claim_of(claim) if claim else None,
         )
 
 
-def begun(worker: str, seen: Observation) -> Alarm:
+def first_episode(worker: str, seen: Observation) -> Alarm:
     """The first episode of a condition that this worker sees."""
-    sights = {worker: Sight(seen.seen, seen.amount)}
+    sights = {worker: Sighting(seen.seen, seen.amount)}
     return Alarm(1, seen.since, sights, seen.error, seen.error_at if seen.error else 0.0)
 
 
 def _claim_of(value: Sequence[Any]) -> Claim:
     notice, turn, worker, at = value
-    return Claim(notice, turn, worker, _epoch(at))
+    return Claim(notice, turn, worker, epoch_seconds(at))
 
 
-def _joined_sights(one: Mapping[str, Sight], other: Mapping[str, Sight]) -> dict[str, Sight]:
+def _joined_sights(
+    one: Mapping[str, Sighting], other: Mapping[str, Sighting]
+) -> dict[str, Sighting]:
     both = one.keys() & other.keys()
-    return {**one, **other, **{worker: one[worker].joined(other[worker]) for worker in both}}
+    return {**one, **other, **{worker: one[worker].merge(other[worker]) for worker in both}}

@@ -17,7 +17,7 @@ import orjson
 
 from trunkline.errors import TrunklineError
 from trunkline.params import Secret
-from trunkline.streams.alerts.notification import Notice
+from trunkline.streams.alerts.notification import Notification
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Channel(Protocol):
 
     name: str
 
-    async def send(self, notice: Notice) -> None:
+    async def send(self, notice: Notification) -> None:
         """Returns when the other side has taken it. Raises ChannelError."""
 
 
@@ -76,7 +76,7 @@ class Webhook(_Http):
         self._token = token
         self._secret = secret
 
-    async def send(self, notice: Notice) -> None:
+    async def send(self, notice: Notification) -> None:
         body = orjson.dumps(notice.to_json())
         headers = {"Idempotency-Key": f"{notice.id}/{notice.number}"}
         if self._token is not None:
@@ -93,7 +93,7 @@ class Slack(_Http):
     def __init__(self, url: Secret) -> None:
         super().__init__("slack", url)
 
-    async def send(self, notice: Notice) -> None:
+    async def send(self, notice: Notification) -> None:
         # What Slack would read as mark-up: https://api.slack.com/reference/surfaces/formatting
         text = notice.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         await self._post(orjson.dumps({"text": text}), {})
@@ -124,7 +124,7 @@ class Smtp(Channel):
         self._user, self._password = user, password
         self._context = context or ssl.create_default_context()
 
-    async def send(self, notice: Notice) -> None:
+    async def send(self, notice: Notification) -> None:
         try:
             await asyncio.to_thread(self._send, self._mail(notice))
         except (smtplib.SMTPException, OSError) as error:
@@ -146,7 +146,7 @@ class Smtp(Channel):
             return smtplib.SMTP_SSL(self._host, self._port, timeout=TIMEOUT, context=self._context)
         return smtplib.SMTP(self._host, self._port, timeout=TIMEOUT)
 
-    def _mail(self, notice: Notice) -> EmailMessage:
+    def _mail(self, notice: Notification) -> EmailMessage:
         mail = EmailMessage()
         mail["Subject"] = " ".join(f"[trunkline] {notice.headline}".split())
         mail["From"] = self._sender

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from trunkline.streams.alerts.kinds import BREAKER, DEAD_LETTERS, LAG, VALVE, Kind
+from trunkline.streams.alerts.kinds import BREAKER, DEAD_LETTER_LIMIT, DEAD_LETTERS, LAG, AlertKind
 from trunkline.streams.flow.alert import Alert
 
 LONGEST_ERROR = 500
@@ -20,7 +20,7 @@ class Observation:
     newest one and when it came.
     """
 
-    kind: Kind
+    kind: AlertKind
     since: float
     seen: float
     amount: float
@@ -28,7 +28,7 @@ class Observation:
     error_at: float = 0.0
 
 
-class Watch:
+class ConditionMonitor:
     """One destination, or another step, of this worker. Told by the engine; each call is cheap.
 
     ``clock``: epoch seconds.
@@ -41,7 +41,7 @@ class Watch:
         self._open_since: float | None = None
         self._lag = 0.0
         self._closed_since: float | None = None
-        self._errors: dict[Kind, tuple[str, float]] = {}
+        self._errors: dict[AlertKind, tuple[str, float]] = {}
 
     def dead_lettered(self, count: int, error: BaseException | str = "") -> None:
         """So many events were just sent to the dead-letter queue, the newest for ``error``."""
@@ -67,7 +67,7 @@ class Watch:
     def valve_closed(self, closed: bool, error: BaseException | str = "") -> None:
         """Whether the valve stops delivery."""
         self._closed_since = (self._closed_since or self._now()) if closed else None
-        self._remember(VALVE, error)
+        self._remember(DEAD_LETTER_LIMIT, error)
 
     def observations(self) -> Iterator[Observation]:
         """The conditions that hold now."""
@@ -78,23 +78,23 @@ class Watch:
         if self._lag > self._policy.lag_seconds:
             yield self._observed(LAG, now - self._lag, self._lag)
         if self._closed_since is not None:
-            yield self._observed(VALVE, self._closed_since, 0)
+            yield self._observed(DEAD_LETTER_LIMIT, self._closed_since, 0)
         if self._dead is not None and now - self._dead.seen <= DEAD_LETTERS.quiet:
             dead = self._dead
             yield Observation(
                 DEAD_LETTERS, dead.since, dead.seen, dead.amount, *self._error(DEAD_LETTERS)
             )
 
-    def _observed(self, kind: Kind, since: float, amount: float) -> Observation:
+    def _observed(self, kind: AlertKind, since: float, amount: float) -> Observation:
         error = self._error(kind)
         return Observation(kind, round(since, 3), self._now(), round(amount), *error)
 
-    def _remember(self, kind: Kind, error: BaseException | str) -> None:
+    def _remember(self, kind: AlertKind, error: BaseException | str) -> None:
         if error:
             named = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
             self._errors[kind] = (" ".join(named.split())[:LONGEST_ERROR], self._now())
 
-    def _error(self, kind: Kind) -> tuple[str, float]:
+    def _error(self, kind: AlertKind) -> tuple[str, float]:
         return self._errors.get(kind, ("", 0.0))
 
     def _now(self) -> float:

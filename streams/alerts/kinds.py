@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from trunkline.times import lasting
+from trunkline.times import format_duration
 
 
 def _events(amount: float) -> str:
@@ -17,7 +17,7 @@ def _most(amounts: Iterable[float]) -> float:
 
 
 @dataclass(frozen=True)
-class Kind:
+class AlertKind:
     """One kind of alert.
 
     ``total``: what the amounts that single workers see are together. ``quiet``: seconds after
@@ -36,7 +36,7 @@ class Kind:
 _STATUS = "trunkline destination status"
 _GROUP = "trunkline dlq group"
 
-DEAD_LETTERS = Kind(
+DEAD_LETTERS = AlertKind(
     "dead_letters",
     sum,
     900.0,
@@ -44,23 +44,23 @@ DEAD_LETTERS = Kind(
     lambda amount: f"no more dead letters for 15 min; {_events(amount)} to re-drive or discard",
     _GROUP,
 )
-BREAKER = Kind(
+BREAKER = AlertKind(
     "breaker",
     _most,
     60.0,
-    lambda amount: f"the breaker is open for {lasting(amount)}, events wait",
-    lambda amount: f"the breaker is closed again, it was open for {lasting(amount)}",
+    lambda amount: f"the breaker is open for {format_duration(amount)}, events wait",
+    lambda amount: f"the breaker is closed again, it was open for {format_duration(amount)}",
     _STATUS,
 )
-LAG = Kind(
+LAG = AlertKind(
     "lag",
     _most,
     60.0,
-    lambda amount: f"events are {lasting(amount)} late",
-    lambda amount: f"events are in time again, the last ones were {lasting(amount)} late",
+    lambda amount: f"events are {format_duration(amount)} late",
+    lambda amount: f"events are in time again, the last ones were {format_duration(amount)} late",
     _STATUS,
 )
-VALVE = Kind(
+DEAD_LETTER_LIMIT = AlertKind(
     "valve",
     sum,
     60.0,
@@ -68,4 +68,4 @@ VALVE = Kind(
     lambda amount: "the valve is open again",
     _GROUP,
 )
-KINDS = {kind.name: kind for kind in (DEAD_LETTERS, BREAKER, LAG, VALVE)}
+KINDS = {kind.name: kind for kind in (DEAD_LETTERS, BREAKER, LAG, DEAD_LETTER_LIMIT)}

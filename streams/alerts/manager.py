@@ -17,25 +17,25 @@ from functools import partial
 from typing import Any
 
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.alerts.alarm import HEARTBEAT, Alarm, Due, begun
+from trunkline.streams.alerts.alarm import HEARTBEAT, Alarm, Due, first_episode
 from trunkline.streams.alerts.channels import Channel
-from trunkline.streams.alerts.conditions import Observation, Watch
+from trunkline.streams.alerts.conditions import ConditionMonitor, Observation
 from trunkline.streams.alerts.kinds import KINDS
 from trunkline.streams.alerts.notification import Subject, notice_of
 from trunkline.streams.alerts.outbox import Outbox
-from trunkline.streams.control.topic import Control
+from trunkline.streams.control.topic import ControlTopic
 from trunkline.streams.flow.alert import Alert
-from trunkline.tasks import watched
+from trunkline.tasks import supervised_task
 
 log = logging.getLogger(__name__)
 
 TICK = 1.0
 """Seconds between two looks at everything that is watched."""
 
-SETTLED = 5.0
+CLAIM_SETTLE = 5.0
 """Seconds from a claim to its notice, in which the other workers' claims arrive."""
 
-ALONE = 30.0
+UNSHARED_TIMEOUT = 30.0
 """Seconds after which a worker sends although its claim did not come back from the topic."""
 
 REMINDER = 4 * 3600.0
@@ -53,7 +53,7 @@ class _Claimed:
     paused: bool = False
 
 
-class Alerts:
+class AlertManager:
     """The alerts of one flow in one worker. For the event loop only.
 
     ``channels``: how people are reached; with none the log alone says it. ``reminder``: seconds.
@@ -63,7 +63,7 @@ class Alerts:
 
     def __init__(
         self,
-        control: Control,
+        control: ControlTopic,
         channels: Sequence[Channel] = (),
         *,
         flow: str,
@@ -79,7 +79,7 @@ class Alerts:
         self._me = worker or uuid.uuid4().hex[:8]
         self._clock = clock
         self._outbox = Outbox(channels, first=retry_first)
-        self._watches: dict[tuple[str, str], Watch] = {}
+        self._watches: dict[tuple[str, str], ConditionMonitor] = {}
         self._alarms: dict[str, Alarm] = {}
         self._shared: dict[str, Alarm] = {}  # as the control topic has them
         self._claims: dict[str, _Claimed] = {}
@@ -88,17 +88,19 @@ class Alerts:
         self._writing: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
 
-    def watch(self, name: str, policy: Alert | None = None, *, step: str = "deliver") -> Watch:
+    def watch(
+        self, name: str, policy: Alert | None = None, *, step: str = "deliver"
+    ) -> ConditionMonitor:
         """What the engine tells of a destination, or of a source (``step="publish"``) or a flow's
         routing (``step="route"``). The same watch for the same name."""
-        watch = Watch(policy or Alert(), self._clock)
+        watch = ConditionMonitor(policy or Alert(), self._clock)
         return self._watches.setdefault((step, name), watch)
 
     async def start(self) -> None:
         """Begin; ``control`` has been started."""
         self._unsubscribe = self._control.subscribe("alert/", self._learned)
         self._outbox.start()
-        self._ticking = watched(self._run(), f"{self._flow}-alerts", self._failed)
+        self._ticking = supervised_task(self._run(), f"{self._flow}-alerts", self._failed)
 
     async def stop(self, grace: float = 5.0) -> None:
         """Send what is due for ``grace`` seconds more, and as long write what was told."""
@@ -118,7 +120,7 @@ class Alerts:
     def evaluate(self) -> None:
         """One look at everything: called every second, never blocks."""
         now = round(self._clock(), 3)
-        self._mind_a_pause(now)
+        self._detect_stall(now)
         seen = self._seen()
         for key, observation in seen.items():
             self._observe(key, observation, now)
@@ -147,7 +149,7 @@ class Alerts:
     def _observe(self, key: str, observation: Observation, now: float) -> None:
         alarm = self._alarms.get(key)
         if alarm is None:
-            self._alarms[key] = begun(self._me, observation)
+            self._alarms[key] = first_episode(self._me, observation)
         else:
             self._alarms[key] = alarm.observed(self._me, observation, now)
 
@@ -156,7 +158,7 @@ class Alerts:
             self._alarms.pop(key, None)
             self._shared.pop(key, None)
         elif Subject.of_key(self._flow, key) and (alarm := _parsed(key, value)) is not None:
-            mine = self._alarms.get(key, alarm).joined(alarm)
+            mine = self._alarms.get(key, alarm).merge(alarm)
             self._shared[key] = alarm
             self._alarms[key] = alarm if mine == alarm else mine
 
@@ -181,14 +183,14 @@ class Alerts:
 
     def _claim(self, key: str, alarm: Alarm, now: float) -> None:
         self._alarms[key] = alarm.claimed(self._me, now)
-        self._claims[key] = _Claimed((alarm.episode, alarm.told + 1), now)
+        self._claims[key] = _Claimed((alarm.episode, alarm.notified + 1), now)
 
     def _claim_of(self, key: str, alarm: Alarm) -> _Claimed | None:
         """This worker's claim of the alarm's next notice, if it has it."""
         mine, claim = self._claims.get(key), alarm.claim
         if mine is None or claim is None or claim.worker != self._me:
             return None
-        return mine if mine.notice == (alarm.episode, alarm.told + 1) else None
+        return mine if mine.notice == (alarm.episode, alarm.notified + 1) else None
 
     def _hold(self, key: str, alarm: Alarm, now: float) -> None:
         """While no channel took the notice yet, no other worker shall begin with it."""
@@ -198,9 +200,9 @@ class Alerts:
     def _is_settled(self, key: str, mine: _Claimed, due: Due, now: float) -> bool:
         shared = self._shared.get(key)
         if shared is not None and shared.claim == self._alarms[key].claim:
-            return now - mine.at >= SETTLED
+            return now - mine.at >= CLAIM_SETTLE
         # Without the topic nobody knows what the others see: nothing is said to be over.
-        return due != "resolved" and now - mine.at >= ALONE
+        return due != "resolved" and now - mine.at >= UNSHARED_TIMEOUT
 
     def _post(self, key: str, subject: Subject, alarm: Alarm, due: Due, now: float) -> None:
         self._alarms[key] = alarm
@@ -212,9 +214,9 @@ class Alerts:
         if alarm is not None and alarm.episode == episode:
             self._alarms[key] = alarm.after_telling(number, at, due)
 
-    def _mind_a_pause(self, now: float) -> None:
+    def _detect_stall(self, now: float) -> None:
         """A worker that stood still (SIGSTOP, swapping) reads first what the others did."""
-        if now - self._looked > SETTLED:
+        if now - self._looked > CLAIM_SETTLE:
             for claim in self._claims.values():
                 claim.at = claim.at if claim.paused else now
                 claim.paused = True
@@ -227,7 +229,9 @@ class Alerts:
         if self._writing is None or self._writing.done():
             new = {k: a for k, a in self._alarms.items() if a != self._shared.get(k)}
             if new:
-                self._writing = watched(self._put(new), f"{self._flow}-alarms", self._failed)
+                self._writing = supervised_task(
+                    self._put(new), f"{self._flow}-alarms", self._failed
+                )
 
     async def _written(self, grace: float) -> None:
         if self._writing is not None:

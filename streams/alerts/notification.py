@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trunkline.streams.alerts.alarm import Alarm, Due
-from trunkline.streams.alerts.kinds import KINDS, Kind
-from trunkline.times import iso, lasting
+from trunkline.streams.alerts.kinds import KINDS, AlertKind
+from trunkline.times import format_duration, iso
 
 State = Literal["firing", "reminder", "resolved", "test"]
 
@@ -57,7 +57,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class Notification:
     """One message. ``id``: the same for all messages of one episode; ``number`` counts them.
 
     ``since``, ``at``: epoch seconds; ``amount``: events for dead letters, else seconds; ``what``:
@@ -85,7 +85,7 @@ class Notice:
         lines = [
             self.headline,
             f"flow {self.subject.flow}, {self.subject.what}",
-            f"since {iso(self.since)} ({lasting(self.at - self.since)})",
+            f"since {iso(self.since)} ({format_duration(self.at - self.since)})",
             f"newest error: {self.error}" if self.error else "",
             f"to look: {self.subject.command}",
         ]
@@ -112,16 +112,16 @@ class Notice:
         }
 
 
-def notice_of(subject: Subject, alarm: Alarm, due: Due, now: float) -> Notice:
+def notice_of(subject: Subject, alarm: Alarm, due: Due, now: float) -> Notification:
     """The next message of an alarm, written ``now``."""
-    kind: Kind = KINDS[subject.kind]
+    kind: AlertKind = KINDS[subject.kind]
     amount = alarm.amount(kind)
     what = kind.over(amount) if due == "resolved" else kind.firing(amount)
-    return Notice(
+    return Notification(
         subject,
         due,
         f"{subject.flow}/{subject.step}/{subject.name}/{subject.kind}/{iso(alarm.since)}",
-        alarm.told + 1,
+        alarm.notified + 1,
         alarm.since,
         now,
         amount,
@@ -130,8 +130,8 @@ def notice_of(subject: Subject, alarm: Alarm, due: Due, now: float) -> Notice:
     )
 
 
-def sample_notice(now: float) -> Notice:
+def sample_notice(now: float) -> Notification:
     """A message that shows that a channel works."""
     subject = Subject("example", "deliver", "warehouse", "dead_letters")
     what = "this is a test, nothing happened"
-    return Notice(subject, "test", f"test/{iso(now)}", 1, now, now, 0, what)
+    return Notification(subject, "test", f"test/{iso(now)}", 1, now, now, 0, what)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from trunkline.streams.alerts.channels import LONGEST_WAIT, Channel, ChannelError
-from trunkline.streams.alerts.notification import Notice
+from trunkline.streams.alerts.notification import Notification
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Outbox:
             for channel, queue in self._queues
         ]
 
-    def post(self, notice: Notice, told: Callable[[], None]) -> None:
+    def post(self, notice: Notification, told: Callable[[], None]) -> None:
         """Send by every channel; ``told`` is called once for each that took it. Logged as an
         error whatever becomes of it; without any channel the log is the channel."""
         level = logging.WARNING if notice.state == "resolved" else logging.ERROR
@@ -61,7 +61,7 @@ class Outbox:
             told()
             queue.task_done()
 
-    async def _until_sent(self, channel: Channel, notice: Notice) -> None:
+    async def _until_sent(self, channel: Channel, notice: Notification) -> None:
         wait = self._first
         while True:
             try:
@@ -80,4 +80,4 @@ class Outbox:
             wait = min(wait * 2, LONGEST_WAIT)
 
 
-_Posted = tuple[Notice, Callable[[], None]]
+_Posted = tuple[Notification, Callable[[], None]]

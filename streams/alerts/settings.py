@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from trunkline.errors import ConfigurationError
 from trunkline.params import Secret, load_table
 from trunkline.streams.alerts.channels import Channel, Slack, Smtp, Webhook
-from trunkline.times import seconds
+from trunkline.times import parse_duration
 
 
 def _is_url(value: Secret) -> Secret:
@@ -34,7 +34,7 @@ def _is_address(value: str) -> str:
 
 def _is_duration(value: str) -> str:
     try:
-        positive = seconds(value) > 0
+        positive = parse_duration(value) > 0
     except ConfigurationError as error:
         raise ValueError(str(error)) from None
     if not positive:
@@ -86,7 +86,7 @@ class AlertSettings(BaseModel):
     @property
     def reminder_seconds(self) -> float:
         """``reminder`` in seconds."""
-        return seconds(self.reminder)
+        return parse_duration(self.reminder)
 
     def channels(self) -> list[Channel]:
         """The channels that are configured."""
@@ -110,7 +110,7 @@ class AlertSettings(BaseModel):
             )
 
 
-def load_channels(
+def load_alert_settings(
     file: Mapping[str, Any], *, environ: Mapping[str, str] = os.environ
 ) -> AlertSettings:
     """Whom to alert, from a file's ``[alerts]`` and ``TRUNKLINE_ALERTS_*`` variables, as

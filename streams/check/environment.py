@@ -17,9 +17,9 @@ from trunkline.params import (
     load_backbone,
     load_params,
 )
-from trunkline.streams.alerts.settings import load_channels
+from trunkline.streams.alerts.settings import load_alert_settings
 from trunkline.streams.flow.definition import Flow
-from trunkline.streams.flow.problems import Place, Problem
+from trunkline.streams.flow.problems import Problem, SourceLocation
 
 ENVIRONMENTS = Path("environments")
 
@@ -40,10 +40,10 @@ def check_environment(
     try:
         file = environment_file(environment, root) if environment else {}
     except ConfigurationError as error:
-        return [Problem(Place(str(toml)), str(error).removeprefix(f"{toml}: "))]
+        return [Problem(SourceLocation(str(toml)), str(error).removeprefix(f"{toml}: "))]
     found = [
         *_of_table(lambda: load_backbone(file, environ=environ), toml),
-        *_of_table(lambda: load_channels(file, environ=environ), toml),
+        *_of_table(lambda: load_alert_settings(file, environ=environ), toml),
     ]
     for flow in flows:
         if environment or is_set(flow, environ):
@@ -82,20 +82,20 @@ def _has_params(flow: Flow[Any]) -> bool:
     return inspect.isclass(flow.params) and issubclass(flow.params, Params)
 
 
-def _in_file(path: Path, name: str) -> Place:
+def _in_file(path: Path, name: str) -> SourceLocation:
     """The line that sets ``name``; of ``smtp.port`` the one of ``port``, else that of ``smtp``."""
     if not path.is_file():
-        return Place(str(path))
+        return SourceLocation(str(path))
     lines = path.read_text().splitlines()
     found = (_line(lines, part, "=") for part in reversed(name.split(".")))
-    return Place(str(path.resolve()), next(filter(None, found), 0))
+    return SourceLocation(str(path.resolve()), next(filter(None, found), 0))
 
 
-def _in_class(params: type[Params], name: str) -> Place:
+def _in_class(params: type[Params], name: str) -> SourceLocation:
     """The line of the field, or of the class for an inherited one."""
     lines, first = inspect.getsourcelines(params)
     file = str(inspect.getsourcefile(params))
-    return Place(file, first + max(_line(lines, name, ":") - 1, 0))
+    return SourceLocation(file, first + max(_line(lines, name, ":") - 1, 0))
 
 
 def _line(lines: Sequence[str], name: str, then: str) -> int:

@@ -19,27 +19,27 @@ from trunkline.event import Change
 from trunkline.params import Params
 from trunkline.schemas.types import has_schema
 from trunkline.streams.flow.annotations import (
+    annotation_error,
+    format_annotation,
     is_a,
     members,
     parameter,
     returned,
-    shown,
     type_of_destination,
     type_of_event,
     type_of_topic,
     types_of_messages,
-    wrong,
 )
 from trunkline.streams.flow.definition import (
+    Definition,
     Destination,
     Flow,
     Route,
     SourceDefinition,
     Topic,
-    _Definition,
 )
 from trunkline.streams.flow.problems import FlowError, Problem
-from trunkline.streams.flow.system import System, disagreements
+from trunkline.streams.flow.system import System, conflicting_limits
 
 T = TypeVar("T")
 Problems = Iterator[Problem]
@@ -80,12 +80,13 @@ _RULE = "Kafka takes letters, digits, '.', '_' and '-', up to 249 of them"
 
 def _params_type(flow: Flow[Any]) -> Problems:
     if not is_a(flow.params, (Params,)):
-        message = f"flow {flow.name!r}: {shown(flow.params)} is no class that derives from Params"
+        given = format_annotation(flow.params)
+        message = f"flow {flow.name!r}: {given} is no class that derives from Params"
         yield Problem(flow.place, message)
 
 
 def _defined_twice(flow: Flow[Any]) -> Problems:
-    first: dict[str, _Definition] = {}
+    first: dict[str, Definition] = {}
     for definition in sorted(_definitions(flow), key=lambda d: d.place):
         before = first.setdefault(definition.name, definition)
         if before is not definition and not _is_existing(definition):
@@ -113,8 +114,8 @@ def _not_the_users(flow: Flow[Any]) -> Problems:
             yield _problem(topic, f"{message}: choose another name")
 
 
-def _strangers(flow: Flow[Any]) -> Problems:
-    used: list[tuple[_Definition, _Definition]] = []
+def _foreign_definitions(flow: Flow[Any]) -> Problems:
+    used: list[tuple[Definition, Definition]] = []
     used += [(topic, source) for topic in flow.topics for source in topic.sources]
     used += [(route, part) for route in flow.routes for part in (route.topic, route.to)]
     for definition, part in used:
@@ -157,12 +158,13 @@ def _builders(flow: Flow[Any]) -> Problems:
     for builder in (*flow.sources, *flow.destinations):
         takes = _known(parameter, builder)
         if takes is not None and not is_a(flow.params, (takes,)) and takes is not Any:
-            message = f"takes {shown(takes)}, but the flow's parameters are {shown(flow.params)}"
+            wanted, given = format_annotation(takes), format_annotation(flow.params)
+            message = f"takes {wanted}, but the flow's parameters are {given}"
             yield _problem(builder, message)
     for source in flow.sources:
         returns = _known(returned, source)
         if returns is not None and not all(is_a(m, (Source, PushSource)) for m in members(returns)):
-            yield _problem(source, f"returns {shown(returns)}, which is no Source")
+            yield _problem(source, f"returns {format_annotation(returns)}, which is no Source")
 
 
 def _types(flow: Flow[Any]) -> Problems:
@@ -174,7 +176,9 @@ def _types(flow: Flow[Any]) -> Problems:
         yield from _caught(type_of, definition)
         found = _known(type_of, definition)
         if found is not None and not has_schema(found):
-            yield _problem(definition, f"{shown(found)} has no Avro schema: {_DESCRIBE}")
+            yield _problem(
+                definition, f"{format_annotation(found)} has no Avro schema: {_DESCRIBE}"
+            )
 
 
 _DESCRIBE = (
@@ -189,16 +193,18 @@ def _route_types(flow: Flow[Any]) -> Problems:
         yield from _caught(types_of_messages, route)
         takes, sends = _known(type_of_event, route), _known(type_of_topic, route.topic)
         if takes not in (None, Any, sends) and sends is not None:
-            event = f"takes Event[{shown(takes)}]"
-            yield _problem(route, f"{event}, but {route.topic.topic} carries {shown(sends)}")
+            event = f"takes Event[{format_annotation(takes)}]"
+            yield _problem(
+                route, f"{event}, but {route.topic.topic} carries {format_annotation(sends)}"
+            )
         accepts = _known(type_of_destination, route.to)
         for message in _known(types_of_messages, route) or ():
             if accepts is not None and message not in (Any, accepts):
-                sink = f"the destination {route.to.name} accepts {shown(accepts)}"
-                yield _problem(route, f"returns {shown(message)}, but {sink}")
+                sink = f"the destination {route.to.name} accepts {format_annotation(accepts)}"
+                yield _problem(route, f"returns {format_annotation(message)}, but {sink}")
 
 
-def _never_wanted(flow: Flow[Any]) -> Problems:
+def _unmatched_filters(flow: Flow[Any]) -> Problems:
     for route in flow.routes:
         possible = _event_types(route.topic)
         for pattern in route.only if possible else ():
@@ -225,13 +231,13 @@ _CHECKS: list[Callable[[Flow[Any]], Problems]] = [
     _defined_twice,
     _published_twice,
     _not_the_users,
-    _strangers,
+    _foreign_definitions,
     _unconnected,
     _shapes,
     _builders,
     _types,
     _route_types,
-    _never_wanted,
+    _unmatched_filters,
     _arguments,
 ]
 
@@ -247,8 +253,10 @@ def _types_disagree(flows: Sequence[Flow[Any]]) -> Problems:
     for one, other in combinations([topic for flow in flows for topic in flow.topics], 2):
         types = _known(type_of_topic, one), _known(type_of_topic, other)
         if one.topic == other.topic and None not in types and types[0] is not types[1]:
-            there = f"{shown(types[0])} at {one.place}"
-            yield _problem(other, f"{other.topic} carries {shown(types[1])} here and {there}")
+            there = f"{format_annotation(types[0])} at {one.place}"
+            yield _problem(
+                other, f"{other.topic} carries {format_annotation(types[1])} here and {there}"
+            )
 
 
 def _colliding_topics(flows: Sequence[Flow[Any]]) -> Problems:
@@ -267,24 +275,24 @@ def _systems_disagree(flows: Sequence[Flow[Any]]) -> Problems:
     for destination in chain.from_iterable(flow.destinations for flow in flows):
         if (system := destination.policy.system) is not None:
             here = (str(destination.place), system)
-            for message in disagreements([first.setdefault(system.name, here), here]):
+            for message in conflicting_limits([first.setdefault(system.name, here), here]):
                 yield Problem(destination.place, message, warning=True)
 
 
-def _definitions(flow: Flow[Any]) -> list[_Definition]:
+def _definitions(flow: Flow[Any]) -> list[Definition]:
     return [*flow.sources, *flow.topics, *flow.destinations, *flow.routes]
 
 
-def _written(flow: Flow[Any]) -> list[_Definition]:
+def _written(flow: Flow[Any]) -> list[Definition]:
     """Those that are functions of the flow file."""
     return [definition for definition in _definitions(flow) if not _is_existing(definition)]
 
 
-def _is_existing(definition: _Definition) -> bool:
+def _is_existing(definition: Definition) -> bool:
     return isinstance(definition, Topic) and definition.declared_type is not None
 
 
-def _topics_of(definition: _Definition) -> tuple[str, ...]:
+def _topics_of(definition: Definition) -> tuple[str, ...]:
     """The Kafka topics that belong to a definition."""
     if isinstance(definition, Topic):
         return (definition.topic,)
@@ -308,7 +316,7 @@ def _without(all_: Iterable[T], used: Sequence[Any]) -> Iterator[T]:
     return (one for one in all_ if not any(one is other for other in used))
 
 
-def _known(type_of: Callable[[Any], T], definition: _Definition) -> T | None:
+def _known(type_of: Callable[[Any], T], definition: Definition) -> T | None:
     """What ``type_of`` finds; None where it raises, which another check reports."""
     try:
         return type_of(definition)
@@ -316,12 +324,12 @@ def _known(type_of: Callable[[Any], T], definition: _Definition) -> T | None:
         return None
 
 
-def _caught(type_of: Callable[[Any], object], definition: _Definition) -> Problems:
+def _caught(type_of: Callable[[Any], object], definition: Definition) -> Problems:
     try:
         type_of(definition)
     except FlowError as error:
         yield error.problem
 
 
-def _problem(definition: _Definition, message: str) -> Problem:
-    return wrong(definition, message).problem
+def _problem(definition: Definition, message: str) -> Problem:
+    return annotation_error(definition, message).problem

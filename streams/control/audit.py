@@ -33,7 +33,7 @@ def who() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Audit:
+class AuditRecord:
     """One deed. ``what``: pause, resume, replay, redrive, discard, …; ``on``: the destination.
 
     ``count``: how many events it concerned, or None. ``id``: of the deed, as a replay's; several
@@ -55,6 +55,6 @@ def topic_of(flow: str) -> kafka.TopicSpec:
     return kafka.TopicSpec(f"{flow}.audit", 1, config={"retention.ms": "-1"})
 
 
-def record(flow: str, audit: Audit) -> kafka.Out:
+def record(flow: str, audit: AuditRecord) -> kafka.Out:
     """The audit record, for writers that have a transaction of their own."""
     return f"{flow}.audit", audit.on.encode(), orjson.dumps(asdict(audit)), []

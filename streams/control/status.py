@@ -17,27 +17,27 @@ from datetime import datetime
 from typing import Any
 
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.control.topic import Control
-from trunkline.tasks import watched
+from trunkline.streams.control.topic import ControlTopic
+from trunkline.tasks import supervised_task
 from trunkline.times import iso
 
 log = logging.getLogger(__name__)
 
 CLOSED = "closed"
 
-BEAT = 30.0
+REPEAT_INTERVAL = 30.0
 """Seconds after which a state that lasts is told again, with its newest figures."""
 
 PAUSE = 1.0
 """Seconds between two records at the least, however often the state changes."""
 
-GOODBYE = 5.0
+STOP_TIMEOUT = 5.0
 """Seconds that an ending worker tries to remove its record."""
 
 STALE = 120.0
 """Seconds after which a record says nothing any more: its worker ended without a word."""
 
-FORGOTTEN = 3600.0
+REMOVE_AFTER = 3600.0
 """Seconds after which another worker removes such a record."""
 
 
@@ -62,7 +62,7 @@ class DestinationStatus:
 
     def __init__(
         self,
-        control: Control,
+        control: ControlTopic,
         destination: str,
         worker: str | None = None,
         *,
@@ -89,7 +89,7 @@ class DestinationStatus:
         if changed:
             self._changed.set()
         if self._task is None and (state != CLOSED or self._key in self._control.state):
-            self._task = watched(self._tell(), f"status {self._key}", self._failed)
+            self._task = supervised_task(self._tell(), f"status {self._key}", self._failed)
 
     async def stop(self) -> None:
         """Remove the record: this worker ends. Without Kafka it stays, and becomes stale."""
@@ -98,7 +98,7 @@ class DestinationStatus:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._put(self._key, None), GOODBYE)
+            await asyncio.wait_for(self._put(self._key, None), STOP_TIMEOUT)
 
     async def _tell(self) -> None:
         """Lasts until the state is closed again and that is told."""
@@ -110,7 +110,7 @@ class DestinationStatus:
             if told == CLOSED and not self._changed.is_set():
                 break
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), BEAT - PAUSE)
+                await asyncio.wait_for(self._changed.wait(), REPEAT_INTERVAL - PAUSE)
         self._task = None
 
     async def _publish(self) -> str:
@@ -123,7 +123,7 @@ class DestinationStatus:
     async def _sweep(self) -> None:
         """Remove what workers left behind that were killed."""
         for key, value in list(self._control.state.items()):
-            if key.startswith(self._prefix) and record_age(value, self._clock()) > FORGOTTEN:
+            if key.startswith(self._prefix) and record_age(value, self._clock()) > REMOVE_AFTER:
                 await self._put(key, None)
 
     async def _put(self, key: str, value: Mapping[str, Any] | None) -> bool:

@@ -22,7 +22,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from trunkline import kafka
 from trunkline.errors import DataError
-from trunkline.kafka.tail import Tail, hurried, read_all
+from trunkline.kafka.tail import Tail, low_latency, read_all
 from trunkline.params import Backbone
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ Callback = Callable[[str, Value | None], None]
 """Takes a key and its new value; None: the key is gone."""
 
 
-class Control(Protocol):
+class ControlTopic(Protocol):
     """A flow's control topic as a worker sees it. For the event loop only.
 
     ``state``: the newest value of each key. Do not change the values in it.
@@ -60,7 +60,7 @@ class Control(Protocol):
         ...
 
 
-class _Followed:
+class _StateStore:
     """A state that is followed. ``failure``: what a callback raised; the worker must end then."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class _Followed:
             self.failure = self.failure or failure
 
 
-class KafkaControl(_Followed):
+class KafkaControl(_StateStore):
     """The control topic itself, read by a thread of its own: only one may call a consumer.
 
     It survives that the broker goes away: reading goes on when it is back.
@@ -123,7 +123,7 @@ class KafkaControl(_Followed):
     async def stop(self) -> None:
         """End reading; a write that is under way is finished, if Kafka takes it in 5 seconds."""
         self._stopping = True
-        self._writer.hurry(GOODBYE)
+        self._writer.set_deadline(GOODBYE)
         if self._reading.ident is not None:  # it may be stopped before it was started
             await asyncio.to_thread(self._reading.join)
         await asyncio.to_thread(self._writing.shutdown)
@@ -135,7 +135,7 @@ class KafkaControl(_Followed):
 
     def _run(self) -> None:
         try:
-            with closing(Tail(hurried(self._backbone), self._topic)) as tail:
+            with closing(Tail(low_latency(self._backbone), self._topic)) as tail:
                 self._read(tail, lambda: tail.complete)
             self._in_loop(self._started)
             with closing(Tail(self._backbone, self._topic, tail.next)) as tail:
@@ -179,7 +179,7 @@ class Writer:
         self._producer: Producer | None = None
         self._deadline = math.inf
 
-    def hurry(self, seconds: float) -> None:
+    def set_deadline(self, seconds: float) -> None:
         """Wait for Kafka that much longer at the most, from now on. From any thread."""
         self._deadline = time.monotonic() + seconds
 

@@ -1,6 +1,6 @@
 """What the delivery step needs of Kafka: a reader, a look at what waits, and a transaction.
 
-``KafkaLog`` is Kafka; the in-memory one of ``trunkline.testing`` lets the same engine run in a
+``KafkaBroker`` is Kafka; the in-memory one of ``trunkline.testing`` lets the same engine run in a
 test with a virtual clock.
 """
 
@@ -17,13 +17,13 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 from trunkline import kafka
 from trunkline.kafka import LastingProducer, Move, transact
 from trunkline.kafka import reading as kafka_read
-from trunkline.kafka.poll_loop import Handler, Intake
-from trunkline.kafka.purge import Trim
+from trunkline.kafka.poll_loop import PollListener, PollLoop
+from trunkline.kafka.purge import RecordPurger
 from trunkline.params import Backbone
 
 
-class Reader(Protocol):
-    """The consumer of a group, as its owner sees it; see ``Intake``."""
+class Consumer(Protocol):
+    """The consumer of a group, as its owner sees it; see ``PollLoop``."""
 
     epoch: int
     group: Any
@@ -47,21 +47,26 @@ class Reader(Protocol):
         """So many messages that were received in that epoch are done with."""
         ...
 
-    def choke(self, on: bool) -> None:
+    def pause(self, on: bool) -> None:
         """Read nothing more, or go on."""
         ...
 
 
-class Log(Protocol):
+class Broker(Protocol):
     """The topics of one destination."""
 
     def reader(
-        self, topics: list[str], handler: Handler, *, room: int, pace: Callable[[Message], float]
-    ) -> Reader:
+        self,
+        topics: list[str],
+        handler: PollListener,
+        *,
+        room: int,
+        pace: Callable[[Message], float],
+    ) -> Consumer:
         """A reader of these topics, not started."""
         ...
 
-    def rest(self, starts: list[TopicPartition]) -> Iterator[Message]:
+    def read_pending(self, starts: list[TopicPartition]) -> Iterator[Message]:
         """What is in these partitions from these offsets on, to their ends as of now. From the
         reader's thread. Raises KafkaException."""
         ...
@@ -75,7 +80,7 @@ class Log(Protocol):
         ...
 
 
-class KafkaLog:
+class KafkaBroker:
     """The topics of one destination on Kafka. ``group``: the consumer group; ``transactional_id``
     is this process's alone; ``tiers``: topics in which nothing stays that is done with."""
 
@@ -87,17 +92,22 @@ class KafkaLog:
         self._producer = LastingProducer(
             partial(kafka.producer, backbone, transactional_id=transactional_id)
         )
-        self._trim = Trim(tiers, partial(kafka.admin, backbone))
+        self._trim = RecordPurger(tiers, partial(kafka.admin, backbone))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"commit-{group}")
 
     def reader(
-        self, topics: list[str], handler: Handler, *, room: int, pace: Callable[[Message], float]
-    ) -> Intake:
+        self,
+        topics: list[str],
+        handler: PollListener,
+        *,
+        room: int,
+        pace: Callable[[Message], float],
+    ) -> PollLoop:
         """An intake. The range assignor gives partition i of all topics to one worker."""
         make = partial(kafka.consumer, self._backbone, self._group)
-        return Intake(make, topics, handler, room=room, pace=pace)
+        return PollLoop(make, topics, handler, room=room, pace=pace)
 
-    def rest(self, starts: list[TopicPartition]) -> Iterator[Message]:
+    def read_pending(self, starts: list[TopicPartition]) -> Iterator[Message]:
         """What waits in tiers, for whom their partitions are new."""
         return kafka_read.rest(self._backbone, self._group, starts)
 

@@ -19,21 +19,21 @@ from trunkline.errors import (
     Unavailable,
 )
 from trunkline.streams.flow.policy import Policy
-from trunkline.streams.flow.retry import Cause
+from trunkline.streams.flow.retry import ErrorMatch
 
-Verdict = type[Rejected] | type[Retryable] | type[Unavailable]
+Instruction = type[Rejected] | type[Retryable] | type[Unavailable]
 
 
-class Classifier:
+class ErrorClassifier:
     """Classifies errors of one destination by its policy. Pure: the same error, the same answer."""
 
     def __init__(self, policy: Policy) -> None:
-        self._overrides: dict[Cause, Verdict] = {
+        self._overrides: dict[ErrorMatch, Instruction] = {
             **dict.fromkeys(policy.reject, Rejected),
             **dict.fromkeys(policy.retry.on, Retryable),
         }
 
-    def of(self, error: Exception) -> DeliveryError:
+    def classify(self, error: Exception) -> DeliveryError:
         """The instruction that ``error`` stands for: a Rejected, Retryable or Unavailable.
 
         The error itself where nothing has to change; else a new one, raised from it in effect
@@ -48,7 +48,7 @@ class Classifier:
         made.__cause__ = error
         return made
 
-    def _override(self, error: Exception) -> Verdict | None:
+    def _override(self, error: Exception) -> Instruction | None:
         if not self._overrides:
             return None
         for cause in (*_statuses(error), *_classes(error)):
@@ -57,7 +57,7 @@ class Classifier:
         return None
 
 
-def _own(error: Exception) -> Verdict:
+def _own(error: Exception) -> Instruction:
     """What an error means where nobody says otherwise."""
     if isinstance(error, Rejected | DataError):
         return Rejected
@@ -66,7 +66,7 @@ def _own(error: Exception) -> Verdict:
     return Retryable
 
 
-def _made(verdict: Verdict, error: Exception) -> DeliveryError:
+def _made(verdict: Instruction, error: Exception) -> DeliveryError:
     status = next(iter(_statuses(error)), None)
     if verdict is Rejected:
         return Rejected(_told(error), status=status)

@@ -22,9 +22,9 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 from trunkline.event import Event
 from trunkline.kafka import Move
 from trunkline.kafka.offsets import Partition
-from trunkline.streams.deliver.offsets import Progress
+from trunkline.streams.deliver.offsets import PartitionOffsets
 from trunkline.streams.metrics import StepMetrics
-from trunkline.tasks import watched
+from trunkline.tasks import supervised_task
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ Write = Callable[[list[Move], list[TopicPartition]], Awaitable[None]]
 """Writes records and a group's offsets, all or nothing. Raises KafkaException."""
 
 
-class Commits:
+class OffsetCommitter:
     """What one worker has completed of one destination's topics, and its commits.
 
     ``released``: told how many events are behind the prefix, in portions. ``taken``: told when a
@@ -62,7 +62,7 @@ class Commits:
         self._taken = taken
         self._failed_for_good = failed
         self._clock = clock
-        self._progress: dict[Partition, Progress] = {}
+        self._progress: dict[Partition, PartitionOffsets] = {}
         self._unread: dict[int, range] = {}
         self._written: dict[Partition, deque[tuple[int, int]]] = {}
         self._moves: list[Move] = []
@@ -75,7 +75,9 @@ class Commits:
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    def assigned(self, progress: dict[Partition, Progress], unread: dict[int, range]) -> None:
+    def assigned(
+        self, progress: dict[Partition, PartitionOffsets], unread: dict[int, range]
+    ) -> None:
         """Begin with these partitions. ``unread``: which offsets of the inbox's partitions are
         still to be read, if it matters. From the intake's thread, while nothing is under way."""
         self._progress = progress
@@ -84,7 +86,7 @@ class Commits:
 
     def start(self) -> None:
         """Begin to commit."""
-        self._task = watched(self._run(), f"commit-{self._inbox}", self._failed_for_good)
+        self._task = supervised_task(self._run(), f"commit-{self._inbox}", self._failed_for_good)
 
     async def stop(self) -> None:
         """End. ``leave`` has committed everything before."""
@@ -98,15 +100,15 @@ class Commits:
         for message in messages:
             place, offset = (message.topic(), message.partition()), message.offset()
             progress = self._progress[place]  # type: ignore[index]
-            before = progress.open
+            before = progress.incomplete
             if progress.receive(offset):  # type: ignore[arg-type]
                 fresh.append(message)
-            self._pass(before + 1 - progress.open)
+            self._pass(before + 1 - progress.incomplete)
             if place[0] == self._inbox:
-                self._mark(place, message)  # type: ignore[arg-type]
+                self._note_timestamp(place, message)  # type: ignore[arg-type]
         return fresh
 
-    def _mark(self, place: Partition, message: Message) -> None:
+    def _note_timestamp(self, place: Partition, message: Message) -> None:
         """Remember when about every hundredth message was written, for the age of the oldest."""
         marks, offset = self._written[place], message.offset() or 0
         if not marks or offset >= marks[-1][0] + 100:
@@ -195,15 +197,15 @@ class Commits:
             for call in after:
                 call()
 
-    def again(self) -> None:
+    def force_commit(self) -> None:
         """Commit at once, also where nothing has changed: to hear whether Kafka takes it."""
         for progress in self._progress.values():
             progress.changed = True
         self._dirty.set()
         self._full.set()
 
-    def _cut(self, place: Partition, progress: Progress) -> TopicPartition:
-        offset, metadata = progress.cut()
+    def _cut(self, place: Partition, progress: PartitionOffsets) -> TopicPartition:
+        offset, metadata = progress.to_commit()
         marks = self._written.get(place, deque())
         while len(marks) > 1 and marks[1][0] <= offset:
             marks.popleft()
@@ -212,7 +214,7 @@ class Commits:
     def _failed(
         self,
         failure: KafkaException,
-        changed: dict[Partition, Progress],
+        changed: dict[Partition, PartitionOffsets],
         moves: list[Move],
         after: list[Callable[[], None]],
     ) -> None:
@@ -230,7 +232,7 @@ class Commits:
     @property
     def open(self) -> int:
         """Events that were read and are not behind the prefix."""
-        return sum(progress.open for progress in self._progress.values())
+        return sum(progress.incomplete for progress in self._progress.values())
 
     @property
     def window(self) -> int:
@@ -243,6 +245,6 @@ class Commits:
         oldest = [
             marks[0][1]
             for place, marks in self._written.items()
-            if marks and self._progress[place].open
+            if marks and self._progress[place].incomplete
         ]
         return max(0.0, self._clock() - min(oldest) / 1000) if oldest else 0.0

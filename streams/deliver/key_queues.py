@@ -13,7 +13,7 @@ from typing import Any
 from trunkline.event import Event
 
 
-class Lanes:
+class KeyQueues:
     """Lanes of waiting events. ``ordered=False`` gives each event a lane of its own."""
 
     def __init__(self, *, ordered: bool = True) -> None:
@@ -40,7 +40,7 @@ class Lanes:
         """How many lanes have events and are in no batch."""
         return len(self._ready)
 
-    def take(self, limit: int) -> list[Event[Any]]:
+    def poll(self, limit: int) -> list[Event[Any]]:
         """Up to ``limit`` events of ready lanes, those of a lane in order. The lanes are busy
         until ``release``."""
         batch: list[Event[Any]] = []
@@ -51,7 +51,7 @@ class Lanes:
                 batch.append(lane.popleft())
         return batch
 
-    def behind(self, key: Hashable) -> list[Event[Any]]:
+    def drain_pending(self, key: Hashable) -> list[Event[Any]]:
         """Take out what a lane holds besides what is in a batch, in order."""
         lane = self._lanes.get(key)
         if lane is None:
@@ -63,7 +63,7 @@ class Lanes:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._lanes
 
-    def put_back(self, events: Iterable[Event[Any]]) -> None:
+    def requeue(self, events: Iterable[Event[Any]]) -> None:
         """Events that failed, in their order, to the front of their lanes, which stay busy."""
         for event in reversed(list(events)):
             self._lanes.setdefault(self.key(event), deque()).appendleft(event)

@@ -16,7 +16,7 @@ from trunkline.errors import TrunklineError
 
 METADATA_LIMIT = 4000
 """The broker takes 4,096 bytes of commit metadata (offset.metadata.max.bytes)."""
-WINDOW = 20_000
+MAX_OFFSET_SPAN = 20_000
 """Offsets beyond the prefix that the bitmap may cover: even an incompressible one fits."""
 
 
@@ -24,12 +24,12 @@ class CorruptMetadata(TrunklineError):
     """A commit's metadata is not ours: somebody else commits for this group."""
 
 
-class Progress:
+class PartitionOffsets:
     """One partition's progress from ``start`` on. ``metadata``: of the commit at ``start``."""
 
     def __init__(self, start: int = 0, metadata: str = "") -> None:
         self._open: deque[int] = deque()
-        self._done = unpack(start, metadata)
+        self._done = decode_completed(start, metadata)
         self._end = start
         self.changed = False
 
@@ -58,7 +58,7 @@ class Progress:
         return offset in self._done
 
     @property
-    def prefix(self) -> int:
+    def committable(self) -> int:
         """Everything before this offset is completed."""
         return self._open[0] if self._open else self._end
 
@@ -68,26 +68,26 @@ class Progress:
         return self._end
 
     @property
-    def open(self) -> int:
+    def incomplete(self) -> int:
         """How many events were read and are not in the prefix yet."""
         return len(self._open)
 
     @property
     def window(self) -> int:
         """How many offsets lie between the prefix and the newest event read."""
-        return self._end - self.prefix
+        return self._end - self.committable
 
-    def cut(self) -> tuple[int, str]:
+    def to_commit(self) -> tuple[int, str]:
         """The offset and the metadata to commit now."""
         self.changed = False
-        prefix = self.prefix
-        return prefix, pack(prefix, self._done)
+        prefix = self.committable
+        return prefix, encode_completed(prefix, self._done)
 
 
-def pack(prefix: int, done: set[int]) -> str:
+def encode_completed(prefix: int, done: set[int]) -> str:
     """A bitmap of ``done`` relative to ``prefix``, deflated, base64. Text of at most 4,000 bytes:
     completed events beyond what fits are left out, and would be repeated."""
-    beyond = [offset - prefix for offset in done if prefix <= offset < prefix + WINDOW]
+    beyond = [offset - prefix for offset in done if prefix <= offset < prefix + MAX_OFFSET_SPAN]
     if not beyond:
         return ""
     bits = bytearray(max(beyond) // 8 + 1)
@@ -100,7 +100,7 @@ def pack(prefix: int, done: set[int]) -> str:
     return text
 
 
-def unpack(prefix: int, metadata: str) -> set[int]:
+def decode_completed(prefix: int, metadata: str) -> set[int]:
     """The completed offsets beyond ``prefix``. Raises CorruptMetadata."""
     if not metadata:
         return set()

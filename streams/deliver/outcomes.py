@@ -11,25 +11,25 @@ from trunkline.errors import DataError, DeliveryError, PartialFailure, Rejected,
 from trunkline.event import Event, replaced
 from trunkline.kafka import Move
 from trunkline.logs import about
-from trunkline.streams.deliver.classifier import Classifier
-from trunkline.streams.deliver.committer import Commits
-from trunkline.streams.deliver.key_queues import Lanes
-from trunkline.streams.deliver.senders import Call, Events
+from trunkline.streams.deliver.classifier import ErrorClassifier
+from trunkline.streams.deliver.committer import OffsetCommitter
+from trunkline.streams.deliver.key_queues import KeyQueues
+from trunkline.streams.deliver.senders import Events, SinkCall
 from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.retry.key_order import Turns
+from trunkline.streams.retry.key_order import KeyOrder
 from trunkline.streams.retry.tiers import Tiers, failures_of
 from trunkline.times import iso_rounded_up
 
 log = logging.getLogger(__name__)
 
-REST = 0.2
+HOLD_BACKOFF = 0.2
 """Seconds that a lane rests after the destination was found down, or a schema was not to be had;
 how long nothing at all is sent is the gate's affair."""
-SHOWN = 500
+MAX_ERROR_CHARS = 500
 """Characters of an error that go with an event to its tier; a dead letter has it whole."""
-SAID = 30.0
+LOG_INTERVAL = 30.0
 """Seconds until it is said again that deliveries are held."""
 
 
@@ -43,17 +43,17 @@ class Told:
         """An event was dead-lettered."""
 
 
-class Outcomes:
+class OutcomeHandler:
     """Concludes the calls of one destination. ``rest``: frees the lanes of events, later."""
 
     def __init__(
         self,
         destination: Destination[Any, Any],
         *,
-        lanes: Lanes,
-        turns: Turns,
+        lanes: KeyQueues,
+        turns: KeyOrder,
         tiers: Tiers,
-        commits: Commits,
+        commits: OffsetCommitter,
         metrics: StepMetrics,
         clock: Callable[[], float],
         told: Told | None,
@@ -61,7 +61,7 @@ class Outcomes:
     ) -> None:
         self._destination = destination
         self._policy = destination.policy
-        self._classifier = Classifier(destination.policy)
+        self._classifier = ErrorClassifier(destination.policy)
         self._lanes = lanes
         self._turns = turns
         self._tiers = tiers
@@ -72,10 +72,10 @@ class Outcomes:
         self._rest = rest
         self._said = 0.0
 
-    def conclude(self, call: Call) -> None:
+    def handle(self, call: SinkCall) -> None:
         """A call is over."""
         for event, reason in call.unreadable:
-            self._bury(event, reason)
+            self._dead_letter(event, reason)
         held: Events = []
         if call.held is not None:
             self._hold_back(call.held)
@@ -83,15 +83,17 @@ class Outcomes:
         elif call.failure is None:
             self._delivered(call.sent)
         else:
-            held = self._sort_out(call.sent, _failures(call))
+            held = self._handle_failures(call.sent, _failures(call))
         self._free(call.batch, held)
 
-    def unreadable(self, event: Event[Any], error: DataError, raw_key: bytes | None) -> None:
+    def dead_letter_unreadable(
+        self, event: Event[Any], error: DataError, raw_key: bytes | None
+    ) -> None:
         """An event that is none: to the dead-letter queue, its key as it is."""
-        self._commits.completed(event, self._letter(event, error, 0, raw_key=raw_key))
+        self._commits.completed(event, self._dead_letter_record(event, error, 0, raw_key=raw_key))
         self._count_dead(event, error)
 
-    def _sort_out(self, events: Events, failures: Mapping[int, Exception]) -> Events:
+    def _handle_failures(self, events: Events, failures: Mapping[int, Exception]) -> Events:
         """Each failed event by its own error; returns those that are held in place.
 
         Once an event of a key must wait, the later ones of its key in this call wait behind it,
@@ -105,10 +107,10 @@ class Outcomes:
             if key in held:
                 held[key].append(event)
             elif key in moved:
-                self._turns.overtook(event)
+                self._turns.on_superseded(event)
             elif failure is None:
                 delivered.append(event)
-                self._turns.ended(event)
+                self._turns.on_done(event)
             elif self._is_held(failure):
                 held[key] = [event]
             elif self._failed(event, failure):
@@ -118,7 +120,7 @@ class Outcomes:
 
     def _is_held(self, failure: Exception) -> bool:
         """Whether the failure is an outage, which burns no attempt."""
-        down = isinstance(self._classifier.of(failure), Unavailable)
+        down = isinstance(self._classifier.classify(failure), Unavailable)
         if down and self._policy.outage == "hold":
             self._hold_back(failure)
             return True
@@ -126,35 +128,35 @@ class Outcomes:
 
     def _failed(self, event: Event[Any], failure: Exception) -> bool:
         """To a tier or to its end; whether the later ones of its key must stay behind."""
-        error, failures = self._classifier.of(failure), failures_of(event) + 1
+        error, failures = self._classifier.classify(failure), failures_of(event) + 1
         if isinstance(error, Rejected):
-            return self._die(event, failure, failures)
+            return self._dead_letter_or_halt(event, failure, failures)
         self._say_why(event, failure, failures)
         if self._tiers.exhausted(failures):
-            return self._die(event, failure, failures)
+            return self._dead_letter_or_halt(event, failure, failures)
         self._metrics.error(failure)
         due = self._tiers.due(failures, getattr(error, "after", None))
         history = self._history(event, failure, failures)
-        self._turns.failed(event, due, tl_origin="retry", tl_halted="", **history)
+        self._turns.on_retry(event, due, tl_origin="retry", tl_halted="", **history)
         return True
 
-    def _die(self, event: Event[Any], failure: Exception, failures: int) -> bool:
+    def _dead_letter_or_halt(self, event: Event[Any], failure: Exception, failures: int) -> bool:
         """To the dead-letter queue; whether that halts the key."""
         if self._policy.on_dead == "continue":
-            self._bury(event, failure, failures)
+            self._dead_letter(event, failure, failures)
             return False
-        self._commits.add(event, self._letter(event, failure, failures, halted=True))
+        self._commits.add(event, self._dead_letter_record(event, failure, failures, halted=True))
         history = self._history(event, failure, failures)
-        self._turns.died(event, **history)
+        self._turns.on_halt(event, **history)
         self._count_dead(event, failure)
         return True
 
-    def _bury(self, event: Event[Any], failure: Exception, failures: int = 0) -> None:
-        self._commits.completed(event, self._letter(event, failure, failures))
-        self._turns.ended(event)
+    def _dead_letter(self, event: Event[Any], failure: Exception, failures: int = 0) -> None:
+        self._commits.completed(event, self._dead_letter_record(event, failure, failures))
+        self._turns.on_done(event)
         self._count_dead(event, failure)
 
-    def _letter(
+    def _dead_letter_record(
         self,
         event: Event[Any],
         failure: Exception,
@@ -186,7 +188,7 @@ class Outcomes:
             "tl_first_failed_at": event.header("tl_first_failed_at")
             or iso_rounded_up(self._clock()),
             "tl_error_class": type(failure).__name__,
-            "tl_error": str(failure)[:SHOWN],
+            "tl_error": str(failure)[:MAX_ERROR_CHARS],
         }
 
     def _say_why(self, event: Event[Any], failure: Exception, failures: int) -> None:
@@ -197,7 +199,7 @@ class Outcomes:
 
     def _hold_back(self, reason: Exception) -> None:
         self._metrics.error(reason)
-        if self._clock() >= self._said + SAID:
+        if self._clock() >= self._said + LOG_INTERVAL:
             self._said = self._clock()
             log.warning("deliveries are held: %s", reason)
 
@@ -209,7 +211,7 @@ class Outcomes:
 
     def _delivered(self, events: Events) -> None:
         for event in events:
-            self._turns.ended(event)
+            self._turns.on_done(event)
         self._finish(events)
 
     def _finish(self, events: Events) -> None:
@@ -222,12 +224,12 @@ class Outcomes:
         """The lanes are free again; those that hold something rest for a moment."""
         keys = {self._lanes.key(event) for event in held}
         if held:
-            self._lanes.put_back(held)
-            self._rest(held, REST)
+            self._lanes.requeue(held)
+            self._rest(held, HOLD_BACKOFF)
         self._rest([event for event in batch if self._lanes.key(event) not in keys], 0.0)
 
 
-def _failures(call: Call) -> Mapping[int, Exception]:
+def _failures(call: SinkCall) -> Mapping[int, Exception]:
     """The error of each failed event, by its index in what was sent."""
     failure = call.failure
     assert failure is not None

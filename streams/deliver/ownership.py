@@ -22,11 +22,11 @@ PATIENCE = 1.0
 """Seconds until whoever waits for a renewal is told that there is none."""
 
 
-class LeaseOver(TrunklineError):
+class OwnershipUncertain(TrunklineError):
     """Whether the partitions are still ours is not known: nothing may be sent."""
 
 
-class Lease:
+class OwnershipLease:
     """A worker's right to send what it has read. ``renew``: asks for a commit, whose success must
     be told to ``renewed``."""
 
@@ -45,7 +45,7 @@ class Lease:
         self._over = began + LASTS
         self._news.set()
 
-    async def held(self) -> None:
+    async def ensure(self) -> None:
         """Return at once if the right is there, else when it is again. Raises LeaseOver."""
         if self._loop is None:  # asked for once: until Python 3.12 each time is a system call
             self._loop = asyncio.get_running_loop()
@@ -57,4 +57,6 @@ class Lease:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), PATIENCE)
         if now() >= self._over:  # also where the commit that was taken had begun before
-            raise LeaseOver("Kafka does not confirm that the partitions are still this worker's")
+            raise OwnershipUncertain(
+                "Kafka does not confirm that the partitions are still this worker's"
+            )

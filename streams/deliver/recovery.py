@@ -10,8 +10,8 @@ from typing import Any
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from trunkline.kafka.messages import as_raw_event
-from trunkline.kafka.offsets import Partition, committed
-from trunkline.streams.deliver.offsets import Progress
+from trunkline.kafka.offsets import Partition, committed_offsets
+from trunkline.streams.deliver.offsets import PartitionOffsets
 from trunkline.streams.retry.tiers import due_of
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ TIMEOUT = 60.0
 """Seconds that Kafka has for each answer."""
 
 
-class Takeover:
+class AssignmentRecovery:
     """How far the group is in each partition of the inbox and its tiers, and what waits.
 
     Asks Kafka, and so runs in the reader's thread. Raises KafkaException.
@@ -30,8 +30,8 @@ class Takeover:
         self._consumer = consumer
         self._inbox = inbox
         self._latest: dict[int, int] = {}  # the highest sequence number that waits, a partition
-        self.cuts = committed(consumer, partitions, timeout=TIMEOUT)
-        self.progress = starts(self.cuts)
+        self.cuts = committed_offsets(consumer, partitions, timeout=TIMEOUT)
+        self.progress = offsets_from_commits(self.cuts)
 
     def waiting(
         self,
@@ -62,12 +62,12 @@ class Takeover:
         return found
 
 
-def starts(cuts: Iterable[TopicPartition]) -> dict[Partition, Progress]:
+def offsets_from_commits(cuts: Iterable[TopicPartition]) -> dict[Partition, PartitionOffsets]:
     """The progress of each partition as its group has committed it."""
-    return {(at.topic, at.partition): Progress(at.offset, at.metadata or "") for at in cuts}
+    return {(at.topic, at.partition): PartitionOffsets(at.offset, at.metadata or "") for at in cuts}
 
 
-def assigned_together(partitions: list[TopicPartition], topics: int) -> list[TopicPartition]:
+def copartitioned(partitions: list[TopicPartition], topics: int) -> list[TopicPartition]:
     """The partitions of those numbers that we have of all ``topics``.
 
     The rest belongs together with what another worker has, and nobody can keep its order now:

@@ -16,19 +16,19 @@ from typing import Any
 from trunkline.connectors.base import Sink
 from trunkline.errors import DataError, PartialFailure, Rejected, Unavailable
 from trunkline.event import Event
-from trunkline.schemas.codec import Learn
-from trunkline.streams.admission.gate import NEVER, Gatekeeper
-from trunkline.streams.deliver.classifier import Classifier
-from trunkline.streams.deliver.key_queues import Lanes
-from trunkline.streams.deliver.ownership import Lease, LeaseOver
+from trunkline.schemas.codec import PrefetchSchemas
+from trunkline.streams.admission.gate import NEVER, Gate
+from trunkline.streams.deliver.classifier import ErrorClassifier
+from trunkline.streams.deliver.key_queues import KeyQueues
+from trunkline.streams.deliver.ownership import OwnershipLease, OwnershipUncertain
 from trunkline.streams.flow.policy import Policy
-from trunkline.tasks import watched
+from trunkline.tasks import supervised_task
 
 Events = list[Event[Any]]
 
 
 @dataclass(slots=True)
-class Call:
+class SinkCall:
     """One call of the sink, when it is over.
 
     ``batch``: what was taken from the lanes; ``sent``: those of it that the sink was given;
@@ -42,28 +42,28 @@ class Call:
     failure: Exception | None = None
     held: Exception | None = None
 
-    def forget(self) -> None:
+    def break_reference_cycle(self) -> None:
         """Break the circle of an error, its traceback, a frame in it, and this call: else each
         failure waits for the garbage collector, which then stops everything for a while."""
         self.failure = self.held = None
         self.unreadable.clear()
 
 
-class Senders:
+class SenderPool:
     """Takes from ``lanes`` what ``gate`` admits, gives it to ``sink``, and tells ``concluded``."""
 
     def __init__(
         self,
         name: str,
         sink: Sink[Any],
-        lanes: Lanes,
-        gate: Gatekeeper,
-        lease: Lease,
+        lanes: KeyQueues,
+        gate: Gate,
+        lease: OwnershipLease,
         *,
         policy: Policy,
-        learn: Learn,
+        learn: PrefetchSchemas,
         holds: tuple[type[Exception], ...],
-        concluded: Callable[[Call], None],
+        concluded: Callable[[SinkCall], None],
         failed: Callable[[BaseException], None],
         observe: Callable[[float], None],
     ) -> None:
@@ -75,9 +75,9 @@ class Senders:
         self._largest = min(sink.max_batch, policy.limits.batch or sink.max_batch)
         self._linger = policy.limits.linger
         self._timeout = policy.limits.timeout
-        self._classifier = Classifier(policy)
+        self._classifier = ErrorClassifier(policy)
         self._learn = learn
-        self._holds = (*holds, LeaseOver)
+        self._holds = (*holds, OwnershipUncertain)
         self._concluded = concluded
         self._failed = failed
         self._observe = observe
@@ -86,15 +86,15 @@ class Senders:
         self._busy = 0
         self._alarm = NEVER
         self._lingering = 0.0
-        self.quiet = asyncio.Event()
+        self.idle = asyncio.Event()
         """Set while no call is under way."""
-        self.quiet.set()
+        self.idle.set()
 
     def start(self) -> None:
         """Begin; ``pump`` gives out work."""
         self._loop = asyncio.get_running_loop()
         self._tasks = [
-            watched(self._work(), f"deliver-{self._name}-{number}", self._failed)
+            supervised_task(self._work(), f"deliver-{self._name}-{number}", self._failed)
             for number in range(self._sink.concurrency)
         ]
 
@@ -105,9 +105,9 @@ class Senders:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._busy = 0  # one that was cancelled before it began has not counted itself out
-        self.quiet.set()
+        self.idle.set()
 
-    def pump(self) -> None:
+    def dispatch(self) -> None:
         """Give ready events to idle senders, as far as the gate has room."""
         while self._idle and self._lanes.ready:
             now = self._loop.time()
@@ -117,10 +117,10 @@ class Senders:
                 return
             if self._linger and not self._full_or_late(now):
                 return
-            batch = self._lanes.take(min(room, self._largest))
+            batch = self._lanes.poll(min(room, self._largest))
             self._gate.sent(now, len(batch))
             self._busy += 1
-            self.quiet.clear()
+            self.idle.clear()
             self._idle.popleft().set_result(batch)
 
     def _full_or_late(self, now: float) -> bool:
@@ -145,24 +145,24 @@ class Senders:
     def _alarmed(self, at: float) -> None:
         if at <= self._alarm:
             self._alarm = NEVER
-        self.pump()
+        self.dispatch()
 
     async def _work(self) -> None:
         while True:
             turn: asyncio.Future[Events] = self._loop.create_future()
             self._idle.append(turn)
-            self.pump()
+            self.dispatch()
             batch = await turn
             try:
                 await self._call(batch)
             finally:
                 self._busy -= 1
                 if not self._busy:
-                    self.quiet.set()
+                    self.idle.set()
 
     async def _call(self, batch: Events) -> None:
         started = time.monotonic()
-        call = Call(batch)
+        call = SinkCall(batch)
         try:
             await self._attempt(call)
         except asyncio.CancelledError:
@@ -170,14 +170,14 @@ class Senders:
             raise
         self._tell_gate(call)
         self._concluded(call)
-        call.forget()
+        call.break_reference_cycle()
         self._observe(time.monotonic() - started)
 
-    async def _attempt(self, call: Call) -> None:
+    async def _attempt(self, call: SinkCall) -> None:
         try:
             await self._learn(event.value for event in call.batch)
             self._read(call)
-            await self._lease.held()  # last, so that what it says is still so
+            await self._lease.ensure()  # last, so that what it says is still so
         except Exception as error:  # noqa: BLE001 - whatever a reader raises must lose nothing
             call.held = error if isinstance(error, self._holds) else None
             call.failure = error
@@ -202,7 +202,7 @@ class Senders:
                 raise
             raise Unavailable(f"no answer in {self._timeout} s (timeout=)") from error
 
-    def _read(self, call: Call) -> None:
+    def _read(self, call: SinkCall) -> None:
         """Sort out what cannot be read or is not taken. Raises one of ``holds``."""
         sent: Events = []
         unreadable: list[tuple[Event[Any], DataError | Rejected]] = []
@@ -217,7 +217,7 @@ class Senders:
                 unreadable.append((event, error))
         call.sent, call.unreadable = sent, unreadable
 
-    def _tell_gate(self, call: Call) -> None:
+    def _tell_gate(self, call: SinkCall) -> None:
         now, unsent = self._loop.time(), len(call.batch) - len(call.sent)
         if unsent:  # the destination was not asked about these
             self._gate.cancelled(now, unsent)
@@ -228,4 +228,4 @@ class Senders:
         """What the policy makes of a failure: a 503 that is to be tried again is no outage."""
         if failure is None or isinstance(failure, PartialFailure):
             return failure
-        return self._classifier.of(failure)
+        return self._classifier.classify(failure)

@@ -25,23 +25,23 @@ from trunkline.event import Event
 from trunkline.kafka.messages import as_event, as_raw_event
 from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.logs import about
-from trunkline.schemas.codec import Learn, nothing_to_learn
-from trunkline.streams.admission.gate import Gatekeeper, Open
-from trunkline.streams.deliver.broker import Log
-from trunkline.streams.deliver.committer import Commits
-from trunkline.streams.deliver.key_queues import Lanes
-from trunkline.streams.deliver.offsets import WINDOW
-from trunkline.streams.deliver.outcomes import Outcomes, Told
-from trunkline.streams.deliver.ownership import Lease
-from trunkline.streams.deliver.recovery import Takeover, assigned_together
-from trunkline.streams.deliver.senders import Events, Senders
-from trunkline.streams.dlq.halted import Decisions, death_of
+from trunkline.schemas.codec import PrefetchSchemas, nothing_to_learn
+from trunkline.streams.admission.gate import Gate, Open
+from trunkline.streams.deliver.broker import Broker
+from trunkline.streams.deliver.committer import OffsetCommitter
+from trunkline.streams.deliver.key_queues import KeyQueues
+from trunkline.streams.deliver.offsets import MAX_OFFSET_SPAN
+from trunkline.streams.deliver.outcomes import OutcomeHandler, Told
+from trunkline.streams.deliver.ownership import OwnershipLease
+from trunkline.streams.deliver.recovery import AssignmentRecovery, copartitioned
+from trunkline.streams.deliver.senders import Events, SenderPool
+from trunkline.streams.dlq.halted import HaltDecisions, halted_event_of
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.metrics import DeliveryMetrics
-from trunkline.streams.retry.delay_queue import Parking
-from trunkline.streams.retry.key_order import Turns
+from trunkline.streams.retry.delay_queue import DelayQueue
+from trunkline.streams.retry.key_order import KeyOrder
 from trunkline.streams.retry.tiers import Tiers, due_of
-from trunkline.tasks import delays
+from trunkline.tasks import backoff
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class DeliveryStep:
     operators decided about halted events. ``told``: who wants to know what becomes of events.
     """
 
-    hand_over: Callable[[MicroBatch], None]
+    enqueue: Callable[[MicroBatch], None]
     """Brings a batch from the intake's thread to ``accept`` in the event loop, in order."""
 
     def __init__(
@@ -67,18 +67,18 @@ class DeliveryStep:
         destination: Destination[Any, Any],
         *,
         decode: Callable[[bytes], Any],
-        log: Log,
+        log: Broker,
         metrics: DeliveryMetrics,
-        gate: Gatekeeper | None = None,
-        learn: Learn = nothing_to_learn,
+        gate: Gate | None = None,
+        learn: PrefetchSchemas = nothing_to_learn,
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
-        releases: Decisions | None = None,
+        releases: HaltDecisions | None = None,
         told: Told | None = None,
     ) -> None:
         self.name = destination.name
         self.failure: BaseException | None = None
-        self.gate: Gatekeeper = gate or Open()
+        self.gate: Gate = gate or Open()
         self._destination = destination
         self._policy = destination.policy
         self._sink = sink
@@ -86,34 +86,34 @@ class DeliveryStep:
         self._log = log
         self._metrics = metrics
         self._clock = clock
-        self._releases = releases or Decisions()
+        self._releases = releases or HaltDecisions()
         self._leaving = False
         self._choked = False
         self._woken: dict[int, float] = {}
         self._tiers = Tiers(destination, clock, chance=chance)
-        self._parking = Parking(clock, self._wake_later, self._woke)
-        self._lanes = Lanes(ordered=self._policy.order == "key")
+        self._parking = DelayQueue(clock, self._wake_later, self._woke)
+        self._lanes = KeyQueues(ordered=self._policy.order == "key")
         self._turns = self._make_turns()
-        self._lease = Lease(self._confirm)
+        self._lease = OwnershipLease(self._confirm)
         self._commits = self._make_commits()
         topics = [destination.inbox, *self._tiers.topics]
-        self.intake = log.reader(topics, self, room=ROOM, pace=self._tiers.pace)
+        self.intake = log.reader(topics, self, room=ROOM, pace=self._tiers.resume_at)
         self._outcomes = self._make_outcomes(told)
         self._senders = self._make_senders(learn)
 
-    def _make_turns(self) -> Turns:
-        return Turns(
+    def _make_turns(self) -> KeyOrder:
+        return KeyOrder(
             self,
             inbox=self._destination.inbox,
             ordered=self._policy.order == "key",
             shortest=self._tiers.shortest,
             soon=self._tiers.soon,
-            halt=self._tiers.halt,
+            halt=self._tiers.halt_recheck,
             clock=self._clock,
         )
 
-    def _make_commits(self) -> Commits:
-        return Commits(
+    def _make_commits(self) -> OffsetCommitter:
+        return OffsetCommitter(
             self._destination.inbox,
             write=lambda moves, cuts: self._log.write(moves, cuts, self.intake.group),
             metrics=self._metrics,
@@ -123,8 +123,8 @@ class DeliveryStep:
             clock=self._clock,
         )
 
-    def _make_outcomes(self, told: Told | None) -> Outcomes:
-        return Outcomes(
+    def _make_outcomes(self, told: Told | None) -> OutcomeHandler:
+        return OutcomeHandler(
             self._destination,
             lanes=self._lanes,
             turns=self._turns,
@@ -136,8 +136,8 @@ class DeliveryStep:
             rest=self._rest,
         )
 
-    def _make_senders(self, learn: Learn) -> Senders:
-        return Senders(
+    def _make_senders(self, learn: PrefetchSchemas) -> SenderPool:
+        return SenderPool(
             self.name,
             self._sink,
             self._lanes,
@@ -146,34 +146,34 @@ class DeliveryStep:
             policy=self._policy,
             learn=learn,
             holds=SCHEMA_UNAVAILABLE,
-            concluded=self._outcomes.conclude,
+            concluded=self._outcomes.handle,
             failed=self._failed,
             observe=self._metrics.batch_seconds.observe,
         )
 
     # The reader's side, in its thread.
 
-    def assigned(
+    def on_assigned(
         self, consumer: Consumer, partitions: list[TopicPartition]
     ) -> list[TopicPartition]:
         """Go on from the last cut: how far each topic is, and what waits in tiers."""
         began = self._loop.time()
-        partitions = assigned_together(partitions, 1 + len(self._tiers.topics))
-        found = Takeover(consumer, partitions, self._destination.inbox)
+        partitions = copartitioned(partitions, 1 + len(self._tiers.topics))
+        found = AssignmentRecovery(consumer, partitions, self._destination.inbox)
         ordered = self._policy.order == "key"
-        self._turns.begin(found.waiting(self._log.rest, self._decode) if ordered else ())
+        self._turns.begin(found.waiting(self._log.read_pending, self._decode) if ordered else ())
         self._commits.assigned(found.progress, found.unread())
         self._leaving = self._choked = False
         self._lease.begin(began)
         return [TopicPartition(at.topic, at.partition, at.offset) for at in found.cuts]
 
-    def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
+    def on_revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Finish and commit what is under way; what only waits is forgotten."""
         asyncio.run_coroutine_threadsafe(self.leave(lost), self._loop).result()
 
-    def received(self, batch: MicroBatch) -> None:
+    def on_batch(self, batch: MicroBatch) -> None:
         """A micro-batch for ``accept``."""
-        self.hand_over(batch)
+        self.enqueue(batch)
 
     # The event loop's side.
 
@@ -203,11 +203,11 @@ class DeliveryStep:
         for message in sorted(fresh, key=self._is_of_a_tier):
             self._enter(message)
         self._make_room()
-        self._senders.pump()
+        self._senders.dispatch()
 
     def pump(self) -> None:
         """Something changed that may let events through."""
-        self._senders.pump()
+        self._senders.dispatch()
 
     def _is_of_a_tier(self, message: Message) -> bool:
         return message.topic() != self._destination.inbox
@@ -216,16 +216,18 @@ class DeliveryStep:
         try:
             event = as_event(message, self._decode)
         except DataError as error:
-            self._outcomes.unreadable(as_raw_event(message, self._decode), error, message.key())
+            self._outcomes.dead_letter_unreadable(
+                as_raw_event(message, self._decode), error, message.key()
+            )
             return
         if event.topic == self._destination.inbox and not self._policy.delay:
-            self._turns.arrived(event)
+            self._turns.on_arrival(event)
         else:
             self._park(event, message.timestamp()[1] / 1000)
 
     def _park(self, event: Event[Any], written: float) -> None:
         """Until it is time. In the inbox nothing overtakes: clocks of several routers differ."""
-        wake = self._tiers.wake(event, written)
+        wake = self._tiers.wake_at(event, written)
         if event.topic == self._destination.inbox:
             wake = max(wake, self._woken.get(event.partition, 0.0))
             self._woken[event.partition] = wake
@@ -233,32 +235,32 @@ class DeliveryStep:
 
     def _woke(self, event: Event[Any]) -> None:
         if event.topic == self._destination.inbox:
-            self._turns.arrived(event)
+            self._turns.on_arrival(event)
         else:
             self._metrics.retry_lateness.observe(max(0.0, self._clock() - due_of(event)))
-            self._turns.woke(event)
+            self._turns.on_due(event)
 
     def _wake_later(self, delay: float) -> None:
         self._loop.call_later(delay, self._ripen)
 
     def _ripen(self) -> None:
-        self._parking.ripen()
-        self._senders.pump()
+        self._parking.expire()
+        self._senders.dispatch()
 
     def _make_room(self) -> None:
         """Nothing that waits for one which is still to be read may keep it from being read."""
         if not self.reading:
-            self._turns.evict()
+            self._turns.spill()
         # Looked at anew: if nothing is open, no completion would ever end the choke.
-        if self._commits.window > WINDOW * 3 // 4 and not self._choked:
+        if self._commits.window > MAX_OFFSET_SPAN * 3 // 4 and not self._choked:
             self._choked = True
-            self.intake.choke(True)
+            self.intake.pause(True)
 
     def _passed(self, count: int) -> None:
         self.intake.finished(count, self.intake.epoch)
-        if self._choked and self._commits.window < WINDOW // 2:
+        if self._choked and self._commits.window < MAX_OFFSET_SPAN // 2:
             self._choked = False
-            self.intake.choke(False)
+            self.intake.pause(False)
 
     # What ``turns`` decides.
 
@@ -268,13 +270,13 @@ class DeliveryStep:
 
     def move(self, event: Event[Any], due: float, **headers: str) -> None:
         """Write the event to a tier."""
-        move = self._tiers.move(event, event.partition, due, **headers)
+        move = self._tiers.retry_record(event, event.partition, due, **headers)
         self._metrics.retried(move[0])
         self._commits.completed(event, move)
 
     def behind(self, key: str) -> Events:
         """Take out what a lane holds."""
-        return self._lanes.behind(key)
+        return self._lanes.drain_pending(key)
 
     def active(self, key: str) -> bool:
         """Whether a lane has the key."""
@@ -287,21 +289,21 @@ class DeliveryStep:
     def released(self, event: Event[Any]) -> str:
         """What an operator decided about a halted event. The decision stands until what comes of
         it is committed: a worker that dies before leaves it to the next."""
-        death = death_of(event, event.partition)
-        if decision := self._releases.decided(death):
-            self._commits.once_committed(event, partial(self._releases.obeyed, death))
+        death = halted_event_of(event, event.partition)
+        if decision := self._releases.decision(death):
+            self._commits.once_committed(event, partial(self._releases.on_applied, death))
         return decision
 
     def discard(self, event: Event[Any]) -> None:
         """Done with, unsent."""
         log.warning("%r is discarded, as was decided", event, extra=about(event))
         self._commits.completed(event)
-        self._turns.ended(event)
+        self._turns.on_done(event)
 
     @property
     def reading(self) -> bool:
         """Whether what is in tiers is surely read on, whatever waits in memory."""
-        return self._commits.open <= ROOM // 2 and self._commits.window <= WINDOW // 2
+        return self._commits.open <= ROOM // 2 and self._commits.window <= MAX_OFFSET_SPAN // 2
 
     def _rest(self, events: Events, delay: float) -> None:
         """The lanes of these events are free again after a while; nothing said: now."""
@@ -314,15 +316,15 @@ class DeliveryStep:
         if epoch == self.intake.epoch:
             self._lanes.release(events)
             if self._turns.followers and not self.reading:
-                self._turns.evict({event.key for event in events})
-        self._senders.pump()
+                self._turns.spill({event.key for event in events})
+        self._senders.dispatch()
 
     async def leave(self, lost: bool) -> None:
         """Partitions go: nothing new is sent, what is under way ends, and the cut is committed."""
         self._leaving = True
         self._forget()
         try:
-            await asyncio.wait_for(self._senders.quiet.wait(), 0 if lost else DRAIN)
+            await asyncio.wait_for(self._senders.idle.wait(), 0 if lost else DRAIN)
         except TimeoutError:
             log.warning("deliveries under way are cancelled and will be repeated")
             await self._senders.end()
@@ -341,7 +343,7 @@ class DeliveryStep:
         self.failure = failure
 
     async def _open_sink(self) -> None:
-        for delay in delays(0.2, 15.0):
+        for delay in backoff(0.2, 15.0):
             try:
                 await self._sink.open()
                 return
@@ -351,7 +353,7 @@ class DeliveryStep:
 
     def _confirm(self) -> None:
         """Ask Kafka, by a commit, whether our partitions are still ours."""
-        self._commits.again()
+        self._commits.force_commit()
 
     @property
     def held(self) -> bool:

@@ -32,7 +32,7 @@ def mask(message: str) -> str:
     return _NUMBER.sub("<n>", message)[:SHOWN]
 
 
-def cause_id(stage: str, error: str, message: str) -> str:
+def fingerprint(stage: str, error: str, message: str) -> str:
     """Eight hex digits that letters of one cause share, in every process and version."""
     text = "\n".join((stage, error, mask(message)))
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]

@@ -12,7 +12,7 @@ from trunkline.times import iso
 LONGEST = 8_000
 """Bytes of an error's message, and of its traceback, that a dead letter carries."""
 
-DEATH = frozenset(
+DEAD_LETTER_HEADERS = frozenset(
     (
         "tl_dead_from",
         "tl_dead_at",

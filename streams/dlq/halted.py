@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 
-class Death(NamedTuple):
+class HaltedEvent(NamedTuple):
     """Which event died, by its place in the inbox, and after how many attempts."""
 
     partition: int
@@ -25,22 +25,22 @@ class Headed(Protocol):
         ...
 
 
-def death_of(headed: Headed, partition: int) -> Death:
+def halted_event_of(headed: Headed, partition: int) -> HaltedEvent:
     """Of a halted event, or of its dead letter. ``partition``: the inbox's."""
-    return Death(partition, headed.header("tl_seq"), headed.header("tl_attempt"))
+    return HaltedEvent(partition, headed.header("tl_seq"), headed.header("tl_attempt"))
 
 
-def release_key(destination: str, death: Death) -> str:
+def decision_key(destination: str, death: HaltedEvent) -> str:
     """Of the control record, whose ``action`` is ``retry`` or ``discard``."""
     return f"release/{destination}/{death.partition}/{death.sequence}/{death.attempts}"
 
 
-class Decisions:
+class HaltDecisions:
     """What operators decided about halted events. This one: nothing."""
 
-    def decided(self, death: Death) -> str:
+    def decision(self, death: HaltedEvent) -> str:
         """``retry``, ``discard``, or "" for nothing."""
         return ""
 
-    def obeyed(self, death: Death) -> None:
+    def on_applied(self, death: HaltedEvent) -> None:
         """What came of the decision is committed."""

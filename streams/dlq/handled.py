@@ -19,7 +19,7 @@ from typing import Any
 from trunkline.event import Headers
 from trunkline.kafka.offsets import Partition
 
-NOWHERE: Partition = ("-", 0)
+NO_ORIGIN: Partition = ("-", 0)
 """The home of letters that were made of no canonical event: a source's, an operation's, a record
 that was written to an inbox by hand."""
 
@@ -32,16 +32,16 @@ def record_key(destination: str, home: Partition) -> str:
     return f"dlq/{destination}/{home[0]}/{home[1]}"
 
 
-def home_of(headers: Headers) -> Partition:
+def origin_of(headers: Headers) -> Partition:
     """The canonical partition that a dead letter with these headers was made of, or NOWHERE."""
     named = dict(headers)
     origin = _ORIGIN.get(named.get("tl_stage") or b"", "")
     topic, *numbers = (named.get(origin) or b"").decode(errors="replace").split("/")
     right = len(numbers) in (2, 3) and all(number.isdecimal() for number in numbers)
-    return (topic, int(numbers[0])) if right else NOWHERE
+    return (topic, int(numbers[0])) if right else NO_ORIGIN
 
 
-def keeper_of(home: Partition, topics: Sequence[str]) -> Partition:
+def owner_of(home: Partition, topics: Sequence[str]) -> Partition:
     """The partition whose router handles the letters of a home, and writes its record.
 
     ``topics``: those that the flow routes, sorted. Letters of other homes (a topic that the flow

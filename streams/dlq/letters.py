@@ -9,8 +9,8 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from trunkline.streams.dlq.causes import cause_id
-from trunkline.times import _in_utc, moment
+from trunkline.streams.dlq.causes import fingerprint
+from trunkline.times import _in_utc, parse_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class DeadLetter:
     @property
     def shown_key(self) -> str:
         """The key's text; ``0x…`` for bytes that are not UTF-8, "" for none."""
-        return shown(self.key)
+        return printable(self.key)
 
     @property
     def error(self) -> str:
@@ -109,10 +109,10 @@ class DeadLetter:
     @property
     def cause(self) -> str:
         """The id of its cause: letters of one cause have the same."""
-        return cause_id(self.stage, self.error, self.message)
+        return fingerprint(self.stage, self.error, self.message)
 
 
-def shown(raw: bytes | None) -> str:
+def printable(raw: bytes | None) -> str:
     """Bytes as text; ``0x…`` for what is not UTF-8, "" for none."""
     try:
         return (raw or b"").decode()
@@ -121,7 +121,7 @@ def shown(raw: bytes | None) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class DeadLetterFilter:
     """Which dead letters are meant: those that fit everything that is given.
 
     ``key``: as ``shown_key``. ``since``, ``until``: of ``DeadLetter.time``, ISO 8601, until
@@ -138,11 +138,11 @@ class Selection:
     header: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        moment(self.since)
-        moment(self.until)
+        parse_moment(self.since)
+        parse_moment(self.until)
 
     @classmethod
-    def of_request(cls, request: Mapping[str, Any]) -> Selection:
+    def of_request(cls, request: Mapping[str, Any]) -> DeadLetterFilter:
         """The selection in a re-drive's control record. Raises ConfigurationError."""
         names = {one.name for one in fields(cls)}
         return cls(**{k: v for k, v in request.items() if k in names and v is not None})
@@ -163,5 +163,5 @@ class Selection:
         )
 
     def _in_time(self, time: datetime) -> bool:
-        since, until = moment(self.since), moment(self.until)
+        since, until = parse_moment(self.since), parse_moment(self.until)
         return (since is None or time >= since) and (until is None or time < until)

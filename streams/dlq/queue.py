@@ -18,8 +18,8 @@ from trunkline import kafka
 from trunkline.kafka.offsets import Partition
 from trunkline.params import Backbone
 from trunkline.streams.dlq.causes import mask
-from trunkline.streams.dlq.handled import Handled, home_of
-from trunkline.streams.dlq.letters import DeadLetter, Selection
+from trunkline.streams.dlq.handled import Handled, origin_of
+from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
 
 Ranges = dict[int, tuple[int, int]]
 """Per partition: the first offset, and the one behind the last."""
@@ -48,11 +48,11 @@ class HandledLetters:
 
     def has(self, letter: DeadLetter) -> bool:
         """Whether the letter is re-driven or discarded."""
-        home = self._homes.get(home_of(letter.headers))
+        home = self._homes.get(origin_of(letter.headers))
         return home is not None and home.has(letter.partition, letter.offset)
 
 
-class Queue:
+class DeadLetterQueue:
     """A dead-letter queue as it is now: what comes later is not part of it.
 
     ``ranges``: the offsets that it holds, also those of transaction markers. Raises
@@ -72,11 +72,11 @@ class Queue:
             return {n: _watermarks(reader, self._topic, n) for n in partitions}
 
     def letters(
-        self, selection: Selection | None = None, *, handled: bool = False
+        self, selection: DeadLetterFilter | None = None, *, handled: bool = False
     ) -> Iterator[DeadLetter]:
         """The letters that are meant, in order within a partition; without those that are handled,
         unless ``handled``."""
-        selection = selection or Selection()
+        selection = selection or DeadLetterFilter()
         for letter in self._read(self.ranges):
             if (handled or not letter.handled) and selection.matches(letter):
                 yield letter
@@ -99,7 +99,7 @@ class Queue:
         return kafka.consumer(self._backbone, f"{self._topic}.reader", eof=True)
 
 
-def spanned(letters: Iterable[DeadLetter]) -> tuple[Ranges, int]:
+def covering_ranges(letters: Iterable[DeadLetter]) -> tuple[Ranges, int]:
     """The smallest ranges that hold these letters, and how many they are."""
     ranges: Ranges = {}
     count = 0
@@ -163,7 +163,7 @@ def _is_trouble(error: KafkaError | None) -> bool:
 
 
 @dataclass(slots=True)
-class Cause:
+class CauseGroup:
     """Letters that died of the same. ``message``: masked, "" for what is told apart no more;
     ``first``, ``last``: times of death; ``example``: the first of them that was read."""
 
@@ -182,15 +182,15 @@ class Cause:
         self.last = max(self.last, letter.time)
 
 
-def grouped(letters: Iterable[DeadLetter]) -> list[Cause]:
+def grouped(letters: Iterable[DeadLetter]) -> list[CauseGroup]:
     """The causes of these letters, the most frequent first."""
-    found: dict[tuple[str, str, str], Cause] = {}
+    found: dict[tuple[str, str, str], CauseGroup] = {}
     for letter in letters:
         cause = (letter.stage, letter.error, mask(letter.message))
         if cause not in found and len(found) >= MOST:
             cause = (*cause[:2], "")
         if cause not in found:
             example = replace(letter, value=None)  # it may be large, and there may be many
-            found[cause] = Cause(*cause, letter.time, letter.time, example)
+            found[cause] = CauseGroup(*cause, letter.time, letter.time, example)
         found[cause].add(letter)
     return sorted(found.values(), key=lambda cause: (-cause.count, cause.stage, cause.error))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from trunkline.errors import ConfigurationError
-from trunkline.times import seconds
+from trunkline.times import parse_duration
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Alert:
     def __post_init__(self) -> None:
         for name in ("lag", "open"):
             text = getattr(self, name)
-            if not isinstance(text, str) or seconds(text) <= 0:
+            if not isinstance(text, str) or parse_duration(text) <= 0:
                 raise ConfigurationError(
                     f"Alert({name}={text!r}): write a time above zero, as {name}='10m'"
                 )
@@ -31,9 +31,9 @@ class Alert:
     @cached_property
     def lag_seconds(self) -> float:
         """``lag`` in seconds."""
-        return seconds(self.lag)
+        return parse_duration(self.lag)
 
     @cached_property
     def open_seconds(self) -> float:
         """``open`` in seconds."""
-        return seconds(self.open)
+        return parse_duration(self.open)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from trunkline.connectors.base import Sink
 from trunkline.event import Event
-from trunkline.streams.flow.definition import Destination, Route, Topic, _Definition
+from trunkline.streams.flow.definition import Definition, Destination, Route, Topic
 from trunkline.streams.flow.problems import FlowError, Problem
 
 
@@ -28,7 +28,9 @@ def type_of_topic(topic: Topic[Any]) -> type:
         return _one_type(topic, topic.declared_type, "the topic's type")
     (found, *more) = members(returned(topic)) or [NoneType]
     if more:
-        raise wrong(topic, "returns several types; a topic has one, so declare a topic for each")
+        raise annotation_error(
+            topic, "returns several types; a topic has one, so declare a topic for each"
+        )
     return _one_type(topic, found, "returns")
 
 
@@ -41,10 +43,14 @@ def type_of_destination(destination: Destination[Any, Any]) -> type:
     annotation = returned(destination)
     found = _argument(annotation, Sink)
     if found is None:
-        raise wrong(destination, f"returns {shown(annotation)}, which is no Sink")
+        raise annotation_error(
+            destination, f"returns {format_annotation(annotation)}, which is no Sink"
+        )
     if isinstance(found, TypeVar) or found is Any:
-        sink = shown(get_origin(annotation) or annotation)
-        raise wrong(destination, f"says not what its sink accepts: write -> {sink}[Order]")
+        sink = format_annotation(get_origin(annotation) or annotation)
+        raise annotation_error(
+            destination, f"says not what its sink accepts: write -> {sink}[Order]"
+        )
     return _one_type(destination, found, "the sink accepts")
 
 
@@ -52,7 +58,9 @@ def type_of_event(route: Route[Any, Any]) -> Any:
     """The ``X`` of the route's ``Event[X]``. Raises FlowError if it takes anything else."""
     annotation = parameter(route)
     if get_origin(annotation) is not Event:
-        raise wrong(route, f"takes {shown(annotation)}: write Event[…] with the topic's type")
+        raise annotation_error(
+            route, f"takes {format_annotation(annotation)}: write Event[…] with the topic's type"
+        )
     return get_args(annotation)[0]
 
 
@@ -60,52 +68,60 @@ def types_of_messages(route: Route[Any, Any]) -> list[Any]:
     """The types of the messages that a route may return, None and sequences taken apart."""
     annotation = returned(route)
     if is_a(annotation, (Awaitable, Iterator, AsyncIterator)):
-        raise wrong(route, f"returns {shown(annotation)}: write async def, and return a list")
+        raise annotation_error(
+            route, f"returns {format_annotation(annotation)}: write async def, and return a list"
+        )
     return [_element(member) for member in members(annotation)]
 
 
-def parameter(definition: _Definition) -> Any:
+def parameter(definition: Definition) -> Any:
     """The annotation of the one parameter. Raises FlowError if there is not one, annotated."""
     names = [p.name for p in _parameters(definition.function)]
     if len(names) != 1:
-        raise wrong(definition, f"takes {len(names)} parameters: a {definition.kind} takes one")
+        raise annotation_error(
+            definition, f"takes {len(names)} parameters: a {definition.kind} takes one"
+        )
     try:
         return _hints(definition)[names[0]]
     except KeyError:
-        raise wrong(definition, f"its parameter {names[0]!r} has no annotation") from None
+        raise annotation_error(
+            definition, f"its parameter {names[0]!r} has no annotation"
+        ) from None
 
 
-def returned(definition: _Definition) -> Any:
+def returned(definition: Definition) -> Any:
     """The annotation of what it returns. Raises FlowError if there is none."""
     try:
         return _hints(definition)["return"]
     except KeyError:
-        raise wrong(definition, "does not say what it returns: add -> and the type") from None
+        raise annotation_error(
+            definition, "does not say what it returns: add -> and the type"
+        ) from None
 
 
-def wrong(definition: _Definition, message: str) -> FlowError:
+def annotation_error(definition: Definition, message: str) -> FlowError:
     """The error that a definition is wrong, with its name and place."""
     text = f"{definition.kind} {definition.name}: {message}"
     return FlowError(Problem(definition.place, text))
 
 
-def shown(annotation: Any) -> str:
+def format_annotation(annotation: Any) -> str:
     """An annotation as a person writes it."""
     if isinstance(annotation, type) and not get_args(annotation):
         return annotation.__name__
     return re.sub(r"[\w.]+\.(?=\w)", "", str(annotation))  # without the names of modules
 
 
-def _hints(definition: _Definition) -> dict[str, Any]:
+def _hints(definition: Definition) -> dict[str, Any]:
     try:
         return get_type_hints(definition.function)
     except NameError as error:
         hint = "import it outside of TYPE_CHECKING, at the top of the file"
-        raise wrong(
+        raise annotation_error(
             definition, f"{error.name!r} in its annotations is not there: {hint}"
         ) from error
     except (TypeError, SyntaxError, AttributeError) as error:
-        raise wrong(definition, f"its annotations cannot be read: {error}") from error
+        raise annotation_error(definition, f"its annotations cannot be read: {error}") from error
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -164,7 +180,9 @@ def _bind(annotation: Any, bound: dict[Any, Any]) -> Any:
     return annotation[tuple(bound.get(p, p) for p in free)] if free else annotation
 
 
-def _one_type(definition: _Definition, found: Any, what: str) -> type:
+def _one_type(definition: Definition, found: Any, what: str) -> type:
     if isinstance(found, type) and not get_args(found) and found is not NoneType:
         return found
-    raise wrong(definition, f"{what} {shown(found)}: it must be one type that has a schema")
+    raise annotation_error(
+        definition, f"{what} {format_annotation(found)}: it must be one type that has a schema"
+    )

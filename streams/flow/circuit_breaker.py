@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trunkline.errors import ConfigurationError
-from trunkline.times import seconds
+from trunkline.times import parse_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class CircuitBreaker:
         _require(0 < self.share <= 1, f"share={self.share}", "above 0 and up to 1, as 0.5 for half")
         for name in ("window", "open", "longest"):
             text = getattr(self, name)
-            _require(seconds(text) > 0, f"{name}={text!r}", "longer than nothing")
-        seconds(self.ramp)
-        fits = seconds(self.open) <= seconds(self.longest)
+            _require(parse_duration(text) > 0, f"{name}={text!r}", "longer than nothing")
+        parse_duration(self.ramp)
+        fits = parse_duration(self.open) <= parse_duration(self.longest)
         _require(fits, f"longest={self.longest!r}", f"at least open={self.open!r}")
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trunkline.errors import ConfigurationError
-from trunkline.times import seconds
+from trunkline.times import parse_duration
 
 
 @dataclass(frozen=True, slots=True)
-class Valve:
+class DeadLetterLimit:
     """Deliveries stop when more than ``share`` of the events that ended within ``window`` were
     dead-lettered, of ``minimum`` events or more, until a person has looked.
 
@@ -29,8 +29,12 @@ class Valve:
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             wanted = "above 0 and below 1, as 0.5 for half"
-            raise ConfigurationError(f"Valve(share={self.share}): must be {wanted}")
-        if seconds(self.window) <= 0:
-            raise ConfigurationError(f"Valve(window={self.window!r}): must be longer than nothing")
+            raise ConfigurationError(f"DeadLetterLimit(share={self.share}): must be {wanted}")
+        if parse_duration(self.window) <= 0:
+            raise ConfigurationError(
+                f"DeadLetterLimit(window={self.window!r}): must be longer than nothing"
+            )
         if self.minimum < 1:
-            raise ConfigurationError(f"Valve(minimum={self.minimum}): must be 1 or more events")
+            raise ConfigurationError(
+                f"DeadLetterLimit(minimum={self.minimum}): must be 1 or more events"
+            )

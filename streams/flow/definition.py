@@ -17,8 +17,8 @@ from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
 from trunkline.params import Params
-from trunkline.streams.flow.policy import Arguments, Policy, parse
-from trunkline.streams.flow.problems import Place, Problem
+from trunkline.streams.flow.policy import DestinationOptions, Policy, parse_policy
+from trunkline.streams.flow.problems import Problem, SourceLocation
 
 EnvT = TypeVar("EnvT", bound=Params)
 T = TypeVar("T")
@@ -29,16 +29,16 @@ R_co = TypeVar("R_co", covariant=True)
 AnySource = Source | PushSource
 
 
-class _Definition:
+class Definition:
     """A decorated function: its name, its place, and itself."""
 
     def __init__(self, flow: Flow[Any], function: Callable[..., Any], kind: str) -> None:
-        if isinstance(function, _Definition):
+        if isinstance(function, Definition):
             raise ConfigurationError(
                 f"{function!r} has a decorator of the flow: a {kind} too? "
                 "Write a function of its own"
             )
-        self.place = Place.of(function)
+        self.place = SourceLocation.of(function)
         self.flow = flow
         self.function = function
         self.name: str = function.__name__
@@ -50,7 +50,7 @@ class _Definition:
         return f"<{self.kind} {self.flow.name}.{self.name}>"
 
 
-class SourceDefinition(_Definition, Generic[EnvT]):
+class SourceDefinition(Definition, Generic[EnvT]):
     """A source of a flow: call it with the parameters and it builds the connector."""
 
     function: Callable[[EnvT], AnySource]
@@ -69,7 +69,7 @@ class SourceDefinition(_Definition, Generic[EnvT]):
         return f"{self.flow.name}.{self.name}.dlq"
 
 
-class Topic(_Definition, Generic[T]):
+class Topic(Definition, Generic[T]):
     """A canonical topic: call it with a record and it returns the canonical value, or None."""
 
     def __init__(
@@ -97,7 +97,7 @@ class Topic(_Definition, Generic[T]):
         return value
 
 
-class Destination(_Definition, Generic[EnvT, T]):
+class Destination(Definition, Generic[EnvT, T]):
     """A destination of a flow: call it with the parameters and it builds the sink."""
 
     function: Callable[[EnvT], Sink[T]]
@@ -128,7 +128,7 @@ class Destination(_Definition, Generic[EnvT, T]):
         return f"{self.flow.name}.{self.name}.dlq"
 
 
-class Route(_Definition, Generic[S, R_co]):
+class Route(Definition, Generic[S, R_co]):
     """A pure function from a canonical event to a destination's messages."""
 
     function: Callable[[Event[S]], R_co]
@@ -199,10 +199,10 @@ class Flow(Generic[EnvT]):
     destinations: list[Destination[EnvT, Any]] = field(default_factory=list)
     routes: list[Route[Any, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    place: Place = field(init=False, compare=False)
+    place: SourceLocation = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        self.place = Place.of_caller(2)  # over the generated __init__, to the flow file
+        self.place = SourceLocation.of_caller(2)  # over the generated __init__, to the flow file
         self.version = self.version or version_of(self.place.file)
 
     @property
@@ -265,7 +265,7 @@ class Flow(Generic[EnvT]):
 
         declared = Topic(self, existing, topic, type=type)
         declared.name = topic
-        declared.place = Place.of_caller(1)
+        declared.place = SourceLocation.of_caller(1)
         self.topics.append(declared)
         return declared
 
@@ -273,7 +273,7 @@ class Flow(Generic[EnvT]):
     def destination(self, build: Callable[[EnvT], Sink[T]], /) -> Destination[EnvT, T]: ...
     @overload
     def destination(
-        self, /, **policy: Unpack[Arguments]
+        self, /, **policy: Unpack[DestinationOptions]
     ) -> Callable[[Callable[[EnvT], Sink[T]]], Destination[EnvT, T]]: ...
     def destination(
         self, build: Callable[[EnvT], Sink[Any]] | None = None, /, **policy: Any
@@ -283,7 +283,7 @@ class Flow(Generic[EnvT]):
         ``policy``: when events are sent, and again; docs/delivery.md has every argument. What is
         wrong with them is collected in ``problems``.
         """
-        parsed, wrong = parse(policy)
+        parsed, wrong = parse_policy(policy)
 
         def declare(function: Callable[[EnvT], Sink[Any]]) -> Destination[EnvT, Any]:
             declared: Destination[EnvT, Any] = Destination(self, function, policy=parsed)
@@ -324,7 +324,7 @@ class Flow(Generic[EnvT]):
         for wrong in (thing for thing in given if not isinstance(thing, kind)):
             expected = _ARTICLE[kind]
             message = f"{function.__name__}: {what} is {wrong!r}: name {expected} of this flow"
-            self.problems.append(Problem(Place.of(function), message))
+            self.problems.append(Problem(SourceLocation.of(function), message))
         return tuple(thing for thing in given if isinstance(thing, kind))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from trunkline.errors import ConfigurationError
 from trunkline.streams.flow.definition import Flow
-from trunkline.streams.flow.problems import FlowError, Place, Problem
+from trunkline.streams.flow.problems import FlowError, Problem, SourceLocation
 
 _OURS = sys.modules["trunkline"].__path__[0]
 _INSTALLED = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
@@ -39,7 +39,7 @@ def load(target: str) -> Flow[Any]:
 
 def _run_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise _error(Place(str(path)), "there is no such file")
+        raise _error(SourceLocation(str(path)), "there is no such file")
     name = f"trunkline_flow_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "a .py file has a loader"
@@ -60,7 +60,7 @@ def _import_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and f"{name}.".startswith(f"{error.name}."):
             hint = "give the path of a file that ends in .py, or the name of a module"
-            raise _error(Place(name), f"there is no such module: {hint}") from error
+            raise _error(SourceLocation(name), f"there is no such module: {hint}") from error
         raise _explained(error, name) from error
     except (Exception, SystemExit) as error:
         raise _explained(error, name) from error
@@ -80,7 +80,7 @@ def _only_flow(module: ModuleType, target: str) -> Flow[Any]:
     }
     if not flows:
         hint = 'a flow file says flow = Flow("name", Env) at its top level'
-        raise _error(Place(file), f"there is no flow in it: {hint}")
+        raise _error(SourceLocation(file), f"there is no flow in it: {hint}")
     flow, *more = flows.values()
     if more:
         others = ", ".join(f"{other.name!r} in line {other.place.line}" for other in more)
@@ -91,13 +91,17 @@ def _only_flow(module: ModuleType, target: str) -> Flow[Any]:
 def _explained(error: BaseException, file: str) -> FlowError:
     """The error at the line of the user's code that led to it."""
     if isinstance(error, SyntaxError) and error.filename:
-        return _error(Place(error.filename, error.lineno or 0), f"syntax error: {error.msg}")
+        return _error(
+            SourceLocation(error.filename, error.lineno or 0), f"syntax error: {error.msg}"
+        )
     frames = traceback.extract_tb(error.__traceback__)
     users = [f for f in frames if f.filename == file or not f.filename.startswith(_NOT_THE_USERS)]
-    place = Place(users[-1].filename, users[-1].lineno or 0) if users else Place(file)
+    place = (
+        SourceLocation(users[-1].filename, users[-1].lineno or 0) if users else SourceLocation(file)
+    )
     ours = isinstance(error, ConfigurationError)
     return _error(place, str(error) if ours else f"{type(error).__name__}: {error}")
 
 
-def _error(place: Place, message: str) -> FlowError:
+def _error(place: SourceLocation, message: str) -> FlowError:
     return FlowError(Problem(place, message))

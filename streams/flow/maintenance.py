@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 
 from trunkline.errors import ConfigurationError
-from trunkline.times import seconds
+from trunkline.times import parse_duration
 
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 
@@ -131,7 +131,7 @@ def _weekdays(part: str) -> list[int]:
 
 
 def _duration(text: str) -> timedelta:
-    duration = timedelta(seconds=seconds(text))
+    duration = timedelta(seconds=parse_duration(text))
     if not duration:
         raise ConfigurationError(f"{text!r}: it must last longer than nothing")
     return duration

@@ -13,11 +13,11 @@ from typing import Any, Literal, TypedDict, TypeVar, get_args
 from trunkline.errors import ConfigurationError, Unavailable
 from trunkline.streams.flow.alert import Alert
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
-from trunkline.streams.flow.dead_letter_limit import Valve
+from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 from trunkline.streams.flow.maintenance import Window
-from trunkline.streams.flow.retry import Cause, Retry, causes
+from trunkline.streams.flow.retry import ErrorMatch, Retry, error_matches
 from trunkline.streams.flow.system import System, is_count
-from trunkline.times import parse_rate, seconds
+from trunkline.times import parse_duration, parse_rate
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ OnDead = Literal["continue", "halt"]
 Outage = Literal["hold", "tiers"]
 
 
-class Arguments(TypedDict, total=False):
+class DestinationOptions(TypedDict, total=False):
     """What a destination can be given, as a user writes it; docs/delivery.md explains each."""
 
     order: Order
@@ -34,7 +34,7 @@ class Arguments(TypedDict, total=False):
     delay: str
     on_dead: OnDead
     outage: Outage
-    reject: Sequence[Cause]
+    reject: Sequence[ErrorMatch]
     breaker: CircuitBreaker
     maintenance: str | Sequence[str]
     rate: str
@@ -43,7 +43,7 @@ class Arguments(TypedDict, total=False):
     linger: str
     timeout: str
     system: System
-    valve: Valve
+    valve: DeadLetterLimit
     alert: Alert
 
 
@@ -72,12 +72,12 @@ class Policy:
     delay: float = 0.0
     on_dead: OnDead = "continue"
     outage: Outage = "hold"
-    reject: tuple[Cause, ...] = ()
+    reject: tuple[ErrorMatch, ...] = ()
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     maintenance: tuple[Window, ...] = ()
     limits: Limits = Limits()
     system: System | None = None
-    valve: Valve | None = None
+    valve: DeadLetterLimit | None = None
     alert: Alert = field(default_factory=Alert)
     more: tuple[str, ...] = field(default=(), compare=False)
     """What a person wrote beside order and retry, as far as a few words say it."""
@@ -89,47 +89,47 @@ class Policy:
         )
 
 
-def parse(arguments: Mapping[str, Any]) -> tuple[Policy, list[str]]:
+def parse_policy(arguments: Mapping[str, Any]) -> tuple[Policy, list[str]]:
     """The policy that a destination's arguments say, and what is wrong with them.
 
     A wrong argument counts as not given, so that whoever looks at the policy next finds one.
     """
-    given = _Given(arguments)
+    given = _Options(arguments)
     policy = Policy(
         order=given.read("order", _one_of(Order), "key"),
         retry=given.read("retry", _a(Retry, "Retry('10s', '1m')"), Retry.DEFAULT),
-        delay=given.read("delay", seconds, 0.0),
+        delay=given.read("delay", parse_duration, 0.0),
         on_dead=given.read("on_dead", _one_of(OnDead), "continue"),
         outage=given.read("outage", _one_of(Outage), "hold"),
-        reject=given.read("reject", causes, ()),
+        reject=given.read("reject", error_matches, ()),
         breaker=given.read("breaker", _a(CircuitBreaker, "CircuitBreaker()"), CircuitBreaker()),
         maintenance=given.read("maintenance", _windows, ()),
         limits=_limits(given),
         system=given.read("system", _a(System, "System('erp', rate='50/s')"), None),
-        valve=given.read("valve", _a(Valve, "Valve()"), None),
+        valve=given.read("valve", _a(DeadLetterLimit, "DeadLetterLimit()"), None),
         alert=given.read("alert", _a(Alert, "Alert(lag='15m')"), Alert()),
         more=tuple(given.words()),
     )
     return policy, [*given.wrong, *_contradictions(policy)]
 
 
-def _limits(given: _Given) -> Limits:
+def _limits(given: _Options) -> Limits:
     return Limits(
         rate=given.read("rate", parse_rate, None),
         concurrent=given.read("concurrent", _count, None),
         batch=given.read("batch", _count, None),
-        linger=given.read("linger", seconds, 0.0),
+        linger=given.read("linger", parse_duration, 0.0),
         timeout=given.read("timeout", _some_time, None),
     )
 
 
-class _Given:
+class _Options:
     """The arguments as they were written; ``wrong`` says what of them cannot be."""
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         self._arguments = arguments
-        unknown = arguments.keys() - Arguments.__annotations__.keys()
-        known = ", ".join(Arguments.__annotations__)
+        unknown = arguments.keys() - DestinationOptions.__annotations__.keys()
+        known = ", ".join(DestinationOptions.__annotations__)
         self.wrong = [f"{name}= is no argument: there are {known}" for name in sorted(unknown)]
 
     def read(self, name: str, parsed: Callable[[Any], T], default: T) -> T:
@@ -211,6 +211,6 @@ def _count(value: Any) -> int:
 
 
 def _some_time(text: Any) -> float:
-    if (found := seconds(text)) <= 0:
+    if (found := parse_duration(text)) <= 0:
         raise ConfigurationError(f"{text!r} is no time at all: write 5s")
     return found

@@ -13,14 +13,14 @@ from trunkline.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class SourceLocation:
     """Where a definition stands. Line 0: the file as a whole."""
 
     file: str
     line: int = 0
 
     @classmethod
-    def of(cls, function: Callable[..., Any]) -> Place:
+    def of(cls, function: Callable[..., Any]) -> SourceLocation:
         """The place of a function. Raises ConfigurationError for what was not written as one."""
         code = getattr(inspect.unwrap(function), "__code__", None)
         if code is None:
@@ -28,7 +28,7 @@ class Place:
         return cls(code.co_filename, code.co_firstlineno)
 
     @classmethod
-    def of_caller(cls, depth: int) -> Place:
+    def of_caller(cls, depth: int) -> SourceLocation:
         """The line that is being run ``depth`` calls above the caller of this method."""
         frame = sys._getframe(depth + 1)
         return cls(frame.f_code.co_filename, frame.f_lineno)
@@ -44,7 +44,7 @@ class Place:
 class Problem:
     """Something wrong with a flow, and where. A warning does not keep the flow from running."""
 
-    place: Place
+    place: SourceLocation
     message: str
     warning: bool = False
 

@@ -11,30 +11,30 @@ from itertools import pairwise
 from typing import ClassVar
 
 from trunkline.errors import ConfigurationError
-from trunkline.times import seconds
+from trunkline.times import parse_duration
 
 MOST_JITTER = 5.0
 """Seconds that jitter adds at the most: enough to spread a crowd, and no reason to wait longer."""
 
-Cause = int | type[BaseException]
+ErrorMatch = int | type[BaseException]
 """What an override names: an HTTP status, or a class of exception."""
 
 
-def causes(given: Iterable[Cause]) -> tuple[Cause, ...]:
+def error_matches(given: Iterable[ErrorMatch]) -> tuple[ErrorMatch, ...]:
     """What an override names, checked. Raises ConfigurationError for anything but HTTP statuses
     of failures and classes of exceptions."""
     if not isinstance(given, Iterable) or isinstance(given, str):
         raise ConfigurationError(f"{given!r} is no list: write [409, TimeoutError]")
     found = tuple(given)
     for cause in found:
-        if not _is_cause(cause):
+        if not _is_error_match(cause):
             raise ConfigurationError(
                 f"{cause!r} is neither an HTTP status from 300 to 599 nor an exception class"
             )
     return found
 
 
-def _is_cause(cause: object) -> bool:
+def _is_error_match(cause: object) -> bool:
     if isinstance(cause, type):
         return issubclass(cause, BaseException)
     return isinstance(cause, int) and 300 <= cause <= 599
@@ -55,15 +55,15 @@ class Retry:
     """As written: they end the topics' names."""
     seconds: tuple[float, ...]
     jitter: float
-    on: tuple[Cause, ...]
+    on: tuple[ErrorMatch, ...]
 
-    def __init__(self, *delays: str, jitter: float = 0.1, on: Sequence[Cause] = ()) -> None:
+    def __init__(self, *delays: str, jitter: float = 0.1, on: Sequence[ErrorMatch] = ()) -> None:
         if not delays:
             raise ConfigurationError("Retry() needs a delay, as Retry('10s', '1m')")
-        self.seconds = tuple(seconds(delay) for delay in delays)
+        self.seconds = tuple(parse_duration(delay) for delay in delays)
         self.delays = tuple(delay.strip() for delay in delays)
         self.jitter = jitter
-        self.on = causes(on)
+        self.on = error_matches(on)
         if any(later <= earlier for earlier, later in pairwise(self.seconds)):
             raise ConfigurationError(f"{self}: each delay must be longer than the one before")
         if not 0 <= jitter <= 1:

@@ -56,7 +56,7 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def disagreements(systems: Iterable[tuple[str, System]]) -> list[str]:
+def conflicting_limits(systems: Iterable[tuple[str, System]]) -> list[str]:
     """Where one system stands with different numbers: a sentence for each, naming both places.
 
     ``systems``: who names it (``flow.destination``), and how. The smallest numbers hold.

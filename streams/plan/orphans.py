@@ -16,23 +16,23 @@ from trunkline import kafka
 from trunkline.errors import ConfigurationError
 from trunkline.kafka import reading as kafka_read
 from trunkline.params import Backbone
-from trunkline.streams.deliver.offsets import unpack
+from trunkline.streams.deliver.offsets import decode_completed
 from trunkline.streams.flow.definition import Destination, Flow
 
 
-def refuse_forgotten(backbone: Backbone, flow: Flow[Any], there: Mapping[str, int]) -> None:
+def require_drained_tiers(backbone: Backbone, flow: Flow[Any], there: Mapping[str, int]) -> None:
     """Nothing, if no event waits in a tier that its destination has no delay for any more.
 
     ``there``: every topic's partition count. Reads what is not completed in former tiers.
     Blocks. Raises ConfigurationError naming the topic, and KafkaUnavailable.
     """
     for destination in flow.destinations:
-        for topic in former_tiers(destination, there):
+        for topic in orphaned_tiers(destination, there):
             if count := _asked(backbone, destination, topic, there[topic]):
                 raise ConfigurationError(_told(destination, topic, count))
 
 
-def former_tiers(destination: Destination[Any, Any], topics: Iterable[str]) -> list[str]:
+def orphaned_tiers(destination: Destination[Any, Any], topics: Iterable[str]) -> list[str]:
     """Those of ``topics`` that were tiers of the destination and are none now."""
     prefix = f"{destination.flow.name}.{destination.name}.retry."
     return sorted(t for t in topics if t.startswith(prefix) and t not in destination.tiers)
@@ -53,7 +53,7 @@ def _waiting(backbone: Backbone, group: str, topic: str, partitions: int) -> int
     all_ = [TopicPartition(topic, partition) for partition in range(partitions)]
     with closing(kafka.consumer(backbone, group)) as asking:
         cuts = asking.committed(all_, timeout=30)
-    done = {cut.partition: unpack(max(cut.offset, 0), cut.metadata or "") for cut in cuts}
+    done = {cut.partition: decode_completed(max(cut.offset, 0), cut.metadata or "") for cut in cuts}
     starts = [TopicPartition(topic, cut.partition, max(cut.offset, 0)) for cut in cuts]
     rest = kafka_read.rest(backbone, group, starts)
     return sum(message.offset() not in done[message.partition() or 0] for message in rest)

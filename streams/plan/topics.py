@@ -18,7 +18,7 @@ _KEPT = {"retention.ms": "-1"}
 _TIER = {**_KEPT, "segment.bytes": str(SEGMENT)}
 
 
-def topics_of(flow: Flow[Any], partitions: int) -> list[TopicSpec]:
+def required_topics(flow: Flow[Any], partitions: int) -> list[TopicSpec]:
     """Every topic of the flow. Existing topics are left as they are, whatever stands here."""
     specs = {topic.topic: TopicSpec(topic.topic, partitions) for topic in flow.topics}
     for source in flow.sources:

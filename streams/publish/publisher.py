@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class CompiledOutput:
+class TopicMapping:
     """A canonical topic as its source's side sees it. ``streams``: those it takes; () is all."""
 
     topic: str
@@ -38,7 +38,7 @@ class Publisher:
     """
 
     def __init__(
-        self, source: str, dlq: str, outputs: Sequence[CompiledOutput], flow_version: str = ""
+        self, source: str, dlq: str, outputs: Sequence[TopicMapping], flow_version: str = ""
     ) -> None:
         self._source = source
         self._version = flow_version
@@ -62,10 +62,10 @@ class Publisher:
                 if made is not None:
                     out.append(made)
         if self.dead > before:
-            self._tell(self.dead - before)
+            self._log_dead_letters(self.dead - before)
         return out
 
-    def _canonical(self, record: Record, output: CompiledOutput) -> Out | None:
+    def _canonical(self, record: Record, output: TopicMapping) -> Out | None:
         if record.change in ("delete", "truncate"):
             data, value = None, None
         else:
@@ -78,7 +78,7 @@ class Publisher:
         headers = event_headers(record, source=self._source, type=_type(record, output, data))
         return output.topic, _key(record, output), value, headers
 
-    def _tell(self, count: int) -> None:
+    def _log_dead_letters(self, count: int) -> None:
         """One line a batch: a table full of what is refused floods no log."""
         record, error = self._last_dead
         log.warning(
@@ -106,7 +106,7 @@ class Publisher:
         )
 
 
-def _key(record: Record, output: CompiledOutput) -> bytes:
+def _key(record: Record, output: TopicMapping) -> bytes:
     if record.change == "truncate":  # it concerns a whole table and so has no entity's key
         return (record.key or record.stream).encode()
     key = output.key(record) if output.key is not None else record.key
@@ -115,7 +115,7 @@ def _key(record: Record, output: CompiledOutput) -> bytes:
     return key.encode()
 
 
-def _type(record: Record, output: CompiledOutput, data: Any) -> str:
+def _type(record: Record, output: TopicMapping, data: Any) -> str:
     named = output.event_type
     if isinstance(named, str):
         return named

@@ -65,12 +65,12 @@ class PushStep:
         await self._acknowledged(made)
         self._metrics.events_in.inc(len(records))
         self._metrics.events_out.inc(len(made) - dead)
-        self._metrics.died(dead)
+        self._metrics.dead_lettered(dead)
 
     async def _acknowledged(self, records: list[Out]) -> None:
         if not records:
             return
-        waiting = _Acknowledgements(len(records))
+        waiting = _DeliveryReports(len(records))
         await asyncio.to_thread(produce, self._producer, records, waiting.report)
         error = await waiting.all
         if error is not None:
@@ -82,7 +82,7 @@ class PushStep:
             self._producer.poll(0.2)
 
 
-class _Acknowledgements:
+class _DeliveryReports:
     """Counts delivery reports, which come in another thread. ``all``: the first error, or None."""
 
     def __init__(self, count: int) -> None:

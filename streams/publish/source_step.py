@@ -20,10 +20,10 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 from trunkline.connectors.base import Batch, Position, Source
 from trunkline.errors import ConfigurationError
 from trunkline.kafka import Out, transact
-from trunkline.kafka.poll_loop import Intake, MicroBatch
+from trunkline.kafka.poll_loop import MicroBatch, PollLoop
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.publish.publisher import Publisher
-from trunkline.tasks import delays
+from trunkline.tasks import backoff
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +73,11 @@ class SourceStep:
         self._thread: threading.Thread | None = None
         self._read_at = 0.0
         self.failure: BaseException | None = None
-        self.intake = Intake(make_consumer, [positions], self)
+        self.intake = PollLoop(make_consumer, [positions], self)
 
     # The lease, in the intake's thread.
 
-    def assigned(
+    def on_assigned(
         self, consumer: Consumer, partitions: list[TopicPartition]
     ) -> list[TopicPartition]:
         """The position is ours: run the source."""
@@ -88,7 +88,7 @@ class SourceStep:
             self._thread.start()
         return partitions
 
-    def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
+    def on_revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Stop the source; what it has published is committed."""
         self._stop.set()
         self._interrupt.set()
@@ -96,14 +96,14 @@ class SourceStep:
             self._thread.join()
             self._thread = None
 
-    def received(self, batch: MicroBatch) -> None:
+    def on_batch(self, batch: MicroBatch) -> None:
         """Positions that this worker itself has written: nothing to do."""
         self.intake.done(batch)
 
     # The source's own thread.
 
     def _run(self) -> None:
-        waits = delays(*BACK_OFF)
+        waits = backoff(*BACK_OFF)
         while not self._stop.is_set():
             self._read_at = 0.0
             try:
@@ -115,7 +115,7 @@ class SourceStep:
                 return
             except Exception as error:
                 if self._read_at:  # it ran: this is another trouble than the last one
-                    waits = delays(*BACK_OFF)
+                    waits = backoff(*BACK_OFF)
                 delay = next(waits)
                 self._metrics.error(error)
                 log.exception("source %s starts again in %.1f s", self.name, delay)
@@ -131,11 +131,13 @@ class SourceStep:
             return
         source = self._build()
         try:
-            self._pump(source, position, producer)
+            self._publish_batches(source, position, producer)
         finally:
             source.close()
 
-    def _pump(self, source: Source, position: Position | None, producer: Producer) -> None:
+    def _publish_batches(
+        self, source: Source, position: Position | None, producer: Producer
+    ) -> None:
         """Read, publish, acknowledge. While a large batch commits, the next one is read already;
         after a small one nothing may follow for long, so its commit is waited for."""
         pending: _Pending | None = None
@@ -187,11 +189,11 @@ class SourceStep:
         dead, self._publisher.dead = self._publisher.dead, 0
         self._metrics.events_in.inc(len(batch.records))
         self._metrics.events_out.inc(pending.produced - dead)
-        self._metrics.died(dead)
+        self._metrics.dead_lettered(dead)
         self._metrics.batch_seconds.observe(time.monotonic() - pending.started)
         if batch.records:
             age = time.time() - batch.records[0].time.timestamp()
-            self._metrics.behind(max(0.0, age))
+            self._metrics.set_lag(max(0.0, age))
 
     async def start(self) -> None:
         """Take part in the election of the position's owner."""

@@ -25,8 +25,8 @@ from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.quota.fair_share import Share
 from trunkline.streams.quota.leases import LEASE
-from trunkline.streams.quota.limiter import LimitGate
-from trunkline.streams.quota.member import Participant, Record
+from trunkline.streams.quota.limiter import QuotaGate
+from trunkline.streams.quota.member import QuotaMember, Record
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def limited(destinations: Iterable[Destination[Any, Any]]) -> bool:
     return any(limits_of("", destination) for destination in destinations)
 
 
-class Quota:
+class QuotaClient:
     """The limits of one worker's destinations. For the event loop only; one thread of its own
     reads the topic. ``failure``: what reading cannot go on from, or None.
 
@@ -62,7 +62,7 @@ class Quota:
     def __init__(self, backbone: Backbone, *, topic: str = TOPIC) -> None:
         self._backbone = backbone
         self._topic = topic
-        self._participant = Participant(uuid.uuid4().hex)
+        self._participant = QuotaMember(uuid.uuid4().hex)
         self._participant.wake = self._schedule
         self._producer: Producer | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -75,16 +75,16 @@ class Quota:
         """Whether this worker divides the limits now."""
         return self._participant.coordinates
 
-    def limit(self, key: str, whole: Share, *, who: str, timeout: float | None = None) -> LimitGate:
+    def limit(self, key: str, whole: Share, *, who: str, timeout: float | None = None) -> QuotaGate:
         """A gate for one destination under the limit ``key``, which others may share.
 
         ``who``: the destination, for messages; ``timeout``: seconds that one call may last.
         """
-        return self._participant.seat(key, whole, who=who, grace=timeout or GRACE)
+        return self._participant.register(key, whole, who=who, grace=timeout or GRACE)
 
     def gates(
         self, flow: str, destination: Destination[Any, Any], changed: Callable[[], None]
-    ) -> list[LimitGate]:
+    ) -> list[QuotaGate]:
         """The gates of a destination: one for its own limits, one for its system's, as far as it
         has any. ``changed`` is called when there may be more room."""
         who = f"{flow}.{destination.name}"

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from trunkline.streams.quota.fair_share import NOTHING, Share, fair, permits
-from trunkline.streams.quota.leases import Claimant, Ledger, Seat, whole_of
+from trunkline.streams.quota.fair_share import NOTHING, Share, max_min_shares, whole_shares
+from trunkline.streams.quota.leases import ClientId, ClientLease, LeaseTable, whole_of
 
 TURN = 2.0
 """Seconds for which a seat has a permit, where there are more seats that want one than permits."""
@@ -23,7 +23,7 @@ LATELY = 2.0
 MUCH = 1.1
 """A share that changes by less is left until its seat asks again."""
 
-Claimants = Mapping[Seat, Claimant]
+Claimants = Mapping[ClientId, ClientLease]
 
 
 @dataclass(slots=True)
@@ -58,14 +58,14 @@ class _Limit:
 
     reserve: Reserve
     whole: Share = NOTHING
-    given: dict[Seat, tuple[int, Share]] = field(default_factory=dict)
-    turns: dict[Seat, tuple[bool, float]] = field(default_factory=dict)
+    given: dict[ClientId, tuple[int, Share]] = field(default_factory=dict)
+    turns: dict[ClientId, tuple[bool, float]] = field(default_factory=dict)
 
 
 class Coordinator:
     """Answers demands for one reign, named by its claim's offset."""
 
-    def __init__(self, ledger: Ledger, reign: int) -> None:
+    def __init__(self, ledger: LeaseTable, reign: int) -> None:
         self.reign = reign
         self._ledger = ledger
         self._numbers = count()
@@ -85,7 +85,7 @@ class Coordinator:
         targets = _targets(now, limit, claimants)
         shares = _within(now, limit.whole, claimants, targets)
         made = []
-        for seat in _to_tell(now, limit, claimants, shares, targets):
+        for seat in _to_notify(now, limit, claimants, shares, targets):
             made.append(_grant(seat, claimants[seat], shares[seat], limit.reserve, now))
             self._ledger.granted(now, mark, seat, key, shares[seat])
             limit.given[seat] = claimants[seat].request, shares[seat]
@@ -93,23 +93,23 @@ class Coordinator:
         return made
 
 
-def _targets(now: float, limit: _Limit, claimants: Claimants) -> dict[Seat, Share]:
+def _targets(now: float, limit: _Limit, claimants: Claimants) -> dict[ClientId, Share]:
     """What each seat should have, in the end."""
     whole = limit.whole
     wants = {seat: claimant.wanting(now) for seat, claimant in claimants.items()}
-    rates: Mapping[Seat, float | None] = dict.fromkeys(wants)
-    calls: Mapping[Seat, int | None] = dict.fromkeys(wants)
+    rates: Mapping[ClientId, float | None] = dict.fromkeys(wants)
+    calls: Mapping[ClientId, int | None] = dict.fromkeys(wants)
     if whole.rate is not None:
-        rates = fair(whole.rate, {seat: want.rate or 0.0 for seat, want in wants.items()})
+        rates = max_min_shares(whole.rate, {seat: want.rate or 0.0 for seat, want in wants.items()})
     if whole.calls is not None:
-        order = _in_turn(now, limit, wants)
-        calls = permits(whole.calls, {seat: w.calls or 0 for seat, w in wants.items()}, order)
+        order = _permit_order(now, limit, wants)
+        calls = whole_shares(whole.calls, {seat: w.calls or 0 for seat, w in wants.items()}, order)
     return {seat: Share(rates[seat], calls[seat]) for seat in wants}
 
 
 def _settle(now: float, limit: _Limit, claimants: Claimants) -> None:
     """Remember for the next time."""
-    used = sum(claimant.using(now)[0] for claimant in claimants.values())
+    used = sum(claimant.has(now)[0] for claimant in claimants.values())
     limit.reserve.free = (limit.whole.rate or 0.0) - used
     limit.given = {seat: given for seat, given in limit.given.items() if seat in claimants}
     before, limit.turns = limit.turns, {}
@@ -119,10 +119,10 @@ def _settle(now: float, limit: _Limit, claimants: Claimants) -> None:
         limit.turns[seat] = (has, since if has == had else now)
 
 
-def _in_turn(now: float, limit: _Limit, seats: Iterable[Seat]) -> list[Seat]:
+def _permit_order(now: float, limit: _Limit, seats: Iterable[ClientId]) -> list[ClientId]:
     """Who has a permit keeps it for a turn; then come those who have waited, the longest first."""
 
-    def place(seat: Seat) -> tuple[int, float, Seat]:
+    def place(seat: ClientId) -> tuple[int, float, ClientId]:
         has, since = limit.turns.get(seat, (False, now))
         rank = 1 if not has else 0 if now - since < TURN else 2
         return rank, since, seat
@@ -131,15 +131,15 @@ def _in_turn(now: float, limit: _Limit, seats: Iterable[Seat]) -> list[Seat]:
 
 
 def _within(
-    now: float, whole: Share, claimants: Claimants, targets: Mapping[Seat, Share]
-) -> dict[Seat, Share]:
+    now: float, whole: Share, claimants: Claimants, targets: Mapping[ClientId, Share]
+) -> dict[ClientId, Share]:
     """The targets, as far as they are free now. Who uses least is served first.
 
     Where more seems to be in use than the whole, something of it is not: a grant that was read
     late, a share whose lease is over for its owner. What it is nobody knows, so each seat keeps
     what is surely its own: of what it may be using, all but that excess.
     """
-    using = {seat: claimant.using(now) for seat, claimant in claimants.items()}
+    using = {seat: claimant.has(now) for seat, claimant in claimants.items()}
     rate = (whole.rate or 0.0) - sum(used for used, _ in using.values())
     calls = (whole.calls or 0) - sum(used for _, used in using.values())
     excess, excess_calls = max(0.0, -rate), max(0, -calls)
@@ -159,13 +159,13 @@ def _within(
     return shares
 
 
-def _to_tell(
+def _to_notify(
     now: float,
     limit: _Limit,
     claimants: Claimants,
-    shares: Mapping[Seat, Share],
-    targets: Mapping[Seat, Share],
-) -> list[Seat]:
+    shares: Mapping[ClientId, Share],
+    targets: Mapping[ClientId, Share],
+) -> list[ClientId]:
     """Who has asked; who gets more than before; and, if somebody lacks something, who gets less:
     told at once, it is free as soon as that seat confirms, and not only after its next demand."""
     lacking = any(_less(shares[seat], targets[seat]) for seat in claimants)
@@ -184,9 +184,9 @@ def _less(one: Share, other: Share) -> bool:
 
 
 def _grant(
-    seat: Seat, claimant: Claimant, share: Share, reserve: Reserve, now: float
+    seat: ClientId, claimant: ClientLease, share: Share, reserve: Reserve, now: float
 ) -> dict[str, Any]:
-    begins = bool(share.rate) and claimant.using(now)[0] <= 0
+    begins = bool(share.rate) and claimant.has(now)[0] <= 0
     return {
         "member": seat[0],
         "seat": seat[1],

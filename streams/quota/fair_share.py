@@ -14,7 +14,7 @@ from typing import TypeVar
 Id = TypeVar("Id")
 
 
-def fair(whole: float, wants: Mapping[Id, float]) -> dict[Id, float]:
+def max_min_shares(whole: float, wants: Mapping[Id, float]) -> dict[Id, float]:
     """Each one's share of ``whole``: what it wants, or the level that all who want more have.
 
     The sum is at most ``whole``; whoever wants something gets something.
@@ -27,7 +27,7 @@ def fair(whole: float, wants: Mapping[Id, float]) -> dict[Id, float]:
     return shares
 
 
-def permits(whole: int, wants: Mapping[Id, int], order: Sequence[Id]) -> dict[Id, int]:
+def whole_shares(whole: int, wants: Mapping[Id, int], order: Sequence[Id]) -> dict[Id, int]:
     """The same in whole permits. Largest remainders get what is left over, the first in ``order``
     before others; where there are more who want one than permits, the first ones have one each.
     """
@@ -35,7 +35,7 @@ def permits(whole: int, wants: Mapping[Id, int], order: Sequence[Id]) -> dict[Id
     given = dict.fromkeys(wants, 0)
     if len(wanting) >= whole:
         return given | dict.fromkeys(wanting[:whole], 1)
-    exact = fair(whole, {one: wants[one] for one in wanting})
+    exact = max_min_shares(whole, {one: wants[one] for one in wanting})
     given |= {one: floor(share + 1e-9) for one, share in exact.items()}
     left = min(whole, sum(wants[one] for one in wanting)) - sum(given.values())
     by_remainder = sorted(wanting, key=lambda one: round(given[one] - exact[one], 9))  # stable

@@ -27,27 +27,27 @@ from trunkline.streams.quota.fair_share import NOTHING, Share
 LEASE = 5.0
 """Seconds that a grant may be used, from when its demand was sent."""
 
-Seat = tuple[str, str]
+ClientId = tuple[str, str]
 """Who has a share: a member (one worker process) and the number of its gate there."""
 
-Mark = tuple[int, int]
+GrantId = tuple[int, int]
 """Names a grant: the reign and the number within it. They grow along the log."""
 
-BEFORE_ALL: Mark = (-1, -1)
+BEFORE_ALL: GrantId = (-1, -1)
 
 
 @dataclass(slots=True)
 class Held:
     """A share that may be in use until then; calls that began with it end ``grace`` later."""
 
-    mark: Mark
+    mark: GrantId
     share: Share
     until: float
     grace: float
 
 
 @dataclass(slots=True)
-class Claimant:
+class ClientLease:
     """One seat as it last spoke, and everything that it may be using."""
 
     key: str
@@ -59,7 +59,7 @@ class Claimant:
     heard_at: float
     held: list[Held] = field(default_factory=list)
 
-    def using(self, now: float) -> tuple[float, int]:
+    def has(self, now: float) -> tuple[float, int]:
         """At most so much: events per second, calls at a time."""
         rates = [h.share.rate or 0.0 for h in self.held if h.until > now]
         calls = [h.share.calls or 0 for h in self.held if h.until + h.grace > now]
@@ -69,11 +69,11 @@ class Claimant:
         """What it wants, unless it has been silent for a whole lease."""
         return self.wants if now < self.heard_at + LEASE else NOTHING
 
-    def granted(self, mark: Mark, share: Share, now: float) -> None:
+    def granted(self, mark: GrantId, share: Share, now: float) -> None:
         """A share was granted in addition to what may be in use."""
         self.held.append(Held(mark, share, now + LEASE, self.grace))
 
-    def confirmed(self, mark: Mark, holds: Share, now: float) -> None:
+    def confirmed(self, mark: GrantId, holds: Share, now: float) -> None:
         """All grants up to ``mark`` are replaced by what the seat holds."""
         self.held = [h for h in self.held if h.mark > mark and h.until + h.grace > now]
         if holds != NOTHING:
@@ -82,10 +82,10 @@ class Claimant:
     def gone(self, now: float) -> bool:
         """Whether it neither uses nor wants anything; or it has not spoken for a whole lease."""
         wants = self.wanting(now)
-        return not wants.rate and not wants.calls and self.using(now) == (0.0, 0)
+        return not wants.rate and not wants.calls and self.has(now) == (0.0, 0)
 
 
-class Ledger:
+class LeaseTable:
     """What one reader of the log knows. Everything is told in the order of the log.
 
     ``reign``: the offset of the claim that is in force, or None; ``vacant``: whether nobody is
@@ -96,14 +96,14 @@ class Ledger:
         self.reign: int | None = None
         self.vacant = True
         self._coordinator = ""
-        self._seats: dict[str, dict[Seat, Claimant]] = {}
+        self._seats: dict[str, dict[ClientId, ClientLease]] = {}
         self._requests: dict[str, tuple[int, float]] = {}  # the newest, and when it was read
 
     def claimed(self, offset: int, member: str) -> None:
         """A member is coordinator from here on in the log."""
         self.reign, self._coordinator, self.vacant = offset, member, False
 
-    def reigns(self, reign: int) -> bool:
+    def terms(self, reign: int) -> bool:
         """Whether a grant of that reign, read now, is in force."""
         if self.reign is None or reign > self.reign:  # its claim was before what we have read
             self.claimed(reign, "")
@@ -121,11 +121,13 @@ class Ledger:
             for number, said in demand["seats"].items()
         }
 
-    def _spoke(self, now: float, seat: Seat, request: int, mark: Mark, said: dict[str, Any]) -> str:
+    def _spoke(
+        self, now: float, seat: ClientId, request: int, mark: GrantId, said: dict[str, Any]
+    ) -> str:
         key: str = said["key"]
         claimants = self._seats.setdefault(key, {})
         known = claimants.get(seat)
-        claimant = claimants[seat] = Claimant(
+        claimant = claimants[seat] = ClientLease(
             key=key,
             who=said["who"],
             whole=Share(*said["whole"]),
@@ -138,11 +140,11 @@ class Ledger:
         claimant.confirmed(mark, Share(*said["holds"]), now)
         return key
 
-    def granted(self, now: float, mark: Mark, seat: Seat, key: str, share: Share) -> None:
+    def granted(self, now: float, mark: GrantId, seat: ClientId, key: str, share: Share) -> None:
         """A seat may use a share. One that nobody has heard of has it all the same."""
         claimants = self._seats.setdefault(key, {})
         if seat not in claimants:
-            claimants[seat] = Claimant(key, "", Share(None, None), NOTHING, -1, 0.0, now)
+            claimants[seat] = ClientLease(key, "", Share(None, None), NOTHING, -1, 0.0, now)
         claimants[seat].granted(mark, share, now)
 
     def left(self, member: str) -> set[str]:
@@ -160,7 +162,7 @@ class Ledger:
         """Every limit that somebody used or wanted."""
         return set(self._seats)
 
-    def claimants(self, now: float, key: str) -> dict[Seat, Claimant]:
+    def claimants(self, now: float, key: str) -> dict[ClientId, ClientLease]:
         """Everybody who uses or wants some of a limit."""
         seats = self._seats.get(key, {})
         for seat in [seat for seat, claimant in seats.items() if claimant.gone(now)]:
@@ -186,11 +188,11 @@ class Ledger:
         }
 
 
-def _of(member: str, seats: Iterable[Seat]) -> list[Seat]:
+def _of(member: str, seats: Iterable[ClientId]) -> list[ClientId]:
     return [seat for seat in seats if seat[0] == member]
 
 
-def whole_of(claimants: Iterable[Claimant]) -> Share:
+def whole_of(claimants: Iterable[ClientLease]) -> Share:
     """The limit that all of them keep to: the smallest that anybody names."""
     rates = [c.whole.rate for c in claimants if c.whole.rate is not None]
     calls = [c.whole.calls for c in claimants if c.whole.calls is not None]

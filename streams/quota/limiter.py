@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from trunkline.streams.admission.gate import NEVER, PLENTY
+from trunkline.streams.admission.gate import NEVER, UNLIMITED
 from trunkline.streams.admission.token_bucket import TokenBucket
 from trunkline.streams.quota.fair_share import NOTHING, Share
 from trunkline.streams.quota.usage import Usage
@@ -51,8 +51,8 @@ def _nobody(*_: float) -> None:
     """Nobody has asked to be told."""
 
 
-class LimitGate:
-    """A Gatekeeper for one limit of one destination in one worker.
+class QuotaGate:
+    """A Gate for one limit of one destination in one worker.
 
     ``whole``: the limit of all together. ``changed`` is called when there may be more room than
     before; ``short`` when there is less room than somebody wants. Both are set by whoever cares.
@@ -80,7 +80,7 @@ class LimitGate:
             self._usage.blocked(slow, full, waits=share.rate == 0 or share.calls == 0)
             self.short(now)
             return 0
-        return PLENTY if share.rate is None else self._bucket.tokens(now)
+        return UNLIMITED if share.rate is None else self._bucket.tokens(now)
 
     def sent(self, now: float, count: int) -> None:
         """One call, ``count`` events."""

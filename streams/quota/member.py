@@ -17,8 +17,8 @@ from typing import Any
 from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.quota.coordinator import Coordinator
 from trunkline.streams.quota.fair_share import NOTHING, Share
-from trunkline.streams.quota.leases import BEFORE_ALL, LEASE, Ledger, Mark
-from trunkline.streams.quota.limiter import LimitGate
+from trunkline.streams.quota.leases import BEFORE_ALL, LEASE, GrantId, LeaseTable
+from trunkline.streams.quota.limiter import QuotaGate
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +42,14 @@ Record = dict[str, Any]
 class _Own:
     """One gate of this worker. ``told``: what was last asked for and held; None when silent."""
 
-    gate: LimitGate
+    gate: QuotaGate
     key: str
     who: str
     grace: float
     told: tuple[Share, Share] | None = None
 
 
-class Participant:
+class QuotaMember:
     """The state machine of one worker. Times are its own monotonic clock, in seconds.
 
     ``member``: a name that no other process has or had. ``read`` takes the log's records in their
@@ -63,11 +63,11 @@ class Participant:
         self.wake: Callable[[], None] = lambda: None
         self.complete = False
         self._random = random or Random()
-        self._ledger = Ledger()
+        self._ledger = LeaseTable()
         self._own: dict[str, _Own] = {}
         self._sent_at: dict[int, float] = {}
         self._request = 0
-        self._applied: Mark = BEFORE_ALL
+        self._applied: GrantId = BEFORE_ALL
         self._asked_at = -NEVER
         self._next_beat = NEVER
         self._urgent = False
@@ -82,10 +82,10 @@ class Participant:
         """Whether this worker is the coordinator, as far as it has read."""
         return self._coordinator is not None
 
-    def seat(self, key: str, whole: Share, *, who: str, grace: float) -> LimitGate:
+    def register(self, key: str, whole: Share, *, who: str, grace: float) -> QuotaGate:
         """A gate for one destination (``who``) under the limit ``key``. ``grace``: seconds that a
         call may last."""
-        number, gate = str(len(self._own)), LimitGate(whole)
+        number, gate = str(len(self._own)), QuotaGate(whole)
         own = self._own[number] = _Own(gate, key, who, grace)
         gate.short = lambda now: self._short(own, now)
         return gate
@@ -98,24 +98,24 @@ class Participant:
             self._changed |= self._ledger.demanded(now, demand)
             self._compare(demand)
         elif (grants := record.get("grants")) is not None:
-            if self._ledger.reigns(grants["reign"]):
+            if self._ledger.terms(grants["reign"]):
                 self._granted(now, grants)
         elif (claim := record.get("claim")) is not None:
             self._claimed(now, offset, claim["member"])
         elif (left := record.get("left")) is not None:
             self._changed |= self._ledger.left(left["member"])
-            self._lose_patience(now)
+            self._reset_answer_timeout(now)
 
     def _claimed(self, now: float, offset: int, member: str) -> None:
         self._ledger.claimed(offset, member)
         self._coordinator = None
-        self._lose_patience(now)
+        self._reset_answer_timeout(now)
         if member == self.member:
             log.info("this worker divides the limits of all workers from now on")
             self._coordinator = Coordinator(self._ledger, offset)
             self._changed = self._ledger.keys
 
-    def _lose_patience(self, now: float) -> None:
+    def _reset_answer_timeout(self, now: float) -> None:
         """Who is coordinator has changed: whoever waits for an answer waits anew."""
         wait = 0.0 if self._ledger.vacant else PATIENCE
         self._patience = wait + self._random.random() * (1.0 if wait else 0.2)
@@ -143,7 +143,7 @@ class Participant:
         before = own.gate.share(now)
         own.gate.grant(now, share, sent_at + LEASE, grant["credit"])
         if (share.rate or 0) < (before.rate or 0) or (share.calls or 0) < (before.calls or 0):
-            self._hurry()  # somebody waits for what this gives up
+            self._send_soon()  # somebody waits for what this gives up
 
     def _compare(self, demand: Record) -> None:
         """Tell where another destination knows other numbers of the same limit."""
@@ -240,13 +240,13 @@ class Participant:
         if self._urgent:
             return
         if own.told is None:
-            self._hurry()
+            self._send_soon()
             return
         (wanted, held), wants, holds = own.told, own.gate.wants(now), own.gate.holds(now)
         if _exceeds(wants, wanted) or (holds.calls or 0) < (held.calls or 0):
-            self._hurry()
+            self._send_soon()
 
-    def _hurry(self) -> None:
+    def _send_soon(self) -> None:
         self._urgent = True
         self.wake()
 

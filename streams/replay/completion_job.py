@@ -8,11 +8,11 @@ from trunkline.kafka import Out
 from trunkline.kafka.offsets import Partition
 from trunkline.streams.control import audit
 from trunkline.streams.control import topic as control
-from trunkline.streams.replay.job import Desk, Job
-from trunkline.streams.replay.request import Progress, Request, added
+from trunkline.streams.replay.job import Job, JobContext
+from trunkline.streams.replay.request import PartitionProgress, Request, merge_counts
 
 
-class Conclusion(Job):
+class CompletionJob(Job):
     """Writes that a request is done, and what became of its events, into the control topic and the
     audit: in one transaction, and unless somebody else has done it or it is paused or cancelled.
     """
@@ -21,7 +21,7 @@ class Conclusion(Job):
         self,
         request: Request,
         places: Sequence[Partition],
-        desk: Desk,
+        desk: JobContext,
         share: Callable[[], float | None],
     ) -> None:
         super().__init__(request, places[0], desk, share)
@@ -30,7 +30,7 @@ class Conclusion(Job):
     def _restore(self, state: Mapping[str, control.Value]) -> None:
         self._value = state.get(self.request.record_key, {})
         keys = map(self.request.progress_key, self._places)
-        self._done = [Progress.of(state.get(key)) for key in keys]
+        self._done = [PartitionProgress.of(state.get(key)) for key in keys]
 
     async def _work(self) -> None:
         if self._value.get("state") == "running" and all(one.done for one in self._done):
@@ -39,9 +39,9 @@ class Conclusion(Job):
     async def _records(self) -> list[Out]:
         request, counts = self.request, dict[str, int]()
         for progress in self._done:
-            counts = added(counts, progress.counts)
+            counts = merge_counts(counts, progress.counts)
         value = {**self._value, "state": "done", "counts": counts}
-        told = audit.Audit(
+        told = audit.AuditRecord(
             what=f"{request.kind} done",
             on=request.destination,
             why=request.why,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.control.topic import Control, Value
+from trunkline.streams.control.topic import ControlTopic, Value
 from trunkline.streams.replay.request import PREFIX
 
 log = logging.getLogger(__name__)
@@ -24,19 +24,19 @@ EVERY = 3600.0
 OVER = ("done", "cancelled", "refused")
 
 
-async def tidy(control: Control, clock: Callable[[], float] = time.time) -> None:
+async def expire_requests(control: ControlTopic, clock: Callable[[], float] = time.time) -> None:
     """Removes what is outdated, hour by hour; never ends. ``clock``: epoch seconds. Several workers
     may do it at a time: they remove the same."""
     while True:
         await asyncio.sleep(EVERY)
         try:
-            for key in outdated(control.state, clock()):
+            for key in expired_keys(control.state, clock()):
                 await control.put(key, None)
         except KafkaUnavailable as error:
             log.warning("old replays are not removed yet: %s", error)
 
 
-def outdated(state: Mapping[str, Value], now: float) -> list[str]:
+def expired_keys(state: Mapping[str, Value], now: float) -> list[str]:
     """The keys of requests that are over and were asked for long ago. How far each partition is
     comes before the request itself: so nothing is left without one, wherever this is interrupted.
     """

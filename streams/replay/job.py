@@ -21,10 +21,10 @@ from confluent_kafka import Message, TopicPartition
 from trunkline.errors import SCHEMA_UNAVAILABLE
 from trunkline.kafka import Out
 from trunkline.kafka.offsets import Partition
-from trunkline.kafka.range_reader import Past
+from trunkline.kafka.range_reader import RangeReader
 from trunkline.streams.control import topic as control
-from trunkline.streams.replay.request import Progress, Request
-from trunkline.tasks import delays
+from trunkline.streams.replay.request import PartitionProgress, Request
+from trunkline.tasks import backoff
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,11 @@ TOLD = 1.0
 """Seconds after which progress is written even if nothing was to be sent."""
 
 
-class Over(Exception):
+class JobEnded(Exception):
     """This job has to end: it was stopped, or the partition may be another worker's now."""
 
 
-class Turns(Protocol):
+class RoutingTransactions(Protocol):
     """The routing step as a job uses it."""
 
     turn: asyncio.Lock
@@ -52,7 +52,7 @@ class Turns(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class JobContext:
     """What all jobs of a worker share.
 
     ``epoch``: of the assignment. ``past``: makes a reader of the group's topics. ``durable``: the
@@ -61,9 +61,9 @@ class Desk:
     """
 
     flow: str
-    step: Turns
+    step: RoutingTransactions
     epoch: Callable[[], int]
-    past: Callable[[], Past]
+    past: Callable[[], RangeReader]
     durable: Callable[[], Mapping[str, control.Value]]
     chunks: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -73,7 +73,7 @@ class Desk:
         return control.topic_of(self.flow).name
 
 
-class Pace:
+class RateLimit:
     """Keeps to a rate. ``rate``: events a second as of now, or None for no limit."""
 
     def __init__(self, rate: Callable[[], float | None]) -> None:
@@ -102,24 +102,28 @@ class Job:
     """
 
     def __init__(
-        self, request: Request, place: Partition, desk: Desk, share: Callable[[], float | None]
+        self,
+        request: Request,
+        place: Partition,
+        desk: JobContext,
+        share: Callable[[], float | None],
     ) -> None:
         self.request = request
         self.place = place
         self.epoch = desk.epoch()
-        self.progress = Progress()
+        self.progress = PartitionProgress()
         self._desk = desk
         self._past = desk.past()
-        self._pace = Pace(share)
+        self._pace = RateLimit(share)
         self._position = 0
         self._stopped = asyncio.Event()
-        self._told = time.monotonic()
+        self._progress_written_at = time.monotonic()
 
     def stop(self) -> None:
         """End after what is under way."""
         self._stopped.set()
 
-    def heard(self, message: Message) -> None:
+    def on_routed(self, message: Message) -> None:
         """This record of the partition is routed and committed."""
         self._position = max(self._position, (message.offset() or 0) + 1)
 
@@ -135,7 +139,7 @@ class Job:
                 await self._work()
 
     def _restore(self, state: Mapping[str, control.Value]) -> None:
-        self.progress = Progress.of(state.get(self.request.progress_key(self.place)))
+        self.progress = PartitionProgress.of(state.get(self.request.progress_key(self.place)))
 
     async def _work(self) -> None:
         raise NotImplementedError
@@ -159,7 +163,7 @@ class Job:
 
         await self._transact(whole)
         self.progress = progress
-        self._told = time.monotonic()
+        self._progress_written_at = time.monotonic()
 
     async def _transact(self, make: Callable[[], Awaitable[list[Out]]]) -> None:
         """Write in our turn what ``make``, called in our turn, gives."""
@@ -175,7 +179,7 @@ class Job:
 
     async def _holding(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do it, again and again while schemas cannot be asked for."""
-        for delay in delays(0.1, 5.0):
+        for delay in backoff(0.1, 5.0):
             try:
                 return await work()
             except SCHEMA_UNAVAILABLE as error:
@@ -196,14 +200,14 @@ class Job:
     def _check(self) -> None:
         """Raises Over if there is nothing more to do for this job."""
         if self._stopped.is_set() or self.epoch != self._desk.epoch():
-            raise Over
+            raise JobEnded
 
     @property
     def _late(self) -> bool:
         """Whether nothing was told for a while."""
-        return time.monotonic() - self._told > TOLD
+        return time.monotonic() - self._progress_written_at > TOLD
 
 
-async def nothing() -> tuple[list[Out], Mapping[str, int]]:
+async def empty_chunk() -> tuple[list[Out], Mapping[str, int]]:
     """A chunk that only tells of progress."""
     return [], {}

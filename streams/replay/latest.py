@@ -11,7 +11,7 @@ MOST = 500_000
 """Keys that one window collects: about 100 MB."""
 
 
-class Newest:
+class LatestByKey:
     """The newest event of each key in one window of past events.
 
     First ``collect`` the window, then ``overtake`` with everything behind it up to the live
@@ -31,23 +31,23 @@ class Newest:
         if offset >= self._at.get(key, offset):
             self._at[key] = offset
 
-    def overtake(self, key: bytes, offset: int) -> None:
+    def supersede(self, key: bytes, offset: int) -> None:
         """An event that is not to be sent, but newer than what is collected of its key."""
         if self._at.get(key, offset) < offset:
             del self._at[key]
 
-    def heard(self, key: bytes, offset: int) -> None:
+    def on_live_event(self, key: bytes, offset: int) -> None:
         """An event that was routed just now."""
         if self._heard is None:
-            self.overtake(key, offset)
+            self.supersede(key, offset)
         else:
             self._heard[key] = max(offset, self._heard.get(key, offset))
 
-    def settle(self) -> None:
+    def seal(self) -> None:
         """Everything is collected, and everything that was routed before is taken into account."""
         heard, self._heard = self._heard or {}, None
         for key, offset in heard.items():
-            self.overtake(key, offset)
+            self.supersede(key, offset)
 
     def has(self, key: bytes, offset: int) -> bool:
         """Whether this event is to be sent: no newer one of its key has turned up."""

@@ -10,12 +10,12 @@ from confluent_kafka import Message
 
 from trunkline.event import Event, Headers, replaced
 from trunkline.kafka import Out
-from trunkline.schemas.codec import Learn
+from trunkline.schemas.codec import PrefetchSchemas
 from trunkline.streams.route.router import CompiledTopic, Router
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class DestinationPath:
     """The routes to one destination. ``learn``: makes schemas known, as a router does.
     ``appends``: whether the destination's sink keeps every event."""
 
@@ -23,7 +23,7 @@ class Way:
     inbox: str
     topics: dict[str, CompiledTopic]
     router: Router
-    learn: Learn
+    learn: PrefetchSchemas
     appends: bool
 
     def listens(self, topic: str, headers: Headers) -> bool:
@@ -48,7 +48,7 @@ class Way:
         )
 
 
-def stamped(records: Sequence[Out], origin: str, id: str) -> list[Out]:
+def with_replay_headers(records: Sequence[Out], origin: str, id: str) -> list[Out]:
     """The records, marked as sent again: by whose request, and what kind it is."""
     mark = {"tl_origin": origin.encode(), "tl_replay_id": id.encode()}
     return [(topic, key, value, replaced(h, mark)) for topic, key, value, h in records]

@@ -19,7 +19,7 @@ _FUNCTIONS = {"abs": abs, "float": float, "int": int, "len": len, "round": round
 _CONSTANTS = {"True": True, "False": False, "None": None}
 
 
-class Where:
+class Predicate:
     """A condition over ``data`` (its fields as ``data.total`` or ``data["total"]``), ``key``,
     ``type`` and ``headers`` (``headers.tl_change``; "" for a missing one).
 

@@ -16,16 +16,16 @@ from typing import Literal
 from confluent_kafka import Message
 
 from trunkline.kafka import Out
-from trunkline.kafka.messages import Again
+from trunkline.kafka.messages import StoredMessage
 from trunkline.kafka.offsets import Partition
 from trunkline.streams.control import topic as control
-from trunkline.streams.dlq.envelope import DEATH
-from trunkline.streams.dlq.halted import death_of, release_key
-from trunkline.streams.dlq.handled import Handled, home_of, record_key
+from trunkline.streams.dlq.envelope import DEAD_LETTER_HEADERS
+from trunkline.streams.dlq.halted import decision_key, halted_event_of
+from trunkline.streams.dlq.handled import Handled, origin_of, record_key
 from trunkline.streams.dlq.letters import DeadLetter
-from trunkline.streams.replay.job import CHUNK, Desk, Job, nothing
-from trunkline.streams.replay.latest import MOST, Newest
-from trunkline.streams.replay.path import Way, stamped
+from trunkline.streams.replay.job import CHUNK, Job, JobContext, empty_chunk
+from trunkline.streams.replay.latest import MOST, LatestByKey
+from trunkline.streams.replay.path import DestinationPath, with_replay_headers
 from trunkline.streams.replay.request import Request
 
 Verdict = Literal["sent", "discarded", "released", "superseded", "skipped", "handled", "not meant"]
@@ -33,13 +33,19 @@ Verdict = Literal["sent", "discarded", "released", "superseded", "skipped", "han
 DONE = ("sent", "discarded", "released", "handled")
 """Verdicts after which a letter is handled."""
 
-AGAIN = DEATH | {"tl_attempt", "tl_first_failed_at", "tl_seq", "tl_due_at", "tl_halted"}
+AGAIN = DEAD_LETTER_HEADERS | {
+    "tl_attempt",
+    "tl_first_failed_at",
+    "tl_seq",
+    "tl_due_at",
+    "tl_halted",
+}
 """Headers that a letter loses when it is sent again."""
 
 KEPT = 2000
 """Letters, meant or not, after which a chunk is written."""
 
-At = tuple[int, int]
+QueueOffset = tuple[int, int]
 """A place in the set: the queue's partition, and the offset there."""
 
 
@@ -51,9 +57,9 @@ class RedriveJob(Job):
         self,
         request: Request,
         place: Partition,
-        desk: Desk,
+        desk: JobContext,
         share: Callable[[], float | None],
-        way: Way,
+        way: DestinationPath,
         *,
         keeper: Callable[[Partition], Partition],
         window: int = MOST,
@@ -64,17 +70,17 @@ class RedriveJob(Job):
         self._most = window
         self._set = sorted((place, *offsets) for place, offsets in request.ranges.items())
         self._contested = request.kind == "redrive" and not (request.force or way.appends)
-        self._newest: Newest | None = None
+        self._newest: LatestByKey | None = None
         self._handled: dict[Partition, Handled] = {}
         self._starts: dict[tuple[Partition, int], int] = {}
         self._whole = True
 
-    def heard(self, message: Message) -> None:
+    def on_routed(self, message: Message) -> None:
         """Takes out its key: what died before it is superseded."""
-        super().heard(message)
+        super().on_routed(message)
         if self._newest is not None:
             for key, offset in self._newer([message]):
-                self._newest.heard(key, offset)
+                self._newest.on_live_event(key, offset)
 
     def _restore(self, state: Mapping[str, control.Value]) -> None:
         super()._restore(state)
@@ -86,30 +92,32 @@ class RedriveJob(Job):
                 self._handled[topic, int(number)] = Handled.decode(value)
 
     async def _work(self) -> None:
-        at: At | None = tuple(self.progress.next) if self.progress.next else (0, 0)
+        at: QueueOffset | None = tuple(self.progress.next) if self.progress.next else (0, 0)
         while at is not None:
             at = await self._window(at)
-        await self._write(nothing, None, done=True)
+        await self._write(empty_chunk, None, done=True)
 
-    async def _window(self, at: At) -> At | None:
+    async def _window(self, at: QueueOffset) -> QueueOffset | None:
         """Treat the letters of a window from ``at`` on; returns where the next one begins."""
         end = None
         if self._contested:
             # In one step: what is routed from here on is heard, what was before is read.
-            live, self._newest = self._position, Newest()
+            live, self._newest = self._position, LatestByKey()
             oldest, end = await self._collect(at, self._newest)
             await self._look_for_newer(oldest, live, self._newest)
         await self._send(at, end)
         return end
 
-    async def _collect(self, at: At, newest: Newest) -> tuple[int | None, At | None]:
+    async def _collect(
+        self, at: QueueOffset, newest: LatestByKey
+    ) -> tuple[int | None, QueueOffset | None]:
         """Note the keys of letters that may be superseded; returns the oldest's place in the
         canonical partition, and the window's end, None for that of the set."""
         oldest = None
         async with aclosing(self._read(at, None)) as pieces:
             async for letter in (letter async for letters in pieces for letter in letters):
                 origin = self._origin(letter)
-                if origin is None or self._before(letter) is not None:
+                if origin is None or self._static_verdict(letter) is not None:
                     continue
                 newest.collect(letter.key or b"", origin)
                 oldest = origin if oldest is None else min(oldest, origin)
@@ -117,14 +125,14 @@ class RedriveJob(Job):
                     return oldest, (letter.partition, letter.offset + 1)
         return oldest, None
 
-    async def _look_for_newer(self, oldest: int | None, live: int, newest: Newest) -> None:
+    async def _look_for_newer(self, oldest: int | None, live: int, newest: LatestByKey) -> None:
         """Take out the keys that have a newer event in the canonical partition."""
         await self._past.seek(self.place, live if oldest is None else oldest, live)
         while not self._past.ended:
             self._check()
-            for key, offset in await self._past.take(self._newer):
-                newest.overtake(key, offset)
-        newest.settle()
+            for key, offset in await self._past.read(self._newer):
+                newest.supersede(key, offset)
+        newest.seal()
 
     def _newer(self, messages: list[Message]) -> list[tuple[bytes, int]]:
         """Events that supersede what died before them."""
@@ -136,7 +144,9 @@ class RedriveJob(Job):
             if self._way.listens(topic, message.headers() or [])  # type: ignore[arg-type]
         ]
 
-    async def _read(self, at: At, end: At | None) -> AsyncGenerator[list[DeadLetter], None]:
+    async def _read(
+        self, at: QueueOffset, end: QueueOffset | None
+    ) -> AsyncGenerator[list[DeadLetter], None]:
         """Our letters of the set from ``at`` to ``end``, in pieces, maybe empty ones."""
         for queue, first, behind in self._set:
             start = max(first, at[1]) if queue[1] == at[0] else first
@@ -146,13 +156,15 @@ class RedriveJob(Job):
             await self._past.seek(queue, start, until)
             while not self._past.ended:
                 self._check()
-                yield await self._past.take(self._ours)
+                yield await self._past.read(self._ours)
 
     def _ours(self, messages: list[Message]) -> list[DeadLetter]:
         letters = map(DeadLetter.of, messages)
-        return [letter for letter in letters if self._keeper(home_of(letter.headers)) == self.place]
+        return [
+            letter for letter in letters if self._keeper(origin_of(letter.headers)) == self.place
+        ]
 
-    async def _send(self, at: At, end: At | None) -> None:
+    async def _send(self, at: QueueOffset, end: QueueOffset | None) -> None:
         """Treat the letters from ``at`` to ``end``, in chunks."""
         pending: list[DeadLetter] = []
         meant = 0
@@ -183,9 +195,9 @@ class RedriveJob(Job):
         await self._write(treated, [last.partition, last.offset + 1])
         pending.clear()
 
-    def _before(self, letter: DeadLetter) -> Verdict | None:
+    def _static_verdict(self, letter: DeadLetter) -> Verdict | None:
         """What becomes of a letter whatever else is routed; None: that decides."""
-        home = home_of(letter.headers)
+        home = origin_of(letter.headers)
         handled = home in self._handled and self._handled[home].has(letter.partition, letter.offset)
         if handled and not self.request.force:
             return "handled"
@@ -201,7 +213,7 @@ class RedriveJob(Job):
 
     def _verdict(self, letter: DeadLetter) -> Verdict:
         """What becomes of a letter as of now."""
-        before = self._before(letter)
+        before = self._static_verdict(letter)
         if before is not None:
             return before
         origin = self._origin(letter)
@@ -212,7 +224,7 @@ class RedriveJob(Job):
     def _origin(self, letter: DeadLetter) -> int | None:
         """The letter's offset in our canonical partition; None for one that is kept for another
         home, or has no key to be superseded by."""
-        if home_of(letter.headers) != self.place or not letter.key:
+        if origin_of(letter.headers) != self.place or not letter.key:
             return None
         named = "tl_from" if letter.stage == "deliver" else "tl_dead_from"
         return int(letter.header(named).removeprefix(f"{self.place[0]}/").split("/")[1])
@@ -228,27 +240,27 @@ class RedriveJob(Job):
             records = await self._routed(letter, kept)
         else:
             records = [(self._way.inbox, letter.key, letter.value, kept)]
-        return stamped(records, "redrive", self.request.id)
+        return with_replay_headers(records, "redrive", self.request.id)
 
     async def _routed(self, letter: DeadLetter, kept: list[tuple[str, bytes]]) -> list[Out]:
         """What today's route makes of it: maybe another dead letter."""
-        home = home_of(letter.headers)
+        home = origin_of(letter.headers)
         at = int(letter.came_from.removeprefix(f"{home[0]}/").split("/")[1])
-        event = Again(home, at, letter.key, letter.value, kept)
+        event = StoredMessage(home, at, letter.key, letter.value, kept)
         done = await self._way.router.route([event])  # type: ignore[list-item]
-        return done.taken()
+        return done.drain()
 
     def _release(self, letter: DeadLetter, action: str) -> Out:
         """Tells the worker that delivers what becomes of a halted key's first event."""
-        death = death_of(letter, int(letter.came_from.split("/")[-2]))
-        key = release_key(self.request.destination, death)
+        death = halted_event_of(letter, int(letter.came_from.split("/")[-2]))
+        key = decision_key(self.request.destination, death)
         return control.record(self._desk.control, key, {"action": action})
 
     def _mark(self, verdicts: Iterable[tuple[DeadLetter, Verdict]]) -> list[Partition]:
         """Note which letters are handled now; returns the homes that changed."""
         homes = {}
         for letter, verdict in verdicts:
-            home = home_of(letter.headers)
+            home = origin_of(letter.headers)
             gap = (home, letter.partition)
             if verdict in DONE:
                 start = self._starts.get(gap, self._first(letter))

@@ -15,13 +15,13 @@ from confluent_kafka import Message
 
 from trunkline.kafka import Out
 from trunkline.kafka.offsets import Partition
-from trunkline.streams.replay.job import Desk, Job, nothing
-from trunkline.streams.replay.latest import MOST, Newest
-from trunkline.streams.replay.path import Way, events_in, stamped
-from trunkline.streams.replay.predicate import Where
+from trunkline.streams.replay.job import Job, JobContext, empty_chunk
+from trunkline.streams.replay.latest import MOST, LatestByKey
+from trunkline.streams.replay.path import DestinationPath, events_in, with_replay_headers
+from trunkline.streams.replay.predicate import Predicate
 from trunkline.streams.replay.request import Request
 
-Place = tuple[bytes, int]
+KeyOffset = tuple[bytes, int]
 """An event's raw key, and its offset."""
 
 
@@ -33,9 +33,9 @@ class ReplayJob(Job):
         self,
         request: Request,
         place: Partition,
-        desk: Desk,
+        desk: JobContext,
         share: Callable[[], float | None],
-        way: Way,
+        way: DestinationPath,
         *,
         window: int = MOST,
     ) -> None:
@@ -43,29 +43,29 @@ class ReplayJob(Job):
         self._way = way
         self._most = window
         self._key = None if request.key is None else request.key.encode()
-        self._where = Where(request.where) if request.where else None
-        self._newest: Newest | None = None
+        self._where = Predicate(request.where) if request.where else None
+        self._newest: LatestByKey | None = None
         self._counts: Counter[str] = Counter()
         self._filtered = any(route.only for route in way.topics[place[0]].routes)
 
-    def heard(self, message: Message) -> None:
+    def on_routed(self, message: Message) -> None:
         """Takes out its key: what is older of it must not be sent any more."""
-        super().heard(message)
+        super().on_routed(message)
         if self._newest is not None:
             for key, offset in self._concerned([message]):
-                self._newest.heard(key, offset)
+                self._newest.on_live_event(key, offset)
 
     async def _work(self) -> None:
         start, until = self.request.ranges[self.place]
         at = max(start, self.progress.next or 0)
         while at < until:
             at = await self._window(at, until)
-        await self._write(nothing, until, done=True)
+        await self._write(empty_chunk, until, done=True)
 
     async def _window(self, at: int, until: int) -> int:
         """Send a window from ``at`` on; returns where the next one begins."""
         # In one step: what is routed from here on is heard, what was before is read.
-        live, self._newest = self._position, Newest()
+        live, self._newest = self._position, LatestByKey()
         last = min(until, live)
         end = last
         if self.request.mode == "state":
@@ -79,17 +79,17 @@ class ReplayJob(Job):
         await self._past.seek(self.place, at, live)
         while not self._past.ended:
             self._check()
-            for key, offset in await self._past.take(self._concerned):
+            for key, offset in await self._past.read(self._concerned):
                 if offset >= end:
-                    self._newest.overtake(key, offset)
+                    self._newest.supersede(key, offset)
                     continue
                 self._newest.collect(key, offset)
                 if len(self._newest) >= self._most:
                     end = offset + 1
-        self._newest.settle()
+        self._newest.seal()
         return end
 
-    def _concerned(self, messages: list[Message]) -> list[Place]:
+    def _concerned(self, messages: list[Message]) -> list[KeyOffset]:
         """Those that the destination's routes listen to, and that are asked for by key."""
         return [
             (key, message.offset() or 0)
@@ -108,7 +108,7 @@ class ReplayJob(Job):
         pending: list[Message] = []
         while not self._past.ended:
             self._check()
-            for message, verdict in await self._judged(await self._past.take()):
+            for message, verdict in await self._judged(await self._past.read()):
                 if verdict == "sent":
                     pending.append(message)
                 else:
@@ -146,7 +146,7 @@ class ReplayJob(Job):
         async def routed() -> tuple[list[Out], Mapping[str, int]]:
             current = [message for message in pending if self._is_current(message)]
             done = await self._way.router.route(current)
-            records = stamped(done.taken(), "replay", self.request.id)
+            records = with_replay_headers(done.drain(), "replay", self.request.id)
             sent = events_in(records)
             return records, self._counts + Counter(
                 sent=sent - done.dead,

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from trunkline.errors import DataError
 from trunkline.kafka.offsets import Partition
-from trunkline.streams.dlq.letters import Selection
+from trunkline.streams.dlq.letters import DeadLetterFilter
 
 Kind = Literal["replay", "redrive", "discard"]
 Mode = Literal["state", "events"]
@@ -43,7 +43,7 @@ class Request:
     where: str | None = None
     rate: float | None = None
     force: bool = False
-    selection: Selection = field(default_factory=Selection)
+    selection: DeadLetterFilter = field(default_factory=DeadLetterFilter)
     by: str = ""
     why: str = ""
     at: str = ""
@@ -62,7 +62,7 @@ class Request:
                 mode=_one_of(Mode, value.get("mode") or "state"),
                 state=_one_of(State, value.get("state") or "running"),
                 ranges={place_of(name): (start, end) for name, (start, end) in _ranges(value)},
-                selection=Selection.of_request(value),
+                selection=DeadLetterFilter.of_request(value),
                 **{name: value[name] for name in plain if value.get(name) is not None},
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -79,7 +79,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PartitionProgress:
     """How far one canonical partition is. ``next``: the offset to go on from, None at the start;
     of dead letters, the partition of their queue and the offset there."""
 
@@ -88,7 +88,7 @@ class Progress:
     done: bool = False
 
     @classmethod
-    def of(cls, value: Mapping[str, Any] | None) -> Progress:
+    def of(cls, value: Mapping[str, Any] | None) -> PartitionProgress:
         """The progress of a control record; of None, the beginning."""
         value = value or {}
         return cls(value.get("next"), value.get("counts", {}), bool(value.get("done")))
@@ -97,12 +97,14 @@ class Progress:
         """As the control record has it."""
         return {"next": self.next, "counts": dict(self.counts), "done": self.done}
 
-    def moved(self, next: Any, counts: Mapping[str, int], *, done: bool = False) -> Progress:
+    def moved(
+        self, next: Any, counts: Mapping[str, int], *, done: bool = False
+    ) -> PartitionProgress:
         """The progress after so much more was done."""
-        return Progress(next, added(self.counts, counts), done)
+        return PartitionProgress(next, merge_counts(self.counts, counts), done)
 
 
-def added(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+def merge_counts(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
     """The sums, without what is zero."""
     sums = {name: counts.get(name, 0) + more.get(name, 0) for name in {**counts, **more}}
     return {name: count for name, count in sums.items() if count}
@@ -114,7 +116,7 @@ def place_of(name: str) -> Partition:
     return topic, int(number)
 
 
-def split(key: str) -> tuple[str, Partition | None]:
+def parse_key(key: str) -> tuple[str, Partition | None]:
     """A control record's key: the request's id, and the partition if it tells of one."""
     id, _, place = key.removeprefix(PREFIX).partition("/")
     return id, place_of(place) if place else None

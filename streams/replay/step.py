@@ -21,17 +21,17 @@ from trunkline.errors import ConfigurationError, DataError, RegistryUnavailable
 from trunkline.kafka import KafkaUnavailable
 from trunkline.kafka.offsets import Partition
 from trunkline.kafka.poll_loop import MicroBatch
-from trunkline.streams.control.topic import Control, Value
-from trunkline.streams.dlq.handled import keeper_of
-from trunkline.streams.replay.completion_job import Conclusion
-from trunkline.streams.replay.expiry import tidy
-from trunkline.streams.replay.job import Desk, Job, Over
-from trunkline.streams.replay.path import Way
-from trunkline.streams.replay.predicate import Where
+from trunkline.streams.control.topic import ControlTopic, Value
+from trunkline.streams.dlq.handled import owner_of
+from trunkline.streams.replay.completion_job import CompletionJob
+from trunkline.streams.replay.expiry import expire_requests
+from trunkline.streams.replay.job import Job, JobContext, JobEnded
+from trunkline.streams.replay.path import DestinationPath
+from trunkline.streams.replay.predicate import Predicate
 from trunkline.streams.replay.redrive_job import RedriveJob
 from trunkline.streams.replay.replay_job import ReplayJob
-from trunkline.streams.replay.request import PREFIX, Progress, Request, split
-from trunkline.tasks import watched
+from trunkline.streams.replay.request import PREFIX, PartitionProgress, Request, parse_key
+from trunkline.tasks import supervised_task
 
 log = logging.getLogger(__name__)
 
@@ -56,28 +56,30 @@ class ReplayStep:
 
     def __init__(
         self,
-        desk: Desk,
-        control: Control,
+        desk: JobContext,
+        control: ControlTopic,
         topics: Sequence[str],
         *,
         partitions: Callable[[], Mapping[str, int]],
-        way_to: Callable[[str], Way],
+        way_to: Callable[[str], DestinationPath],
     ) -> None:
         self._desk = desk
         self._control = control
         self._topics = sorted(topics)
         self._partitions = partitions
         self._way_to = way_to
-        self._ways: dict[str, Way] = {}
+        self._ways: dict[str, DestinationPath] = {}
         self._requests: dict[str, Request] = {}
-        self._progress: dict[Key, Progress] = {}
+        self._progress: dict[Key, PartitionProgress] = {}
         self._places: dict[str, list[Partition]] = {}
         self._owned: frozenset[Partition] = frozenset()
         self._jobs: dict[Key, Job] = {}
         self._resting: set[Key] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._turns: defaultdict[tuple[str, Partition], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._partition_locks: defaultdict[tuple[str, Partition], asyncio.Lock] = defaultdict(
+            asyncio.Lock
+        )
         self._dirty = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
@@ -85,13 +87,13 @@ class ReplayStep:
 
     # What the routing step tells.
 
-    def owned(self, partitions: frozenset[Partition]) -> None:
+    def on_assigned(self, partitions: frozenset[Partition]) -> None:
         """As Beside.owned."""
         self._owned = partitions
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._dirty.set)
 
-    def routed(self, batch: MicroBatch) -> None:
+    def on_committed(self, batch: MicroBatch) -> None:
         """As Beside.routed."""
         if not self._jobs:
             return
@@ -100,7 +102,7 @@ class ReplayStep:
             listening.setdefault(job.place, []).append(job)
         for message in batch.messages:
             for job in listening.get((message.topic(), message.partition()), ()):
-                job.heard(message)
+                job.on_routed(message)
 
     # The step.
 
@@ -108,8 +110,8 @@ class ReplayStep:
         """Begin; ``control`` has been started."""
         self._loop = asyncio.get_running_loop()
         self._unsubscribe = self._control.subscribe(PREFIX, self._changed)
-        self._main = watched(self._run(), "replays", self._failed)
-        self._tidying = watched(tidy(self._control), "tidying", self._failed)
+        self._main = supervised_task(self._run(), "replays", self._failed)
+        self._tidying = supervised_task(expire_requests(self._control), "tidying", self._failed)
         self._dirty.set()
 
     async def stop(self) -> None:
@@ -129,9 +131,9 @@ class ReplayStep:
 
     def _changed(self, key: str, value: Value | None) -> None:
         try:
-            id, place = split(key)
+            id, place = parse_key(key)
             if place is not None:
-                self._learnt((id, place), Progress.of(value))
+                self._on_progress((id, place), PartitionProgress.of(value))
             elif value is None:
                 self._requests.pop(id, None)
             else:
@@ -140,7 +142,7 @@ class ReplayStep:
             log.error("the control record %r is ignored: %s", key, error)
         self._dirty.set()
 
-    def _learnt(self, key: Key, progress: Progress) -> None:
+    def _on_progress(self, key: Key, progress: PartitionProgress) -> None:
         known = self._progress.get(key)
         if known is None or not known.done:  # what we have done ourselves comes back later
             self._progress[key] = progress
@@ -192,7 +194,9 @@ class ReplayStep:
                 job.stop()
 
     def _begin(self, key: Key, request: Request) -> None:
-        task = watched(self._done(key, request), f"{request.kind}-{request.id}", self._failed)
+        task = supervised_task(
+            self._done(key, request), f"{request.kind}-{request.id}", self._failed
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._resting.add(key)
@@ -203,7 +207,7 @@ class ReplayStep:
         try:
             async with self._slots:
                 await self._run_job(key, request)
-        except Over:
+        except JobEnded:
             pass
         except PASSING as failure:
             log.warning("%s %s begins anew: %s", request.kind, request.id, failure)
@@ -213,9 +217,9 @@ class ReplayStep:
             pause = PAUSE
         finally:
             self._jobs.pop(key, None)
-            asyncio.get_running_loop().call_later(pause, self._rested, key)
+            asyncio.get_running_loop().call_later(pause, self._cooling_down, key)
 
-    def _rested(self, key: Key) -> None:
+    def _cooling_down(self, key: Key) -> None:
         self._resting.discard(key)
         self._dirty.set()
 
@@ -235,20 +239,20 @@ class ReplayStep:
         """Jobs for the same dead letters take turns: each finds what the one before has handled."""
         if request.kind == "replay" or key[1] is None:
             return nullcontext()
-        return self._turns[request.destination, key[1]]
+        return self._partition_locks[request.destination, key[1]]
 
     async def _job_of(self, place: Partition | None, request: Request) -> Job:
         if place is None:
-            return Conclusion(request, self._places[request.id], self._desk, _unlimited)
+            return CompletionJob(request, self._places[request.id], self._desk, _unlimited)
         way = await self._way_of(request)
         share = partial(self._share, request)
         if request.kind == "replay":
             _check_replay(request, way)
             return ReplayJob(request, place, self._desk, share, way)
-        keeper = partial(keeper_of, topics=self._topics)
+        keeper = partial(owner_of, topics=self._topics)
         return RedriveJob(request, place, self._desk, share, way, keeper=keeper)
 
-    async def _way_of(self, request: Request) -> Way:
+    async def _way_of(self, request: Request) -> DestinationPath:
         name = request.destination
         if name not in self._ways:
             try:
@@ -283,7 +287,7 @@ class _Refused(Exception):
     """A request that must not be done."""
 
 
-def _check_replay(request: Request, way: Way) -> None:
+def _check_replay(request: Request, way: DestinationPath) -> None:
     for topic, _ in request.ranges:
         if topic not in way.topics:
             raise _Refused(f"no route leads from {topic} to {request.destination}")
@@ -294,7 +298,7 @@ def _check_replay(request: Request, way: Way) -> None:
         )
     if request.where:
         try:
-            Where(request.where)
+            Predicate(request.where)
         except ConfigurationError as error:
             raise _Refused(str(error)) from error
 

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 
-class Waiting:
+class BlockedKeys:
     """Per key, the sequence numbers that wait, growing, and when the first one is due."""
 
     def __init__(self, entries: Iterable[tuple[str, int, float]] = ()) -> None:
@@ -40,11 +40,11 @@ class Waiting:
         line = self._lines.get(key)
         return line[0] if line else None
 
-    def line(self, key: str) -> list[int]:
+    def sequences(self, key: str) -> list[int]:
         """The sequence numbers of the key that wait, growing; not to be changed."""
         return self._lines[key]
 
-    def place(self, key: str, sequence: int) -> int:
+    def rank(self, key: str, sequence: int) -> int:
         """How many of the key wait before this one."""
         return bisect_left(self._lines[key], sequence)
 

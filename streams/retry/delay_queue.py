@@ -10,7 +10,7 @@ from typing import Any
 from trunkline.event import Event
 
 
-class Parking:
+class DelayQueue:
     """Holds events until they ripen. ``clock``: epoch seconds; ``later(seconds)``: asks for a
     call of ``ripen`` in so many seconds."""
 
@@ -38,7 +38,7 @@ class Parking:
         heapq.heappush(self._heap, (wake, next(self._ticket), event))
         self._set_alarm()
 
-    def ripen(self) -> None:
+    def expire(self) -> None:
         """Wake what is ripe, the earliest first."""
         self._alarm = float("inf")
         now = self._clock()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from trunkline.event import Event
-from trunkline.streams.retry.blocked_keys import Waiting
+from trunkline.streams.retry.blocked_keys import BlockedKeys
 from trunkline.streams.retry.tiers import due_of, sequence_of
 
 FARTHEST = 10
@@ -62,7 +62,7 @@ class Engine(Protocol):
         ...
 
 
-class Turns:
+class KeyOrder:
     """The order of one destination's events in one worker.
 
     ``shortest``: the shortest tier's delay in seconds; ``soon``: what is due within so many
@@ -88,19 +88,19 @@ class Turns:
         self._soon_within = soon
         self._halt = halt
         self._clock = clock
-        self._pace = Pace()
-        self.waiting = Waiting()
+        self._pace = ServiceTime()
+        self.waiting = BlockedKeys()
         self.begin(())
 
     def begin(self, entries: Iterable[tuple[str, int, float]]) -> None:
         """Forget everything; ``entries`` is what waits in tiers: key, sequence number, due."""
-        self.waiting = Waiting(entries if self._ordered else ())
+        self.waiting = BlockedKeys(entries if self._ordered else ())
         self._followers: dict[str, dict[int, Event[Any]]] = {}
         self._sent: dict[str, int] = {}  # the last of a key that followed in its lane
         self.followers = 0
         self._pace.forget()
 
-    def arrived(self, event: Event[Any]) -> None:
+    def on_arrival(self, event: Event[Any]) -> None:
         """An event of the inbox."""
         if self._ordered and event.key in self.waiting:
             self.waiting.join(event.key, event.offset, 0.0)
@@ -109,7 +109,7 @@ class Turns:
                 return
         self._engine.send(event)
 
-    def woke(self, event: Event[Any]) -> None:
+    def on_due(self, event: Event[Any]) -> None:
         """An event of a tier, whose time to be looked at has come."""
         if self._ordered and not self._is_next(event):
             self._follow(event, self._soon(event.key))
@@ -120,7 +120,7 @@ class Turns:
         else:
             self._engine.send(event)
 
-    def failed(self, event: Event[Any], due: float, **headers: str) -> None:
+    def on_retry(self, event: Event[Any], due: float, **headers: str) -> None:
         """The event was attempted and waits until ``due``; the others of its key stay behind it."""
         self._move(event, due, **headers)
         if not self._ordered:
@@ -132,20 +132,20 @@ class Turns:
         self._sent.pop(event.key, None)
         self._pace.stopped(event.key)
         for later in self._engine.behind(event.key):
-            self.overtook(later)
+            self.on_superseded(later)
         self._regroup(event.key)
 
-    def died(self, event: Event[Any], **headers: str) -> None:
+    def on_halt(self, event: Event[Any], **headers: str) -> None:
         """The event halts its key: it waits until somebody has decided about it."""
-        self.failed(event, self._clock() + self._halt, tl_halted="1", **headers)
+        self.on_retry(event, self._clock() + self._halt, tl_halted="1", **headers)
 
-    def overtook(self, event: Event[Any]) -> None:
+    def on_superseded(self, event: Event[Any]) -> None:
         """An earlier one of the event's key has failed, perhaps in one call with it: it goes
         behind, even if it was applied. So the newest state comes last."""
         self.waiting.join(event.key, self._sequence(event), 0.0)
         self._follow(event, self._due_soon(event.key))
 
-    def ended(self, event: Event[Any]) -> None:
+    def on_done(self, event: Event[Any]) -> None:
         """The event is delivered or dead-lettered: the next of its key may go."""
         key = event.key
         if not self._ordered or self.waiting.first(key) != self._sequence(event):
@@ -159,7 +159,7 @@ class Turns:
             self._sent.pop(key, None)
             self._pace.stopped(key)
 
-    def evict(self, keys: Iterable[str] | None = None) -> None:
+    def spill(self, keys: Iterable[str] | None = None) -> None:
         """What waits in memory for one that is in a tier waits there, too: it keeps back the
         prefix of its partition. ``keys``: look at these only."""
         for key in list(self._followers) if keys is None else keys:
@@ -173,7 +173,7 @@ class Turns:
         elif decision == "discard":
             self._engine.discard(event)
         else:
-            self.failed(event, self._clock() + self._halt)
+            self.on_retry(event, self._clock() + self._halt)
 
     def _follow(self, event: Event[Any], soon: bool) -> None:
         if soon and self._in_reach(event):
@@ -194,12 +194,12 @@ class Turns:
         key, sequence = event.key, self._sequence(event)
         if not self._engine.preceded(event.partition, sequence):
             return False
-        place = self.waiting.place(key, sequence)
+        place = self.waiting.rank(key, sequence)
         if self.followers >= MEMORY or place * self._pace.seconds > self._soon_within:
             return False
         if not (self._engine.active(key) or self._engine.reading):
             return False
-        before = self.waiting.line(key)[max(0, place - 1)]
+        before = self.waiting.sequences(key)[max(0, place - 1)]
         return (
             place <= 1
             or before <= self._sent.get(key, -1)
@@ -221,7 +221,7 @@ class Turns:
     def _move_behind(self, event: Event[Any]) -> None:
         """Until the first of the key is due, and for the shortest delay at least; longer if so
         many are before it that going round sooner would be in vain."""
-        place = self.waiting.place(event.key, self._sequence(event))
+        place = self.waiting.rank(event.key, self._sequence(event))
         wait = min(place * self._pace.seconds / 2, FARTHEST * self._shortest)
         soonest = self._clock() + max(wait, self._shortest)
         self._move(event, max(self.waiting.due(event.key), soonest))
@@ -235,7 +235,7 @@ class Turns:
     def _send_next(self, key: str) -> None:
         """Those of the key whose turn it is now, one behind the other, into its lane."""
         following, sent = self._followers[key], self._sent.get(key, -1)
-        for sequence in self.waiting.line(key):
+        for sequence in self.waiting.sequences(key):
             if sequence in following:
                 self._engine.send(following.pop(sequence))
                 self.followers -= 1
@@ -260,7 +260,7 @@ LONGEST = 0.25
 """Seconds that one measurement counts at most: an outage is no pace."""
 
 
-class Pace:
+class ServiceTime:
     """The average over all keys, in seconds per event; 0 until something was measured."""
 
     def __init__(self) -> None:

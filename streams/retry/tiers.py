@@ -28,7 +28,7 @@ ROUNDING = 0.005
 """Seconds by which a record's times, whole milliseconds, may differ from what was meant: nobody
 whose jitter is the longest is to be looked at just before it is due, and go round once more."""
 
-HALT = 60.0
+HALT_RECHECK = 60.0
 """Seconds after which a halted event looks again whether somebody has decided about it, unless the
 longest delay is shorter."""
 
@@ -66,7 +66,7 @@ class Tiers:
         self.topics = list(self._by_topic)
         self.shortest = self._tiers[0].delay
         self.soon = self.shortest + self._tiers[0].spread
-        self.halt = min(HALT, self._tiers[-1].delay)
+        self.halt_recheck = min(HALT_RECHECK, self._tiers[-1].delay)
 
     def exhausted(self, failures: int) -> bool:
         """Whether an event that failed so often has no attempt left."""
@@ -77,20 +77,20 @@ class Tiers:
         wait = self._retry.spread(failures - 1, self._chance())
         return self._clock() + max(wait, after or 0.0)
 
-    def fitting(self, due: float) -> Tier:
+    def tier_for(self, due: float) -> Tier:
         """The longest tier whose delay is over by then, else the shortest."""
         wait = due - self._clock() + 0.001
         fitting = [tier for tier in self._tiers if tier.delay <= wait]
         return fitting[-1] if fitting else self._tiers[0]
 
-    def wake(self, event: Event[Any], written: float) -> float:
+    def wake_at(self, event: Event[Any], written: float) -> float:
         """When to look at an event that was read: when it is due, or its tier's delay is over."""
         tier = self._by_topic.get(event.topic)
         if tier is None:
             return written + self._delay if self._delay else 0.0
         return min(due_of(event), written + tier.delay + tier.spread + ROUNDING)
 
-    def pace(self, message: Message) -> float:
+    def resume_at(self, message: Message) -> float:
         """Until when reading on behind a message can wait."""
         tier = self._by_topic.get(message.topic() or "")
         written = message.timestamp()[1] / 1000
@@ -98,13 +98,13 @@ class Tiers:
             return written + self._delay - AHEAD if self._delay else 0.0
         return written + tier.delay - AHEAD
 
-    def move(self, event: Event[Any], partition: int, due: float, **new: str) -> Move:
+    def retry_record(self, event: Event[Any], partition: int, due: float, **new: str) -> Move:
         """The record that makes ``event`` wait until ``due``. ``new``: headers to replace; one
         that is "" goes."""
         headers = {"tl_due_at": iso_rounded_up(due), **new}
         gone = frozenset(name for name, text in headers.items() if not text)
         return (
-            self.fitting(due).topic,
+            self.tier_for(due).topic,
             partition,
             event.key.encode(),
             event.value,

@@ -17,7 +17,7 @@ from confluent_kafka import Message
 from trunkline.errors import SCHEMA_UNAVAILABLE, DataError, Rejected
 from trunkline.event import Event, Headers
 from trunkline.kafka import MAX_VALUE, Out
-from trunkline.schemas.codec import Decode, Encode, Learn, nothing_to_learn
+from trunkline.schemas.codec import Decode, Encode, PrefetchSchemas, nothing_to_learn
 from trunkline.streams.dlq.envelope import dead_letter
 
 _ORIGINAL = ("tl_origin", b"original")
@@ -56,7 +56,7 @@ class CompiledTopic:
     routes: list[CompiledRoute]
     _listening: dict[bytes, list[CompiledRoute]] = field(default_factory=dict)
 
-    def listening(self, event: Event[Any]) -> list[CompiledRoute]:
+    def matching_routes(self, event: Event[Any]) -> list[CompiledRoute]:
         """The routes that the event concerns, by its header alone. Types are few: each is
         matched once."""
         event_type = event.raw_header("ce_type")
@@ -68,7 +68,7 @@ class CompiledTopic:
 
 
 @dataclass(slots=True)
-class Deaths:
+class DeadLetterCount:
     """Dead letters of a batch for one queue and of one class of error: how many, and the first."""
 
     example: Event[Any]
@@ -77,23 +77,25 @@ class Deaths:
 
 
 @dataclass(slots=True)
-class Routed:
+class RoutingResult:
     """Records for inboxes and DLQs, in the order of the events that they were made of."""
 
     records: list[Out] = field(default_factory=list)
     routed: int = 0
-    deaths: dict[tuple[str, type], Deaths] = field(default_factory=dict)
+    dead_letters: dict[tuple[str, type], DeadLetterCount] = field(default_factory=dict)
     flow_version: str = field(default="", compare=False)
 
-    def add(self, more: Routed) -> None:
+    def add(self, more: RoutingResult) -> None:
         """Append what was made of later events."""
         self.records += more.records
         self.routed += more.routed
-        for cause, deaths in more.deaths.items():
-            known = self.deaths.setdefault(cause, Deaths(deaths.example, deaths.error))
+        for cause, deaths in more.dead_letters.items():
+            known = self.dead_letters.setdefault(
+                cause, DeadLetterCount(deaths.example, deaths.error)
+            )
             known.count += deaths.count
 
-    def taken(self) -> list[Out]:
+    def drain(self) -> list[Out]:
         """The records so far, which are someone else's from now on."""
         records, self.records = self.records, []
         return records
@@ -101,11 +103,13 @@ class Routed:
     @property
     def dead(self) -> int:
         """How many of the records are dead letters."""
-        return sum(deaths.count for deaths in self.deaths.values())
+        return sum(deaths.count for deaths in self.dead_letters.values())
 
-    def bury(self, event: Event[Any], error: Exception, dlq: str, raw_key: bytes | None) -> None:
+    def add_dead_letter(
+        self, event: Event[Any], error: Exception, dlq: str, raw_key: bytes | None
+    ) -> None:
         """Add the event's dead letter."""
-        self.deaths.setdefault((dlq, type(error)), Deaths(event, error)).count += 1
+        self.dead_letters.setdefault((dlq, type(error)), DeadLetterCount(event, error)).count += 1
         self.records.append(
             dead_letter(
                 dlq,
@@ -141,17 +145,17 @@ class Router:
     def __init__(
         self,
         topics: dict[str, CompiledTopic],
-        learn: Learn = nothing_to_learn,
+        learn: PrefetchSchemas = nothing_to_learn,
         flow_version: str = "",
     ) -> None:
         self._topics = topics
         self._learn = learn
         self._version = flow_version
 
-    async def route(self, messages: Sequence[Message]) -> Routed:
+    async def route(self, messages: Sequence[Message]) -> RoutingResult:
         """The records of these messages, whose async routes run at the same time."""
         await self._learn(message.value() for message in messages)
-        done = Routed(flow_version=self._version)
+        done = RoutingResult(flow_version=self._version)
         pending: list[_Pending] = []
         try:
             for message in messages:
@@ -164,7 +168,7 @@ class Router:
             await self._settle(done, pending)
         return done
 
-    def _route_one(self, message: Message, done: Routed, pending: list[_Pending]) -> None:
+    def _route_one(self, message: Message, done: RoutingResult, pending: list[_Pending]) -> None:
         compiled = self._topics[message.topic()]  # type: ignore[index]
         raw_key = message.key()
         headers: Any = message.headers() or []
@@ -175,7 +179,7 @@ class Router:
             return
         assert raw_key is not None
         event = _event(message, key, headers, compiled.decode)
-        for route in compiled.listening(event):
+        for route in compiled.matching_routes(event):
             if event.value is None:
                 self._forward_delete(event, raw_key, route, done)
             elif route.is_async:
@@ -190,16 +194,16 @@ class Router:
                 except SCHEMA_UNAVAILABLE:
                     raise
                 except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
-                    done.bury(event, error, route.dlq, raw_key)
+                    done.add_dead_letter(event, error, route.dlq, raw_key)
 
-    async def _settle(self, done: Routed, pending: list[_Pending]) -> None:
+    async def _settle(self, done: RoutingResult, pending: list[_Pending]) -> None:
         results = await asyncio.gather(*(p.result for p in pending), return_exceptions=True)
         for result in results:
             if isinstance(result, (*SCHEMA_UNAVAILABLE, asyncio.CancelledError)):
                 raise result
         moved = 0  # by as many as were inserted before it, a place lies further on now
         for waiting, result in zip(pending, results, strict=True):
-            one = Routed(deaths=done.deaths, flow_version=self._version)
+            one = RoutingResult(dead_letters=done.dead_letters, flow_version=self._version)
             _settle_one(waiting, result, one)
             place = waiting.index + moved
             done.records[place:place] = one.records
@@ -207,13 +211,13 @@ class Router:
             done.routed += one.routed
 
     def _forward_delete(
-        self, event: Event[Any], raw_key: bytes, route: CompiledRoute, done: Routed
+        self, event: Event[Any], raw_key: bytes, route: CompiledRoute, done: RoutingResult
     ) -> None:
         if event.change == "truncate":
             error = Rejected(
                 "the source truncated its table: empty the destination by hand, then discard this"
             )
-            done.bury(event, error, route.dlq, raw_key)
+            done.add_dead_letter(event, error, route.dlq, raw_key)
         elif route.accepts_deletes:
             done.records.append((route.inbox, raw_key, None, _headers(event, 1)))
             done.routed += 1
@@ -225,13 +229,13 @@ def _refuse(
     headers: Headers,
     compiled: CompiledTopic,
     error: DataError,
-    done: Routed,
+    done: RoutingResult,
 ) -> None:
     """An event that is none goes to the DLQ of everyone who would have seen it, once each."""
     shown = (raw_key or b"").decode(errors="replace")
     event = _event(message, shown, headers, compiled.decode)
     for dlq in dict.fromkeys(route.dlq for route in compiled.routes):
-        done.bury(event, error, dlq, raw_key)
+        done.add_dead_letter(event, error, dlq, raw_key)
 
 
 def _key(raw_key: bytes | None) -> str:
@@ -256,7 +260,7 @@ def _event(message: Message, key: str, headers: Headers, decode: Decode) -> Even
 
 
 def _emit(
-    event: Event[Any], raw_key: bytes, route: CompiledRoute, result: Any, done: Routed
+    event: Event[Any], raw_key: bytes, route: CompiledRoute, result: Any, done: RoutingResult
 ) -> None:
     """The records of what a route returned: a message, or several."""
     if isinstance(result, (list, tuple)):
@@ -289,7 +293,7 @@ def _headers(event: Event[Any], part: int) -> list[tuple[str, bytes]]:
     return headers
 
 
-def _settle_one(waiting: _Pending, result: Any, done: Routed) -> None:
+def _settle_one(waiting: _Pending, result: Any, done: RoutingResult) -> None:
     event, raw_key, route = waiting.event, waiting.raw_key, waiting.route
     try:
         if isinstance(result, BaseException):
@@ -299,4 +303,4 @@ def _settle_one(waiting: _Pending, result: Any, done: Routed) -> None:
     except SCHEMA_UNAVAILABLE:
         raise
     except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
-        done.bury(event, error, route.dlq, raw_key)
+        done.add_dead_letter(event, error, route.dlq, raw_key)

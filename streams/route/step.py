@@ -19,11 +19,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from trunkline.errors import SCHEMA_UNAVAILABLE
 from trunkline.kafka import LastingProducer, Out, aborting, finish, produce, transact
-from trunkline.kafka.offsets import committed
-from trunkline.kafka.poll_loop import Intake, MicroBatch
+from trunkline.kafka.offsets import committed_offsets
+from trunkline.kafka.poll_loop import MicroBatch, PollLoop
 from trunkline.logs import about
 from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.route.router import Deaths, Routed, Router
+from trunkline.streams.route.router import DeadLetterCount, Router, RoutingResult
 
 log = logging.getLogger(__name__)
 
@@ -40,20 +40,20 @@ CHUNK = 200
 """Events that are routed, then produced, before the event loop gets its turn."""
 
 
-class Beside(Protocol):
+class RoutingListener(Protocol):
     """Somebody who writes to inboxes beside what is routed, in the step's own transactions."""
 
-    def owned(self, partitions: frozenset[tuple[str, int]]) -> None:
+    def on_assigned(self, partitions: frozenset[tuple[str, int]]) -> None:
         """These partitions, and no others, are the worker's now. From the intake's thread."""
 
-    def routed(self, batch: MicroBatch) -> None:
+    def on_committed(self, batch: MicroBatch) -> None:
         """This batch is committed. In the event loop, before anything else is written."""
 
 
 class RoutingStep:
     """Routes what an intake reads. Who holds ``turn`` writes: a batch, or ``beside``."""
 
-    hand_over: Callable[[MicroBatch], None]
+    enqueue: Callable[[MicroBatch], None]
     """Brings a batch from the intake's thread to ``process`` in the event loop, in order."""
 
     def __init__(
@@ -72,31 +72,31 @@ class RoutingStep:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="route-commit")
         self._leaving = False
         self.turn = asyncio.Lock()
-        self.beside: Beside | None = None
-        self.intake = Intake(make_consumer, topics, self, batch=batch, depth=DEPTH)
+        self.beside: RoutingListener | None = None
+        self.intake = PollLoop(make_consumer, topics, self, batch=batch, depth=DEPTH)
 
     # The intake's side, in its thread.
 
-    def assigned(
+    def on_assigned(
         self, consumer: Consumer, partitions: list[TopicPartition]
     ) -> list[TopicPartition]:
         """Routing begins at the committed offsets: nothing to restore."""
         self._leaving = False
-        starts = committed(consumer, partitions, timeout=60)
+        starts = committed_offsets(consumer, partitions, timeout=60)
         self.intake.group = consumer.consumer_group_metadata()
         self._tell_owned(partitions)
         return starts
 
-    def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
+    def on_revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Wait for the batches under way: their commits still belong to this generation."""
         self._leaving = True
         self._tell_owned([])
         if not lost and not self.intake.wait_idle(DRAIN):
             log.warning("batches under way were given up: another worker repeats them")
 
-    def received(self, batch: MicroBatch) -> None:
+    def on_batch(self, batch: MicroBatch) -> None:
         """A micro-batch for ``process``."""
-        self.hand_over(batch)
+        self.enqueue(batch)
 
     # The event loop's side.
 
@@ -135,17 +135,17 @@ class RoutingStep:
 
     async def _write(self, batch: MicroBatch) -> None:
         """Route and produce, chunk by chunk, and commit."""
-        started, total = time.monotonic(), Routed()
+        started, total = time.monotonic(), RoutingResult()
         producer = await self._in_thread(self._producer.ready)
         producer.begin_transaction()
         with aborting(producer):
             for start in range(0, len(batch.messages), CHUNK):
                 total.add(await self._router.route(batch.messages[start : start + CHUNK]))
-                produce(producer, total.taken())
+                produce(producer, total.drain())
                 await asyncio.sleep(0)
             await self._in_thread(finish, producer, _ends(batch), batch.group)
         if self.beside is not None:
-            self.beside.routed(batch)
+            self.beside.on_committed(batch)
         self._count(batch, total, started)
 
     async def write(self, records: Sequence[Out], at: TopicPartition, epoch: int) -> None:
@@ -170,7 +170,7 @@ class RoutingStep:
 
     def _tell_owned(self, partitions: list[TopicPartition]) -> None:
         if self.beside is not None:
-            self.beside.owned(frozenset((p.topic, p.partition) for p in partitions))
+            self.beside.on_assigned(frozenset((p.topic, p.partition) for p in partitions))
 
     def _repeat(self, failure: KafkaException) -> None:
         self._metrics.transaction_failures.inc()
@@ -178,20 +178,20 @@ class RoutingStep:
         self._producer.failed(failure)
         self.intake.rewind()
 
-    def _count(self, batch: MicroBatch, routed: Routed, started: float) -> None:
+    def _count(self, batch: MicroBatch, routed: RoutingResult, started: float) -> None:
         metrics = self._metrics
         metrics.events_in.inc(len(batch.messages))
         metrics.events_out.inc(routed.routed)
         metrics.batch_seconds.observe(time.monotonic() - started)
-        for (dlq, _), deaths in routed.deaths.items():
-            metrics.died(deaths.count, deaths.error, queue=dlq)
+        for (dlq, _), deaths in routed.dead_letters.items():
+            metrics.dead_lettered(deaths.count, deaths.error, queue=dlq)
             metrics.error(deaths.error, deaths.count)
             _tell(dlq, deaths)
 
     def refresh(self) -> None:
         """Bring the gauges up to date; called when the metrics are read."""
         self._metrics.lag.set(self.intake.lag)
-        self._metrics.behind(self.intake.oldest_age())
+        self._metrics.set_lag(self.intake.oldest_age())
 
     async def stop(self) -> None:
         """Finish what was read, commit it, leave the group."""
@@ -199,7 +199,7 @@ class RoutingStep:
         self._thread.shutdown()
 
 
-def _tell(dlq: str, deaths: Deaths) -> None:
+def _tell(dlq: str, deaths: DeadLetterCount) -> None:
     """One line a batch, queue and class of error: a topic full of them floods no log."""
     event, error = deaths.example, deaths.error
     what = f"{event!r}: {type(error).__name__}: {error}"

@@ -10,28 +10,28 @@ from typing import Any, Protocol, cast
 from trunkline import kafka
 from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.kafka import reading as kafka_read
-from trunkline.kafka.range_reader import Past, reader_of
+from trunkline.kafka.range_reader import RangeReader, reader_of
 from trunkline.params import Backbone, Params, revealed
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import Registry
-from trunkline.streams.admission.controller import Guard
-from trunkline.streams.admission.gate import Gatekeeper
-from trunkline.streams.alerts.manager import Alerts
+from trunkline.streams.admission.controller import AdmissionController
+from trunkline.streams.admission.gate import Gate
+from trunkline.streams.alerts.manager import AlertManager
 from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.control.topic import KafkaControl, read_control
-from trunkline.streams.deliver.broker import KafkaLog
+from trunkline.streams.deliver.broker import KafkaBroker
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
 from trunkline.streams.publish.push_step import PushStep
 from trunkline.streams.publish.source_step import SourceStep
-from trunkline.streams.quota.client import Quota, limited
-from trunkline.streams.replay.job import Desk
+from trunkline.streams.quota.client import QuotaClient, limited
+from trunkline.streams.replay.job import JobContext
 from trunkline.streams.replay.step import ReplayStep
 from trunkline.streams.route.step import RoutingStep
 from trunkline.streams.worker.compiler import Compiler
 from trunkline.streams.worker.faust_app import FlowApp
-from trunkline.streams.worker.supervisor import Oversight, Releases
+from trunkline.streams.worker.supervisor import ControlledHaltDecisions, DestinationSupervisor
 
 
 class Step(Protocol):
@@ -68,14 +68,14 @@ class Assembly:
         self._codec = Codec(registry)
         self._compiler = Compiler(flow, self._codec, register=backbone.create)
         self._control = KafkaControl(backbone, flow.control)
-        self._alerts = Alerts(
+        self._alerts = AlertManager(
             self._control,
             alerts.channels(),
             flow=flow.name,
             reminder=alerts.reminder_seconds,
         )
-        self._quota = Quota(backbone) if limited(flow.destinations) else None
-        self._overseen: list[tuple[Oversight, DeliveryStep]] = []
+        self._quota = QuotaClient(backbone) if limited(flow.destinations) else None
+        self._overseen: list[tuple[DestinationSupervisor, DeliveryStep]] = []
 
     def steps(self, roles: Collection[str], *, batch: int) -> list[Step]:
         """The steps of these roles, in the order in which they must stop."""
@@ -157,19 +157,21 @@ class Assembly:
             metrics=self._step_metrics("route", flow.name),
             batch=batch,
         )
-        step.hand_over = self._app.agent("route", step.process)
+        step.enqueue = self._app.agent("route", step.process)
         return step
 
     def _replays(self, routing: RoutingStep, sinks: dict[str, Sink[Any]]) -> Step:
         flow, backbone = self._flow, self._backbone
         reader = partial(reader_of, backbone, f"{flow.name}.route")
-        ways = {d.name: partial(self._compiler.way_to, d, sinks[d.name]) for d in flow.destinations}
+        ways = {
+            d.name: partial(self._compiler.path_to, d, sinks[d.name]) for d in flow.destinations
+        }
         step = ReplayStep(
-            Desk(
+            JobContext(
                 flow.name,
                 routing,
                 epoch=lambda: routing.intake.epoch,
-                past=lambda: Past(reader, busy=lambda: routing.intake.lag > 0),
+                past=lambda: RangeReader(reader, busy=lambda: routing.intake.lag > 0),
                 durable=partial(read_control, backbone, flow.control),
             ),
             self._control,
@@ -187,33 +189,35 @@ class Assembly:
         def changed() -> None:
             step.pump()
 
-        guard = Guard(destination.policy, time.time, self._limits(destination, changed))
+        guard = AdmissionController(
+            destination.policy, time.time, self._limits(destination, changed)
+        )
         watch = self._alerts.watch(name, destination.policy.alert)
-        oversight = Oversight(
+        oversight = DestinationSupervisor(
             guard, self._control, watch, metrics, destination=name, clock=time.time
         )
         step = DeliveryStep(
             sink,
             destination,
             decode=self._compiler.decoder_of(destination),
-            learn=self._codec.learn,
+            learn=self._codec.prefetch_schemas,
             log=self._log(destination, group),
             metrics=metrics,
             gate=guard,
-            releases=Releases(self._control, name),
+            releases=ControlledHaltDecisions(self._control, name),
             told=oversight,
         )
-        step.hand_over = self._app.agent(f"deliver-{name}", step.accept)
+        step.enqueue = self._app.agent(f"deliver-{name}", step.accept)
         self._overseen.append((oversight, step))
         return step
 
-    def _log(self, destination: Destination[Any, Any], group: str) -> KafkaLog:
+    def _log(self, destination: Destination[Any, Any], group: str) -> KafkaBroker:
         own = kafka.unique_id(self._flow.name, destination.name)
-        return KafkaLog(self._backbone, group, own, destination.tiers)
+        return KafkaBroker(self._backbone, group, own, destination.tiers)
 
     def _limits(
         self, destination: Destination[Any, Any], changed: Callable[[], None]
-    ) -> Sequence[Gatekeeper]:
+    ) -> Sequence[Gate]:
         return self._quota.gates(self._flow.name, destination, changed) if self._quota else []
 
     def _producer_of(self, role: str) -> partial[Any]:

@@ -10,8 +10,8 @@ from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import subject
 from trunkline.streams.flow.annotations import type_of_destination, type_of_topic
 from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition, Topic
-from trunkline.streams.publish.publisher import CompiledOutput, Publisher
-from trunkline.streams.replay.path import Way
+from trunkline.streams.publish.publisher import Publisher, TopicMapping
+from trunkline.streams.replay.path import DestinationPath
 from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
 
 
@@ -34,22 +34,22 @@ class Compiler:
         """The flow's routes. ``sinks``: by destination, for what each can take."""
         return self._router(self._topics(self._flow.routes, sinks))
 
-    def way_to(self, destination: Destination[Any, Any], sink: Sink[Any]) -> Way:
+    def path_to(self, destination: Destination[Any, Any], sink: Sink[Any]) -> DestinationPath:
         """Today's way to one destination, for a replay."""
         routes = [route for route in self._flow.routes if route.to is destination]
         topics = self._topics(routes, {destination.name: sink})
         appends = bool(getattr(sink, "appends", False))
-        return Way(
+        return DestinationPath(
             destination.name,
             destination.inbox,
             topics,
             self._router(topics),
-            self._codec.learn,
+            self._codec.prefetch_schemas,
             appends,
         )
 
     def _router(self, topics: dict[str, CompiledTopic]) -> Router:
-        return Router(topics, self._codec.learn, self._flow.version)
+        return Router(topics, self._codec.prefetch_schemas, self._flow.version)
 
     def _topics(
         self, routes: Sequence[Route[Any, Any]], sinks: dict[str, Sink[Any]]
@@ -67,8 +67,8 @@ class Compiler:
         decode: Callable[[bytes], Any] = self._codec.decoder(type_of_destination(destination))
         return decode
 
-    def _output(self, topic: Topic[Any]) -> CompiledOutput:
-        return CompiledOutput(
+    def _output(self, topic: Topic[Any]) -> TopicMapping:
+        return TopicMapping(
             topic=topic.topic,
             function=topic.function,
             encode=self._codec.encoder(

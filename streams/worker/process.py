@@ -13,14 +13,14 @@ import orjson
 
 from trunkline import kafka
 from trunkline.errors import RegistryUnavailable
-from trunkline.kafka.poll_loop import Intake
+from trunkline.kafka.poll_loop import PollLoop
 from trunkline.params import Backbone, Params
 from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.metrics import Metrics
-from trunkline.streams.plan.orphans import refuse_forgotten
-from trunkline.streams.plan.topics import topics_of
+from trunkline.streams.plan.orphans import require_drained_tiers
+from trunkline.streams.plan.topics import required_topics
 from trunkline.streams.quota import client as quota
 from trunkline.streams.quota.client import limited
 from trunkline.streams.worker.assembly import Assembly, Step
@@ -74,7 +74,7 @@ class Worker:
         self._pages(app)
         try:
             await app.start()  # the pages tell also of a worker that waits for Kafka
-            await self._prepared(app, stop)
+            await self._wait_for_kafka(app, stop)
             await app.start_agents()
             self._starting = [asyncio.create_task(self._begin(app))]
             await self._until(stop, app)
@@ -122,7 +122,7 @@ class Worker:
                 app.fail(failure)
         stopped.cancel()
 
-    async def _prepared(self, app: FlowApp, stop: asyncio.Event) -> None:
+    async def _wait_for_kafka(self, app: FlowApp, stop: asyncio.Event) -> None:
         """Topics, schemas and steps; waits while Kafka or the registry cannot be reached."""
         delay = 0.5
         while not stop.is_set():
@@ -137,7 +137,7 @@ class Worker:
                 delay = min(delay * 2, 10.0)
 
     def _ensure_topics(self) -> None:
-        specs = topics_of(self._flow, self._backbone.partitions)
+        specs = required_topics(self._flow, self._backbone.partitions)
         if limited(self._flow.destinations):
             specs.append(quota.topic())
         there = kafka.existing_topics(kafka.admin(self._backbone))
@@ -145,7 +145,7 @@ class Worker:
         if made:
             log.info("created topics: %s", ", ".join(made))
         if "deliver" in self._options.roles:
-            refuse_forgotten(self._backbone, self._flow, there)
+            require_drained_tiers(self._backbone, self._flow, there)
 
     def _assembled(self, app: FlowApp) -> list[Step]:
         if self._assembly is None:
@@ -160,9 +160,9 @@ class Worker:
         found = [getattr(part, "failure", None) for part in parts]
         return [failure for failure in found if failure is not None]
 
-    def _intakes(self) -> list[Intake]:
+    def _intakes(self) -> list[PollLoop]:
         found = [getattr(step, "intake", None) for step in self._steps]
-        return [intake for intake in found if isinstance(intake, Intake)]
+        return [intake for intake in found if isinstance(intake, PollLoop)]
 
     def _pages(self, app: FlowApp) -> None:
         app.page("/healthz", lambda: (200, b'{"status":"ok"}', JSON))

@@ -13,16 +13,16 @@ from typing import Any
 
 from trunkline.event import Event
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.admission.command import Command, key_of
-from trunkline.streams.admission.controller import Guard
-from trunkline.streams.alerts.conditions import Watch
+from trunkline.streams.admission.command import OverrideRecord, key_of
+from trunkline.streams.admission.controller import AdmissionController
+from trunkline.streams.alerts.conditions import ConditionMonitor
 from trunkline.streams.control.status import DestinationStatus
-from trunkline.streams.control.topic import Control
+from trunkline.streams.control.topic import ControlTopic
 from trunkline.streams.deliver.outcomes import Told
 from trunkline.streams.deliver.step import DeliveryStep
-from trunkline.streams.dlq.halted import Death, Decisions, release_key
+from trunkline.streams.dlq.halted import HaltDecisions, HaltedEvent, decision_key
 from trunkline.streams.metrics import DeliveryMetrics
-from trunkline.tasks import watched
+from trunkline.tasks import supervised_task
 
 log = logging.getLogger(__name__)
 
@@ -31,23 +31,23 @@ TICK = 1.0
 _STATES = {"half-open": 1, "ramp": 1, "open": 2}
 
 
-class Releases(Decisions):
+class ControlledHaltDecisions(HaltDecisions):
     """What was decided about halted events: the control records of ``release_key``. A delivery
-    step's ``Decisions``."""
+    step's ``HaltDecisions``."""
 
-    def __init__(self, control: Control, destination: str) -> None:
+    def __init__(self, control: ControlTopic, destination: str) -> None:
         self._control = control
         self._destination = destination
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def decided(self, death: Death) -> str:
+    def decision(self, death: HaltedEvent) -> str:
         """``retry``, ``discard``, or "" if nothing is decided."""
-        key = release_key(self._destination, death)
+        key = decision_key(self._destination, death)
         return str(self._control.state.get(key, {}).get("action", ""))
 
-    def obeyed(self, death: Death) -> None:
+    def on_applied(self, death: HaltedEvent) -> None:
         """What came of the decision is committed: it is no more needed."""
-        task = asyncio.create_task(self._remove(release_key(self._destination, death)))
+        task = asyncio.create_task(self._remove(decision_key(self._destination, death)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -58,14 +58,14 @@ class Releases(Decisions):
             log.warning("the decision %s stays in the control topic: %s", key, error)
 
 
-class Oversight(Told):
+class DestinationSupervisor(Told):
     """Of one destination in one worker."""
 
     def __init__(
         self,
-        guard: Guard,
-        control: Control,
-        watch: Watch,
+        guard: AdmissionController,
+        control: ControlTopic,
+        watch: ConditionMonitor,
         metrics: DeliveryMetrics,
         *,
         destination: str,
@@ -88,7 +88,7 @@ class Oversight(Told):
         self._step = step
         self._loop = asyncio.get_running_loop()
         self._unsubscribe = self._control.subscribe(key_of(self._destination), self._commanded)
-        self._task = watched(self._run(), f"oversight-{self._destination}", self._failed)
+        self._task = supervised_task(self._run(), f"oversight-{self._destination}", self._failed)
 
     async def stop(self) -> None:
         """The worker ends."""
@@ -118,7 +118,7 @@ class Oversight(Told):
     def _commanded(self, key: str, value: Mapping[str, Any] | None) -> None:
         if key != key_of(self._destination):  # another's, whose name begins like ours
             return
-        command = Command.of(value)
+        command = OverrideRecord.of(value)
         if value is not None:
             log.warning("%s: %s, says %s", self._destination, command.state, command.by)
         self._guard.command(command.state, command.ends_at)
@@ -126,10 +126,10 @@ class Oversight(Told):
 
     async def _run(self) -> None:
         while True:
-            self.look()
+            self.publish_status()
             await asyncio.sleep(TICK)
 
-    def look(self) -> None:
+    def publish_status(self) -> None:
         """Tell how it is now."""
         state, breaker = self._guard.state(self._loop.time()), self._guard.breaker
         since = breaker.opened_at if state in ("open", "half-open") and self._step.lag else None

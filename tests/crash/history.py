@@ -25,7 +25,7 @@ from faulty_server import Request
 
 from trunkline import kafka
 from trunkline.params import Backbone
-from trunkline.streams.deliver.recovery import starts
+from trunkline.streams.deliver.recovery import offsets_from_commits
 from worker_kit import header, read
 
 COUNTS = ("400", "429", "500")
@@ -187,10 +187,10 @@ def uncompleted(backbone: Backbone, group: str, topics: Sequence[str]) -> set[st
             numbers = reader.list_topics(topic, timeout=30).topics[topic].partitions
             # What a dead worker's transaction is about to commit is waited for.
             cuts = reader.committed([TopicPartition(topic, n) for n in numbers], timeout=120)
-            progress = starts(cuts)
+            progress = offsets_from_commits(cuts)
             for message in read(backbone, topic):
                 at, offset = progress[topic, message.partition() or 0], message.offset() or 0
-                if offset >= at.prefix and not at.is_done(offset):
+                if offset >= at.committable and not at.is_done(offset):
                     found.add(header(message, "ce_id"))
         return found
     finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from trunkline.admin.replay_scope import RoutedTopic, Wanted
+from trunkline.admin.replay_scope import ReplayScope, Wanted
 from trunkline.admin.replays import ask
 from trunkline.params import Backbone
 from trunkline.streams.control.topic import read_control
@@ -35,7 +35,7 @@ def test_no_older_state_after_kills_under_live_traffic(
     workers = workers_of("feed_flow.py", api=destination.url)
     workers.started("deliver", "route", "route")
     feed.orders((KEYS[n % len(KEYS)], n) for n in range(EVENTS))
-    past = RoutedTopic(backbone, name, feed.topic)
+    past = ReplayScope(backbone, name, feed.topic)
     eventually(lambda: len(destination.deliveries) == EVENTS, "the past is routed")
 
     wanted = Wanted(topic=feed.topic, destination="api", span=past.span(None, None), rate=RATE)

@@ -8,8 +8,8 @@ from typing import Any
 
 from trunkline.errors import Rejected
 from trunkline.streams.alerts.channels import ChannelError
-from trunkline.streams.alerts.manager import Alerts
-from trunkline.streams.alerts.notification import Notice
+from trunkline.streams.alerts.manager import AlertManager
+from trunkline.streams.alerts.notification import Notification
 from trunkline.testing.control import MemoryControl
 
 START = 1_700_000_000.0
@@ -26,9 +26,9 @@ class Phone:
     def __init__(self) -> None:
         self.works = True
         self.attempts = 0
-        self.notices: list[Notice] = []
+        self.notices: list[Notification] = []
 
-    async def send(self, notice: Notice) -> None:
+    async def send(self, notice: Notification) -> None:
         self.attempts += 1
         if not self.works:
             raise ChannelError("no reception")
@@ -47,8 +47,8 @@ class Field:
         self.control = control or MemoryControl()
         self.phone = Phone()
 
-    async def worker(self, name: str = "a", *phones: Phone) -> Alerts:
-        alerts = Alerts(
+    async def worker(self, name: str = "a", *phones: Phone) -> AlertManager:
+        alerts = AlertManager(
             self.control,
             phones or (self.phone,),
             flow="orders",
@@ -60,7 +60,7 @@ class Field:
         alerts._outbox.start()
         return alerts
 
-    async def passes(self, seconds: float, *workers: Alerts, step: float = 1.0) -> None:
+    async def passes(self, seconds: float, *workers: AlertManager, step: float = 1.0) -> None:
         for _ in range(int(seconds / step)):
             self.now += step
             for worker in workers:

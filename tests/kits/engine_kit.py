@@ -19,7 +19,7 @@ from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.commerce import Order
 from trunkline.schemas.registry import Registry
-from trunkline.streams.plan.topics import topics_of
+from trunkline.streams.plan.topics import required_topics
 from trunkline.streams.worker.process import Options, Worker
 
 PATIENCE = 30.0
@@ -129,7 +129,7 @@ class Kit:
 
     def create(self, flow: Flow[Any]) -> None:
         """The flow's topics."""
-        kafka.ensure_topics(self.backbone, topics_of(flow, self.backbone.partitions))
+        kafka.ensure_topics(self.backbone, required_topics(flow, self.backbone.partitions))
 
     def event(
         self, key: str, id: str, data: Order | bytes | None = None, *, type: str = "order.paid"

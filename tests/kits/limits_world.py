@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 
 from trunkline.streams.quota.fair_share import Share
-from trunkline.streams.quota.limiter import LimitGate
-from trunkline.streams.quota.member import Participant
+from trunkline.streams.quota.limiter import QuotaGate
+from trunkline.streams.quota.member import QuotaMember
 
 KEY = "system/erp"
 GRACE = 3.0
@@ -18,8 +18,8 @@ GRACE = 3.0
 class Worker:
     """One worker with one limited destination. ``skew``: what its clock is ahead of the truth."""
 
-    participant: Participant
-    gate: LimitGate
+    participant: QuotaMember
+    gate: QuotaGate
     skew: float
     position: int = 0
     demand: bool = False
@@ -43,8 +43,8 @@ class World:
     def join(self, skew: float = 0.0) -> Worker:
         """A worker starts and has not read anything yet."""
         name = f"w{len(self.workers) + len(self.crashed)}"
-        participant = Participant(name, random=Random(self._random.random()))
-        gate = participant.seat(KEY, self.whole, who=f"orders.{name}", grace=GRACE)
+        participant = QuotaMember(name, random=Random(self._random.random()))
+        gate = participant.register(KEY, self.whole, who=f"orders.{name}", grace=GRACE)
         worker = Worker(participant, gate, skew)
         self.workers.append(worker)
         return worker

@@ -13,8 +13,8 @@ import orjson
 from trunkline.kafka import Out
 from trunkline.kafka.offsets import Partition
 from trunkline.schemas.codec import nothing_to_learn
-from trunkline.streams.replay.job import Desk, Job
-from trunkline.streams.replay.path import Way
+from trunkline.streams.replay.job import Job, JobContext
+from trunkline.streams.replay.path import DestinationPath
 from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
 
 TOPIC, INBOX, DLQ, CONTROL = "orders", "f.erp.inbox", "f.erp.dlq", "f.control"
@@ -106,7 +106,7 @@ class World:
             assert record.raw_key is not None
             self.inbox.append(Sent(record.raw_key, record.at, "original", f"e{record.at}"))
         if self.job is not None:
-            self.job.heard(record)  # type: ignore[arg-type]
+            self.job.on_routed(record)  # type: ignore[arg-type]
 
     async def happen(self, *, turn: bool = False) -> None:
         """What else happens now. In somebody's turn nothing is routed."""
@@ -143,12 +143,12 @@ class World:
         return max(offsets, default=-1)
 
     @property
-    def desk(self) -> Desk:
-        past: Any = lambda: FakePast(self)  # noqa: E731
-        return Desk("f", self, lambda: 1, past, lambda: dict(self.durable))
+    def desk(self) -> JobContext:
+        past: Any = lambda: FakeRangeReader(self)  # noqa: E731
+        return JobContext("f", self, lambda: 1, past, lambda: dict(self.durable))
 
     @property
-    def way(self) -> Way:
+    def way(self) -> DestinationPath:
         route = CompiledRoute.of(
             lambda event: event.data,
             inbox=INBOX,
@@ -158,7 +158,7 @@ class World:
             accepts_deletes=True,
         )
         topics = {TOPIC: CompiledTopic(bytes, [route])}
-        return Way(
+        return DestinationPath(
             "erp", INBOX, topics, Router(topics, nothing_to_learn), nothing_to_learn, self.appends
         )
 
@@ -184,15 +184,15 @@ class Turn(asyncio.Lock):
         return await super().acquire()
 
 
-class FakePast:
-    """``Past`` over the logs, two records a piece."""
+class FakeRangeReader:
+    """``RangeReader`` over the logs, two records a piece."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.at = self._until = 0
         self._topic = TOPIC
 
-    async def __aenter__(self) -> FakePast:
+    async def __aenter__(self) -> FakeRangeReader:
         return self
 
     async def __aexit__(self, *failure: object) -> None:
@@ -212,7 +212,7 @@ class FakePast:
     def ended(self) -> bool:
         return self.at >= self._until
 
-    async def take(self, keep: Callable[[list[Any]], list[Any]] = list) -> list[Any]:
+    async def read(self, keep: Callable[[list[Any]], list[Any]] = list) -> list[Any]:
         until = min(self.at + 2, self._until)
         found = self._world.logs[self._topic][self.at : until]
         self.at = until

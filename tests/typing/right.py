@@ -6,6 +6,7 @@ from typing import TypedDict, assert_type
 from trunkline import (
     Alert,
     CircuitBreaker,
+    DeadLetterLimit,
     Event,
     Flow,
     Params,
@@ -13,7 +14,6 @@ from trunkline import (
     Retry,
     Secret,
     System,
-    Valve,
 )
 from trunkline.connectors.base import Sink, Source
 from trunkline.connectors.http import HttpSink
@@ -87,7 +87,7 @@ def picker(env: Env) -> HttpSink[PickList]:
     linger="50ms",
     timeout="5s",
     system=System("erp", rate="50/s", concurrent=10),
-    valve=Valve(share=0.2),
+    valve=DeadLetterLimit(share=0.2),
     alert=Alert(lag="15m"),
 )
 def erp(env: Env) -> HttpSink[Order]:

@@ -12,11 +12,14 @@ from trunkline import kafka
 from trunkline.kafka.tail import read_all
 from trunkline.params import Backbone
 from trunkline.streams.control import topic as control
-from trunkline.streams.control.audit import Audit, log, record, topic_of
+from trunkline.streams.control.audit import AuditRecord, log, record, topic_of
 
 
 def put_audited(
-    backbone: Backbone, flow: str, changes: Mapping[str, Mapping[str, Any] | None], audit: Audit
+    backbone: Backbone,
+    flow: str,
+    changes: Mapping[str, Mapping[str, Any] | None],
+    audit: AuditRecord,
 ) -> None:
     """Write control records and the audit record of it: all of them or none. Blocks.
 
@@ -36,15 +39,15 @@ def put_audited(
         ) from failure
 
 
-def read_audit(backbone: Backbone, flow: str) -> list[Audit]:
+def read_audit(backbone: Backbone, flow: str) -> list[AuditRecord]:
     """The flow's audit, oldest first. What is no audit record is logged and skipped.
 
     Blocks. Raises KafkaUnavailable.
     """
-    found: list[Audit] = []
+    found: list[AuditRecord] = []
     for message in read_all(backbone, topic_of(flow).name):
         try:
-            found.append(Audit(**orjson.loads(message.value() or b"")))
+            found.append(AuditRecord(**orjson.loads(message.value() or b"")))
         except (TypeError, ValueError) as error:
             log.error("the audit record at offset %s is skipped: %s", message.offset(), error)
     return found

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from trunkline.admin.audit import put_audited
 from trunkline.params import Backbone
-from trunkline.streams.control.audit import Audit, who
-from trunkline.streams.dlq.handled import NOWHERE, Handled, record_key
-from trunkline.streams.dlq.letters import DeadLetter, Selection
+from trunkline.streams.control.audit import AuditRecord, who
+from trunkline.streams.dlq.handled import NO_ORIGIN, Handled, record_key
+from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
 from trunkline.streams.dlq.queue import Ranges
 from trunkline.times import iso
 
@@ -39,7 +39,7 @@ class Request:
     destination: str
     topic: str
     ranges: Ranges
-    selection: Selection = field(default_factory=Selection)
+    selection: DeadLetterFilter = field(default_factory=DeadLetterFilter)
     limit: int | None = None
     rate: float | None = None
     force: bool = False
@@ -65,13 +65,13 @@ class Request:
         }
 
 
-def ask(backbone: Backbone, flow: str, request: Request) -> str:
+def submit(backbone: Backbone, flow: str, request: Request) -> str:
     """Put the request into the flow's control topic; returns its id. The workers that route do
     what it says, as soon as some run. Blocks. Raises KafkaUnavailable."""
     id = uuid.uuid4().hex[:12]
     value = request.value()
     told = {k: v for k, v in value.items() if v and k not in ("kind", "destination", "state")}
-    audit = Audit(
+    audit = AuditRecord(
         what=request.kind,
         on=request.destination,
         why=request.why,
@@ -91,12 +91,14 @@ def discard_of_source(
     """Write which dead letters of a source are handled. Nobody else writes that record: of two
     commands at the same moment the later one wins, and what the other discarded shows again.
     Blocks. Raises KafkaUnavailable."""
-    change = {record_key(source, NOWHERE): handled.encode()}
-    put_audited(backbone, flow, change, Audit(what="discard", on=source, why=why, count=count))
+    change = {record_key(source, NO_ORIGIN): handled.encode()}
+    put_audited(
+        backbone, flow, change, AuditRecord(what="discard", on=source, why=why, count=count)
+    )
 
 
 def discarded(
-    letters: Iterable[DeadLetter], selection: Selection, limit: int | None
+    letters: Iterable[DeadLetter], selection: DeadLetterFilter, limit: int | None
 ) -> tuple[Handled, int]:
     """What is handled once those of ``letters`` that are meant are discarded, at most ``limit``,
     and how many these are. ``letters``: all of a queue, also those that are handled already."""

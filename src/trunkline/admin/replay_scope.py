@@ -16,12 +16,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from trunkline import kafka
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event
-from trunkline.kafka.offsets import committed
+from trunkline.kafka.offsets import committed_offsets
 from trunkline.kafka.range_reader import reader_of
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Decode
 from trunkline.streams.control.audit import who
-from trunkline.streams.replay.predicate import Where
+from trunkline.streams.replay.predicate import Predicate
 from trunkline.streams.replay.request import Mode
 from trunkline.times import iso
 
@@ -66,7 +66,7 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Count:
+class Preview:
     """What a replay would send. ``events``: by type. ``superseded``: not the newest of their key;
     ``unfit``: not what ``where`` asks for. ``problem``: why some could not be asked."""
 
@@ -77,7 +77,7 @@ class Count:
     problem: str = ""
 
 
-class RoutedTopic:
+class ReplayScope:
     """A canonical topic as the flow ``flow`` has routed it. Blocks; raises ConfigurationError for
     a topic that is not there or that the flow does not route, and KafkaUnavailable."""
 
@@ -94,7 +94,7 @@ class RoutedTopic:
         it has not, it will send itself."""
         with self._reader() as reader:
             places = [TopicPartition(self._topic, n) for n in range(self._count)]
-            routed = [at.offset for at in _asked(committed, reader, places, TIMEOUT)]
+            routed = [at.offset for at in _asked(committed_offsets, reader, places, TIMEOUT)]
             if all(offset < 0 for offset in routed):
                 raise ConfigurationError(
                     f"group {self._group!r} has routed nothing of {self._topic!r} yet: there is "
@@ -108,9 +108,9 @@ class RoutedTopic:
             for n, offsets in enumerate(zip(lows, firsts, ends, routed, strict=True))
         }
 
-    def count(self, wanted: Wanted, decode: Decode) -> Count:
+    def count(self, wanted: Wanted, decode: Decode) -> Preview:
         """What the replay would send as of now, before routes have their say."""
-        count, where = Count(), Where(wanted.where) if wanted.where else None
+        count, where = Preview(), Predicate(wanted.where) if wanted.where else None
         newest = self._newest(wanted) if wanted.mode == "state" else None
         for message in self._read(wanted.span, wanted.key):
             key, at = message.key() or b"", (message.partition() or 0, message.offset() or 0)

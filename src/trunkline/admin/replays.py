@@ -10,7 +10,7 @@ from trunkline.admin.audit import put_audited
 from trunkline.admin.replay_scope import Wanted
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
-from trunkline.streams.control.audit import Audit
+from trunkline.streams.control.audit import AuditRecord
 from trunkline.streams.control.topic import read_control
 from trunkline.streams.replay.request import PREFIX, State
 
@@ -30,7 +30,7 @@ def ask(backbone: Backbone, flow: str, wanted: Wanted) -> str:
     Raises KafkaUnavailable."""
     id, value = uuid.uuid4().hex[:12], wanted.value()
     about = ("topic", "ranges", "mode", "key", "where", "rate", "force")
-    audit = Audit(
+    audit = AuditRecord(
         what="replay",
         on=wanted.destination,
         why=wanted.why,
@@ -54,6 +54,6 @@ def change(backbone: Backbone, flow: str, id: str, state: State, why: str) -> Ma
     if value["state"] not in ("running", "paused"):
         raise ConfigurationError(f"{value['kind']} {id} is {value['state']}: ask for a new one")
     what = {"running": "continue", "paused": "pause", "cancelled": "cancel"}[state]
-    told = Audit(what=f"{value['kind']} {what}", on=value["destination"], why=why, id=id)
+    told = AuditRecord(what=f"{value['kind']} {what}", on=value["destination"], why=why, id=id)
     put_audited(backbone, flow, {f"{PREFIX}{id}": {**value, "state": state}}, told)
     return value

@@ -10,8 +10,8 @@ import typer
 
 from trunkline.params import environment_file
 from trunkline.streams.alerts.channels import Channel, ChannelError
-from trunkline.streams.alerts.notification import Notice, sample_notice
-from trunkline.streams.alerts.settings import load_channels
+from trunkline.streams.alerts.notification import Notification, sample_notice
+from trunkline.streams.alerts.settings import load_alert_settings
 
 alert_app = typer.Typer(name="alert", help="Whether alerts reach people.", no_args_is_help=True)
 
@@ -29,7 +29,7 @@ def send_test(
 
     Exit code 1 if one failed, or if there is none.
     """
-    channels = load_channels(environment_file(env) if env else {}).channels()
+    channels = load_alert_settings(environment_file(env) if env else {}).channels()
     if not channels:
         typer.echo("no channel: name one in [alerts] of the environment's file", err=True)
         raise typer.Exit(1)
@@ -39,11 +39,11 @@ def send_test(
     raise typer.Exit(1 if any(failures) else 0)
 
 
-async def _sent(channels: list[Channel], notice: Notice) -> list[str]:
+async def _sent(channels: list[Channel], notice: Notification) -> list[str]:
     return list(await asyncio.gather(*(_tried(channel, notice) for channel in channels)))
 
 
-async def _tried(channel: Channel, notice: Notice) -> str:
+async def _tried(channel: Channel, notice: Notification) -> str:
     """Empty, or why it failed."""
     try:
         await channel.send(notice)

@@ -14,7 +14,7 @@ from rich.table import Table
 from trunkline.admin.audit import read_audit
 from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import EnvOption, JsonOption
-from trunkline.streams.control.audit import Audit
+from trunkline.streams.control.audit import AuditRecord
 
 
 def audit(
@@ -32,7 +32,7 @@ def audit(
         typer.echo(f"nothing was done to {flow!r} by hand, or there is no flow of this name")
 
 
-def _table(audits: Iterable[Audit]) -> Table:
+def _table(audits: Iterable[AuditRecord]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("at", "who", "what", "on", "events", "why"):
         table.add_column(heading, overflow="fold")

@@ -19,10 +19,10 @@ from trunkline.admin.targets import Target, require, target
 from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import EnvOption, JsonOption, TargetArgument, WhyOption
 from trunkline.errors import ConfigurationError
-from trunkline.streams.admission.command import Command, Forced, key_of
-from trunkline.streams.control.audit import Audit, who
+from trunkline.streams.admission.command import Override, OverrideRecord, key_of
+from trunkline.streams.control.audit import AuditRecord, who
 from trunkline.streams.control.topic import read_control
-from trunkline.times import iso, seconds
+from trunkline.times import iso, parse_duration
 
 destination_app = typer.Typer(
     name="destination", help="Pause, resume and look at a destination.", no_args_is_help=True
@@ -77,7 +77,7 @@ def status(destination: TargetArgument, env: EnvOption = None, as_json: JsonOpti
     meant, backbone = target(destination), backbone_of(env)
     require(meant, backbone)
     state, now = read_control(backbone, meant.control), time.time()
-    command = Command.of(state.get(key_of(meant.destination)))
+    command = OverrideRecord.of(state.get(key_of(meant.destination)))
     workers = reported(state, meant.destination, now)
     running = members(backbone, str(meant))
     if as_json:
@@ -93,19 +93,21 @@ def status(destination: TargetArgument, env: EnvOption = None, as_json: JsonOpti
 
 
 def _commanded(
-    destination: str, state: Forced, why: str, env: str | None, *, until: str | None = None
-) -> Command:
+    destination: str, state: Override, why: str, env: str | None, *, until: str | None = None
+) -> OverrideRecord:
     """Write the command, and who gave it."""
     meant, backbone = target(destination), backbone_of(env)
     require(meant, backbone)
-    command = Command(state, until, by=who(), why=why, at=iso(time.time()))
+    command = OverrideRecord(state, until, by=who(), why=why, at=iso(time.time()))
     what = "pause" if state == "open" else "resume"
-    audit = Audit(what=what, on=meant.destination, why=why, at=command.at, more=_details(command))
+    audit = AuditRecord(
+        what=what, on=meant.destination, why=why, at=command.at, more=_details(command)
+    )
     put_audited(backbone, meant.flow, {key_of(meant.destination): command.value()}, audit)
     return command
 
 
-def _details(command: Command) -> dict[str, Any]:
+def _details(command: OverrideRecord) -> dict[str, Any]:
     return {"state": command.state, "until": command.until}
 
 
@@ -114,7 +116,7 @@ def _end(duration: str, until: str, now: float) -> str | None:
     if duration and until:
         raise ConfigurationError("--for and --until both say when the pause ends: give one")
     if duration:
-        return iso(now + seconds(duration))
+        return iso(now + parse_duration(duration))
     if not until:
         return None
     try:
@@ -128,7 +130,7 @@ def _end(duration: str, until: str, now: float) -> str | None:
     return iso(end)
 
 
-def _told(command: Command, now: float) -> str:
+def _told(command: OverrideRecord, now: float) -> str:
     """A command in words."""
     if not command.at:
         return "auto (nothing is commanded)"
@@ -142,7 +144,7 @@ def _told(command: Command, now: float) -> str:
 
 
 def _as_json(
-    meant: Target, command: Command, running: int, workers: list[WorkerStatus], now: float
+    meant: Target, command: OverrideRecord, running: int, workers: list[WorkerStatus], now: float
 ) -> dict[str, Any]:
     commanded = {**command.value(), "in_force": command.in_force(now)} if command.at else None
     told = [asdict(worker) for worker in workers]

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from trunkline import kafka
-from trunkline.admin.dead_letters import Kind, Request, ask, discard_of_source, discarded
+from trunkline.admin.dead_letters import Kind, Request, discard_of_source, discarded, submit
 from trunkline.admin.targets import Target, require, target
 from trunkline.cli import output as shown
 from trunkline.cli.environment import backbone_of
@@ -23,9 +23,9 @@ from trunkline.params import Backbone, revealed
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import Registry
 from trunkline.streams.control.topic import read_control
-from trunkline.streams.dlq.letters import Selection
-from trunkline.streams.dlq.queue import HandledLetters, Queue, grouped, spanned
-from trunkline.times import iso, parse_rate, seconds
+from trunkline.streams.dlq.letters import DeadLetterFilter
+from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters, covering_ranges, grouped
+from trunkline.times import iso, parse_duration, parse_rate
 
 dlq_app = typer.Typer(name="dlq", help="Dead letters.", no_args_is_help=True)
 
@@ -214,7 +214,7 @@ class _Opened:
     target: Target
     backbone: Backbone
     is_source: bool
-    queue: Queue
+    queue: DeadLetterQueue
 
     @classmethod
     def of(cls, destination: str, env: str | None) -> _Opened:
@@ -224,15 +224,21 @@ class _Opened:
             require(meant, backbone)
             raise ConfigurationError(f"{meant} has no dead-letter queue (no topic {meant.dlq!r})")
         handled = HandledLetters(read_control(backbone, meant.control), meant.destination)
-        queue = Queue(backbone, meant.dlq, handled)
+        queue = DeadLetterQueue(backbone, meant.dlq, handled)
         return cls(meant, backbone, meant.inbox not in topics, queue)
 
     def request(
-        self, kind: Kind, selection: Selection, limit: int | None, why: str, *, force: bool = False
+        self,
+        kind: Kind,
+        selection: DeadLetterFilter,
+        limit: int | None,
+        why: str,
+        *,
+        force: bool = False,
     ) -> Request:
         """What is asked for; the letters that are meant are counted."""
         meant = self.queue.letters(selection, handled=force)
-        ranges, count = spanned(islice(meant, limit))
+        ranges, count = covering_ranges(islice(meant, limit))
         return Request(
             kind=kind,
             destination=self.target.destination,
@@ -261,7 +267,7 @@ def _confirmed(opened: _Opened, request: Request, dry_run: bool, yes: bool) -> b
 
 
 def _start(opened: _Opened, request: Request, detach: bool) -> None:
-    id = ask(opened.backbone, opened.target.flow, request)
+    id = submit(opened.backbone, opened.target.flow, request)
     flow = opened.target.flow
     typer.echo(f"{request.kind} {flow}.{id}: {_letters(request.count or 0)} of {opened.target}")
     follow(opened.backbone, flow, id, wait=not detach)
@@ -284,8 +290,8 @@ def _selection(
     cause: str | None,
     message: str | None,
     header: list[str] | None,
-) -> Selection:
-    return Selection(
+) -> DeadLetterFilter:
+    return DeadLetterFilter(
         since=_moment(since),
         until=_moment(until),
         key=key,
@@ -301,7 +307,7 @@ def _moment(text: str | None) -> str | None:
     if text is None:
         return None
     if text[-1:] in ("s", "m", "h", "d"):
-        return iso(time.time() - seconds(text))
+        return iso(time.time() - parse_duration(text))
     try:
         return datetime.fromisoformat(text).astimezone(UTC).isoformat()
     except ValueError:

@@ -9,7 +9,7 @@ from typing import Any
 from trunkline.errors import ConfigurationError
 from trunkline.local.stack import running
 from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
-from trunkline.streams.alerts.settings import AlertSettings, load_channels
+from trunkline.streams.alerts.settings import AlertSettings, load_alert_settings
 from trunkline.streams.check.flows import check
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.loading import load
@@ -23,7 +23,7 @@ def prepare(flow: str, env: str) -> tuple[Flow[Any], Params, Backbone, AlertSett
         raise ConfigurationError("\n".join(map(str, errors)))
     file = environment_file(env) if env else {}
     params = load_params(loaded.params, file, flow=loaded.name)
-    return loaded, params, backbone_from(file), load_channels(file)
+    return loaded, params, backbone_from(file), load_alert_settings(file)
 
 
 def backbone_of(env: str | None) -> Backbone:

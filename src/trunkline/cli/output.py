@@ -14,8 +14,8 @@ from rich.text import Text
 
 from trunkline.errors import TrunklineError
 from trunkline.schemas.codec import Decode
-from trunkline.streams.dlq.letters import DeadLetter, shown
-from trunkline.streams.dlq.queue import Cause
+from trunkline.streams.dlq.letters import DeadLetter, printable
+from trunkline.streams.dlq.queue import CauseGroup
 
 WIDE = 250
 """Columns where no terminal says how many there are: programs that read tables get whole lines."""
@@ -52,7 +52,7 @@ def row(letter: DeadLetter) -> tuple[object, ...]:
 ROW = ("place", "died", "key", "type", "stage", "attempts", "cause", "error", "message")
 
 
-def cause_row(cause: Cause) -> tuple[object, ...]:
+def cause_row(cause: CauseGroup) -> tuple[object, ...]:
     """A cause in one line of a table."""
     return (
         cause.example.cause if cause.message else "",
@@ -88,7 +88,7 @@ def as_json(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def cause_as_json(cause: Cause) -> dict[str, Any]:
+def cause_as_json(cause: CauseGroup) -> dict[str, Any]:
     """What ``group --json`` says of a cause."""
     return {
         "cause": cause.example.cause if cause.message else None,
@@ -108,7 +108,7 @@ def whole_as_json(letter: DeadLetter, decode: Decode) -> dict[str, Any]:
     value, unreadable = _decoded(letter.value, decode)
     return {
         **as_json(letter),
-        "headers": [[name, shown(raw)] for name, raw in letter.headers],
+        "headers": [[name, printable(raw)] for name, raw in letter.headers],
         "raw_key": None if letter.key is None else letter.key.hex(),
         "raw_value": None if letter.value is None else letter.value.hex(),
         "value": value,
@@ -122,7 +122,7 @@ def whole(letter: DeadLetter, decode: Decode) -> str:
     lines = [
         f"{letter.topic} {letter.place}{state}, cause {letter.cause}",
         f"key: {'none' if letter.key is None else letter.shown_key}",
-        *(f"{name}: {shown(raw)}" for name, raw in letter.headers if name != "tl_traceback"),
+        *(f"{name}: {printable(raw)}" for name, raw in letter.headers if name != "tl_traceback"),
         *_value_lines(letter.value, decode),
     ]
     if traceback := letter.header("tl_traceback"):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from trunkline.admin.replay_scope import Bound, Count, RoutedTopic, Wanted
+from trunkline.admin.replay_scope import Bound, Preview, ReplayScope, Wanted
 from trunkline.admin.replays import ask, change, totals
 from trunkline.admin.targets import require, target
 from trunkline.cli import output as shown
@@ -24,9 +24,9 @@ from trunkline.params import Backbone, revealed
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import Registry
 from trunkline.streams.control.topic import Value, read_control
-from trunkline.streams.replay.predicate import Where
-from trunkline.streams.replay.request import PREFIX, Mode, Progress, State, split
-from trunkline.times import parse_rate, seconds
+from trunkline.streams.replay.predicate import Predicate
+from trunkline.streams.replay.request import PREFIX, Mode, PartitionProgress, State, parse_key
+from trunkline.times import parse_duration, parse_rate
 
 
 class _StartByDefault(TyperGroup):
@@ -87,14 +87,14 @@ def start(
     """
     meant, backbone = target(to), backbone_of(env)
     require(meant, backbone)
-    routed = RoutedTopic(backbone, meant.flow, topic)
+    routed = ReplayScope(backbone, meant.flow, topic)
     wanted = Wanted(
         topic=topic,
         destination=meant.destination,
         span=routed.span(_bound(from_), _bound(until)),
         mode=_mode(mode),
         key=key,
-        where=Where(where).text if where else None,
+        where=Predicate(where).text if where else None,
         rate=parse_rate(rate) if rate else None,
         force=force,
         why=why,
@@ -190,7 +190,7 @@ def _bound(text: str) -> Bound:
     if text.isdecimal():
         return int(text)
     if text[-1] in "smhd" and text[0].isdecimal():
-        return datetime.fromtimestamp(time.time() - seconds(text)).astimezone()
+        return datetime.fromtimestamp(time.time() - parse_duration(text)).astimezone()
     try:
         return datetime.fromisoformat(text).astimezone()
     except ValueError:
@@ -200,7 +200,7 @@ def _bound(text: str) -> Bound:
         ) from None
 
 
-def _counted(routed: RoutedTopic, wanted: Wanted, backbone: Backbone) -> Count:
+def _counted(routed: ReplayScope, wanted: Wanted, backbone: Backbone) -> Preview:
     user, password = backbone.registry_user, revealed(backbone.registry_password)
     with closing(
         Registry(backbone.registry, user=user or None, password=password or None)
@@ -208,7 +208,7 @@ def _counted(routed: RoutedTopic, wanted: Wanted, backbone: Backbone) -> Count:
         return routed.count(wanted, Codec(registry).decode_any)
 
 
-def _tell_count(count: Count, wanted: Wanted) -> None:
+def _tell_count(count: Preview, wanted: Wanted) -> None:
     rows = [(kind or "(no ce_type)", str(n)) for kind, n in sorted(count.events.items())]
     if rows:
         shown.print_table(("type", "events"), rows)
@@ -228,7 +228,7 @@ def _all(state: dict[str, Value]) -> list[dict[str, Any]]:
     for key in sorted(state):
         if not key.startswith(PREFIX):
             continue
-        id, place = split(key)
+        id, place = parse_key(key)
         if place is None:
             found[id] = {"id": id, **state[key], "counts": totals(state, key), "partitions": {}}
         elif id in found:
@@ -254,7 +254,7 @@ def _tell_status(one: dict[str, Any]) -> None:
     typer.echo(f"  so far: {_so_far(one['counts'])}")
     table = Table("partition", "next", "range", "so far", box=None)
     for name, value in one["partitions"].items():
-        progress = Progress.of(value)
+        progress = PartitionProgress.of(value)
         range_ = one["ranges"].get(name)
         table.add_row(
             name,

@@ -35,7 +35,7 @@ def as_raw_event(message: Message, decode: Decode, errors: str = "replace") -> E
 
 
 @dataclass(slots=True)
-class Again:
+class StoredMessage:
     """A canonical event that comes from elsewhere than its topic, as a router takes it: its
     place, key, value and headers are what they were."""
 

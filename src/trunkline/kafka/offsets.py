@@ -14,7 +14,7 @@ Partition = tuple[str, int]
 """A topic and the number of one of its partitions."""
 
 
-def committed(
+def committed_offsets(
     consumer: Consumer, partitions: list[TopicPartition], timeout: float
 ) -> list[TopicPartition]:
     """The partitions with the group's committed offset, or 0 where there is none: if the beginning

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from trunkline.kafka.offsets import committed
+from trunkline.kafka.offsets import committed_offsets
 
 log = logging.getLogger(__name__)
 
@@ -43,26 +43,26 @@ class MicroBatch:
     group: Any
 
 
-class Handler(Protocol):
+class PollListener(Protocol):
     """What an intake tells its owner. Every method is called from the intake's thread."""
 
-    def assigned(
+    def on_assigned(
         self, consumer: Consumer, partitions: list[TopicPartition]
     ) -> list[TopicPartition]:
         """Partitions are ours now; returns those that are to be read, and from where. Called
         again if it raises a KafkaException that is not fatal."""
         ...
 
-    def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
+    def on_revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Partitions go away when this returns: finish and commit, or if lost, forget."""
         ...
 
-    def received(self, batch: MicroBatch) -> None:
+    def on_batch(self, batch: MicroBatch) -> None:
         """A micro-batch; ``finished`` must be called once it is done with."""
         ...
 
 
-class Intake:
+class PollLoop:
     """A consumer in a thread of its own, which alone may call it: confluent-kafka lets one thread
     at a time into a consumer, and a second one waits without giving up the GIL.
 
@@ -77,7 +77,7 @@ class Intake:
         self,
         make_consumer: Callable[[], Consumer],
         topics: list[str],
-        handler: Handler,
+        handler: PollListener,
         *,
         batch: int = 2000,
         room: int = 20_000,
@@ -136,7 +136,7 @@ class Intake:
                 self._outstanding -= count
                 self._changed.notify_all()
 
-    def choke(self, on: bool) -> None:
+    def pause(self, on: bool) -> None:
         """Read nothing more, or go on, whatever room there is. From any thread."""
         with self._changed:
             self._choked = on
@@ -194,7 +194,7 @@ class Intake:
     def _receive(self, consumer: Consumer, polled: list[Message]) -> None:
         messages = [message for message in polled if message.error() is None]
         if len(messages) < len(polled):
-            self._complain([error for m in polled if (error := m.error()) is not None])
+            self._log_errors([error for m in polled if (error := m.error()) is not None])
         with self._changed:
             if not messages or self._rewinding:  # what is dropped here is read again
                 return
@@ -204,7 +204,7 @@ class Intake:
             self._batches += 1
             epoch = self.epoch
         self.group = consumer.consumer_group_metadata()
-        self._handler.received(MicroBatch(messages, epoch, self.group))
+        self._handler.on_batch(MicroBatch(messages, epoch, self.group))
         if self._pace is not None:
             self._slow_down(consumer, messages)
 
@@ -220,7 +220,7 @@ class Intake:
         self.lag = behind
         self._lag_at = time.monotonic() + 1.0
 
-    def _complain(self, errors: list[KafkaError]) -> None:
+    def _log_errors(self, errors: list[KafkaError]) -> None:
         for error in errors:
             if error.fatal():
                 raise KafkaException(error)
@@ -281,7 +281,7 @@ class Intake:
     def _seek_committed(self, consumer: Consumer) -> None:
         self._rewinding = False
         try:
-            for at in committed(consumer, consumer.assignment(), timeout=10):
+            for at in committed_offsets(consumer, consumer.assignment(), timeout=10):
                 consumer.seek(at)
         except KafkaException as failure:
             if failure.args[0].fatal():
@@ -306,7 +306,7 @@ class Intake:
         """
         while not self._stopping:
             try:
-                return self._handler.assigned(consumer, partitions)
+                return self._handler.on_assigned(consumer, partitions)
             except KafkaException as failure:
                 if failure.args[0].fatal():
                     raise
@@ -316,12 +316,12 @@ class Intake:
         return []
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._handler.revoked(partitions, lost=False)
+        self._handler.on_revoked(partitions, lost=False)
         self._forget(partitions)
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.warning("lost %s: another worker has them", _named(partitions))
-        self._handler.revoked(partitions, lost=True)
+        self._handler.on_revoked(partitions, lost=True)
         self._forget(partitions)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:

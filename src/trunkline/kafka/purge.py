@@ -26,7 +26,7 @@ SEGMENT = 64 * 1024 * 1024
 """Bytes of a tier's segments: what a partition takes on disk at most beyond what waits."""
 
 
-class Trim:
+class RecordPurger:
     """Deletes what is done with from the partitions of some topics. Not thread-safe.
 
     ``admin``: makes the client, when it is needed for the first time. Nothing is raised: what

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from trunkline import kafka
-from trunkline.kafka.offsets import Partition, committed
+from trunkline.kafka.offsets import Partition, committed_offsets
 from trunkline.params import Backbone
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def reader_of(backbone: Backbone, group: str) -> Consumer:
     return kafka.consumer(calm, group, eof=True)
 
 
-class Past:
+class RangeReader:
     """Reads ranges of partitions, one after the other. An async context manager.
 
     ``busy``: whether there is live traffic. ``at``: the next offset of the range.
@@ -56,7 +56,7 @@ class Past:
         self.at = 0
         self._start = self._until = 0
 
-    async def __aenter__(self) -> Past:
+    async def __aenter__(self) -> RangeReader:
         self._consumer = await self._in_thread(self._make)
         return self
 
@@ -80,7 +80,7 @@ class Past:
         """Whether the range is read."""
         return self.at >= self._until
 
-    async def take(self, keep: Keep = list) -> list[Any]:
+    async def read(self, keep: Keep = list) -> list[Any]:
         """The next committed records of the range, maybe none yet. Raises KafkaException."""
         began = time.monotonic()
         found = await self._in_thread(self._take, keep)
@@ -119,7 +119,7 @@ class Past:
         return (end.offset() or 0) >= self._until or high < self._until
 
     def _position(self, at: TopicPartition) -> int:
-        (found,) = committed(self._consumer, [at], timeout=15)
+        (found,) = committed_offsets(self._consumer, [at], timeout=15)
         if found.offset >= 0:
             return int(found.offset)
         low, _ = self._consumer.get_watermark_offsets(at, timeout=10)

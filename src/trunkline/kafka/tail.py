@@ -79,7 +79,7 @@ class Tail:
         self.complete = self.complete or (self._end is not None and self.next >= self._end)
 
 
-def hurried(backbone: Backbone) -> Backbone:
+def low_latency(backbone: Backbone) -> Backbone:
     """For a ``Tail`` that is asked for the end only: Kafka tells it without waiting for more."""
     return backbone.model_copy(update={"kafka": {"fetch.wait.max.ms": "10", **backbone.kafka}})
 
@@ -91,7 +91,7 @@ def read_all(backbone: Backbone, topic: str, patience: float = 30.0) -> list[Mes
     """
     if topic not in kafka.existing_topics(kafka.admin(backbone)):
         return []
-    with closing(Tail(hurried(backbone), topic)) as tail:
+    with closing(Tail(low_latency(backbone), topic)) as tail:
         return _to_the_end(tail, topic, patience)
 
 

@@ -33,7 +33,7 @@ PREFIX = struct.Struct(">bI")
 Read = Callable[[bytes], Any]
 Decode = Callable[[bytes], Any]
 Encode = Callable[[Any], bytes]
-Learn = Callable[[Iterable[bytes | None]], Awaitable[None]]
+PrefetchSchemas = Callable[[Iterable[bytes | None]], Awaitable[None]]
 """Makes the schemas of values known before they are decoded; raises one of SCHEMA_UNAVAILABLE."""
 
 
@@ -48,7 +48,7 @@ class Codec:
         self._registry = registry
         self._learnt: set[bytes] = set()
 
-    async def learn(self, values: Iterable[bytes | None]) -> None:
+    async def prefetch_schemas(self, values: Iterable[bytes | None]) -> None:
         """Ask for the schemas of these values, where they are not known yet, in a thread: then
         decoding them never keeps the event loop waiting for the registry.
 

@@ -4,7 +4,7 @@ The rest is what it is made of, for tests of the engine itself.
 """
 
 from trunkline.testing.flowtest import FlowTest
-from trunkline.testing.log import MemoryLog, MemoryReader
+from trunkline.testing.log import MemoryBroker, MemoryConsumer
 from trunkline.testing.loop import VirtualLoop
 from trunkline.testing.registry import MemoryRegistry
 from trunkline.testing.script import Answer, Attempt, Script, ScriptedSink
@@ -15,8 +15,8 @@ __all__ = [
     "Answer",
     "Attempt",
     "FlowTest",
-    "MemoryLog",
-    "MemoryReader",
+    "MemoryBroker",
+    "MemoryConsumer",
     "MemoryRegistry",
     "Script",
     "ScriptedSink",

@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from trunkline.streams.control.topic import _Followed
+from trunkline.streams.control.topic import _StateStore
 
 
-class MemoryControl(_Followed):
+class MemoryControl(_StateStore):
     """A control topic in memory, for tests: a write comes back in the loop's next round."""
 
     async def start(self) -> None:

@@ -19,13 +19,13 @@ from trunkline.kafka.messages import as_raw_event
 from trunkline.params import Params
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import subject
-from trunkline.streams.admission.command import Command, Forced, key_of
-from trunkline.streams.dlq.halted import death_of, release_key
+from trunkline.streams.admission.command import Override, OverrideRecord, key_of
+from trunkline.streams.dlq.halted import decision_key, halted_event_of
 from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.flow.annotations import type_of_topic
 from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition, Topic
 from trunkline.streams.metrics import Metrics
-from trunkline.streams.publish.publisher import CompiledOutput, Publisher
+from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.worker.compiler import Compiler
 from trunkline.testing.control import MemoryControl
 from trunkline.testing.loop import VirtualLoop
@@ -35,7 +35,7 @@ from trunkline.testing.standing import built, stand_in
 from trunkline.testing.topics import Topics
 from trunkline.testing.waits import Wait, waits
 from trunkline.testing.worker import Delivery, Parts, Worker
-from trunkline.times import iso, seconds
+from trunkline.times import iso, parse_duration
 
 T = TypeVar("T")
 EnvT = TypeVar("EnvT", bound=Params)
@@ -94,7 +94,7 @@ class FlowTest(Generic[EnvT]):
                 d.name: ScriptedSink(built(d, env), scripts[d.name])
                 for d in self._flow.destinations
             },
-            learn=self._codec.learn,
+            learn=self._codec.prefetch_schemas,
             clock=self._loop.clock,
             chance=(lambda: 0.0) if seed is None else Random(seed).random,
         )
@@ -147,7 +147,7 @@ class FlowTest(Generic[EnvT]):
             id=id or f"event-{self._count}",
             time=self.now,
         )
-        output = CompiledOutput(
+        output = TopicMapping(
             topic.topic, lambda record: data, encode, event_type=type or topic.event_type
         )
         publisher = Publisher(f"/{self._flow.name}/test", "", [output], self._flow.version)
@@ -161,12 +161,12 @@ class FlowTest(Generic[EnvT]):
 
     def advance(self, duration: str) -> None:
         """Let time pass, as ``"10m"``; all that happens until then happens."""
-        self._settle(seconds(duration))
+        self._settle(parse_duration(duration))
 
     def run_until_idle(self, longest: str = "1d") -> None:
         """Let time pass until nothing waits any more. Raises AssertionError if after ``longest``
         something still does."""
-        end = self.elapsed + seconds(longest)
+        end = self.elapsed + parse_duration(longest)
         while (left := self._left()) and self.elapsed < end:
             self._settle(min(1.0, end - self.elapsed))
         if left:
@@ -210,13 +210,13 @@ class FlowTest(Generic[EnvT]):
         """Decide about the event that halts its key (``on_dead="halt"``): ``retry`` or
         ``discard``. Obeyed when the event looks again, within a minute."""
         name = letter.topic.removesuffix(".dlq").rpartition(".")[2]
-        record = release_key(name, death_of(letter, letter.partition))
+        record = decision_key(name, halted_event_of(letter, letter.partition))
         self._do(self._control.put(record, {"action": action}))
 
     def _command(
-        self, destination: Destination[EnvT, Any], state: Forced, until: datetime | None
+        self, destination: Destination[EnvT, Any], state: Override, until: datetime | None
     ) -> None:
-        command = Command(
+        command = OverrideRecord(
             state=state,
             until=None if until is None else until.isoformat(),
             by="test",

@@ -10,14 +10,14 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from trunkline.kafka import Move
 from trunkline.kafka.offsets import Partition
-from trunkline.kafka.poll_loop import Handler, MicroBatch
+from trunkline.kafka.poll_loop import MicroBatch, PollListener
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.testing.topics import Generation, MemoryMessage, Topics
 
 EVERYTHING = 1 << 40
 
 
-class MemoryLog:
+class MemoryBroker:
     """The topics of one destination as one worker has them: a ``streams.log.Log``."""
 
     def __init__(self, topics: Topics, group: str) -> None:
@@ -26,13 +26,18 @@ class MemoryLog:
         self._dead = False
 
     def reader(
-        self, topics: list[str], handler: Handler, *, room: int, pace: Callable[[Message], float]
-    ) -> MemoryReader:
+        self,
+        topics: list[str],
+        handler: PollListener,
+        *,
+        room: int,
+        pace: Callable[[Message], float],
+    ) -> MemoryConsumer:
         """A reader of these topics, not started."""
         step = cast(DeliveryStep, handler)
-        return MemoryReader(self._topics, self._group, topics, step, room=room, pace=pace)
+        return MemoryConsumer(self._topics, self._group, topics, step, room=room, pace=pace)
 
-    def rest(self, starts: list[TopicPartition]) -> Iterator[Message]:
+    def read_pending(self, starts: list[TopicPartition]) -> Iterator[Message]:
         """What is in these partitions from these offsets on."""
         for at in starts:
             place = (at.topic, at.partition)
@@ -58,10 +63,10 @@ class MemoryLog:
         """Nothing to release."""
 
 
-class MemoryReader:
+class MemoryConsumer:
     """A group's only consumer: a ``streams.log.Reader``, and to its handler also the consumer.
 
-    As Kafka's ``Intake`` it honours room, choke, pace and epoch; but it calls its handler in the
+    As Kafka's ``PollLoop`` it honours room, choke, pace and epoch; but it calls its handler in the
     event loop, and so must wait for ``leave`` where the intake's thread calls ``revoked``.
     """
 
@@ -125,7 +130,7 @@ class MemoryReader:
             self._outstanding -= count
             self.wake()
 
-    def choke(self, on: bool) -> None:
+    def pause(self, on: bool) -> None:
         """Read nothing more, or go on."""
         self._choked = on
         self.wake()
@@ -167,7 +172,7 @@ class MemoryReader:
         self._begin_epoch()
         self.group = self._topics.join(self._name)
         mine = [TopicPartition(*place) for place in self._places]
-        starts = self._step.assigned(cast(Any, self), mine)
+        starts = self._step.on_assigned(cast(Any, self), mine)
         self._positions = {(at.topic, at.partition): max(0, at.offset) for at in starts}
         self.ready = True
         self.wake()
@@ -194,7 +199,7 @@ class MemoryReader:
             self._outstanding += len(messages)
             batch = MicroBatch(cast("list[Message]", messages), self.epoch, self.group)
             self._slow_down(messages)
-            self._step.received(batch)
+            self._step.on_batch(batch)
 
     def _fetch(self) -> list[MemoryMessage]:
         messages: list[MemoryMessage] = []

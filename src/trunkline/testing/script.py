@@ -13,7 +13,7 @@ from trunkline.connectors.base import Sink
 from trunkline.connectors.http import answers as http_answer
 from trunkline.errors import DeliveryError, PartialFailure, Unavailable
 from trunkline.event import Change, Event
-from trunkline.times import seconds
+from trunkline.times import parse_duration
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class Script(Generic[T]):
 
     def down_for(self, duration: str) -> Script[T]:
         """From now on, for ``"10m"``, each call fails as with status 503."""
-        self._down_until = self.now() + seconds(duration)
+        self._down_until = self.now() + parse_duration(duration)
         return self
 
     def down(self) -> Script[T]:
@@ -144,7 +144,7 @@ class Script(Generic[T]):
 
     def takes(self, duration: str) -> Script[T]:
         """Each call takes so long from now on, as ``"2s"``."""
-        self._takes = seconds(duration)
+        self._takes = parse_duration(duration)
         return self
 
     def does(self, behaviour: Behaviour) -> Script[T]:

@@ -11,7 +11,7 @@ from confluent_kafka import Message, TopicPartition
 from trunkline.event import Event
 from trunkline.kafka.messages import as_raw_event
 from trunkline.kafka.offsets import Partition
-from trunkline.streams.deliver.offsets import Progress
+from trunkline.streams.deliver.offsets import PartitionOffsets
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.retry.tiers import due_of, failures_of
 from trunkline.testing.log import EVERYTHING
@@ -51,7 +51,7 @@ def _unfinished(topics: Topics, group: str, place: Partition) -> Iterator[Memory
     offset = max(0, at.offset)
     if offset >= topics.end(place):
         return
-    progress = Progress(offset, at.metadata or "")
+    progress = PartitionOffsets(offset, at.metadata or "")
     for message in topics.read(place, offset, EVERYTHING):
         if not progress.is_done(message.at):
             yield message

@@ -12,20 +12,20 @@ from confluent_kafka import Message
 from trunkline.connectors.base import Sink
 from trunkline.kafka import Out
 from trunkline.kafka.poll_loop import MicroBatch
-from trunkline.schemas.codec import Learn
-from trunkline.streams.admission.controller import Guard
+from trunkline.schemas.codec import PrefetchSchemas
+from trunkline.streams.admission.controller import AdmissionController
 from trunkline.streams.admission.gate import NEVER
-from trunkline.streams.alerts.conditions import Watch
+from trunkline.streams.alerts.conditions import ConditionMonitor
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.metrics import DeliveryMetrics, Metrics
 from trunkline.streams.quota.client import limits_of as limits_of
-from trunkline.streams.quota.limiter import LimitGate
+from trunkline.streams.quota.limiter import QuotaGate
 from trunkline.streams.worker.compiler import Compiler
-from trunkline.streams.worker.supervisor import Oversight, Releases
-from trunkline.tasks import watched
+from trunkline.streams.worker.supervisor import ControlledHaltDecisions, DestinationSupervisor
+from trunkline.tasks import supervised_task
 from trunkline.testing.control import MemoryControl
-from trunkline.testing.log import MemoryLog, MemoryReader
+from trunkline.testing.log import MemoryBroker, MemoryConsumer
 from trunkline.testing.topics import Topics
 
 
@@ -40,7 +40,7 @@ class Parts:
     compiler: Compiler
     metrics: Metrics
     sinks: Mapping[str, Sink[Any]]
-    learn: Learn
+    learn: PrefetchSchemas
     clock: Callable[[], float]
     chance: Callable[[], float]
 
@@ -49,17 +49,17 @@ class Delivery:
     """One destination in one worker: the real step with its guard and oversight."""
 
     def __init__(
-        self, parts: Parts, destination: Destination[Any, Any], limits: list[LimitGate]
+        self, parts: Parts, destination: Destination[Any, Any], limits: list[QuotaGate]
     ) -> None:
         name, clock = destination.name, parts.clock
         metrics = DeliveryMetrics(parts.metrics, parts.flow.name, name)
         self.failure: BaseException | None = None
-        self.guard = Guard(destination.policy, clock, limits, chance=parts.chance)
-        watch = Watch(destination.policy.alert, clock)
-        self.oversight = Oversight(
+        self.guard = AdmissionController(destination.policy, clock, limits, chance=parts.chance)
+        watch = ConditionMonitor(destination.policy.alert, clock)
+        self.oversight = DestinationSupervisor(
             self.guard, parts.control, watch, metrics, destination=name, clock=clock
         )
-        self.log = MemoryLog(parts.topics, f"{parts.flow.name}.{name}")
+        self.log = MemoryBroker(parts.topics, f"{parts.flow.name}.{name}")
         self.step = DeliveryStep(
             parts.sinks[name],
             destination,
@@ -70,16 +70,16 @@ class Delivery:
             gate=self.guard,
             clock=clock,
             chance=parts.chance,
-            releases=Releases(parts.control, name),
+            releases=ControlledHaltDecisions(parts.control, name),
             told=self.oversight,
         )
-        self.reader = cast(MemoryReader, self.step.intake)
+        self.reader = cast(MemoryConsumer, self.step.intake)
         self._batches: asyncio.Queue[MicroBatch] = asyncio.Queue()
-        self.step.hand_over = self._batches.put_nowait
+        self.step.enqueue = self._batches.put_nowait
 
     async def start(self) -> None:
         """Begin."""
-        self._task = watched(self._accept(), f"accept-{self.step.name}", self._failed)
+        self._task = supervised_task(self._accept(), f"accept-{self.step.name}", self._failed)
         self.oversight.start(self.step)
         await self.step.start()
 
@@ -120,15 +120,15 @@ class Worker:
         self._parts = parts
         self._router = parts.compiler.router(dict(parts.sinks))
         self._routed = {route.topic.topic for route in parts.flow.routes}
-        self._limits: dict[str, LimitGate] = {}
+        self._limits: dict[str, QuotaGate] = {}
         self.deliveries = {
             d.name: Delivery(parts, d, self.limits_of(d)) for d in parts.flow.destinations
         }
 
-    def limits_of(self, destination: Destination[Any, Any]) -> list[LimitGate]:
+    def limits_of(self, destination: Destination[Any, Any]) -> list[QuotaGate]:
         """One gate a limit: destinations of one system share it, and no other worker does."""
         return [
-            self._limits.setdefault(key, LimitGate(whole))
+            self._limits.setdefault(key, QuotaGate(whole))
             for key, whole in limits_of(self._parts.flow.name, destination)
         ]
 

@@ -13,16 +13,16 @@ from trunkline import kafka
 from trunkline.errors import Rejected
 from trunkline.params import Backbone, Secret
 from trunkline.streams.alerts.channels import Webhook
-from trunkline.streams.alerts.manager import Alerts
+from trunkline.streams.alerts.manager import AlertManager
 from trunkline.streams.control.topic import KafkaControl, read_control, topic_of
 
 
 @asynccontextmanager
-async def worker(backbone: Backbone, flow: str, name: str, url: str) -> AsyncIterator[Alerts]:
+async def worker(backbone: Backbone, flow: str, name: str, url: str) -> AsyncIterator[AlertManager]:
     control = KafkaControl(backbone, topic_of(flow).name)
     await control.start()
     channel = Webhook(Secret(url), token=None, secret=None)
-    alerts = Alerts(control, [channel], flow=flow, worker=name)
+    alerts = AlertManager(control, [channel], flow=flow, worker=name)
     await alerts.start()
     try:
         yield alerts

@@ -24,7 +24,7 @@ from trunkline.cli import app
 from trunkline.local.ports import free_port
 from trunkline.params import Secret
 from trunkline.streams.alerts.channels import Channel, ChannelError, Slack, Smtp, Webhook
-from trunkline.streams.alerts.notification import Notice, Subject
+from trunkline.streams.alerts.notification import Notification, Subject
 from trunkline.streams.alerts.outbox import Outbox
 
 AT = 1_700_000_000.0
@@ -36,10 +36,10 @@ newest error: Rejected: no <article> & no price
 to look: trunkline dlq group orders.warehouse"""
 
 
-def notice(number: int = 1, error: str = "Rejected: no <article> & no price") -> Notice:
+def notice(number: int = 1, error: str = "Rejected: no <article> & no price") -> Notification:
     subject = Subject("orders", "deliver", "warehouse", "dead_letters")
     what = "3 events dead-lettered"
-    return Notice(subject, "firing", "orders/7", number, AT, AT + 60, 3, what, error)
+    return Notification(subject, "firing", "orders/7", number, AT, AT + 60, 3, what, error)
 
 
 class Receiver:
@@ -282,7 +282,7 @@ class Odd:
     name = "odd"
     attempts = 0
 
-    async def send(self, notice: Notice) -> None:
+    async def send(self, notice: Notification) -> None:
         self.attempts += 1
         if self.attempts < 3:
             raise ZeroDivisionError

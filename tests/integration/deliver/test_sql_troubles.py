@@ -21,7 +21,7 @@ from trunkline.connectors.contract import make_event
 from trunkline.errors import DeliveryError, Rejected, Retryable, Unavailable
 from trunkline.event import Event
 from trunkline.local.ports import free_port
-from trunkline.streams.deliver.classifier import Classifier
+from trunkline.streams.deliver.classifier import ErrorClassifier
 from trunkline.streams.flow.policy import Policy
 
 Kind = type[DeliveryError]
@@ -93,7 +93,7 @@ def test_a_destination_can_name_the_drivers_classes(
     postgres: Database, known: type[Exception]
 ) -> None:
     found = postgres_says(postgres, "23503")
-    again = Classifier(Policy(retry=Retry("1s", on=[known]))).of(found)
+    again = ErrorClassifier(Policy(retry=Retry("1s", on=[known]))).classify(found)
     assert (type(found), type(again)) == (Rejected, Retryable)
 
 

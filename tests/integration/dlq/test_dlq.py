@@ -23,9 +23,9 @@ from trunkline.schemas.commerce import Order
 from trunkline.streams.control import topic as control
 from trunkline.streams.control.topic import put_control, read_control
 from trunkline.streams.dlq.envelope import dead_letter
-from trunkline.streams.dlq.handled import NOWHERE, Handled, Offsets, home_of, record_key
-from trunkline.streams.dlq.letters import DeadLetter, Selection
-from trunkline.streams.dlq.queue import HandledLetters, Queue
+from trunkline.streams.dlq.handled import NO_ORIGIN, Handled, Offsets, origin_of, record_key
+from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
+from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters
 
 NOON = 1_767_268_800.0
 """2026-01-01T12:00Z."""
@@ -45,9 +45,11 @@ class Letters:
     kit: Kit
     flow: str
 
-    def queue(self, name: str = "erp") -> Queue:
+    def queue(self, name: str = "erp") -> DeadLetterQueue:
         state = read_control(self.kit.backbone, f"{self.flow}.control")
-        return Queue(self.kit.backbone, f"{self.flow}.{name}.dlq", HandledLetters(state, name))
+        return DeadLetterQueue(
+            self.kit.backbone, f"{self.flow}.{name}.dlq", HandledLetters(state, name)
+        )
 
     def listed(self, *arguments: str, name: str = "erp") -> list[dict[str, Any]]:
         text = self.told("list", *arguments, "--json", name=name).output
@@ -145,7 +147,7 @@ def test_what_arrives_later_is_not_part_of_the_queue(fresh: Letters) -> None:
 def test_an_empty_queue_has_no_letters(kit: Kit) -> None:
     topic = f"dlq-{uuid.uuid4().hex[:8]}.erp.dlq"
     kafka.ensure_topics(kit.backbone, [kafka.TopicSpec(topic, 3)])
-    assert list(Queue(kit.backbone, topic, HandledLetters({}, "erp")).letters()) == []
+    assert list(DeadLetterQueue(kit.backbone, topic, HandledLetters({}, "erp")).letters()) == []
 
 
 def test_a_letter_is_found_by_its_place(letters: Letters) -> None:
@@ -252,15 +254,15 @@ def test_discard_of_a_source_is_done_at_once(fresh: Letters) -> None:
 
 
 def test_what_is_handled_is_shown_only_on_request(fresh: Letters) -> None:
-    chosen: list[DeadLetter] = list(fresh.queue().letters(Selection(message="customer")))
+    chosen: list[DeadLetter] = list(fresh.queue().letters(DeadLetterFilter(message="customer")))
     handled = Handled()
     for letter in chosen:
-        assert home_of(letter.headers) == ("orders", 1)
+        assert origin_of(letter.headers) == ("orders", 1)
         handled.add(letter.partition, letter.offset, letter.offset + 1)
     everything = Handled({n: Offsets([(0, 99)]) for n in range(2)})
     records = {
         record_key("erp", ("orders", 1)): handled.encode(),
-        record_key("erp", NOWHERE): everything.encode(),
+        record_key("erp", NO_ORIGIN): everything.encode(),
     }
     kafka.ensure_topics(fresh.kit.backbone, [control.topic_of(fresh.flow)])
     put_control(fresh.kit.backbone, f"{fresh.flow}.control", records)
@@ -293,13 +295,13 @@ def test_a_redrive_is_asked_for_in_the_control_topic(fresh: Letters) -> None:
     assert "the request waits until one runs" in said
     ((key, request),) = fresh.requests.items()
     assert f"redrive {fresh.flow}.{key.removeprefix('replay/')}: 1 dead letter of" in said
-    (meant,) = fresh.queue().letters(Selection(key="k1"))
+    (meant,) = fresh.queue().letters(DeadLetterFilter(key="k1"))
     place = f"{fresh.flow}.erp.dlq/{meant.partition}"
     assert request["ranges"] == {place: [meant.offset, meant.offset + 1]}
     expected = {"kind": "redrive", "destination": "erp", "state": "running", "mode": "state"}
     assert request.items() >= expected.items()
     assert (request["rate"], request["force"], request["count"]) == (5.0, True, 1)
-    assert Selection.of_request(request) == Selection(key="k1")
+    assert DeadLetterFilter.of_request(request) == DeadLetterFilter(key="k1")
     (audit,) = read_audit(fresh.kit.backbone, fresh.flow)
     assert (audit.what, audit.on, audit.why, audit.count) == (
         "redrive",
@@ -314,7 +316,7 @@ def test_a_redrive_is_asked_for_in_the_control_topic(fresh: Letters) -> None:
 def test_a_limit_is_part_of_what_is_asked_for(fresh: Letters) -> None:
     fresh.told("redrive", "--message", "customer", "--limit", "2", "--yes", "--detach")
     (request,) = fresh.requests.values()
-    letters = list(fresh.queue().letters(Selection.of_request(request)))
+    letters = list(fresh.queue().letters(DeadLetterFilter.of_request(request)))
     ranges = [(place, *span) for place, span in request["ranges"].items()]
     inside = [
         letter.event_id

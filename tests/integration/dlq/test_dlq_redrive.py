@@ -15,7 +15,7 @@ from trunkline.admin.audit import read_audit
 from trunkline.cli import app
 from trunkline.schemas.commerce import Order
 from trunkline.streams.control.topic import read_control
-from trunkline.streams.dlq.queue import HandledLetters, Queue
+from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,10 @@ class Shop:
         return sum(value.get("state") == "done" for value in state.values())
 
     @property
-    def queue(self) -> Queue:
+    def queue(self) -> DeadLetterQueue:
         state = read_control(self.kit.backbone, f"{self.flow.name}.control")
         dlq = self.flow.destinations[0].dlq
-        return Queue(self.kit.backbone, dlq, HandledLetters(state, "erp"))
+        return DeadLetterQueue(self.kit.backbone, dlq, HandledLetters(state, "erp"))
 
     async def command(self, name: str, *arguments: str) -> str:
         """What ``trunkline dlq`` says, beside the worker."""

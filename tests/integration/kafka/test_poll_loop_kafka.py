@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from trunkline import kafka
-from trunkline.kafka.poll_loop import Intake, MicroBatch
+from trunkline.kafka.poll_loop import MicroBatch, PollLoop
 from trunkline.params import Backbone
 from worker_kit import eventually
 
@@ -27,22 +27,22 @@ class Reader:
         self.assignments = 0
         self.pause = 0.0
         make = partial(kafka.consumer, backbone, topic)
-        self.intake = Intake(make, [topic], self, room=room, pace=self._pace)
+        self.intake = PollLoop(make, [topic], self, room=room, pace=self._pace)
 
     def _pace(self, message: Message) -> float:
         return self.pause
 
-    def assigned(
+    def on_assigned(
         self, consumer: Consumer, partitions: list[TopicPartition]
     ) -> list[TopicPartition]:
         self.assignments += 1
         self.read.clear()
         return [TopicPartition(at.topic, at.partition, 0) for at in partitions]
 
-    def revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
+    def on_revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Nothing is under way."""
 
-    def received(self, batch: MicroBatch) -> None:
+    def on_batch(self, batch: MicroBatch) -> None:
         self.read += [message.value() for message in batch.messages]
 
 
@@ -90,5 +90,5 @@ def test_what_had_no_room_when_it_was_rebalanced(orders: tuple[Backbone, str]) -
         eventually(lambda: len(reader.read) >= 1, "it has no room")
         rebalanced(reader, *orders)
         reader.intake.finished(2, reader.intake.epoch)
-        reader.intake.choke(False)
+        reader.intake.pause(False)
         eventually(lambda: len(reader.read) == 2, "it reads", 10)

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from trunkline import kafka
-from trunkline.kafka.purge import ENOUGH, EVERY, Trim
+from trunkline.kafka.purge import ENOUGH, EVERY, RecordPurger
 from trunkline.params import Backbone
 from worker_kit import eventually
 
@@ -53,7 +53,7 @@ def begins(backbone: Backbone, topic: str, partition: int) -> int:
 
 def test_everything_before_the_committed_offset_goes_and_nothing_else(backbone: Backbone) -> None:
     tier, other, clock = filled(backbone), filled(backbone), Clock()
-    trim = Trim([tier], partial(kafka.admin, backbone), clock)
+    trim = RecordPurger([tier], partial(kafka.admin, backbone), clock)
     cuts = [
         TopicPartition(tier, 0, ENOUGH + 7),
         TopicPartition(tier, 1, ENOUGH - 1),
@@ -79,7 +79,7 @@ class Refusing:
 
 def test_without_the_right_to_delete_it_asks_seldom_and_raises_nothing() -> None:
     clock, admin = Clock(), Refusing()
-    trim = Trim(["tier"], lambda: admin, clock)  # type: ignore[arg-type, return-value]
+    trim = RecordPurger(["tier"], lambda: admin, clock)  # type: ignore[arg-type, return-value]
     for _ in range(60):
         clock.now += EVERY
         trim.committed([TopicPartition("tier", 0, ENOUGH)])

@@ -14,9 +14,9 @@ from trunkline.connectors.base import Sink
 from trunkline.kafka import TopicSpec
 from trunkline.params import Backbone
 from trunkline.schemas.commerce import Order
-from trunkline.streams.deliver.offsets import pack
-from trunkline.streams.plan.orphans import former_tiers, refuse_forgotten
-from trunkline.streams.plan.topics import topics_of
+from trunkline.streams.deliver.offsets import encode_completed
+from trunkline.streams.plan.orphans import orphaned_tiers, require_drained_tiers
+from trunkline.streams.plan.topics import required_topics
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def partitions(backbone: Backbone, flow: Flow[Params]) -> dict[str, int]:
 def test_tiers_and_dlq_follow_an_inbox_that_is_there(backbone: Backbone) -> None:
     flow = flow_of("1s", "10s")
     ensured(backbone, [TopicSpec(f"{flow.name}.erp.inbox", 3)])
-    made = ensured(backbone, topics_of(flow, 5))
+    made = ensured(backbone, required_topics(flow, 5))
     assert f"{flow.name}.control" in made
     assert partitions(backbone, flow) == {
         f"{flow.name}.erp.inbox": 3,
@@ -60,7 +60,7 @@ def test_tiers_and_dlq_follow_an_inbox_that_is_there(backbone: Backbone) -> None
         f"{flow.name}.erp.retry.10s": 3,
         f"{flow.name}.erp.dlq": 3,
     }
-    assert kafka.ensure_topics(backbone, topics_of(flow, 7)) == []
+    assert kafka.ensure_topics(backbone, required_topics(flow, 7)) == []
 
 
 def test_an_inbox_that_was_widened_stops_the_start_before_anything_is_made(
@@ -70,7 +70,7 @@ def test_an_inbox_that_was_widened_stops_the_start_before_anything_is_made(
     there = [TopicSpec(f"{flow.name}.erp.inbox", 3), TopicSpec(f"{flow.name}.erp.retry.1s", 2)]
     ensured(backbone, there)
     with pytest.raises(ConfigurationError, match=r"retry\.1s' has 2 partitions, but .* has 3"):
-        kafka.ensure_topics(backbone, topics_of(flow, 3))
+        kafka.ensure_topics(backbone, required_topics(flow, 3))
     assert len(partitions(backbone, flow)) == 2
 
 
@@ -104,7 +104,7 @@ def started(backbone: Backbone, flow: Flow[Params]) -> None:
     deadline = time.monotonic() + 20
     while True:
         try:
-            refuse_forgotten(backbone, flow, kafka.existing_topics(kafka.admin(backbone)))
+            require_drained_tiers(backbone, flow, kafka.existing_topics(kafka.admin(backbone)))
             return
         except kafka.KafkaUnavailable:
             if time.monotonic() > deadline:
@@ -115,13 +115,15 @@ def test_only_tiers_that_are_none_any_more_are_former_ones() -> None:
     flow = flow_of("1s", "10s")
     (erp,) = flow.destinations
     mine = [*erp.tiers, erp.inbox, erp.dlq, "other.erp.retry.5s", f"{flow.name}.erp2.retry.5s"]
-    assert former_tiers(erp, mine) == []
-    assert former_tiers(erp, [*mine, f"{flow.name}.erp.retry.5s"]) == [f"{flow.name}.erp.retry.5s"]
+    assert orphaned_tiers(erp, mine) == []
+    assert orphaned_tiers(erp, [*mine, f"{flow.name}.erp.retry.5s"]) == [
+        f"{flow.name}.erp.retry.5s"
+    ]
 
 
 def test_a_delay_that_is_gone_while_events_wait_stops_the_start(backbone: Backbone) -> None:
     flow = flow_of("1s", "10s")
-    ensured(backbone, topics_of(flow, 2))
+    ensured(backbone, required_topics(flow, 2))
     tier = f"{flow.name}.erp.retry.10s"
     now = renamed(flow, "1s", "30s")
     waiting(backbone, flow, tier, 3)
@@ -136,12 +138,12 @@ def test_a_delay_that_is_gone_while_events_wait_stops_the_start(backbone: Backbo
 
 def test_once_all_are_through_it_starts(backbone: Backbone) -> None:
     flow = flow_of("1s", "10s")
-    ensured(backbone, topics_of(flow, 2))
+    ensured(backbone, required_topics(flow, 2))
     tier = f"{flow.name}.erp.retry.10s"
     now = renamed(flow, "1s")
     started(backbone, now)
     waiting(backbone, flow, tier, 3)
-    completed(backbone, flow, TopicPartition(tier, 0, 1, pack(1, {2})))
+    completed(backbone, flow, TopicPartition(tier, 0, 1, encode_completed(1, {2})))
     with pytest.raises(ConfigurationError, match="1 event waits"):
         started(backbone, now)
     completed(backbone, flow, TopicPartition(tier, 0, 3))

@@ -12,12 +12,12 @@ import time
 
 from trunkline.params import Backbone
 from trunkline.streams.admission.gate import NEVER
-from trunkline.streams.quota.client import Quota
+from trunkline.streams.quota.client import QuotaClient
 from trunkline.streams.quota.fair_share import Share
-from trunkline.streams.quota.limiter import LimitGate
+from trunkline.streams.quota.limiter import QuotaGate
 
 
-async def send_all(gate: LimitGate, changed: asyncio.Event) -> None:
+async def send_all(gate: QuotaGate, changed: asyncio.Event) -> None:
     """Send whenever there is room, one event a call, which ends at once."""
     loop = asyncio.get_running_loop()
     while True:
@@ -37,7 +37,7 @@ async def send_all(gate: LimitGate, changed: asyncio.Event) -> None:
 
 async def main(bootstrap: str, topic: str, rate: str, calls: str) -> None:
     """Until stdin ends."""
-    quota, changed = Quota(Backbone(bootstrap=bootstrap), topic=topic), asyncio.Event()
+    quota, changed = QuotaClient(Backbone(bootstrap=bootstrap), topic=topic), asyncio.Event()
     whole = Share(float(rate), int(calls) or None)
     gate = quota.limit("system/erp", whole, who=f"test.{os.getpid()}")
     gate.changed = changed.set

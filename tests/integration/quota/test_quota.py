@@ -18,9 +18,9 @@ from trunkline import kafka
 from trunkline.params import Backbone
 from trunkline.streams.admission.token_bucket import BURST
 from trunkline.streams.quota import client as quotas
-from trunkline.streams.quota.client import Quota
+from trunkline.streams.quota.client import QuotaClient
 from trunkline.streams.quota.fair_share import Share
-from trunkline.streams.quota.limiter import LimitGate
+from trunkline.streams.quota.limiter import QuotaGate
 
 RATE = 100.0
 
@@ -110,7 +110,7 @@ def test_gates_of_several_workers_hold_no_more_calls_than_there_are(
 
 
 async def take_all_permits(bootstrap: str, limits_topic: str) -> None:
-    started = [Quota(Backbone(bootstrap=bootstrap), topic=limits_topic) for _ in range(3)]
+    started = [QuotaClient(Backbone(bootstrap=bootstrap), topic=limits_topic) for _ in range(3)]
     gates = [quota.limit("system/erp", Share(None, 4), who="test.erp") for quota in started]
     for quota in started:
         await quota.start()
@@ -137,7 +137,7 @@ async def take_all_permits(bootstrap: str, limits_topic: str) -> None:
         assert quota.failure is None
 
 
-def full_share(gate: LimitGate) -> bool:
+def full_share(gate: QuotaGate) -> bool:
     """Whether the gate may use all of it."""
     now = asyncio.get_running_loop().time()
     gate.room(now)
@@ -152,7 +152,7 @@ def test_a_worker_that_stops_leaves_everything_to_the_next(
 
 async def one_after_the_other(bootstrap: str, limits_topic: str) -> None:
     for _ in range(2):
-        quota = Quota(Backbone(bootstrap=bootstrap), topic=limits_topic)
+        quota = QuotaClient(Backbone(bootstrap=bootstrap), topic=limits_topic)
         gate = quota.limit("system/erp", Share(RATE, None), who="test.erp")
         await quota.start()
         await eventually(lambda gate=gate: full_share(gate), "it has all of it")  # type: ignore[misc]
@@ -161,4 +161,4 @@ async def one_after_the_other(bootstrap: str, limits_topic: str) -> None:
 
 
 def test_a_quota_can_be_stopped_before_it_was_started(bootstrap: str) -> None:
-    asyncio.run(Quota(Backbone(bootstrap=bootstrap)).stop())
+    asyncio.run(QuotaClient(Backbone(bootstrap=bootstrap)).stop())

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from letters_kit import letter
 from trunkline.admin.dead_letters import Kind, Request, discarded
-from trunkline.streams.dlq.letters import DeadLetter, Selection
-from trunkline.streams.dlq.queue import spanned
+from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
+from trunkline.streams.dlq.queue import covering_ranges
 from trunkline.streams.replay import request as replay
 
 
@@ -31,7 +31,7 @@ def test_a_discard_handles_what_is_meant_and_no_other(
     keys: list[str], before: set[int], limit: int | None
 ) -> None:
     letters = source_letters(keys, before)
-    handled, count = discarded(letters, Selection(key="a"), limit)
+    handled, count = discarded(letters, DeadLetterFilter(key="a"), limit)
     meant = [n for n, key in enumerate(keys) if key == "a" and n not in before][:limit]
     now = {n for n in range(len(keys)) if handled.has(0, 2 * n)}
     assert count == len(meant)
@@ -39,14 +39,14 @@ def test_a_discard_handles_what_is_meant_and_no_other(
 
 
 def test_a_discard_of_all_is_one_run() -> None:
-    handled, _ = discarded(source_letters(["a"] * 9), Selection(), None)
+    handled, _ = discarded(source_letters(["a"] * 9), DeadLetterFilter(), None)
     assert handled.encode() == {"handled": {"0": {"prefix": 17, "runs": []}}}
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 50)), unique=True))
 def test_ranges_hold_the_letters_and_little_else(places: list[tuple[int, int]]) -> None:
     places = sorted(places)
-    ranges, count = spanned(letter(partition=n, offset=at) for n, at in places)
+    ranges, count = covering_ranges(letter(partition=n, offset=at) for n, at in places)
     assert count == len(places)
     assert set(ranges) == {n for n, _ in places}
     for number, (first, behind) in ranges.items():
@@ -56,7 +56,7 @@ def test_ranges_hold_the_letters_and_little_else(places: list[tuple[int, int]]) 
 
 @pytest.mark.parametrize("kind", ["redrive", "discard"])
 def test_workers_read_the_request_as_it_is_meant(kind: Kind) -> None:
-    selection = Selection(error="Rejected", since="2026-11-22T14:30", header={"ce_id": "1"})
+    selection = DeadLetterFilter(error="Rejected", since="2026-11-22T14:30", header={"ce_id": "1"})
     asked = Request(
         kind=kind,
         destination="erp",

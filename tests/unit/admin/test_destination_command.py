@@ -11,7 +11,7 @@ from trunkline.admin.targets import Target, _named, target
 from trunkline.cli import app
 from trunkline.cli.destination import _end, _told
 from trunkline.errors import ConfigurationError
-from trunkline.streams.admission.command import Command
+from trunkline.streams.admission.command import OverrideRecord
 
 NOON = datetime(2030, 5, 31, 12, tzinfo=UTC).timestamp()
 
@@ -85,7 +85,7 @@ def test_an_end_that_makes_no_sense_is_refused(duration: str, until: str, messag
 
 def test_a_command_is_told_in_words() -> None:
     def told(state: str, until: str | None = None, why: str = "") -> str:
-        return _told(Command(state, until, "anna@desk", why, "2030-05-31T11:00Z"), NOON)  # type: ignore[arg-type]
+        return _told(OverrideRecord(state, until, "anna@desk", why, "2030-05-31T11:00Z"), NOON)  # type: ignore[arg-type]
 
     by = "by anna@desk at 2030-05-31T11:00Z"
     assert told("open", why="upgrade") == f"paused, {by}: upgrade"
@@ -93,4 +93,4 @@ def test_a_command_is_told_in_words() -> None:
     assert told("open", "2030-05-31T12:00Z") == f"auto (was paused until 2030-05-31T12:00Z), {by}"
     assert told("closed") == f"forced closed, {by}"
     assert told("auto") == f"auto, {by}"
-    assert _told(Command(), NOON) == "auto (nothing is commanded)"
+    assert _told(OverrideRecord(), NOON) == "auto (nothing is commanded)"

@@ -5,30 +5,32 @@ from __future__ import annotations
 import pytest
 
 from trunkline import Rejected, Retryable, Unavailable
-from trunkline.streams.admission.circuit_breaker import JITTER, PAUSE, Breaker
-from trunkline.streams.admission.gate import NEVER, PLENTY
+from trunkline.streams.admission.circuit_breaker import FIRST_BACKOFF, JITTER, CircuitBreakerState
+from trunkline.streams.admission.gate import NEVER, UNLIMITED
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 
 DOWN = Unavailable("503")
 
 
-def breaker(policy: CircuitBreaker | None = None, *, jitter: float = 0.0) -> Breaker:
-    return Breaker(policy or CircuitBreaker(), random=lambda: jitter)
+def breaker(policy: CircuitBreaker | None = None, *, jitter: float = 0.0) -> CircuitBreakerState:
+    return CircuitBreakerState(policy or CircuitBreaker(), random=lambda: jitter)
 
 
-def call(at: Breaker, now: float, failure: Exception | None = None, count: int = 1) -> None:
+def call(
+    at: CircuitBreakerState, now: float, failure: Exception | None = None, count: int = 1
+) -> None:
     at.sent(now, count)
     at.ended(now, count, failure)
 
 
-def opened(now: float = 100.0, policy: CircuitBreaker | None = None) -> Breaker:
+def opened(now: float = 100.0, policy: CircuitBreaker | None = None) -> CircuitBreakerState:
     at = breaker(policy or CircuitBreaker(failures=1))
     call(at, now, DOWN)
     assert at.state == "open"
     return at
 
 
-def ramping(now: float = 100.0, policy: CircuitBreaker | None = None) -> Breaker:
+def ramping(now: float = 100.0, policy: CircuitBreaker | None = None) -> CircuitBreakerState:
     at = opened(now - 5, policy)
     assert at.room(now) == 1
     call(at, now)
@@ -42,21 +44,21 @@ def ramping(now: float = 100.0, policy: CircuitBreaker | None = None) -> Breaker
 def test_closed_everything_passes() -> None:
     at = breaker()
     assert (at.state, at.opened_at) == ("closed", None)
-    assert at.room(100) == PLENTY
+    assert at.room(100) == UNLIMITED
     at.sent(100, 1000)
-    assert at.room(100) == PLENTY
+    assert at.room(100) == UNLIMITED
 
 
 def test_each_failure_pauses_twice_as_long_and_the_fifth_opens() -> None:
     at, now = breaker(), 100.0
     pauses = []
     while at.state == "closed":
-        assert at.room(now) == PLENTY
+        assert at.room(now) == UNLIMITED
         call(at, now, DOWN)
         assert at.room(now) == 0
         pauses.append(round(at.opens_at(now) - now, 6))
         now = at.opens_at(now)
-    assert pauses == [PAUSE, 0.4, 0.8, 1.6, 5]
+    assert pauses == [FIRST_BACKOFF, 0.4, 0.8, 1.6, 5]
 
 
 def test_any_success_ends_the_pause_and_the_row_of_failures() -> None:
@@ -64,10 +66,10 @@ def test_any_success_ends_the_pause_and_the_row_of_failures() -> None:
     for _ in range(4):
         call(at, 100, DOWN)
     call(at, 100)
-    assert at.room(100) == PLENTY
+    assert at.room(100) == UNLIMITED
     call(at, 100, DOWN)
     assert at.state == "closed"
-    assert at.opens_at(100) == 100 + PAUSE
+    assert at.opens_at(100) == 100 + FIRST_BACKOFF
 
 
 @pytest.mark.parametrize(
@@ -295,7 +297,7 @@ def test_it_closes_when_the_time_is_over_and_nothing_was_held_back() -> None:
     assert at.state == "ramp"
     call(at, 110)
     assert (at.state, at.opened_at) == ("closed", None)
-    assert at.room(110) == PLENTY
+    assert at.room(110) == UNLIMITED
 
 
 def test_after_the_time_it_goes_on_doubling_as_long_as_all_it_allows_is_asked_for() -> None:
@@ -322,7 +324,7 @@ def test_a_failure_pauses_and_halves_the_room() -> None:
     call(at, 105, DOWN)
     assert at.state == "ramp"
     assert at.room(105) == 0
-    assert at.room(105 + PAUSE) == 16
+    assert at.room(105 + FIRST_BACKOFF) == 16
 
 
 def test_when_it_fails_again_the_open_time_goes_on_growing_until_it_has_closed() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline import Unavailable
-from trunkline.streams.admission.circuit_breaker import Breaker
+from trunkline.streams.admission.circuit_breaker import CircuitBreakerState
 from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 
@@ -26,7 +26,7 @@ class Run:
 
     down: tuple[float, float]
     fails_after: float
-    breaker: Breaker
+    breaker: CircuitBreakerState
     now: float = 0.0
     in_vain: int = 0
     delivered: list[float] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Run:
 
 
 def outage(length: float, fails_after: float, seed: int) -> Run:
-    breaker = Breaker(CircuitBreaker(), random=random.Random(seed).random)
+    breaker = CircuitBreakerState(CircuitBreaker(), random=random.Random(seed).random)
     return Run((10, 10 + length), fails_after, breaker)
 
 
@@ -96,7 +96,7 @@ def test_when_it_is_back_the_first_arrives_and_then_ever_more_until_the_rate_is_
 @given(st.data())
 def test_whoever_waits_until_it_says_gets_on_and_nothing_leaks(data: st.DataObject) -> None:
     jitter = data.draw(st.sampled_from([0.0, 0.5]))
-    at = Breaker(CircuitBreaker(), random=lambda: jitter)
+    at = CircuitBreakerState(CircuitBreaker(), random=lambda: jitter)
     calls: list[int] = []
     now = data.draw(st.sampled_from([0.0, 1e6]))
     for _ in range(data.draw(st.integers(1, 60))):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from trunkline.streams.admission.controller import Guard
+from trunkline.streams.admission.controller import AdmissionController
 from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.flow.policy import Policy
 from trunkline.streams.quota.fair_share import Share
-from trunkline.streams.quota.limiter import LimitGate
+from trunkline.streams.quota.limiter import QuotaGate
 
 
 def test_a_paused_destination_wants_no_share_of_a_limit() -> None:
-    gate = LimitGate(Share(10.0, None))
+    gate = QuotaGate(Share(10.0, None))
     asked: list[float] = []
     gate.short = asked.append
-    guard = Guard(Policy(), lambda: 0.0, [gate])
+    guard = AdmissionController(Policy(), lambda: 0.0, [gate])
     guard.command("open", NEVER)
     assert guard.room(1.0) == 0
     assert guard.opens_at(1.0) == NEVER
@@ -24,6 +24,6 @@ def test_a_paused_destination_wants_no_share_of_a_limit() -> None:
 
 
 def test_the_smallest_room_counts() -> None:
-    gate = LimitGate(Share(20.0, None))
+    gate = QuotaGate(Share(20.0, None))
     gate.grant(0.0, Share(20.0, None), 100.0)
-    assert Guard(Policy(), lambda: 0.0, [gate]).room(50.0) == 2
+    assert AdmissionController(Policy(), lambda: 0.0, [gate]).room(50.0) == 2

@@ -7,77 +7,77 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline import ConfigurationError
-from trunkline.streams.admission.dead_letter_limit import ValveGate
-from trunkline.streams.admission.gate import NEVER, PLENTY
-from trunkline.streams.admission.sliding_window import Tally
-from trunkline.streams.flow.dead_letter_limit import Valve
+from trunkline.streams.admission.dead_letter_limit import DeadLetterGate
+from trunkline.streams.admission.gate import NEVER, UNLIMITED
+from trunkline.streams.admission.sliding_window import SlidingWindow
+from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 
 
 def test_it_shuts_when_more_than_its_share_is_dead_lettered() -> None:
-    valve = ValveGate(Valve())
+    valve = DeadLetterGate(DeadLetterLimit())
     valve.finished(10, 50)
     valve.dead_lettered(11, 50)
-    assert (valve.room(11), valve.opens_at(11), valve.closed_since) == (PLENTY, 11, None)
+    assert (valve.room(11), valve.opens_at(11), valve.tripped_at) == (UNLIMITED, 11, None)
     valve.dead_lettered(12, 1)
-    assert (valve.room(12), valve.opens_at(12), valve.closed_since) == (0, NEVER, 12)
+    assert (valve.room(12), valve.opens_at(12), valve.tripped_at) == (0, NEVER, 12)
 
 
 def test_it_waits_for_enough_events() -> None:
-    valve = ValveGate(Valve())
+    valve = DeadLetterGate(DeadLetterLimit())
     valve.dead_lettered(10, 99)
-    assert valve.closed_since is None
+    assert valve.tripped_at is None
     valve.finished(11, 1)
-    assert valve.closed_since == 11
+    assert valve.tripped_at == 11
 
 
 def test_it_forgets_what_its_window_has_left_behind() -> None:
-    valve = ValveGate(Valve())
+    valve = DeadLetterGate(DeadLetterLimit())
     valve.dead_lettered(10, 99)
     valve.dead_lettered(316, 99)
-    assert valve.closed_since is None
+    assert valve.tripped_at is None
 
 
 def test_good_events_of_long_ago_hide_nothing() -> None:
-    valve = ValveGate(Valve())
+    valve = DeadLetterGate(DeadLetterLimit())
     valve.finished(10, 1_000_000)
     valve.dead_lettered(316, 100)
-    assert valve.closed_since == 316
+    assert valve.tripped_at == 316
 
 
 def test_it_stays_shut_until_somebody_has_looked() -> None:
-    valve = ValveGate(Valve())
+    valve = DeadLetterGate(DeadLetterLimit())
     valve.dead_lettered(10, 100)
     valve.finished(20, 10)
     valve.dead_lettered(30, 10)
-    assert valve.closed_since == 10
+    assert valve.tripped_at == 10
     assert valve.room(1e9) == 0
     valve.reset()
-    assert (valve.room(40), valve.closed_since) == (PLENTY, None)
+    assert (valve.room(40), valve.tripped_at) == (UNLIMITED, None)
     valve.dead_lettered(41, 99)
-    assert valve.closed_since is None, "it counts anew"
+    assert valve.tripped_at is None, "it counts anew"
 
 
 def test_how_calls_end_is_nothing_to_it() -> None:
-    valve = ValveGate(Valve(minimum=1))
+    valve = DeadLetterGate(DeadLetterLimit(minimum=1))
     valve.sent(1, 5)
     valve.ended(1, 4, ValueError())
     valve.cancelled(1, 1)
-    assert valve.room(1) == PLENTY
+    assert valve.room(1) == UNLIMITED
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"share": 0}, "Valve(share=0): must be above 0 and below 1, as 0.5 for half"),
-        ({"share": 1}, "Valve(share=1): must be above 0 and below 1, as 0.5 for half"),
-        ({"window": "0s"}, "Valve(window='0s'): must be longer than nothing"),
+        ({"share": 0}, "DeadLetterLimit(share=0): must be above 0 and below 1, as 0.5 for half"),
+        ({"share": 1}, "DeadLetterLimit(share=1): must be above 0 and below 1, as 0.5 for half"),
+        ({"window": "0s"}, "DeadLetterLimit(window='0s'): must be longer than nothing"),
         ({"window": "5"}, "'5' is not a duration: write 250ms, 10s, 1m, 2h or 1d"),
-        ({"minimum": 0}, "Valve(minimum=0): must be 1 or more events"),
+        ({"minimum": 0}, "DeadLetterLimit(minimum=0): must be 1 or more events"),
     ],
 )
 def test_what_cannot_be_a_policy(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Valve(**arguments)  # type: ignore[arg-type]  # wrong on purpose
+        DeadLetterLimit(**arguments)  # type: ignore[arg-type]  # wrong on purpose
     assert str(caught.value) == message
 
 
@@ -88,7 +88,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9), st.integers(0,
 def test_the_tally_is_exact_for_whole_buckets_and_bounded(
     steps: list[tuple[int, int, int]], window: int, buckets: int
 ) -> None:
-    tally, history, now = Tally(window, buckets=buckets), [], 0
+    tally, history, now = SlidingWindow(window, buckets=buckets), [], 0
     for pause, bad, good in steps:
         now += pause
         tally.add(now, bad + good, bad)
@@ -96,6 +96,6 @@ def test_the_tally_is_exact_for_whole_buckets_and_bounded(
         width = window / buckets
         recent = [entry for entry in history if entry[0] // width > now // width - buckets]
         assert tally.total == sum(total for _, total, _ in recent)
-        assert tally.bad == sum(bad for _, _, bad in recent)
+        assert tally.failures == sum(bad for _, _, bad in recent)
         assert len(tally._buckets) <= buckets
         assert {e for e in history if e[0] > now - window + width} <= {*recent}

@@ -7,23 +7,25 @@ from typing import Any
 
 import pytest
 
-from trunkline.streams.admission.command import Command, key_of
+from trunkline.streams.admission.command import OverrideRecord, key_of
 
 NOON = datetime(2030, 5, 31, 12, tzinfo=UTC).timestamp()
 
 
 def test_it_survives_its_record() -> None:
-    command = Command("open", "2030-05-31T14:00Z", "anna@desk", "upgrade", "2030-05-31T12:00Z")
-    assert Command.of(command.value()) == command
+    command = OverrideRecord(
+        "open", "2030-05-31T14:00Z", "anna@desk", "upgrade", "2030-05-31T12:00Z"
+    )
+    assert OverrideRecord.of(command.value()) == command
     assert key_of("warehouse") == "destination/warehouse"
 
 
 def test_without_a_record_the_destination_decides() -> None:
-    assert Command.of(None).in_force(NOON) == "auto"
+    assert OverrideRecord.of(None).in_force(NOON) == "auto"
 
 
 def test_a_pause_ends_by_itself() -> None:
-    command = Command("open", until="2030-05-31T14:00+02:00")
+    command = OverrideRecord("open", until="2030-05-31T14:00+02:00")
     assert command.ends_at == NOON
     assert command.in_force(NOON - 1) == "open"
     assert command.in_force(NOON) == "auto"
@@ -31,11 +33,11 @@ def test_a_pause_ends_by_itself() -> None:
 
 @pytest.mark.parametrize("state", ["open", "closed", "auto"])
 def test_without_an_end_it_lasts(state: Any) -> None:
-    assert Command(state).in_force(NOON * 100) == state
+    assert OverrideRecord(state).in_force(NOON * 100) == state
 
 
 def test_what_a_newer_version_adds_is_no_trouble() -> None:
-    assert Command.of({"state": "open", "ticket": 7}) == Command("open")
+    assert OverrideRecord.of({"state": "open", "ticket": 7}) == OverrideRecord("open")
 
 
 @pytest.mark.parametrize(
@@ -45,5 +47,5 @@ def test_what_a_newer_version_adds_is_no_trouble() -> None:
 def test_a_record_that_makes_no_sense_is_logged_and_ignored(
     value: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert Command.of(value) == Command()
+    assert OverrideRecord.of(value) == OverrideRecord()
     assert "ignored" in caplog.text

@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 
 from trunkline.errors import PartialFailure, Rejected, Retryable, Unavailable
-from trunkline.streams.admission.gate import PLENTY
-from trunkline.streams.admission.throttle import PAUSE, Throttle, pauses_of
+from trunkline.streams.admission.gate import UNLIMITED
+from trunkline.streams.admission.throttle import PAUSE, AdaptiveThrottle, pauses_of
 
 TOO_MANY = Retryable("slow down", status=429)
 
 
-def busy() -> Throttle:
+def busy() -> AdaptiveThrottle:
     """It has sent a hundred events a second until 10."""
-    throttle = Throttle()
+    throttle = AdaptiveThrottle()
     for step in range(1000):
         throttle.sent(step / 100, 1)
         throttle.ended(step / 100, 1, None)
     return throttle
 
 
-def sent_between(throttle: Throttle, start: float, end: float) -> int:
+def sent_between(throttle: AdaptiveThrottle, start: float, end: float) -> int:
     """How many it lets through, asked a hundred times a second."""
     count = 0
     for step in range(int((end - start) * 100)):
@@ -30,7 +30,7 @@ def sent_between(throttle: Throttle, start: float, end: float) -> int:
     return count
 
 
-def refuse(throttle: Throttle, now: float, failure: Exception = TOO_MANY) -> None:
+def refuse(throttle: AdaptiveThrottle, now: float, failure: Exception = TOO_MANY) -> None:
     """Three 429s at once: no longer isolated ones."""
     throttle.ended(now, 3, failure)
 
@@ -53,7 +53,7 @@ def test_only_a_429_asks_everybody_to_wait(failure: Exception | None, pauses: li
 
 
 def test_without_a_429_everything_passes() -> None:
-    assert busy().room(10.0) == PLENTY
+    assert busy().room(10.0) == UNLIMITED
 
 
 def test_it_pauses_as_long_as_it_was_asked_to() -> None:
@@ -70,7 +70,7 @@ def test_after_the_pause_it_goes_at_half_the_pace_and_recovers() -> None:
     assert sent_between(throttle, 11.0, 12.0) == pytest.approx(52, abs=3)
     assert sent_between(throttle, 12.0, 21.0) == pytest.approx(9 * 77, abs=25)
     assert sent_between(throttle, 21.0, 22.0) == pytest.approx(102, abs=5)
-    assert throttle.room(60.0) == PLENTY
+    assert throttle.room(60.0) == UNLIMITED
 
 
 def test_the_answers_of_one_burst_slow_down_once() -> None:
@@ -82,7 +82,7 @@ def test_the_answers_of_one_burst_slow_down_once() -> None:
 
 
 def test_pauses_grow_while_the_answer_stays_the_same_and_not_for_ever() -> None:
-    throttle, now, pauses = Throttle(), 0.0, []
+    throttle, now, pauses = AdaptiveThrottle(), 0.0, []
     for _ in range(8):
         refuse(throttle, now)
         pauses.append(throttle.opens_at(now) - now)
@@ -94,7 +94,7 @@ def test_pauses_grow_while_the_answer_stays_the_same_and_not_for_ever() -> None:
 
 
 def test_one_that_was_slow_goes_on_slowly() -> None:
-    throttle = Throttle()
+    throttle = AdaptiveThrottle()
     throttle.sent(9.0, 1)
     refuse(throttle, 10.0)
     assert 1 <= sent_between(throttle, 11.0, 21.0) <= 10
@@ -104,19 +104,21 @@ def test_isolated_ones_slow_nothing_down() -> None:
     throttle = busy()
     for answer in range(10_000):
         throttle.ended(10.0 + answer / 1000, 1, TOO_MANY if answer % 100 == 0 else None)
-        assert throttle.room(10.0 + answer / 1000) == PLENTY
+        assert throttle.room(10.0 + answer / 1000) == UNLIMITED
 
 
 def test_the_third_among_thirty_does() -> None:
     throttle = busy()
     for answer in range(31):
-        assert throttle.room(10.0) == PLENTY
+        assert throttle.room(10.0) == UNLIMITED
         throttle.ended(10.0, 1, TOO_MANY if answer % 15 == 0 else None)
     assert throttle.opens_at(10.0) == 10.0 + PAUSE
 
 
 def test_it_says_that_it_slows_down_until_the_pace_is_back() -> None:
     throttle = busy()
-    assert not throttle.slows(10.0)
+    assert not throttle.is_throttling(10.0)
     refuse(throttle, 10.0, Retryable("slow down", status=429, after=5.0))
-    assert [throttle.slows(at) for at in (10.0, 14.9, 15.0, 44.9, 45.1)] == [True] * 4 + [False]
+    assert [throttle.is_throttling(at) for at in (10.0, 14.9, 15.0, 44.9, 45.1)] == [True] * 4 + [
+        False
+    ]

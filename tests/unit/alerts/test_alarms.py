@@ -7,17 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.streams.alerts.alarm import EXPIRES, HEARTBEAT, Alarm, Claim, Sight, begun
+from trunkline.streams.alerts.alarm import EXPIRES, HEARTBEAT, Alarm, Claim, Sighting, first_episode
 from trunkline.streams.alerts.conditions import Observation
 from trunkline.streams.alerts.kinds import BREAKER, DEAD_LETTERS, KINDS
-from trunkline.times import lasting
+from trunkline.times import format_duration
 
 HOUR = 3600.0
 START = 1_700_000_000.0
 
 times = st.integers(0, 10**7).map(lambda ms: round(START + ms / 1000, 3))
 names = st.sampled_from(["a", "b", "c"])
-sights = st.dictionaries(names, st.builds(Sight, times, st.integers(0, 9).map(float)), max_size=3)
+sights = st.dictionaries(
+    names, st.builds(Sighting, times, st.integers(0, 9).map(float)), max_size=3
+)
 claims = st.none() | st.builds(Claim, st.integers(1, 3), st.integers(0, 2), names, times)
 
 
@@ -40,10 +42,10 @@ def alarms(draw: st.DrawFn) -> Alarm:
 
 @given(alarms(), alarms(), alarms())
 def test_workers_agree_in_whatever_order_they_read(a: Alarm, b: Alarm, c: Alarm) -> None:
-    assert a.joined(b) == b.joined(a)
-    assert a.joined(b).joined(c) == a.joined(b.joined(c))
-    assert a.joined(a) == a
-    assert a.joined(b).joined(b) == a.joined(b)
+    assert a.merge(b) == b.merge(a)
+    assert a.merge(b).merge(c) == a.merge(b.merge(c))
+    assert a.merge(a) == a
+    assert a.merge(b).merge(b) == a.merge(b)
 
 
 @given(alarms())
@@ -54,13 +56,13 @@ def test_an_alarm_is_the_same_after_the_control_topic(alarm: Alarm) -> None:
 @given(alarms(), times, st.floats(0, 1e6))
 def test_what_a_worker_sees_only_adds(alarm: Alarm, at: float, later: float) -> None:
     after = alarm.observed("z", Observation(BREAKER, at, at, 1.0), at + later)
-    assert after.joined(alarm) == after
+    assert after.merge(alarm) == after
 
 
 @given(alarms(), names, times)
 def test_a_notice_that_was_told_is_told_for_everyone(alarm: Alarm, me: str, at: float) -> None:
-    after = alarm.after_telling(alarm.told + 1, at, "reminder")
-    assert alarm.claimed(me, at).joined(after).told == alarm.told + 1
+    after = alarm.after_telling(alarm.notified + 1, at, "reminder")
+    assert alarm.claimed(me, at).merge(after).notified == alarm.notified + 1
 
 
 def seen(at: float, amount: float = 1.0, error: str = "") -> Observation:
@@ -68,7 +70,7 @@ def seen(at: float, amount: float = 1.0, error: str = "") -> Observation:
 
 
 def test_what_is_due() -> None:
-    alarm = begun("a", seen(START))
+    alarm = first_episode("a", seen(START))
     assert alarm.due(START, DEAD_LETTERS, HOUR) == "firing"
     told = alarm.after_telling(1, START, "firing")
     assert told.due(START + 900, DEAD_LETTERS, HOUR) is None
@@ -80,18 +82,18 @@ def test_what_is_due() -> None:
 
 
 def test_an_alarm_that_nobody_told_is_told_however_late() -> None:
-    assert begun("a", seen(START)).due(START + 99 * HOUR, DEAD_LETTERS, HOUR) == "firing"
+    assert first_episode("a", seen(START)).due(START + 99 * HOUR, DEAD_LETTERS, HOUR) == "firing"
 
 
 def test_what_comes_after_the_end_is_a_new_episode() -> None:
-    over = begun("a", seen(START)).after_telling(1, START + 50, "resolved")
+    over = first_episode("a", seen(START)).after_telling(1, START + 50, "resolved")
     assert over.observed("a", seen(START + 50), START + 60) is over
     again = over.observed("a", seen(START + 51), START + 60)
-    assert (again.episode, again.told, again.resolved) == (2, 0, False)
+    assert (again.episode, again.notified, again.resolved) == (2, 0, False)
 
 
 def test_a_worker_repeats_what_it_sees_now_and_then_only() -> None:
-    alarm = begun("a", seen(START, 1))
+    alarm = first_episode("a", seen(START, 1))
     early = START + HEARTBEAT - 1
     assert alarm.observed("a", seen(early, 900), early) is alarm
     late = alarm.observed("a", seen(early, 900), START + HEARTBEAT)
@@ -99,32 +101,35 @@ def test_a_worker_repeats_what_it_sees_now_and_then_only() -> None:
 
 
 def test_amounts_of_workers_add_up_for_events_and_the_longest_counts_for_times() -> None:
-    both = begun("a", seen(START, 2)).joined(begun("b", seen(START + 1, 3)))
+    both = first_episode("a", seen(START, 2)).merge(first_episode("b", seen(START + 1, 3)))
     assert (both.amount(DEAD_LETTERS), both.amount(BREAKER)) == (5, 3)
     assert (both.since, both.seen) == (START, START + 1)
 
 
 def test_the_newest_error_is_kept() -> None:
-    old, new = begun("a", seen(START, error="old")), begun("b", seen(START + 1, error="new"))
-    assert old.joined(new).error == "new"
+    old, new = (
+        first_episode("a", seen(START, error="old")),
+        first_episode("b", seen(START + 1, error="new")),
+    )
+    assert old.merge(new).error == "new"
 
 
 def test_of_two_claims_one_wins_everywhere() -> None:
-    alarm = begun("a", seen(START))
+    alarm = first_episode("a", seen(START))
     a, b = alarm.claimed("a", START), alarm.claimed("b", START - 1)
-    assert a.joined(b).claim == b.joined(a).claim == a.claim
+    assert a.merge(b).claim == b.merge(a).claim == a.claim
 
 
 def test_a_claim_that_is_not_renewed_is_taken_over() -> None:
-    alarm = begun("a", seen(START)).claimed("a", START)
+    alarm = first_episode("a", seen(START)).claimed("a", START)
     assert alarm.is_claimed(START + EXPIRES)
     assert not alarm.is_claimed(START + EXPIRES + 1)
     taken = alarm.claimed("b", START + EXPIRES + 1)
-    assert taken.joined(alarm.claimed("a", START + 30)).claim == taken.claim
+    assert taken.merge(alarm.claimed("a", START + 30)).claim == taken.claim
 
 
 def test_a_claim_is_over_when_its_notice_was_told() -> None:
-    alarm = begun("a", seen(START)).claimed("a", START).after_telling(1, START, "firing")
+    alarm = first_episode("a", seen(START)).claimed("a", START).after_telling(1, START, "firing")
     assert not alarm.is_claimed(START)
 
 
@@ -133,7 +138,7 @@ def test_a_claim_is_over_when_its_notice_was_told() -> None:
     [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (7500, "2 h 5 min"), (90000, "1 d 1 h")],
 )
 def test_times_are_said_as_a_person_says_them(seconds: float, text: str) -> None:
-    assert lasting(seconds) == text
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)

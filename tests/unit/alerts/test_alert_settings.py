@@ -15,7 +15,7 @@ from trunkline.cli import app
 from trunkline.local.ports import free_port
 from trunkline.params import ParameterError, Secret
 from trunkline.streams.alerts.notification import sample_notice
-from trunkline.streams.alerts.settings import AlertSettings, SmtpSettings, load_channels
+from trunkline.streams.alerts.settings import AlertSettings, SmtpSettings, load_alert_settings
 from trunkline.streams.check.environment import check_environment
 
 PAGE = ROOT / "docs" / "alerts.md"
@@ -24,7 +24,7 @@ HUSH = "hush-hush"
 
 
 def load(environ: dict[str, str] | None = None, **alerts: Any) -> AlertSettings:
-    return load_channels({"alerts": alerts}, environ=environ or {})
+    return load_alert_settings({"alerts": alerts}, environ=environ or {})
 
 
 def problems(environ: dict[str, str] | None = None, **alerts: Any) -> dict[str, str]:
@@ -34,7 +34,7 @@ def problems(environ: dict[str, str] | None = None, **alerts: Any) -> dict[str, 
 
 
 def test_without_the_table_nobody_is_told() -> None:
-    settings = load_channels({}, environ={})
+    settings = load_alert_settings({}, environ={})
     assert settings.channels() == []
     assert settings.reminder_seconds == 4 * 3600
 

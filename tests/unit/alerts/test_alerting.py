@@ -10,7 +10,7 @@ import pytest
 
 from alerting_kit import ERROR, HOUR, START, Field, in_field
 from trunkline.errors import ConfigurationError
-from trunkline.streams.alerts.manager import Alerts
+from trunkline.streams.alerts.manager import AlertManager
 from trunkline.streams.flow.alert import Alert
 
 
@@ -153,7 +153,7 @@ async def test_idle_workers_write_nothing(field: Field) -> None:
 def test_every_alert_is_an_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         field = Field()
-        worker = Alerts(field.control, flow="orders", worker="a", clock=lambda: field.now)
+        worker = AlertManager(field.control, flow="orders", worker="a", clock=lambda: field.now)
         worker.watch("warehouse").dead_lettered(1, ERROR)
         await worker.start()
         await field.passes(10, worker)
@@ -168,7 +168,7 @@ def test_every_alert_is_an_error_in_the_log(caplog: pytest.LogCaptureFixture) ->
 def test_a_worker_that_stops_leaves_nothing_running() -> None:
     async def run() -> None:
         field = Field()
-        worker = Alerts(field.control, (field.phone,), flow="orders")
+        worker = AlertManager(field.control, (field.phone,), flow="orders")
         await worker.start()
         await worker.stop()
         assert worker.failure is None

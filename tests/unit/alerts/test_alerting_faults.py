@@ -7,7 +7,7 @@ from typing import Any
 
 from alerting_kit import ERROR, KEY, START, Field, Phone, in_field
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.alerts.manager import ALONE, Alerts
+from trunkline.streams.alerts.manager import UNSHARED_TIMEOUT, AlertManager
 from trunkline.testing.control import MemoryControl
 
 
@@ -114,7 +114,7 @@ async def test_people_are_told_although_kafka_is_away(field: Field) -> None:
     field.control = Cut()
     worker = await field.worker()
     worker.watch("warehouse").dead_lettered(1, ERROR)
-    await field.passes(ALONE, worker)
+    await field.passes(UNSHARED_TIMEOUT, worker)
     assert field.phone.notices == []
     await field.passes(5, worker)
     assert field.phone.states == ["firing"]
@@ -141,7 +141,7 @@ class Hanging(MemoryControl):
 def test_a_worker_stops_although_kafka_hangs() -> None:
     async def run() -> None:
         field = Field(Hanging())
-        worker = Alerts(field.control, (field.phone,), flow="orders")
+        worker = AlertManager(field.control, (field.phone,), flow="orders")
         worker.watch("warehouse").dead_lettered(1, ERROR)
         await worker.start()
         await worker.stop(grace=0.01)

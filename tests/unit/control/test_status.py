@@ -125,7 +125,7 @@ def test_what_flaps_between_two_writes_is_not_written(monkeypatch: pytest.Monkey
 def test_trouble_that_lasts_is_told_again_with_the_newest_figures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(status, "BEAT", 0.01)
+    monkeypatch.setattr(status, "REPEAT_INTERVAL", 0.01)
     clock = Clock()
 
     async def story(control: Counting, own: DestinationStatus) -> None:
@@ -149,7 +149,7 @@ def test_an_ending_worker_takes_its_record_away() -> None:
 
 
 def test_without_kafka_it_is_told_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "BEAT", 0.01)
+    monkeypatch.setattr(status, "REPEAT_INTERVAL", 0.01)
 
     async def story(control: Counting, own: DestinationStatus) -> None:
         own.report({"state": "open"})

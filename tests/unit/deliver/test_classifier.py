@@ -19,18 +19,18 @@ from trunkline.errors import (
     SerializationError,
     Unavailable,
 )
-from trunkline.streams.deliver.classifier import Classifier
-from trunkline.streams.flow.policy import Policy, parse
+from trunkline.streams.deliver.classifier import ErrorClassifier
+from trunkline.streams.flow.policy import Policy, parse_policy
 
 
 def policy(*, on: Any = (), **arguments: Any) -> Policy:
-    parsed, wrong = parse({"retry": Retry("1s", on=on), **arguments})
+    parsed, wrong = parse_policy({"retry": Retry("1s", on=on), **arguments})
     assert wrong == []
     return parsed
 
 
 def classified(error: Exception, **arguments: Any) -> DeliveryError:
-    return Classifier(policy(**arguments)).of(error)
+    return ErrorClassifier(policy(**arguments)).classify(error)
 
 
 def raised_from(error: Exception, *causes: Exception) -> Exception:

@@ -39,7 +39,7 @@ def test_nothing_stands_still_however_little_room_there_is(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Memory is tight all the time, while calls fail at random and the destination goes away."""
-    for name, size in {"ROOM": 40, "WINDOW": 80}.items():
+    for name, size in {"ROOM": 40, "MAX_OFFSET_SPAN": 80}.items():
         monkeypatch.setattr(f"trunkline.streams.deliver.step.{name}", size)
     monkeypatch.setattr("trunkline.streams.retry.key_order.MEMORY", 20)
     chance = random.Random(seed)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from delivery_kit import ErpTest, ids, times
-from trunkline import CircuitBreaker, Retry, System, Unavailable, Valve
+from trunkline import CircuitBreaker, DeadLetterLimit, Retry, System, Unavailable
 
 
 def test_an_outage_burns_no_attempt_and_sends_almost_nothing() -> None:
@@ -91,7 +91,7 @@ def test_a_pause_holds_until_it_ends_or_somebody_ends_it() -> None:
 
 
 def test_a_valve_shuts_before_a_topic_drains_into_the_dead_letter_queue() -> None:
-    with ErpTest(valve=Valve(share=0.2, minimum=10), concurrency=1) as test:
+    with ErpTest(valve=DeadLetterLimit(share=0.2, minimum=10), concurrency=1) as test:
         test.script.rejects(lambda e: True)
         test.send(*map(str, range(100)))
         test.advance("1m")

@@ -12,7 +12,7 @@ import pytest
 from delivery_kit import ErpTest, ids, times
 from trunkline import ConfigurationError, Event, Retry, Retryable
 from trunkline.errors import RegistryUnavailable, SerializationError
-from trunkline.streams.deliver.senders import Call
+from trunkline.streams.deliver.senders import SinkCall
 from trunkline.streams.deliver.step import ROOM
 from trunkline.streams.retry.tiers import due_of
 
@@ -79,7 +79,7 @@ def test_a_failed_call_leaves_nothing_to_the_garbage_collector(
             test.run_until_idle()
             assert len(test.script.failed) == 6
             test.script.attempts.clear()  # they have the errors
-            assert not [found for found in gc.get_objects() if isinstance(found, Call)]
+            assert not [found for found in gc.get_objects() if isinstance(found, SinkCall)]
     finally:
         gc.enable()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from trunkline.event import Event
-from trunkline.streams.deliver.key_queues import Lanes
+from trunkline.streams.deliver.key_queues import KeyQueues
 
 
 def event(key: str, offset: int) -> Event[Any]:
@@ -26,7 +26,7 @@ class Delivery(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lanes = Lanes()
+        self.lanes = KeyQueues()
         self.count = 0
         self.under_way: list[list[Event[Any]]] = []
         self.held: list[list[Event[Any]]] = []
@@ -39,7 +39,7 @@ class Delivery(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 4))
     def take(self, limit: int) -> None:
-        batch = self.lanes.take(limit)
+        batch = self.lanes.poll(limit)
         assert len(batch) <= limit
         if batch:
             self.under_way.append(batch)
@@ -57,7 +57,7 @@ class Delivery(RuleBasedStateMachine):
                 back.append(one)
             else:
                 self.delivered[one.key].append(one.offset)
-        self.lanes.put_back(back)
+        self.lanes.requeue(back)
         self.lanes.release([one for one in batch if one.key not in failed])
         if back:
             self.held.append(back)
@@ -81,11 +81,11 @@ class Delivery(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Nothing is lost: with no more failures everything is delivered, in order."""
         for batch in self.under_way:
-            self.lanes.put_back(batch)
+            self.lanes.requeue(batch)
         for batch in [*self.under_way, *self.held]:
             self.lanes.release(batch)
         while self.lanes.ready:
-            batch = self.lanes.take(2)
+            batch = self.lanes.poll(2)
             for one in batch:
                 self.delivered[one.key].append(one.offset)
             self.lanes.release(batch)
@@ -99,36 +99,36 @@ TestDelivery.settings = settings(max_examples=60, stateful_step_count=30, deadli
 
 
 def test_without_order_events_of_a_key_are_under_way_at_once() -> None:
-    lanes = Lanes(ordered=False)
+    lanes = KeyQueues(ordered=False)
     for offset in range(3):
         lanes.add(event("k", offset))
-    assert [offsets(lanes.take(1)), offsets(lanes.take(1))] == [[0], [1]]
+    assert [offsets(lanes.poll(1)), offsets(lanes.poll(1))] == [[0], [1]]
 
 
 def test_a_key_waits_while_it_is_under_way() -> None:
-    lanes = Lanes()
+    lanes = KeyQueues()
     lanes.add(event("k", 0))
-    batch = lanes.take(10)
+    batch = lanes.poll(10)
     lanes.add(event("k", 1))
     assert not lanes.ready
-    assert lanes.take(10) == []
+    assert lanes.poll(10) == []
     lanes.release(batch)
-    assert offsets(lanes.take(10)) == [1]
+    assert offsets(lanes.poll(10)) == [1]
 
 
 def test_keys_take_turns() -> None:
-    lanes = Lanes()
+    lanes = KeyQueues()
     for offset, key in enumerate("aaab"):
         lanes.add(event(key, offset))
-    first = lanes.take(2)
+    first = lanes.poll(2)
     lanes.release(first)
-    assert offsets(lanes.take(2)) == [3, 2]
+    assert offsets(lanes.poll(2)) == [3, 2]
 
 
 def test_a_batch_from_before_a_clear_may_be_released() -> None:
-    lanes = Lanes()
+    lanes = KeyQueues()
     lanes.add(event("k", 0))
-    batch = lanes.take(1)
+    batch = lanes.poll(1)
     lanes.clear()
     lanes.release(batch)
     assert not lanes.ready

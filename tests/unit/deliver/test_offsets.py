@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from trunkline.streams.deliver.offsets import (
+    MAX_OFFSET_SPAN,
     METADATA_LIMIT,
-    WINDOW,
     CorruptMetadata,
-    Progress,
-    pack,
-    unpack,
+    PartitionOffsets,
+    decode_completed,
+    encode_completed,
 )
 
 
@@ -34,7 +34,7 @@ class Partition(RuleBasedStateMachine):
 
     def begin(self) -> None:
         """A worker begins where the last commit ends."""
-        self.progress = Progress(*self.committed)
+        self.progress = PartitionOffsets(*self.committed)
         self.read = next((i for i, at in enumerate(self.log) if at >= self.committed[0]), None)
         self.read = len(self.log) if self.read is None else self.read
         self.under_way: list[int] = []
@@ -61,14 +61,14 @@ class Partition(RuleBasedStateMachine):
     @rule(data=st.data())
     def complete(self, data: st.DataObject) -> None:
         offset = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
-        before = self.progress.open
+        before = self.progress.incomplete
         passed = self.progress.complete(offset)
         self.completed.add(offset)
-        assert passed == before - self.progress.open
+        assert passed == before - self.progress.incomplete
 
     @rule()
     def commit(self) -> None:
-        self.committed = self.progress.cut()
+        self.committed = self.progress.to_commit()
         read = set(self.log[: self.read]) | self.as_committed
         self.as_committed = (read & self.completed) | self.as_committed
 
@@ -85,17 +85,17 @@ class Partition(RuleBasedStateMachine):
 
     @invariant()
     def everything_before_the_prefix_is_completed(self) -> None:
-        for at in (self.progress.prefix, self.committed[0]):
+        for at in (self.progress.committable, self.committed[0]):
             assert {offset for offset in self.log if offset < at} <= self.completed
 
     @invariant()
     def the_window_reaches_from_the_prefix_to_the_newest(self) -> None:
-        assert self.progress.window >= self.progress.open >= 0
+        assert self.progress.window >= self.progress.incomplete >= 0
 
     @invariant()
     def a_commit_is_the_prefix_and_what_is_completed_beyond(self) -> None:
         offset, metadata = self.committed
-        beyond = unpack(offset, metadata)
+        beyond = decode_completed(offset, metadata)
         assert beyond == {at for at in self.as_committed if at >= offset}
 
 
@@ -103,43 +103,47 @@ TestPartition = Partition.TestCase
 TestPartition.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 
 
-@given(prefix=st.integers(0, 2**62), beyond=st.sets(st.integers(0, WINDOW - 1), max_size=300))
+@given(
+    prefix=st.integers(0, 2**62), beyond=st.sets(st.integers(0, MAX_OFFSET_SPAN - 1), max_size=300)
+)
 def test_what_is_packed_is_unpacked(prefix: int, beyond: set[int]) -> None:
     done = {prefix + place for place in beyond}
-    metadata = pack(prefix, done)
+    metadata = encode_completed(prefix, done)
     assert len(metadata) <= METADATA_LIMIT
     assert metadata.isascii()
-    assert unpack(prefix, metadata) == done
+    assert decode_completed(prefix, metadata) == done
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_whole_window_of_noise_fits(seed: int) -> None:
     chance = random.Random(seed)
-    done = {place for place in range(WINDOW) if chance.random() < 0.5}
-    metadata = pack(0, done)
+    done = {place for place in range(MAX_OFFSET_SPAN) if chance.random() < 0.5}
+    metadata = encode_completed(0, done)
     assert len(metadata) <= METADATA_LIMIT
-    assert unpack(0, metadata) == done
+    assert decode_completed(0, metadata) == done
 
 
 def test_what_does_not_fit_is_left_out_and_so_repeated() -> None:
-    assert unpack(0, pack(0, {1, WINDOW - 1, WINDOW, WINDOW + 5})) == {1, WINDOW - 1}
+    assert decode_completed(
+        0, encode_completed(0, {1, MAX_OFFSET_SPAN - 1, MAX_OFFSET_SPAN, MAX_OFFSET_SPAN + 5})
+    ) == {1, MAX_OFFSET_SPAN - 1}
 
 
 def test_nothing_beyond_needs_no_metadata() -> None:
-    progress = Progress(5)
+    progress = PartitionOffsets(5)
     for offset in (5, 6):
         progress.receive(offset)
         progress.complete(offset)
-    assert progress.cut() == (7, "")
+    assert progress.to_commit() == (7, "")
 
 
 def test_a_cut_is_due_only_after_a_change() -> None:
-    progress = Progress()
+    progress = PartitionOffsets()
     progress.receive(0)
     assert not progress.changed
     progress.complete(0)
     assert progress.changed
-    progress.cut()
+    progress.to_commit()
     assert not progress.changed
 
 
@@ -149,4 +153,4 @@ def test_a_cut_is_due_only_after_a_change() -> None:
 )
 def test_metadata_of_others_is_told(metadata: str) -> None:
     with pytest.raises(CorruptMetadata, match="the commit at 7 has metadata of another program"):
-        Progress(7, metadata)
+        PartitionOffsets(7, metadata)

@@ -10,8 +10,8 @@ from confluent_kafka import KafkaError, KafkaException
 from trunkline import Event, Flow, Params
 from trunkline.connectors.http import HttpSink
 from trunkline.schemas.commerce import Order
-from trunkline.streams.deliver.ownership import LASTS, PATIENCE, Lease, LeaseOver
-from trunkline.testing import FlowTest, MemoryLog, VirtualLoop
+from trunkline.streams.deliver.ownership import LASTS, PATIENCE, OwnershipLease, OwnershipUncertain
+from trunkline.testing import FlowTest, MemoryBroker, VirtualLoop
 
 
 class Asked:
@@ -19,7 +19,7 @@ class Asked:
 
     def __init__(self, began: float | None = None) -> None:
         self.times = 0
-        self.lease = Lease(self.renew)
+        self.lease = OwnershipLease(self.renew)
         self._began = began
 
     def renew(self) -> None:
@@ -36,7 +36,7 @@ def after(seconds: float, asked: Asked) -> float:
         began = now()
         asked.lease.begin(began)
         await asyncio.sleep(seconds)
-        await asked.lease.held()
+        await asked.lease.ensure()
         return now() - began
 
     loop = VirtualLoop(0.0)
@@ -59,13 +59,13 @@ def test_a_lease_that_is_over_is_renewed_first() -> None:
 
 
 def test_a_lease_that_nobody_renews_is_over() -> None:
-    with pytest.raises(LeaseOver):
+    with pytest.raises(OwnershipUncertain):
         after(LASTS, Asked())
 
 
 def test_a_commit_that_began_too_long_ago_renews_nothing() -> None:
     """Kafka took it, but when it is heard of, the worker has stood still meanwhile."""
-    with pytest.raises(LeaseOver):
+    with pytest.raises(OwnershipUncertain):
         after(LASTS, Asked(began=-LASTS))
 
 
@@ -95,7 +95,7 @@ def test_a_worker_that_is_no_more_a_member_sends_nothing() -> None:
     with FlowTest(flow) as run:
         run.advance(f"{LASTS:.0f}s")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(MemoryLog, "write", refused)
+            patch.setattr(MemoryBroker, "write", refused)
             run.publish(orders, Order(id="1", status="paid", total_cents=1))
             run.advance(f"{3 * PATIENCE:.0f}s")
             assert run.destination(erp).attempts == []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.streams.dlq.causes import SHOWN, cause_id, mask
+from trunkline.streams.dlq.causes import SHOWN, fingerprint, mask
 
 
 @pytest.mark.parametrize(
@@ -38,21 +38,21 @@ def test_a_cause_is_told_by_its_beginning() -> None:
 
 @given(st.text(), st.integers(0), st.uuids())
 def test_numbers_and_ids_make_no_difference(text: str, number: int, id: object) -> None:
-    assert cause_id("route", "E", f"{text} 7 ") == cause_id("route", "E", f"{text} {number} ")
+    assert fingerprint("route", "E", f"{text} 7 ") == fingerprint("route", "E", f"{text} {number} ")
     assert mask(f"no user {id} here") == mask("no user 00000000-0000-0000-0000-000000000000 here")
 
 
 def test_stage_class_and_message_tell_causes_apart() -> None:
     ids = {
-        cause_id("route", "KeyError", "no"),
-        cause_id("deliver", "KeyError", "no"),
-        cause_id("route", "Rejected", "no"),
-        cause_id("route", "KeyError", "yes"),
-        cause_id("deliver", "Rejected", "POST http://erp/ answered 400: no"),
-        cause_id("deliver", "Rejected", "POST http://erp/ answered 422: no"),
+        fingerprint("route", "KeyError", "no"),
+        fingerprint("deliver", "KeyError", "no"),
+        fingerprint("route", "Rejected", "no"),
+        fingerprint("route", "KeyError", "yes"),
+        fingerprint("deliver", "Rejected", "POST http://erp/ answered 400: no"),
+        fingerprint("deliver", "Rejected", "POST http://erp/ answered 422: no"),
     }
     assert len(ids) == 6
 
 
 def test_the_id_of_a_cause_is_the_same_everywhere() -> None:
-    assert cause_id("deliver", "Rejected", "customer 1 is unknown") == "98d484f6"
+    assert fingerprint("deliver", "Rejected", "customer 1 is unknown") == "98d484f6"

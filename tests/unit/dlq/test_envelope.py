@@ -7,7 +7,7 @@ from typing import Any
 
 from trunkline import Rejected
 from trunkline.kafka import Out
-from trunkline.streams.dlq.envelope import DEATH, dead_letter
+from trunkline.streams.dlq.envelope import DEAD_LETTER_HEADERS, dead_letter
 
 
 def letter(error: BaseException, **changes: Any) -> Out:
@@ -94,7 +94,7 @@ def test_a_second_death_replaces_the_headers_of_the_first() -> None:
 
 def test_the_headers_of_death_are_named() -> None:
     kept = {"ce_id", "tl_attempt", "tl_first_failed_at"}
-    assert {name for name, _ in letter(Rejected("no"))[3]} == DEATH | kept
+    assert {name for name, _ in letter(Rejected("no"))[3]} == DEAD_LETTER_HEADERS | kept
 
 
 def test_long_reasons_are_cut_to_their_end() -> None:

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.streams.dlq.handled import NOWHERE, Handled, Offsets, home_of, keeper_of, record_key
+from trunkline.streams.dlq.handled import (
+    NO_ORIGIN,
+    Handled,
+    Offsets,
+    origin_of,
+    owner_of,
+    record_key,
+)
 
 RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 44)))
 
@@ -71,20 +78,20 @@ def test_the_record_of_a_home_is_its_own() -> None:
             {"tl_stage": b"deliver", "tl_dead_from": b"f.e.inbox/0/9", "tl_from": b"b/2/3/1"},
             ("b", 2),
         ),
-        ({"tl_stage": b"deliver", "tl_dead_from": b"f.e.inbox/0/9"}, NOWHERE),
-        ({"tl_stage": b"deliver", "tl_from": b"\xff/x/1/1"}, NOWHERE),
-        ({"tl_stage": b"publish", "tl_dead_from": b"stream/of/1/2"}, NOWHERE),
-        ({}, NOWHERE),
+        ({"tl_stage": b"deliver", "tl_dead_from": b"f.e.inbox/0/9"}, NO_ORIGIN),
+        ({"tl_stage": b"deliver", "tl_from": b"\xff/x/1/1"}, NO_ORIGIN),
+        ({"tl_stage": b"publish", "tl_dead_from": b"stream/of/1/2"}, NO_ORIGIN),
+        ({}, NO_ORIGIN),
     ],
 )
 def test_a_letter_is_at_home_where_its_event_was_routed(
     headers: dict[str, bytes], home: tuple[str, int]
 ) -> None:
-    assert home_of(list(headers.items())) == home
+    assert origin_of(list(headers.items())) == home
 
 
 def test_each_home_has_a_keeper() -> None:
     topics = ["a", "b"]
-    assert keeper_of(("b", 2), topics) == ("b", 2)
-    assert keeper_of(("gone", 2), topics) == ("a", 0)
-    assert keeper_of(NOWHERE, topics) == ("a", 0)
+    assert owner_of(("b", 2), topics) == ("b", 2)
+    assert owner_of(("gone", 2), topics) == ("a", 0)
+    assert owner_of(NO_ORIGIN, topics) == ("a", 0)

@@ -11,9 +11,9 @@ from letters_kit import DIED, letter
 from trunkline import ConfigurationError
 from trunkline.streams.dlq import queue as dlq
 from trunkline.streams.dlq.handled import Handled, Offsets
-from trunkline.streams.dlq.letters import Selection
+from trunkline.streams.dlq.letters import DeadLetterFilter
 from trunkline.streams.dlq.queue import HandledLetters, grouped
-from trunkline.times import moment
+from trunkline.times import parse_moment
 
 
 def test_a_letter_tells_what_its_headers_say() -> None:
@@ -48,7 +48,7 @@ def test_a_key_that_is_not_utf8_is_shown_in_hex() -> None:
     ],
 )
 def test_what_fits_everything_is_meant(given: dict[str, Any]) -> None:
-    assert Selection(**given).matches(letter())
+    assert DeadLetterFilter(**given).matches(letter())
 
 
 @pytest.mark.parametrize(
@@ -66,20 +66,22 @@ def test_what_fits_everything_is_meant(given: dict[str, Any]) -> None:
     ],
 )
 def test_what_misses_one_thing_is_not(given: dict[str, Any]) -> None:
-    assert not Selection(**given).matches(letter())
+    assert not DeadLetterFilter(**given).matches(letter())
 
 
 def test_a_request_carries_the_selection() -> None:
-    chosen = Selection(key="k", since="2026-11-22T14:30", header={"ce_type": "a"}, cause="3f")
+    chosen = DeadLetterFilter(
+        key="k", since="2026-11-22T14:30", header={"ce_type": "a"}, cause="3f"
+    )
     request = {"kind": "redrive", "limit": None, **chosen.to_request()}
-    assert Selection.of_request(request) == chosen
-    assert Selection.of_request({"kind": "redrive"}) == Selection()
+    assert DeadLetterFilter.of_request(request) == chosen
+    assert DeadLetterFilter.of_request({"kind": "redrive"}) == DeadLetterFilter()
 
 
 def test_no_time_is_refused_at_once() -> None:
     with pytest.raises(ConfigurationError, match="'yesterday' is no time"):
-        Selection(since="yesterday")
-    assert moment(None) is None
+        DeadLetterFilter(since="yesterday")
+    assert parse_moment(None) is None
 
 
 def test_a_letter_is_handled_where_its_home_says_so() -> None:

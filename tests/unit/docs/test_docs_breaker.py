@@ -10,14 +10,14 @@ import pytest
 
 from docs_pages import ROOT, TEXTS
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
-from trunkline.streams.flow.dead_letter_limit import Valve
+from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 from trunkline.streams.flow.maintenance import Window
 
 PAGE = TEXTS[ROOT / "docs" / "breaker.md"]
 
 
 @pytest.mark.parametrize(
-    ("section", "policy"), [("Circuit breaker", CircuitBreaker), ("Valve", Valve)]
+    ("section", "policy"), [("Circuit breaker", CircuitBreaker), ("Valve", DeadLetterLimit)]
 )
 def test_each_argument_is_there_with_its_default(section: str, policy: type) -> None:
     text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]

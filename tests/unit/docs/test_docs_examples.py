@@ -17,7 +17,7 @@ import typer
 from docs_pages import ROOT, TEXTS, Block, blocks, blocks_of, name, words
 from trunkline.cli import app
 from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
-from trunkline.streams.alerts.settings import load_channels
+from trunkline.streams.alerts.settings import load_alert_settings
 from trunkline.streams.check.environment import check_environment
 from trunkline.streams.check.flows import check
 from trunkline.streams.flow.loading import load
@@ -140,7 +140,7 @@ def test_an_environment_loads(block: Block, tmp_path: Path) -> None:
     (tmp_path / "prod.toml").write_text(block.text)
     tables = environment_file("prod", tmp_path)
     assert isinstance(load_backbone(tables, environ={}), Backbone)
-    assert tables.get("params") or load_channels(tables, environ={}).channels()
+    assert tables.get("params") or load_alert_settings(tables, environ={}).channels()
 
 
 def test_the_environment_of_operations_fits_the_example(

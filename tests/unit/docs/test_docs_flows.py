@@ -13,7 +13,7 @@ from trunkline import Flow, Retry
 from trunkline.params import Backbone, environment_file
 from trunkline.streams.check.flows import check
 from trunkline.streams.flow.loading import load
-from trunkline.streams.flow.policy import Arguments
+from trunkline.streams.flow.policy import DestinationOptions
 
 PAGE = (Path(__file__).parents[3] / "docs" / "flows.md").read_text()
 
@@ -40,7 +40,9 @@ def test_the_environment_is_right(tmp_path: Path) -> None:
 def test_every_argument_of_a_policy_is_described() -> None:
     page = (Path(__file__).parents[3] / "docs" / "delivery.md").read_text()
     table = page.split("## Arguments")[1].split("\n## ")[0]
-    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(Arguments.__annotations__)
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(
+        DestinationOptions.__annotations__
+    )
 
 
 @pytest.mark.parametrize("method", ["topic", "route"])

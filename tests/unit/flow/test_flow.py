@@ -16,7 +16,7 @@ from trunkline.streams.flow.annotations import (
     type_of_topic,
     types_of_messages,
 )
-from trunkline.streams.flow.problems import Place
+from trunkline.streams.flow.problems import SourceLocation
 
 
 class Order(TypedDict):
@@ -207,6 +207,6 @@ def test_a_place_is_shown_from_the_working_directory(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.chdir(str(tmp_path))
-    assert str(Place(f"{tmp_path}/flows/orders.py", 3)) == "flows/orders.py:3"
-    assert str(Place("/elsewhere/orders.py", 3)) == "/elsewhere/orders.py:3"
-    assert str(Place("orders.py")) == "orders.py"
+    assert str(SourceLocation(f"{tmp_path}/flows/orders.py", 3)) == "flows/orders.py:3"
+    assert str(SourceLocation("/elsewhere/orders.py", 3)) == "/elsewhere/orders.py:3"
+    assert str(SourceLocation("orders.py")) == "orders.py"

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from trunkline import ConfigurationError
-from trunkline.streams.admission.gate import PLENTY
-from trunkline.streams.admission.maintenance import Maintenance
+from trunkline.streams.admission.gate import UNLIMITED
+from trunkline.streams.admission.maintenance import MaintenanceGate
 from trunkline.streams.flow.maintenance import Window
 
 
@@ -262,20 +262,20 @@ class Clock:
         self.now = at(text).timestamp()
 
 
-def keeper(clock: Clock, *windows: str) -> Maintenance:
-    return Maintenance([Window.parse(window) for window in windows], clock)
+def keeper(clock: Clock, *windows: str) -> MaintenanceGate:
+    return MaintenanceGate([Window.parse(window) for window in windows], clock)
 
 
 def test_it_is_shut_within_a_window_and_opens_at_its_end_on_the_loops_clock() -> None:
     clock = Clock("2026-06-07 01:59:59")
     gate = keeper(clock, "Sun 02:00 2h UTC")
-    assert (gate.room(500), gate.opens_at(500), gate.until) == (PLENTY, 500, None)
+    assert (gate.room(500), gate.opens_at(500), gate.until) == (UNLIMITED, 500, None)
     clock.set("2026-06-07 02:30")
     assert gate.room(2301) == 0
     assert gate.opens_at(2301) == 2301 + 90 * 60
     assert gate.until == at("2026-06-07 04:00").timestamp()
     clock.set("2026-06-07 04:00")
-    assert gate.room(2301 + 90 * 60) == PLENTY
+    assert gate.room(2301 + 90 * 60) == UNLIMITED
 
 
 def test_calls_that_are_under_way_when_it_begins_just_end() -> None:
@@ -293,7 +293,7 @@ def test_it_follows_a_wall_clock_that_is_set_back() -> None:
     gate = keeper(clock, "Sun 02:00 2h UTC")
     assert gate.room(0) == 0
     clock.set("2026-06-07 01:30")
-    assert gate.room(0) == PLENTY
+    assert gate.room(0) == UNLIMITED
     clock.set("2026-06-07 02:00")
     assert gate.room(0) == 0
 
@@ -325,4 +325,4 @@ def test_windows_that_never_leave_a_gap_still_answer() -> None:
 
 
 def test_without_windows_it_is_open() -> None:
-    assert keeper(Clock("2026-06-07 02:15")).room(0) == PLENTY
+    assert keeper(Clock("2026-06-07 02:15")).room(0) == UNLIMITED

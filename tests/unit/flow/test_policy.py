@@ -10,6 +10,7 @@ from trunkline import (
     Alert,
     CircuitBreaker,
     ConfigurationError,
+    DeadLetterLimit,
     Flow,
     Params,
     Rejected,
@@ -17,10 +18,9 @@ from trunkline import (
     Retryable,
     System,
     Unavailable,
-    Valve,
 )
 from trunkline.connectors.base import Sink
-from trunkline.streams.flow.policy import Arguments, Limits, Policy, parse
+from trunkline.streams.flow.policy import DestinationOptions, Limits, Policy, parse_policy
 
 ERP = System("erp", rate="50/s")
 
@@ -39,20 +39,20 @@ EVERYTHING: dict[str, Any] = {
     "linger": "50ms",
     "timeout": "5s",
     "system": ERP,
-    "valve": Valve(share=0.2),
+    "valve": DeadLetterLimit(share=0.2),
     "alert": Alert(lag="1h"),
 }
 
 
 def right(**arguments: Any) -> Policy:
-    policy, wrong = parse(arguments)
+    policy, wrong = parse_policy(arguments)
     assert wrong == []
     return policy
 
 
 def wrong(**arguments: Any) -> str:
     """What is wrong with an argument, or several together."""
-    (message,) = parse(arguments)[1]
+    (message,) = parse_policy(arguments)[1]
     return message
 
 
@@ -66,7 +66,7 @@ def test_nothing_given_is_a_safe_policy() -> None:
 
 
 def test_everything_can_be_given() -> None:
-    assert EVERYTHING.keys() == get_type_hints(Arguments).keys()
+    assert EVERYTHING.keys() == get_type_hints(DestinationOptions).keys()
     policy = right(**EVERYTHING)
     assert (policy.order, policy.on_dead, policy.outage) == ("none", "continue", "tiers")
     assert (policy.delay, policy.reject) == (300, (422, KeyError))
@@ -113,14 +113,14 @@ def test_one_window_is_a_text() -> None:
         ("maintenance", [7], "[7]: write 'Sun 02:00 2h Europe/Rome', or several"),
         ("breaker", 5, "5 is no CircuitBreaker: write CircuitBreaker()"),
         ("system", "erp", "'erp' is no System: write System('erp', rate='50/s')"),
-        ("valve", 0.2, "0.2 is no Valve"),
+        ("valve", 0.2, "0.2 is no DeadLetterLimit"),
         ("alert", "10m", "'10m' is no Alert"),
     ],
 )
 def test_a_wrong_argument_is_told_by_its_name_and_counts_as_not_given(
     name: str, value: Any, message: str
 ) -> None:
-    policy, said = parse({name: value})
+    policy, said = parse_policy({name: value})
     assert len(said) == 1
     assert said[0].startswith(f"{name}: ")
     assert message in said[0]
@@ -133,7 +133,7 @@ def test_an_argument_that_is_not_there_is_told_with_those_that_are() -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    _, said = parse({"rate": "fast", "batch": 0, "nonsense": 1})
+    _, said = parse_policy({"rate": "fast", "batch": 0, "nonsense": 1})
     assert [message.split(":")[0] for message in said] == [
         "nonsense= is no argument",
         "rate",
@@ -203,7 +203,13 @@ def test_mistakes_wait_for_the_check_with_their_place() -> None:
 
 def test_a_policy_is_one_line() -> None:
     assert str(Policy()) == "order key, retry 10s 1m 10m"
-    given = {"rate": "50/s", "system": ERP, "reject": [422, KeyError], "valve": Valve(), "batch": 5}
+    given = {
+        "rate": "50/s",
+        "system": ERP,
+        "reject": [422, KeyError],
+        "valve": DeadLetterLimit(),
+        "batch": 5,
+    }
     assert str(right(**given)) == (
         "order key, retry 10s 1m 10m, rate 50/s, system erp, reject 422 KeyError, batch 5"
     )
@@ -213,4 +219,4 @@ def test_what_a_policy_is_made_of_refuses_nonsense_where_it_stands() -> None:
     with pytest.raises(ConfigurationError):
         CircuitBreaker(failures=0)
     with pytest.raises(ConfigurationError):
-        Valve(share=2)
+        DeadLetterLimit(share=2)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline import ConfigurationError, Retry
-from trunkline.times import seconds
+from trunkline.times import parse_duration
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,13 @@ from trunkline.times import seconds
     ],
 )
 def test_durations(text: str, expected: float) -> None:
-    assert seconds(text) == expected
+    assert parse_duration(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "10", "s", "-1s", "10 s", "1w", "1m30s", "1e3s"])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ConfigurationError, match="is not a duration: write 250ms, 10s"):
-        seconds(text)
+        parse_duration(text)
 
 
 def test_delays_are_steps_as_written_and_in_seconds() -> None:

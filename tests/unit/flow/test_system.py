@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trunkline.errors import ConfigurationError
-from trunkline.streams.flow.system import System, disagreements
+from trunkline.streams.flow.system import System, conflicting_limits
 from trunkline.times import parse_rate
 
 
@@ -61,7 +61,7 @@ def test_systems_that_disagree_are_named_with_both_places() -> None:
         ("returns.erp", System("erp", rate="20/s", concurrent=2)),
         ("orders.crm", System("crm", concurrent=1)),
     ]
-    (problem,) = disagreements(systems)
+    (problem,) = conflicting_limits(systems)
     assert problem == (
         "system 'erp' has different limits: rate='50/s' in orders.erp, "
         "rate='20/s', concurrent=2 in returns.erp; the smallest hold, so write the same in both"

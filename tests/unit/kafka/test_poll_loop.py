@@ -12,20 +12,20 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from trunkline import kafka
-from trunkline.kafka.poll_loop import Handler, Intake, MicroBatch
+from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
 from trunkline.params import Backbone
 
 
-class Nobody(Handler):
+class Nobody(PollListener):
     """An owner that is never told anything."""
 
-    def assigned(self, *_: Any) -> NoReturn:
+    def on_assigned(self, *_: Any) -> NoReturn:
         raise AssertionError("told of partitions")
 
-    def revoked(self, *_: Any, **__: Any) -> NoReturn:
+    def on_revoked(self, *_: Any, **__: Any) -> NoReturn:
         raise AssertionError("told of partitions")
 
-    def received(self, batch: MicroBatch) -> NoReturn:
+    def on_batch(self, batch: MicroBatch) -> NoReturn:
         raise AssertionError("told of messages")
 
 
@@ -38,15 +38,15 @@ def refused() -> Consumer:
 
 
 @pytest.fixture
-def intake() -> Intake:
-    return Intake(nowhere, ["orders"], Nobody())
+def intake() -> PollLoop:
+    return PollLoop(nowhere, ["orders"], Nobody())
 
 
-def test_one_that_never_started_stops(intake: Intake) -> None:
+def test_one_that_never_started_stops(intake: PollLoop) -> None:
     asyncio.run(intake.stop())
 
 
-def test_one_that_reaches_nobody_stops_and_was_never_ready(intake: Intake) -> None:
+def test_one_that_reaches_nobody_stops_and_was_never_ready(intake: PollLoop) -> None:
     intake.start()
     asyncio.run(intake.stop())
     assert not intake.ready
@@ -54,7 +54,7 @@ def test_one_that_reaches_nobody_stops_and_was_never_ready(intake: Intake) -> No
 
 
 def test_what_ends_it_is_kept_for_its_owner() -> None:
-    intake = Intake(refused, ["orders"], Nobody())
+    intake = PollLoop(refused, ["orders"], Nobody())
     intake.start()
     asyncio.run(intake.stop())
     assert isinstance(intake.failure, LookupError)
@@ -66,14 +66,14 @@ class Forgetful(Nobody):
     def __init__(self, failures: list[KafkaError]) -> None:
         self.failures = failures
 
-    def assigned(self, *_: Any) -> list[TopicPartition]:  # type: ignore[override]
+    def on_assigned(self, *_: Any) -> list[TopicPartition]:  # type: ignore[override]
         if self.failures:
             raise KafkaException(self.failures.pop())
         return [TopicPartition("orders", 0, 7)]
 
 
 def test_where_to_go_on_is_asked_for_until_kafka_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    intake = Intake(nowhere, ["orders"], Forgetful([KafkaError(KafkaError._TIMED_OUT)] * 2))
+    intake = PollLoop(nowhere, ["orders"], Forgetful([KafkaError(KafkaError._TIMED_OUT)] * 2))
     monkeypatch.setattr(intake._changed, "wait_for", lambda true, timeout: true())
     assert intake._starts(nowhere(), [TopicPartition("orders", 0)])[0].offset == 7
 
@@ -81,16 +81,16 @@ def test_where_to_go_on_is_asked_for_until_kafka_answers(monkeypatch: pytest.Mon
 def test_a_fatal_answer_is_no_reason_to_ask_again() -> None:
     fatal = KafkaError(KafkaError._FATAL, "fenced", fatal=True)
     with pytest.raises(KafkaException, match="fenced"):
-        Intake(nowhere, ["orders"], Forgetful([fatal]))._starts(nowhere(), [])
+        PollLoop(nowhere, ["orders"], Forgetful([fatal]))._starts(nowhere(), [])
 
 
 def test_nobody_is_asked_again_who_stops() -> None:
-    intake = Intake(nowhere, ["orders"], Forgetful([KafkaError(KafkaError._TIMED_OUT)]))
+    intake = PollLoop(nowhere, ["orders"], Forgetful([KafkaError(KafkaError._TIMED_OUT)]))
     intake._stop()
     assert intake._starts(nowhere(), []) == []
 
 
-def test_it_is_idle_when_everything_of_this_epoch_is_finished(intake: Intake) -> None:
+def test_it_is_idle_when_everything_of_this_epoch_is_finished(intake: PollLoop) -> None:
     intake._outstanding = 3  # as after a batch
     intake.finished(2, intake.epoch)
     assert not intake.wait_idle(0)
@@ -100,7 +100,7 @@ def test_it_is_idle_when_everything_of_this_epoch_is_finished(intake: Intake) ->
     assert intake.wait_idle(0)
 
 
-def test_a_rewind_forgets_what_is_outstanding(intake: Intake) -> None:
+def test_a_rewind_forgets_what_is_outstanding(intake: PollLoop) -> None:
     intake._outstanding = 3
     before = intake.epoch
     intake.rewind()
@@ -110,5 +110,5 @@ def test_a_rewind_forgets_what_is_outstanding(intake: Intake) -> None:
     assert intake.wait_idle(0)
 
 
-def test_nothing_outstanding_has_no_age(intake: Intake) -> None:
+def test_nothing_outstanding_has_no_age(intake: PollLoop) -> None:
     assert intake.oldest_age() == 0

@@ -8,7 +8,7 @@ from trunkline import Event, Flow, Params, Record, Retry
 from trunkline.connectors.base import Sink, Source
 from trunkline.kafka import TopicSpec
 from trunkline.schemas.commerce import Order
-from trunkline.streams.plan.topics import topics_of
+from trunkline.streams.plan.topics import required_topics
 
 
 class Env(Params):
@@ -44,7 +44,7 @@ def orders_flow() -> Flow[Env]:
 
 
 def topics() -> dict[str, TopicSpec]:
-    specs = topics_of(orders_flow(), 6)
+    specs = required_topics(orders_flow(), 6)
     assert len(specs) == len({spec.name for spec in specs})
     return {spec.name: spec for spec in specs}
 

@@ -13,7 +13,7 @@ import pytest
 from trunkline import Record
 from trunkline.errors import SerializationError
 from trunkline.kafka import MAX_VALUE, Out
-from trunkline.streams.publish.publisher import CompiledOutput, Publisher
+from trunkline.streams.publish.publisher import Publisher, TopicMapping
 
 NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
 TRACE = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
@@ -23,9 +23,9 @@ def encode(data: Any) -> bytes:
     return b"encoded:" + json.dumps(data).encode()
 
 
-def output(topic: str = "orders", **changes: Any) -> CompiledOutput:
+def output(topic: str = "orders", **changes: Any) -> TopicMapping:
     given: dict[str, Any] = {"function": lambda record: record.data, "encode": encode}
-    return CompiledOutput(topic, **{**given, **changes})
+    return TopicMapping(topic, **{**given, **changes})
 
 
 def record(**changes: Any) -> Record:
@@ -40,7 +40,7 @@ def record(**changes: Any) -> Record:
     return Record(**{**given, **changes})
 
 
-def published(*records: Record, outputs: list[CompiledOutput]) -> tuple[list[Out], int]:
+def published(*records: Record, outputs: list[TopicMapping]) -> tuple[list[Out], int]:
     publisher = Publisher("/shop/db", "shop.db.dlq", outputs, "v1")
     return publisher.publish(records), publisher.dead
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trunkline.streams.quota.coordinator import Coordinator, Reserve
 from trunkline.streams.quota.fair_share import NOTHING, Share
-from trunkline.streams.quota.leases import Ledger
+from trunkline.streams.quota.leases import LeaseTable
 
 
 def test_a_reserve_saves_up_what_is_free_and_gives_it_once() -> None:
@@ -21,7 +21,7 @@ def test_a_reserve_saves_up_what_is_free_and_gives_it_once() -> None:
     assert [reserve.take(), reserve.take()] == [1.0, 0.0]
 
 
-def demand(ledger: Ledger, member: str, request: int, wants: Share, now: float) -> None:
+def demand(ledger: LeaseTable, member: str, request: int, wants: Share, now: float) -> None:
     """A member that has applied nothing asks for some of a limit of six events a minute."""
     seat = {
         "key": "system/erp",
@@ -36,7 +36,7 @@ def demand(ledger: Ledger, member: str, request: int, wants: Share, now: float) 
 
 
 def test_a_reign_begins_without_a_reserve_and_an_idle_limit_fills_it() -> None:
-    ledger = Ledger()
+    ledger = LeaseTable()
     coordinator = Coordinator(ledger, 7)
     credits = []
     for number, now in enumerate([0.0, 100.0, 200.0]):
@@ -52,7 +52,7 @@ def test_a_reign_begins_without_a_reserve_and_an_idle_limit_fills_it() -> None:
 
 
 def test_who_asks_again_gets_no_second_event_of_the_reserve() -> None:
-    ledger = Ledger()
+    ledger = LeaseTable()
     coordinator = Coordinator(ledger, 7)
     demand(ledger, "a", 1, NOTHING, 0.0)
     demand(ledger, "a", 2, Share(0.1, None), 0.0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from trunkline.streams.admission.gate import NEVER, PLENTY
+from trunkline.streams.admission.gate import NEVER, UNLIMITED
 from trunkline.streams.admission.token_bucket import TokenBucket
 from trunkline.streams.quota.fair_share import NOTHING, Share
-from trunkline.streams.quota.limiter import CallCount, LimitGate
+from trunkline.streams.quota.limiter import CallCount, QuotaGate
 from trunkline.streams.quota.usage import IDLE
 
 
@@ -79,15 +79,15 @@ def test_calls_are_counted_though_they_may_end_in_parts(
     assert calls.under_way == left
 
 
-def gate(rate: float | None = 10.0, calls: int | None = None) -> LimitGate:
+def gate(rate: float | None = 10.0, calls: int | None = None) -> QuotaGate:
     """A gate that has all of its limit from 0 to 100."""
-    made = LimitGate(Share(rate, calls))
+    made = QuotaGate(Share(rate, calls))
     made.grant(0.0, Share(rate, calls), 100.0)
     return made
 
 
 def test_without_a_share_nothing_is_sent() -> None:
-    made = LimitGate(Share(10.0, 2))
+    made = QuotaGate(Share(10.0, 2))
     assert made.room(50.0) == 0
     assert made.opens_at(50.0) == NEVER
 
@@ -101,7 +101,7 @@ def test_a_share_ends_with_its_lease() -> None:
 
 def test_a_rate_alone_limits_no_calls_and_calls_alone_no_rate() -> None:
     assert gate(10.0, None).room(1.0) == 1
-    assert gate(None, 2).room(1.0) == PLENTY
+    assert gate(None, 2).room(1.0) == UNLIMITED
 
 
 def test_there_is_room_again_when_it_says() -> None:
@@ -117,12 +117,12 @@ def test_there_is_room_again_when_it_says() -> None:
 def test_permits_are_calls_and_not_events() -> None:
     made = gate(None, 2)
     made.sent(1.0, 100)
-    assert made.room(1.0) == PLENTY
+    assert made.room(1.0) == UNLIMITED
     made.sent(1.0, 100)
     assert made.room(1.0) == 0
     assert made.opens_at(1.0) == NEVER
     made.ended(1.5, 100, None)
-    assert made.room(1.5) == PLENTY
+    assert made.room(1.5) == UNLIMITED
 
 
 def test_what_was_cancelled_may_have_been_sent_and_still_counts_for_the_rate() -> None:
@@ -147,7 +147,7 @@ def test_calls_of_a_larger_share_are_held_until_they_end() -> None:
 
 
 def test_who_has_less_than_it_could_use_tells_and_is_told() -> None:
-    made = LimitGate(Share(10.0, None))
+    made = QuotaGate(Share(10.0, None))
     told: list[float] = []
     changes: list[int] = []
     made.short, made.changed = told.append, lambda: changes.append(1)
@@ -181,7 +181,7 @@ def test_who_is_idle_wants_nothing_but_who_waits_for_a_first_share_does_not_give
     idle.room(1.0)
     assert idle.wants(1.0) != NOTHING
     assert idle.wants(1.0 + IDLE + 0.1) == NOTHING
-    waiting = LimitGate(Share(10.0, 5))
+    waiting = QuotaGate(Share(10.0, 5))
     waiting.room(1.0)  # and is not asked again before ``changed`` is called
     assert waiting.wants(1000.0) == waiting.whole
     waiting.grant(1000.0, waiting.whole, 1005.0)

@@ -10,7 +10,7 @@ import pytest
 
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.replay import expiry as tidying
-from trunkline.streams.replay.expiry import KEPT, outdated, tidy
+from trunkline.streams.replay.expiry import KEPT, expire_requests, expired_keys
 from trunkline.testing.control import MemoryControl
 
 NOW = 1_800_000_000.0
@@ -29,12 +29,12 @@ def test_old_ones_go_with_what_was_done_for_each_partition_which_goes_first() ->
         "replay/old/orders/1": {"done": True},
         "destination/erp": {"state": "open"},
     }
-    assert outdated(state, NOW) == ["replay/old/orders/0", "replay/old/orders/1", "replay/old"]
+    assert expired_keys(state, NOW) == ["replay/old/orders/0", "replay/old/orders/1", "replay/old"]
 
 
 @pytest.mark.parametrize("state", ["cancelled", "refused"])
 def test_so_do_those_that_were_not_finished(state: str) -> None:
-    assert outdated({"replay/a": asked(KEPT + 1, state)}, NOW) == ["replay/a"]
+    assert expired_keys({"replay/a": asked(KEPT + 1, state)}, NOW) == ["replay/a"]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_so_do_those_that_were_not_finished(state: str) -> None:
     ids=["running", "paused", "without a time", "nothing"],
 )
 def test_what_is_not_over_or_perhaps_new_stays(value: dict[str, Any]) -> None:
-    assert outdated({"replay/a": value, "replay/a/orders/0": {}}, NOW) == []
+    assert expired_keys({"replay/a": value, "replay/a/orders/0": {}}, NOW) == []
 
 
 class Failing(MemoryControl):
@@ -66,7 +66,7 @@ def test_it_is_tried_again_when_kafka_is_away(monkeypatch: pytest.MonkeyPatch) -
         control.state.update({"replay/old/orders/0": {}, "replay/old": asked(KEPT + 1)})
         empty = asyncio.Event()
         control.subscribe("", lambda key, value: None if control.state else empty.set())
-        task = asyncio.create_task(tidy(control, lambda: NOW))
+        task = asyncio.create_task(expire_requests(control, lambda: NOW))
         await empty.wait()
         task.cancel()
 

@@ -8,7 +8,7 @@ import pytest
 
 from trunkline.errors import ConfigurationError, RegistryUnavailable
 from trunkline.event import Event
-from trunkline.streams.replay.predicate import Where
+from trunkline.streams.replay.predicate import Predicate
 
 DATA = {"total": 120, "status": "paid", "items": [1, 2], "address": {"city": "Lyon"}, "note": None}
 
@@ -39,28 +39,28 @@ def event(data: dict[str, Any] | None = None, **headers: str) -> Event[Any]:
     ],
 )
 def test_what_is_true_matches(text: str) -> None:
-    where = Where(text)
+    where = Predicate(text)
     assert where.matches(event(DATA)), where.problem
     assert where.problem == ""
 
 
 @pytest.mark.parametrize("text", ["data.total > 200", "key == 'US-1'", "headers.none == 'x'"])
 def test_what_is_false_does_not(text: str) -> None:
-    where = Where(text)
+    where = Predicate(text)
     assert not where.matches(event(DATA))
     assert where.problem == ""
 
 
 @pytest.mark.parametrize("text", ["data.nothing == 1", "data.note > 3", "data.status + 1 == 2"])
 def test_what_cannot_be_evaluated_does_not_match_and_says_why(text: str) -> None:
-    where = Where(text)
+    where = Predicate(text)
     assert not where.matches(event(DATA))
     assert text in where.problem
 
 
 def test_an_event_without_data_matches_no_question_about_data() -> None:
-    assert not Where("data.total > 1 or key == 'EU-7'").matches(event(None))
-    assert Where("key == 'EU-7'").matches(event(None))
+    assert not Predicate("data.total > 1 or key == 'EU-7'").matches(event(None))
+    assert Predicate("key == 'EU-7'").matches(event(None))
 
 
 def test_a_schema_that_cannot_be_asked_for_is_no_answer() -> None:
@@ -68,7 +68,7 @@ def test_a_schema_that_cannot_be_asked_for_is_no_answer() -> None:
         raise RegistryUnavailable("down")
 
     with pytest.raises(RegistryUnavailable):
-        Where("data.total > 1").matches(Event(key="k", value=b"x", headers=[], decode=decode))
+        Predicate("data.total > 1").matches(Event(key="k", value=b"x", headers=[], decode=decode))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_what_is_no_condition_is_refused_with_its_place(
     text: str, character: int, says: str
 ) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        Where(text)
+        Predicate(text)
     message = str(refused.value)
     assert f"character {character}:" in message
     assert says in message
@@ -95,6 +95,6 @@ def test_what_is_no_condition_is_refused_with_its_place(
 
 @pytest.mark.parametrize("text", ["data.__class__", "key.format(1)", "''.__class__.__mro__"])
 def test_nothing_leads_out_of_the_event(text: str) -> None:
-    where = Where(text)
+    where = Predicate(text)
     assert not where.matches(event(DATA))
     assert where.problem

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from test_replay_state import EVENTS, happening
 
 from replay_world import CONTROL, DLQ, INBOX, PLACE, TOPIC, Record, World
-from trunkline.streams.dlq.handled import Handled, keeper_of, record_key
-from trunkline.streams.dlq.letters import Selection
+from trunkline.streams.dlq.handled import Handled, owner_of, record_key
+from trunkline.streams.dlq.letters import DeadLetterFilter
 from trunkline.streams.replay.redrive_job import RedriveJob
 from trunkline.streams.replay.request import Request
 
@@ -46,7 +46,7 @@ def job_of(world: World, *, window: int = 500, **more: Any) -> RedriveJob:
     given = {"id": "r", "kind": "redrive", "destination": "erp", **more}
     ranges = {(DLQ, 0): (0, len(world.logs[DLQ]))}
     request = Request(**{"ranges": ranges, **given})
-    keeper = partial(keeper_of, topics=[TOPIC])
+    keeper = partial(owner_of, topics=[TOPIC])
     return RedriveJob(
         request, PLACE, world.desk, lambda: None, world.way, keeper=keeper, window=window
     )
@@ -133,7 +133,7 @@ def test_discarded_letters_are_handled_and_not_sent(world: World) -> None:
 
 
 def test_only_what_is_selected_and_in_the_set(world: World) -> None:
-    assert run(world, selection=Selection(key="c")) == {"sent": 1}
+    assert run(world, selection=DeadLetterFilter(key="c")) == {"sent": 1}
     assert redriven(world) == ["e2"]
     assert run(world, ranges={(DLQ, 0): (0, 1)}) == {"sent": 1}
     assert redriven(world) == ["e2", "e0"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from replay_world import PLACE, World
 from trunkline.streams.replay import job
-from trunkline.streams.replay.latest import Newest
+from trunkline.streams.replay.latest import LatestByKey
 from trunkline.streams.replay.replay_job import ReplayJob
 from trunkline.streams.replay.request import Request
 
@@ -106,21 +106,21 @@ def assert_counted(world: World, request: Request, only: tuple[str, ...]) -> Non
 
 
 def test_what_is_heard_before_the_window_is_collected_takes_out_its_key() -> None:
-    newest = Newest()
-    newest.heard(b"a", 9)
+    newest = LatestByKey()
+    newest.on_live_event(b"a", 9)
     newest.collect(b"a", 1)
     newest.collect(b"b", 2)
-    newest.settle()
+    newest.seal()
     assert not newest.has(b"a", 1)
     assert newest.has(b"b", 2)
 
 
 def test_only_the_newest_that_was_collected_counts() -> None:
-    newest = Newest()
+    newest = LatestByKey()
     for offset in (1, 5, 3):
         newest.collect(b"a", offset)
-    newest.settle()
+    newest.seal()
     assert [newest.has(b"a", offset) for offset in (1, 3, 5)] == [False, False, True]
-    newest.heard(b"a", 6)
+    newest.on_live_event(b"a", 6)
     assert not newest.has(b"a", 5)
     assert len(newest) == 0

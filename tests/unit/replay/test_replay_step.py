@@ -12,8 +12,8 @@ from confluent_kafka import KafkaError, KafkaException
 
 from replay_world import PLACE, TOPIC, World
 from trunkline.streams.replay import step as replaying
-from trunkline.streams.replay.job import Desk
-from trunkline.streams.replay.path import Way
+from trunkline.streams.replay.job import JobContext
+from trunkline.streams.replay.path import DestinationPath
 from trunkline.streams.replay.step import ReplayStep
 from trunkline.testing.control import MemoryControl
 
@@ -39,15 +39,17 @@ class Backed(World):
             await self.control.put(key, value)
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> JobContext:
         before = super().desk
-        return Desk("f", self, lambda: self.generation, before.past, before.durable)
+        return JobContext("f", self, lambda: self.generation, before.past, before.durable)
 
 
 class Worker:
     """A worker's replays over a world of five events of two keys."""
 
-    def __init__(self, way_to: Callable[[World], Way] = lambda world: world.way) -> None:
+    def __init__(
+        self, way_to: Callable[[World], DestinationPath] = lambda world: world.way
+    ) -> None:
         self.world = world = Backed(lambda: 0)
         self.control = world.control = MemoryControl()
         for key in (b"a", b"b", b"a", b"b", b"a"):
@@ -99,7 +101,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(worker: Worker, scene: Callable[[Worker], Any], *owned: tuple[str, int]) -> None:
     async def whole() -> None:
-        worker.step.owned(frozenset(owned or [PLACE]))
+        worker.step.on_assigned(frozenset(owned or [PLACE]))
         await worker.step.start()
         try:
             await scene(worker)
@@ -125,7 +127,7 @@ def test_a_partition_of_another_worker_is_left_alone() -> None:
         await worker.ask()
         await worker.soon()
         assert worker.replayed == []
-        worker.step.owned(frozenset([PLACE]))
+        worker.step.on_assigned(frozenset([PLACE]))
         await worker.until(lambda: worker.request.get("state") == "done")
 
     run(Worker(), scene, OTHER)
@@ -190,7 +192,7 @@ def test_a_new_assignment_begins_anew_where_the_old_one_came_to() -> None:
         await worker.ask(rate=1.0)
         await worker.until(lambda: worker.replayed)
         worker.world.generation += 1
-        worker.step.owned(frozenset([PLACE]))
+        worker.step.on_assigned(frozenset([PLACE]))
         await worker.soon()
         worker.world.durable["replay/r"] = {**worker.request, "rate": None}
         await worker.ask(rate=None)

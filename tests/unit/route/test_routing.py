@@ -14,7 +14,7 @@ import pytest
 from trunkline import ConfigurationError, Event
 from trunkline.errors import RegistryUnavailable, SerializationError
 from trunkline.kafka import MAX_VALUE
-from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Routed, Router
+from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router, RoutingResult
 
 
 @dataclass
@@ -77,7 +77,7 @@ def compiled(function: RouteFunction, to: str = "erp", **more: Any) -> CompiledR
 
 def routed(
     messages: Sequence[Raw], *routes: CompiledRoute, decode: Callable[[bytes], Any] = decode
-) -> Routed:
+) -> RoutingResult:
     router = Router({"orders": CompiledTopic(decode, list(routes))}, flow_version="v1")
     given: Any = messages
     return asyncio.run(router.route(given))
@@ -89,7 +89,7 @@ def headers(record: Any) -> dict[str, bytes]:
     return named
 
 
-def places(done: Routed) -> list[tuple[str, str]]:
+def places(done: RoutingResult) -> list[tuple[str, str]]:
     """Each record's topic and where it came from: partition and offset."""
     named = [(record[0], headers(record)) for record in done.records]
     return [(topic, (h.get("tl_from") or h["tl_dead_from"]).decode()) for topic, h in named]
@@ -137,7 +137,7 @@ def test_a_value_is_decoded_once_for_all_routes_and_not_at_all_for_none() -> Non
 
 
 def test_none_goes_nowhere() -> None:
-    assert routed([Raw()], compiled(lambda event: None)) == Routed()
+    assert routed([Raw()], compiled(lambda event: None)) == RoutingResult()
 
 
 @pytest.mark.parametrize("kind", [list, tuple])
@@ -208,7 +208,7 @@ def test_records_are_in_the_order_of_events_whichever_route_is_async() -> None:
 def test_async_routes_of_a_batch_run_at_the_same_time() -> None:
     """Each waits for all the others: one after the other they would wait for ever."""
 
-    async def run() -> Routed:
+    async def run() -> RoutingResult:
         everyone = asyncio.Barrier(5)
 
         async def meet(event: Event[Any]) -> Any:
@@ -239,7 +239,7 @@ def test_what_a_route_raises_ends_in_its_dlq_and_the_others_go_on(function: Any)
     assert named["tl_error_class"] == b"ZeroDivisionError"
     assert b"ZeroDivisionError" in named["tl_traceback"]
     assert named["tl_flow_version"] == b"v1"
-    ((dlq, cause), deaths), *others = done.deaths.items()
+    ((dlq, cause), deaths), *others = done.dead_letters.items()
     assert (dlq, cause, others) == ("erp.dlq", ZeroDivisionError, [])
     assert (deaths.count, deaths.example.id) == (2, "id-0")
 

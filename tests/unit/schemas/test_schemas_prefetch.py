@@ -34,7 +34,7 @@ def test_a_registry_in_the_same_event_loop_can_answer() -> None:
             port = server.sockets[0].getsockname()[1]
             with Registry(f"http://127.0.0.1:{port}", timeout=5) as registry:
                 codec = Codec(registry)
-                await codec.learn([VALUE, None, VALUE])
+                await codec.prefetch_schemas([VALUE, None, VALUE])
                 return codec.decoder(typed(THING))(VALUE)
 
     assert asyncio.run(learn_then_decode()) == {"id": "a"}
@@ -42,12 +42,12 @@ def test_a_registry_in_the_same_event_loop_can_answer() -> None:
 
 def test_a_registry_that_is_down_says_so() -> None:
     with Registry("http://127.0.0.1:1", timeout=1) as registry, pytest.raises(RegistryUnavailable):
-        asyncio.run(Codec(registry).learn([VALUE]))
+        asyncio.run(Codec(registry).prefetch_schemas([VALUE]))
 
 
 def test_bytes_of_another_format_are_left_to_their_decoding() -> None:
     with Registry("http://127.0.0.1:1", timeout=1) as registry:
         codec = Codec(registry)
-        asyncio.run(codec.learn([b"", b"{}", b"{garbage}"]))
+        asyncio.run(codec.prefetch_schemas([b"", b"{}", b"{garbage}"]))
         with pytest.raises(SerializationError):
             codec.decoder(typed(THING))(b"{garbage}")
