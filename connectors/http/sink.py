@@ -20,6 +20,7 @@ from trunkline.connectors.http.paths import PathOf, path_template
 from trunkline.connectors.json_values import to_json
 from trunkline.errors import ConfigurationError, DataError, Rejected, Unavailable
 from trunkline.event import Event
+from trunkline.headers import TRACEPARENT
 from trunkline.params import Secret, revealed
 
 T = TypeVar("T")
@@ -116,7 +117,7 @@ class HttpSink(Sink[T]):
     def _request(self, event: Event[T]) -> tuple[str, URL, dict[str, str], bytes | None]:
         headers = {self._idempotency_header: event.id}
         if event.traceparent:
-            headers["traceparent"] = event.traceparent
+            headers[TRACEPARENT] = event.traceparent
         try:
             path = self._path(event)
             url = self._joined(path)

@@ -20,6 +20,7 @@ from trunkline.connectors.sql.statements import KEYS, claim, delete_keys, upsert
 from trunkline.connectors.sql.table import fields_of, tables_for
 from trunkline.errors import DeliveryError, NoData, PartialFailure, Rejected
 from trunkline.event import Event, join_key, split_key
+from trunkline.headers import TL_SEQ
 from trunkline.params import Secret, revealed
 from trunkline.schemas.types import schema_of
 
@@ -188,7 +189,7 @@ class SqlSink(Sink[T]):
             values=values,
             row=None if event.change == "delete" else row,
             inbox=_inbox(event),
-            position=int(event.header("tl_seq") or event.offset),
+            position=int(event.header(TL_SEQ) or event.offset),
         )
 
     def _row(self, event: Event[T]) -> dict[str, Any] | None:

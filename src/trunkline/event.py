@@ -16,13 +16,25 @@ from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
 
 from trunkline.errors import NoData
+from trunkline.headers import (
+    CE_ID,
+    CE_SOURCE,
+    CE_SPECVERSION,
+    CE_SUBJECT,
+    CE_TIME,
+    CE_TYPE,
+    CONTENT_TYPE,
+    TL_CHANGE,
+    TRACEPARENT,
+)
 
 T_co = TypeVar("T_co", covariant=True)
 
 Change = Literal["create", "update", "delete", "snapshot", "truncate"]
 Headers = Sequence[tuple[str, bytes]]
 
-CONTENT_TYPE = "application/vnd.confluent.avro"
+AVRO = "application/vnd.confluent.avro"
+"""The content type of an Avro value in the Confluent wire format."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -120,37 +132,37 @@ class Event(Generic[T_co]):
     @property
     def id(self) -> str:
         """``ce_id``: the idempotency key, stable through retries, replays and restarts."""
-        return self.header("ce_id")
+        return self.header(CE_ID)
 
     @property
     def type(self) -> str:
         """``ce_type``, as ``order.paid`` or ``public.orders.update``."""
-        return self.header("ce_type")
+        return self.header(CE_TYPE)
 
     @property
     def source(self) -> str:
         """``ce_source``: the flow and the source that published the event."""
-        return self.header("ce_source")
+        return self.header(CE_SOURCE)
 
     @property
     def subject(self) -> str:
         """``ce_subject``: the table or collection that the event comes from."""
-        return self.header("ce_subject")
+        return self.header(CE_SUBJECT)
 
     @property
     def time(self) -> datetime:
         """``ce_time``: when it happened in the source system, UTC."""
-        return datetime.fromisoformat(self.header("ce_time"))
+        return datetime.fromisoformat(self.header(CE_TIME))
 
     @property
     def change(self) -> Change:
         """The change verb; ``create`` where nobody said otherwise."""
-        return self.header("tl_change") or "create"  # type: ignore[return-value]
+        return self.header(TL_CHANGE) or "create"  # type: ignore[return-value]
 
     @property
     def traceparent(self) -> str:
         """The W3C trace context, or ""."""
-        return self.header("traceparent")
+        return self.header(TRACEPARENT)
 
     @property
     def trace_id(self) -> str:
@@ -165,17 +177,17 @@ class Event(Generic[T_co]):
 def event_headers(record: Record, *, source: str, type: str) -> list[tuple[str, bytes]]:
     """The headers of a record's canonical event, each name once."""
     headers = [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", record.id.encode()),
-        ("ce_source", source.encode()),
-        ("ce_type", type.encode()),
-        ("ce_time", record.time.isoformat().encode()),
-        ("content-type", CONTENT_TYPE.encode()),
-        ("traceparent", (record.traceparent or new_traceparent()).encode()),
-        ("tl_change", record.change.encode()),
+        (CE_SPECVERSION, b"1.0"),
+        (CE_ID, record.id.encode()),
+        (CE_SOURCE, source.encode()),
+        (CE_TYPE, type.encode()),
+        (CE_TIME, record.time.isoformat().encode()),
+        (CONTENT_TYPE, AVRO.encode()),
+        (TRACEPARENT, (record.traceparent or new_traceparent()).encode()),
+        (TL_CHANGE, record.change.encode()),
     ]
     if record.stream:
-        headers.append(("ce_subject", record.stream.encode()))
+        headers.append((CE_SUBJECT, record.stream.encode()))
     return headers
 
 

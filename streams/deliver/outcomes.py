@@ -9,6 +9,14 @@ from typing import Any
 
 from trunkline.errors import DataError, DeliveryError, PartialFailure, Rejected, Unavailable
 from trunkline.event import Event, replaced
+from trunkline.headers import (
+    TL_ATTEMPT,
+    TL_ERROR,
+    TL_ERROR_CLASS,
+    TL_FIRST_FAILED_AT,
+    TL_HALTED,
+    TL_SEQ,
+)
 from trunkline.kafka import Move
 from trunkline.logs import about
 from trunkline.streams.deliver.classifier import ErrorClassifier
@@ -178,17 +186,16 @@ class OutcomeHandler:
             at=self._clock(),
         )
         if halted:
-            sequence = event.header("tl_seq") or str(event.offset)
-            headers = replaced(headers, {"tl_halted": b"1", "tl_seq": sequence.encode()})
+            sequence = event.header(TL_SEQ) or str(event.offset)
+            headers = replaced(headers, {TL_HALTED: b"1", TL_SEQ: sequence.encode()})
         return topic, event.partition, key, value, headers, int(self._clock() * 1000)
 
     def _history(self, event: Event[Any], failure: Exception, failures: int) -> dict[str, str]:
         return {
-            "tl_attempt": str(failures),
-            "tl_first_failed_at": event.header("tl_first_failed_at")
-            or iso_rounded_up(self._clock()),
-            "tl_error_class": type(failure).__name__,
-            "tl_error": str(failure)[:MAX_ERROR_CHARS],
+            TL_ATTEMPT: str(failures),
+            TL_FIRST_FAILED_AT: event.header(TL_FIRST_FAILED_AT) or iso_rounded_up(self._clock()),
+            TL_ERROR_CLASS: type(failure).__name__,
+            TL_ERROR: str(failure)[:MAX_ERROR_CHARS],
         }
 
     def _say_why(self, event: Event[Any], failure: Exception, failures: int) -> None:

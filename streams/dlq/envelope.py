@@ -6,6 +6,17 @@ import time
 import traceback
 
 from trunkline.event import Headers, replaced
+from trunkline.headers import (
+    TL_ATTEMPT,
+    TL_DEAD_AT,
+    TL_DEAD_FROM,
+    TL_ERROR,
+    TL_ERROR_CLASS,
+    TL_FIRST_FAILED_AT,
+    TL_FLOW_VERSION,
+    TL_STAGE,
+    TL_TRACEBACK,
+)
 from trunkline.kafka import Out
 from trunkline.times import iso
 
@@ -14,13 +25,13 @@ LONGEST = 8_000
 
 DEAD_LETTER_HEADERS = frozenset(
     (
-        "tl_dead_from",
-        "tl_dead_at",
-        "tl_stage",
-        "tl_error_class",
-        "tl_error",
-        "tl_traceback",
-        "tl_flow_version",
+        TL_DEAD_FROM,
+        TL_DEAD_AT,
+        TL_STAGE,
+        TL_ERROR_CLASS,
+        TL_ERROR,
+        TL_TRACEBACK,
+        TL_FLOW_VERSION,
     )
 )
 """Headers of dead letters alone: what is re-driven goes without them."""
@@ -51,15 +62,15 @@ def dead_letter(
     named = dict(headers)
     now = iso(time.time() if at is None else at).encode()
     added = {
-        "tl_dead_from": came_from.encode(),
-        "tl_dead_at": now,
-        "tl_stage": stage.encode(),
-        "tl_error_class": type(error).__name__.encode(),
-        "tl_error": _cut(str(error)),
-        "tl_attempt": _attempts(attempts, named.get("tl_attempt")),
-        "tl_first_failed_at": named.get("tl_first_failed_at") or now,
-        "tl_flow_version": flow_version.encode(),
-        "tl_traceback": _cut("".join(traceback.format_exception(error))),
+        TL_DEAD_FROM: came_from.encode(),
+        TL_DEAD_AT: now,
+        TL_STAGE: stage.encode(),
+        TL_ERROR_CLASS: type(error).__name__.encode(),
+        TL_ERROR: _cut(str(error)),
+        TL_ATTEMPT: _attempts(attempts, named.get(TL_ATTEMPT)),
+        TL_FIRST_FAILED_AT: named.get(TL_FIRST_FAILED_AT) or now,
+        TL_FLOW_VERSION: flow_version.encode(),
+        TL_TRACEBACK: _cut("".join(traceback.format_exception(error))),
     }
     return topic, key, value, replaced(headers, added)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from trunkline.headers import TL_ATTEMPT, TL_SEQ
+
 
 class HaltedEvent(NamedTuple):
     """Which event died, by its place in the inbox, and after how many attempts."""
@@ -27,7 +29,7 @@ class Headed(Protocol):
 
 def halted_event_of(headed: Headed, partition: int) -> HaltedEvent:
     """Of a halted event, or of its dead letter. ``partition``: the inbox's."""
-    return HaltedEvent(partition, headed.header("tl_seq"), headed.header("tl_attempt"))
+    return HaltedEvent(partition, headed.header(TL_SEQ), headed.header(TL_ATTEMPT))
 
 
 def decision_key(destination: str, death: HaltedEvent) -> str:

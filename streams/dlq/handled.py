@@ -17,13 +17,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trunkline.event import Headers
+from trunkline.headers import TL_DEAD_FROM, TL_FROM, TL_STAGE
 from trunkline.kafka.offsets import Partition
 
 NO_ORIGIN: Partition = ("-", 0)
 """The home of letters that were made of no canonical event: a source's, an operation's, a record
 that was written to an inbox by hand."""
 
-_ORIGIN = {b"deliver": "tl_from", b"route": "tl_dead_from"}
+_ORIGIN = {b"deliver": TL_FROM, b"route": TL_DEAD_FROM}
 """The header that names the canonical event, by stage."""
 
 
@@ -35,7 +36,7 @@ def record_key(destination: str, home: Partition) -> str:
 def origin_of(headers: Headers) -> Partition:
     """The canonical partition that a dead letter with these headers was made of, or NOWHERE."""
     named = dict(headers)
-    origin = _ORIGIN.get(named.get("tl_stage") or b"", "")
+    origin = _ORIGIN.get(named.get(TL_STAGE) or b"", "")
     topic, *numbers = (named.get(origin) or b"").decode(errors="replace").split("/")
     right = len(numbers) in (2, 3) and all(number.isdecimal() for number in numbers)
     return (topic, int(numbers[0])) if right else NO_ORIGIN

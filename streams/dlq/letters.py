@@ -9,6 +9,16 @@ from typing import Any
 
 from confluent_kafka import Message
 
+from trunkline.headers import (
+    CE_ID,
+    CE_TYPE,
+    TL_ATTEMPT,
+    TL_DEAD_AT,
+    TL_DEAD_FROM,
+    TL_ERROR,
+    TL_ERROR_CLASS,
+    TL_STAGE,
+)
 from trunkline.streams.dlq.causes import fingerprint
 from trunkline.times import _in_utc, parse_moment
 
@@ -61,7 +71,7 @@ class DeadLetter:
     def time(self) -> datetime:
         """When it was dead-lettered, UTC."""
         try:
-            return _in_utc(datetime.fromisoformat(self.header("tl_dead_at")))
+            return _in_utc(datetime.fromisoformat(self.header(TL_DEAD_AT)))
         except ValueError:
             return self.written
 
@@ -73,38 +83,38 @@ class DeadLetter:
     @property
     def error(self) -> str:
         """The error's class."""
-        return self.header("tl_error_class")
+        return self.header(TL_ERROR_CLASS)
 
     @property
     def message(self) -> str:
         """The error's message."""
-        return self.header("tl_error")
+        return self.header(TL_ERROR)
 
     @property
     def stage(self) -> str:
         """``publish``, ``route`` or ``deliver``."""
-        return self.header("tl_stage")
+        return self.header(TL_STAGE)
 
     @property
     def attempts(self) -> int:
         """How many deliveries of it failed."""
-        text = self.header("tl_attempt")
+        text = self.header(TL_ATTEMPT)
         return int(text) if text.isdecimal() else 0
 
     @property
     def came_from(self) -> str:
         """What was read when it died: ``topic/partition/offset``, or a source's stream."""
-        return self.header("tl_dead_from")
+        return self.header(TL_DEAD_FROM)
 
     @property
     def event_id(self) -> str:
         """``ce_id``."""
-        return self.header("ce_id")
+        return self.header(CE_ID)
 
     @property
     def type(self) -> str:
         """``ce_type``."""
-        return self.header("ce_type")
+        return self.header(CE_TYPE)
 
     @property
     def cause(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import Message
 
 from trunkline.event import Event, Headers, replaced
+from trunkline.headers import CE_TYPE, TL_DEAD_FROM, TL_FROM, TL_ORIGIN, TL_REPLAY_ID
 from trunkline.kafka import Out
 from trunkline.schemas.codec import PrefetchSchemas
 from trunkline.streams.route.router import CompiledTopic, Router
@@ -31,7 +32,7 @@ class DestinationPath:
         routes = self.topics[topic].routes
         if any(not route.only for route in routes):
             return True
-        event_type = (dict(headers).get("ce_type") or b"").decode(errors="replace")
+        event_type = (dict(headers).get(CE_TYPE) or b"").decode(errors="replace")
         return any(route.listens(event_type) for route in routes)
 
     def event(self, message: Message) -> Event[Any]:
@@ -50,7 +51,7 @@ class DestinationPath:
 
 def with_replay_headers(records: Sequence[Out], origin: str, id: str) -> list[Out]:
     """The records, marked as sent again: by whose request, and what kind it is."""
-    mark = {"tl_origin": origin.encode(), "tl_replay_id": id.encode()}
+    mark = {TL_ORIGIN: origin.encode(), TL_REPLAY_ID: id.encode()}
     return [(topic, key, value, replaced(h, mark)) for topic, key, value, h in records]
 
 
@@ -61,6 +62,6 @@ def events_in(records: Sequence[Out]) -> int:
 
 def _origin(headers: Headers) -> bytes:
     named = dict(headers)
-    if "tl_dead_from" in named:
-        return named["tl_dead_from"]
-    return named.get("tl_from", b"").rpartition(b"/")[0]
+    if TL_DEAD_FROM in named:
+        return named[TL_DEAD_FROM]
+    return named.get(TL_FROM, b"").rpartition(b"/")[0]

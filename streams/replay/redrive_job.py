@@ -15,6 +15,15 @@ from typing import Literal
 
 from confluent_kafka import Message
 
+from trunkline.headers import (
+    TL_ATTEMPT,
+    TL_DEAD_FROM,
+    TL_DUE_AT,
+    TL_FIRST_FAILED_AT,
+    TL_FROM,
+    TL_HALTED,
+    TL_SEQ,
+)
 from trunkline.kafka import Out
 from trunkline.kafka.messages import StoredMessage
 from trunkline.kafka.offsets import Partition
@@ -34,11 +43,11 @@ DONE = ("sent", "discarded", "released", "handled")
 """Verdicts after which a letter is handled."""
 
 AGAIN = DEAD_LETTER_HEADERS | {
-    "tl_attempt",
-    "tl_first_failed_at",
-    "tl_seq",
-    "tl_due_at",
-    "tl_halted",
+    TL_ATTEMPT,
+    TL_FIRST_FAILED_AT,
+    TL_SEQ,
+    TL_DUE_AT,
+    TL_HALTED,
 }
 """Headers that a letter loses when it is sent again."""
 
@@ -205,7 +214,7 @@ class RedriveJob(Job):
             return "handled" if handled else "not meant"
         if self.request.kind == "discard":
             return "discarded"
-        if letter.header("tl_halted"):
+        if letter.header(TL_HALTED):
             return "released"
         if letter.stage == "route" and home[0] not in self._way.topics:
             return "skipped"
@@ -226,11 +235,11 @@ class RedriveJob(Job):
         home, or has no key to be superseded by."""
         if origin_of(letter.headers) != self.place or not letter.key:
             return None
-        named = "tl_from" if letter.stage == "deliver" else "tl_dead_from"
+        named = TL_FROM if letter.stage == "deliver" else TL_DEAD_FROM
         return int(letter.header(named).removeprefix(f"{self.place[0]}/").split("/")[1])
 
     async def _records(self, letter: DeadLetter, verdict: Verdict) -> list[Out]:
-        if verdict in ("released", "discarded") and letter.header("tl_halted"):
+        if verdict in ("released", "discarded") and letter.header(TL_HALTED):
             action = "retry" if verdict == "released" else "discard"
             return [self._release(letter, action)]
         if verdict != "sent":

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from trunkline.event import Event
+from trunkline.headers import TL_HALTED
 from trunkline.streams.retry.blocked_keys import BlockedKeys
 from trunkline.streams.retry.tiers import due_of, sequence_of
 
@@ -113,7 +114,7 @@ class KeyOrder:
         """An event of a tier, whose time to be looked at has come."""
         if self._ordered and not self._is_next(event):
             self._follow(event, self._soon(event.key))
-        elif event.header("tl_halted"):
+        elif event.header(TL_HALTED):
             self._halted(event)
         elif due_of(event) > self._clock():
             self._move(event, due_of(event))

@@ -17,6 +17,7 @@ from typing import Any
 from confluent_kafka import Message
 
 from trunkline.event import Event, replaced
+from trunkline.headers import TL_ATTEMPT, TL_DUE_AT, TL_SEQ
 from trunkline.kafka import Move
 from trunkline.streams.flow.definition import Destination
 from trunkline.times import iso_rounded_up
@@ -101,7 +102,7 @@ class Tiers:
     def retry_record(self, event: Event[Any], partition: int, due: float, **new: str) -> Move:
         """The record that makes ``event`` wait until ``due``. ``new``: headers to replace; one
         that is "" goes."""
-        headers = {"tl_due_at": iso_rounded_up(due), **new}
+        headers = {TL_DUE_AT: iso_rounded_up(due), **new}
         gone = frozenset(name for name, text in headers.items() if not text)
         return (
             self.tier_for(due).topic,
@@ -118,15 +119,15 @@ class Tiers:
 
 def due_of(event: Event[Any]) -> float:
     """When an event of a tier is due, in epoch seconds; 0 for one that never waited."""
-    text = event.header("tl_due_at")
+    text = event.header(TL_DUE_AT)
     return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
 def failures_of(event: Event[Any]) -> int:
     """How many attempts failed so far."""
-    return int(event.header("tl_attempt") or 0)
+    return int(event.header(TL_ATTEMPT) or 0)
 
 
 def sequence_of(event: Event[Any], inbox: str) -> int:
     """The event's offset in the inbox, also when it waits in a tier."""
-    return event.offset if event.topic == inbox else int(event.header("tl_seq"))
+    return event.offset if event.topic == inbox else int(event.header(TL_SEQ))

@@ -16,14 +16,15 @@ from confluent_kafka import Message
 
 from trunkline.errors import SCHEMA_UNAVAILABLE, DataError, Rejected
 from trunkline.event import Event, Headers
+from trunkline.headers import CE_ID, CE_TYPE, TL_FROM, TL_ORIGIN
 from trunkline.kafka import MAX_VALUE, Out
 from trunkline.schemas.codec import Decode, Encode, PrefetchSchemas, nothing_to_learn
 from trunkline.streams.dlq.envelope import dead_letter
 
-_ORIGINAL = ("tl_origin", b"original")
+_ORIGINAL = (TL_ORIGIN, b"original")
 
 
-_REPLACED = frozenset(("tl_from", "tl_origin"))
+_REPLACED = frozenset((TL_FROM, TL_ORIGIN))
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ class CompiledTopic:
     def matching_routes(self, event: Event[Any]) -> list[CompiledRoute]:
         """The routes that the event concerns, by its header alone. Types are few: each is
         matched once."""
-        event_type = event.raw_header("ce_type")
+        event_type = event.raw_header(CE_TYPE)
         found = self._listening.get(event_type)
         if found is None:
             found = [route for route in self.routes if route.listens(event.type)]
@@ -286,10 +287,10 @@ def _value(event: Event[Any], route: CompiledRoute, result: Any) -> bytes:
 
 def _headers(event: Event[Any], part: int) -> list[tuple[str, bytes]]:
     came_from = f"{event.topic}/{event.partition}/{event.offset}/{part}".encode()
-    headers = [*event.headers_without(_REPLACED), ("tl_from", came_from), _ORIGINAL]
+    headers = [*event.headers_without(_REPLACED), (TL_FROM, came_from), _ORIGINAL]
     if part > 1:
         id_ = f"{event.id}#{part}".encode()
-        headers = [(name, id_ if name == "ce_id" else value) for name, value in headers]
+        headers = [(name, id_ if name == CE_ID else value) for name, value in headers]
     return headers
 
 

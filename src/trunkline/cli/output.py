@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trunkline.errors import TrunklineError
+from trunkline.headers import TL_TRACEBACK
 from trunkline.schemas.codec import Decode
 from trunkline.streams.dlq.letters import DeadLetter, printable
 from trunkline.streams.dlq.queue import CauseGroup
@@ -122,10 +123,10 @@ def whole(letter: DeadLetter, decode: Decode) -> str:
     lines = [
         f"{letter.topic} {letter.place}{state}, cause {letter.cause}",
         f"key: {'none' if letter.key is None else letter.shown_key}",
-        *(f"{name}: {printable(raw)}" for name, raw in letter.headers if name != "tl_traceback"),
+        *(f"{name}: {printable(raw)}" for name, raw in letter.headers if name != TL_TRACEBACK),
         *_value_lines(letter.value, decode),
     ]
-    if traceback := letter.header("tl_traceback"):
+    if traceback := letter.header(TL_TRACEBACK):
         lines += ["", traceback.rstrip()]
     return "\n".join(map(_printable, lines))
 

@@ -13,6 +13,7 @@ from trunkline.connectors.base import Sink
 from trunkline.connectors.http import answers as http_answer
 from trunkline.errors import DeliveryError, PartialFailure, Unavailable
 from trunkline.event import Change, Event
+from trunkline.headers import TL_ATTEMPT
 from trunkline.times import parse_duration
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ class Attempt(Generic[T]):
     @property
     def number(self) -> int:
         """1 for the first attempt of the event; outages that were held do not count."""
-        return int(self.event.header("tl_attempt") or 0) + 1
+        return int(self.event.header(TL_ATTEMPT) or 0) + 1
 
     @property
     def tier(self) -> str:

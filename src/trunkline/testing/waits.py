@@ -9,6 +9,7 @@ from typing import Any, cast
 from confluent_kafka import Message, TopicPartition
 
 from trunkline.event import Event
+from trunkline.headers import TL_HALTED
 from trunkline.kafka.messages import as_raw_event
 from trunkline.kafka.offsets import Partition
 from trunkline.streams.deliver.offsets import PartitionOffsets
@@ -66,5 +67,5 @@ def _wait(message: MemoryMessage, inbox: str, start: float) -> Wait:
         tier="" if inside else event.topic.rpartition(".")[2],
         due=0.0 if inside else round(due_of(event) - start, 3),
         failures=failures_of(event),
-        halted=bool(event.header("tl_halted")),
+        halted=bool(event.header(TL_HALTED)),
     )

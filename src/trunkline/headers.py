@@ -1,0 +1,51 @@
+"""The names of the headers that events carry, each spelled here and nowhere else.
+
+``CE_…`` are CloudEvents attributes in the Kafka protocol binding, binary content mode
+(cloudevents/spec, ``kafka-protocol-binding.md``). ``TL_…`` are Trunkline's own. All values are
+UTF-8 text, moments are ISO 8601 in UTC. Tables: docs/concepts.md, delivery.md, dead-letters.md.
+"""
+
+from __future__ import annotations
+
+CE_SPECVERSION = "ce_specversion"
+CE_ID = "ce_id"
+CE_SOURCE = "ce_source"
+CE_TYPE = "ce_type"
+CE_TIME = "ce_time"
+CE_SUBJECT = "ce_subject"
+CONTENT_TYPE = "content-type"
+TRACEPARENT = "traceparent"
+"""W3C Trace Context; one, replaced at each hop and never appended."""
+
+TL_CHANGE = "tl_change"
+"""``create``, ``update``, ``delete``, ``snapshot`` or ``truncate``."""
+
+# Delivery, replaced at each hop
+
+TL_ORIGIN = "tl_origin"
+"""Why the record is in the inbox: ``original``, ``retry``, ``replay`` or ``operation``."""
+TL_FROM = "tl_from"
+"""The canonical record that it was routed from: ``topic/partition/offset``."""
+TL_SEQ = "tl_seq"
+"""The offset in the inbox: within a key it grows."""
+TL_ATTEMPT = "tl_attempt"
+"""How many attempts failed."""
+TL_DUE_AT = "tl_due_at"
+"""When the next attempt may be made, rounded up to a millisecond."""
+TL_FIRST_FAILED_AT = "tl_first_failed_at"
+TL_ERROR_CLASS = "tl_error_class"
+TL_ERROR = "tl_error"
+TL_HALTED = "tl_halted"
+"""``1`` for an event that halts its key (``on_dead="halt"``), and for its dead letter."""
+TL_REPLAY_ID = "tl_replay_id"
+"""The replay or re-drive that sent the record."""
+
+# Dead letters
+
+TL_DEAD_FROM = "tl_dead_from"
+"""Where the dead record was: ``topic/partition/offset``."""
+TL_DEAD_AT = "tl_dead_at"
+TL_STAGE = "tl_stage"
+"""Where it died: ``publish``, ``route`` or ``deliver``."""
+TL_TRACEBACK = "tl_traceback"
+TL_FLOW_VERSION = "tl_flow_version"
