@@ -72,7 +72,7 @@ def parse_moment(text: str | None) -> datetime | None:
         return None
     try:
         return _in_utc(datetime.fromisoformat(text))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # Overflow: 0001-01-01T00:00+14:00 in UTC
         raise ConfigurationError(
             f"{text!r} is no time: write it as 2026-11-22T14:30, or with its zone as "
             "2026-11-22T14:30+01:00"
@@ -81,6 +81,40 @@ def parse_moment(text: str | None) -> datetime | None:
 
 def _in_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def parse_time(text: str, now: float, *, ahead: bool = False) -> datetime:
+    """A time as a person gives it to a command, in UTC.
+
+    ``2030-05-31T22:00`` is local time, ``2030-05-31T20:00Z`` and ``2030-05-31T22:00+02:00`` are
+    what they say, and ``2h`` is two hours before ``now`` (epoch seconds), or with ``ahead`` after
+    it. Raises ConfigurationError for anything else, and for a time that no calendar has.
+    """
+    if _DURATION.fullmatch(text.strip()):
+        seconds = parse_duration(text)
+        return _on_calendar(text, now + seconds if ahead else now - seconds)
+    try:
+        # astimezone() takes a time without a zone for local time. That is what an operator means;
+        # records of the control topic name their zone, or mean UTC (see parse_moment).
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except ValueError:
+        raise ConfigurationError(
+            f"{text!r} is no time: write 2030-05-31T22:00 for local time, 2030-05-31T20:00Z, or "
+            f"2h for {'in two hours' if ahead else 'two hours ago'}"
+        ) from None
+    except OverflowError:  # 0001-01-01T00:00+02:00 is in the year before the first
+        raise ConfigurationError(_OFF_CALENDAR.format(text)) from None
+
+
+_OFF_CALENDAR = "{!r} is a time before the year 1 or after the year 9999"
+
+
+def _on_calendar(text: str, at: float) -> datetime:
+    """Epoch seconds as a datetime; ``text`` is what a person wrote for it."""
+    try:
+        return datetime.fromtimestamp(at, UTC)
+    except (ValueError, OverflowError, OSError):  # which one depends on the platform and the size
+        raise ConfigurationError(_OFF_CALENDAR.format(text)) from None
 
 
 def iso_rounded_up(at: float) -> str:

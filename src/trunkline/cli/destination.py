@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
@@ -17,12 +16,18 @@ from trunkline.admin.audit import put_audited
 from trunkline.admin.status import WorkerStatus, members, reported
 from trunkline.admin.targets import Target, require, target
 from trunkline.cli.environment import backbone_of
-from trunkline.cli.options import EnvOption, JsonOption, TargetArgument, WhyOption
+from trunkline.cli.options import (
+    TIME_HELP,
+    EnvOption,
+    JsonOption,
+    TargetArgument,
+    WhyOption,
+)
 from trunkline.errors import ConfigurationError
 from trunkline.streams.admission.command import Override, OverrideRecord, key_of
 from trunkline.streams.control.audit import AuditRecord, who
 from trunkline.streams.control.topic import read_control
-from trunkline.times import iso, parse_duration
+from trunkline.times import iso, parse_duration, parse_time
 
 destination_app = typer.Typer(
     name="destination", help="Pause, resume and look at a destination.", no_args_is_help=True
@@ -42,9 +47,7 @@ def pause(
     duration: Annotated[
         str, typer.Option("--for", metavar="DURATION", help="How long, as 30m or 2h.")
     ] = "",
-    until: Annotated[
-        str, typer.Option(metavar="TIME", help="When it ends, in ISO 8601; local time, or with Z.")
-    ] = "",
+    until: Annotated[str, typer.Option(metavar="TIME", help=f"When it ends. {TIME_HELP}")] = "",
     why: WhyOption = "",
     env: EnvOption = None,
 ) -> None:
@@ -116,15 +119,11 @@ def _end(duration: str, until: str, now: float) -> str | None:
     if duration and until:
         raise ConfigurationError("--for and --until both say when the pause ends: give one")
     if duration:
-        return iso(now + parse_duration(duration))
-    if not until:
+        parse_duration(duration)  # --for takes no date
+    text = duration or until
+    if not text:
         return None
-    try:
-        end = datetime.fromisoformat(until).astimezone(UTC).timestamp()
-    except ValueError:
-        raise ConfigurationError(
-            f"--until {until!r} is no time: write 2030-05-31T22:00, or 2030-05-31T20:00Z"
-        ) from None
+    end = parse_time(text, now, ahead=True).timestamp()
     if end <= now:
         raise ConfigurationError(f"--until {until!r} is over ({iso(end)})")
     return iso(end)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated
 
@@ -16,7 +15,7 @@ from trunkline.admin.dead_letters import Kind, Request, discard_of_source, disca
 from trunkline.admin.targets import Target, require, target
 from trunkline.cli import output as shown
 from trunkline.cli.environment import backbone_of
-from trunkline.cli.options import EnvOption, JsonOption, TargetArgument, WhyOption
+from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, TargetArgument, WhyOption
 from trunkline.cli.progress import follow
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone, revealed
@@ -25,15 +24,12 @@ from trunkline.schemas.registry import Registry
 from trunkline.streams.control.topic import read_control
 from trunkline.streams.dlq.letters import DeadLetterFilter
 from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters, covering_ranges, grouped
-from trunkline.times import iso, parse_duration, parse_rate
+from trunkline.times import parse_rate, parse_time
 
 dlq_app = typer.Typer(name="dlq", help="Dead letters.", no_args_is_help=True)
 
-Since = Annotated[
-    str | None,
-    typer.Option(metavar="TIME", help="Dead since then: ISO 8601 (local, or with Z), or 2h: ago."),
-]
-Until = Annotated[str | None, typer.Option(metavar="TIME", help="Dead before then.")]
+Since = Annotated[str | None, typer.Option(metavar="TIME", help=f"Dead since then. {TIME_HELP}")]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help=f"Dead before then. {TIME_HELP}")]
 Key = Annotated[str | None, typer.Option(help="Of this key, as `list` shows it.")]
 Error = Annotated[str | None, typer.Option(metavar="CLASS", help="Of this class of error.")]
 CauseId = Annotated[str | None, typer.Option(metavar="ID", help="Of this cause, as in `group`.")]
@@ -303,18 +299,8 @@ def _selection(
 
 
 def _moment(text: str | None) -> str | None:
-    """A time in UTC; local where it names no zone. ``2h`` is two hours ago."""
-    if text is None:
-        return None
-    if text[-1:] in ("s", "m", "h", "d"):
-        return iso(time.time() - parse_duration(text))
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC).isoformat()
-    except ValueError:
-        raise ConfigurationError(
-            f"{text!r} is no time: write 2030-05-31T22:00, 2030-05-31T20:00Z, or 2h for two "
-            "hours ago"
-        ) from None
+    """A time of an option, as filters take it."""
+    return None if text is None else parse_time(text, time.time()).isoformat()
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -6,6 +6,10 @@ from typing import Annotated
 
 import typer
 
+TIME_HELP = "ISO 8601 (local time, or with Z), or how far from now, as 2h."
+"""What ``trunkline.times.parse_time`` takes: for the help of every option that is a time."""
+
+
 TargetArgument = Annotated[
     str,
     typer.Argument(

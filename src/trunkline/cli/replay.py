@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from datetime import datetime
 from typing import Annotated, Any, cast, get_args
 
 import typer
@@ -17,7 +16,7 @@ from trunkline.admin.replays import ask, change, totals
 from trunkline.admin.targets import require, target
 from trunkline.cli import output as shown
 from trunkline.cli.environment import backbone_of
-from trunkline.cli.options import EnvOption, JsonOption, WhyOption
+from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, WhyOption
 from trunkline.cli.progress import follow
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone, revealed
@@ -26,7 +25,7 @@ from trunkline.schemas.registry import Registry
 from trunkline.streams.control.topic import Value, read_control
 from trunkline.streams.replay.predicate import Predicate
 from trunkline.streams.replay.request import PREFIX, Mode, PartitionProgress, State, parse_key
-from trunkline.times import parse_duration, parse_rate
+from trunkline.times import parse_rate, parse_time
 
 
 class _StartByDefault(TyperGroup):
@@ -43,6 +42,7 @@ replay_app = typer.Typer(
 )
 
 Flow = Annotated[str, typer.Argument(metavar="FLOW", help="The flow's name.", show_default=False)]
+_BOUND_HELP = f"{TIME_HELP[:-1]}, or an offset of each partition."
 Id = Annotated[str, typer.Argument(metavar="FLOW.ID", help="As `list` shows it.")]
 
 
@@ -56,10 +56,19 @@ def start(
     topic: Annotated[str, typer.Argument(help="The canonical topic.", show_default=False)],
     to: Annotated[str, typer.Option(metavar="FLOW.DESTINATION", help="Where to, and only there.")],
     from_: Annotated[
-        str, typer.Option("--from", metavar="TIME|OFFSET", help="ISO 8601, 2h ago, or an offset.")
+        str,
+        typer.Option(
+            "--from",
+            metavar="TIME|OFFSET",
+            help=f"Since then; all there is by default. {_BOUND_HELP}",
+        ),
     ] = "",
     until: Annotated[
-        str, typer.Option(metavar="TIME|OFFSET", help="Before then; what is routed by default.")
+        str,
+        typer.Option(
+            metavar="TIME|OFFSET",
+            help=f"Before then; all that is routed by default. {_BOUND_HELP}",
+        ),
     ] = "",
     key: Annotated[str | None, typer.Option(help="Events of this key only.")] = None,
     where: Annotated[
@@ -184,20 +193,11 @@ def _mode(text: str) -> Mode:
 
 
 def _bound(text: str) -> Bound:
-    """A time (local where it names no zone; ``2h``: two hours ago), an offset, or nothing."""
+    """Where a range begins or ends: a time, an offset of each partition, or nothing."""
     if not text:
         return None
-    if text.isdecimal():
-        return int(text)
-    if text[-1] in "smhd" and text[0].isdecimal():
-        return datetime.fromtimestamp(time.time() - parse_duration(text)).astimezone()
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        raise ConfigurationError(
-            f"{text!r} is neither a time nor an offset: write 2030-05-31T22:00, "
-            "2030-05-31T20:00Z, 2h for two hours ago, or 1200 for that offset of each partition"
-        ) from None
+    # Digits alone are an offset, though 20300531 would be a day in ISO 8601, too.
+    return int(text) if text.isdecimal() else parse_time(text, time.time())
 
 
 def _counted(routed: ReplayScope, wanted: Wanted, backbone: Backbone) -> Preview:

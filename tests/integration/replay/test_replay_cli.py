@@ -124,6 +124,6 @@ def test_what_cannot_be_is_refused_with_the_reason(flow: Flow[Any]) -> None:
     assert f"there are: {flow.name}.crm" in refused(topic(flow), "--to", f"{flow.name}.nobody")
     assert "character 1: 'total'" in refused(topic(flow), "--to", erp, "--where", "total > 1")
     assert "state or events" in refused(topic(flow), "--to", erp, "--mode", "all")
-    assert "neither a time nor" in refused(topic(flow), "--to", erp, "--from", "yesterday")
+    assert "is no time" in refused(topic(flow), "--to", erp, "--from", "yesterday")
     assert "has no replay 'abc'" in refused("cancel", f"{flow.name}.abc")
     assert "write FLOW.ID" in refused("status", "abc")
