@@ -11,9 +11,9 @@ from trunkline import kafka
 from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.kafka import reading as kafka_read
 from trunkline.kafka.range_reader import RangeReader, reader_of
-from trunkline.params import Backbone, Params, revealed
+from trunkline.params import Backbone, Params
 from trunkline.schemas.codec import Codec
-from trunkline.schemas.registry import Registry
+from trunkline.schemas.registry import registry_of
 from trunkline.streams.admission.controller import AdmissionController
 from trunkline.streams.admission.gate import Gate
 from trunkline.streams.alerts.manager import AlertManager
@@ -59,13 +59,8 @@ class Assembly:
         self._backbone = backbone
         self._app = app
         self._metrics = metrics
-        registry = Registry(
-            backbone.registry,
-            user=backbone.registry_user or None,
-            password=revealed(backbone.registry_password) or None,
-        )
-        self._registry = registry
-        self._codec = Codec(registry)
+        self._registry = registry_of(backbone)
+        self._codec = Codec(self._registry)
         self._compiler = Compiler(flow, self._codec, register=backbone.create)
         self._control = KafkaControl(backbone, flow.control)
         self._alerts = AlertManager(

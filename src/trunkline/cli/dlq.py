@@ -18,9 +18,9 @@ from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, TargetArgument, WhyOption
 from trunkline.cli.progress import follow
 from trunkline.errors import ConfigurationError
-from trunkline.params import Backbone, revealed
+from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
-from trunkline.schemas.registry import Registry
+from trunkline.schemas.registry import registry_of
 from trunkline.streams.control.topic import read_control
 from trunkline.streams.dlq.letters import DeadLetterFilter
 from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters, covering_ranges, grouped
@@ -99,7 +99,7 @@ def show(
     letter = opened.queue.at(partition, offset)
     if letter is None:
         raise ConfigurationError(f"{opened.target.dlq} has no dead letter at {place}")
-    with closing(_registry(opened.backbone)) as registry:
+    with closing(registry_of(opened.backbone)) as registry:
         decode = Codec(registry).decode_any
         if as_json:
             typer.echo(shown.dumped(shown.whole_as_json(letter, decode)))
@@ -315,14 +315,6 @@ def _place(text: str) -> tuple[int, int]:
     if not (partition.isdecimal() and offset.isdecimal()):
         raise ConfigurationError(f"{text!r}: write PARTITION/OFFSET, as `list` shows it")
     return int(partition), int(offset)
-
-
-def _registry(backbone: Backbone) -> Registry:
-    return Registry(
-        backbone.registry,
-        user=backbone.registry_user or None,
-        password=revealed(backbone.registry_password) or None,
-    )
 
 
 def _none(destination: str, all_: bool) -> None:

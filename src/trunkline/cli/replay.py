@@ -19,9 +19,9 @@ from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, WhyOption
 from trunkline.cli.progress import follow
 from trunkline.errors import ConfigurationError
-from trunkline.params import Backbone, revealed
+from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
-from trunkline.schemas.registry import Registry
+from trunkline.schemas.registry import registry_of
 from trunkline.streams.control.topic import Value, read_control
 from trunkline.streams.replay.predicate import Predicate
 from trunkline.streams.replay.request import PREFIX, Mode, PartitionProgress, State, parse_key
@@ -201,10 +201,7 @@ def _bound(text: str) -> Bound:
 
 
 def _counted(routed: ReplayScope, wanted: Wanted, backbone: Backbone) -> Preview:
-    user, password = backbone.registry_user, revealed(backbone.registry_password)
-    with closing(
-        Registry(backbone.registry, user=user or None, password=password or None)
-    ) as registry:
+    with closing(registry_of(backbone)) as registry:
         return routed.count(wanted, Codec(registry).decode_any)
 
 

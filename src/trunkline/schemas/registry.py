@@ -16,6 +16,7 @@ import httpx
 from fastavro.schema import fullname
 
 from trunkline.errors import ConfigurationError, RegistryUnavailable, SerializationError
+from trunkline.params import Backbone, revealed
 
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 FORGET_UNKNOWN_AFTER = 10.0  # seconds in which a flood of bad events asks for an id only once
@@ -183,6 +184,16 @@ class Registry:
                 f"the schema registry at {self.url} refuses access ({status}): check its user and "
                 "password, and what they are allowed to do"
             )
+
+
+def registry_of(backbone: Backbone) -> Registry:
+    """A client of the backbone's registry. Raises ConfigurationError for an address that is none;
+    nothing is asked yet. Whoever calls this closes it."""
+    return Registry(
+        backbone.registry,
+        user=backbone.registry_user or None,
+        password=revealed(backbone.registry_password) or None,
+    )
 
 
 def _checked(url: str) -> httpx.URL:

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from trunkline.errors import ConfigurationError, RegistryUnavailable, SerializationError
+from trunkline.params import Backbone, Secret
 from trunkline.schemas import registry as registry_module
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.commerce import Order
-from trunkline.schemas.registry import Registry
+from trunkline.schemas.registry import Registry, registry_of
 from trunkline.schemas.types import schema_of
 
 ORDER = schema_of(Order).json
@@ -232,6 +233,17 @@ def test_credentials_are_sent_and_never_shown(server: Server) -> None:
             assert server.authorization == "Basic bWU6aHVudGVyMg=="
             assert registry.url == server.url
         server.authorization = ""
+
+
+def test_a_backbone_names_the_registry_and_who_asks(server: Server) -> None:
+    named = Backbone(registry=server.url, registry_user="me", registry_password=Secret("hunter2"))
+    with registry_of(named) as registry:
+        registry.schema(7)
+    assert server.authorization == "Basic bWU6aHVudGVyMg=="
+    server.authorization = ""
+    with registry_of(Backbone(registry=server.url)) as registry:
+        registry.schema(7)
+    assert not server.authorization
 
 
 @pytest.mark.parametrize("url", ["", "registry:8081", "http://", "ftp://registry", "http://r:x"])
