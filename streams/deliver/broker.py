@@ -35,8 +35,8 @@ class Consumer(Protocol):
         """Messages of our partitions that nobody has read."""
         ...
 
-    def start(self) -> None:
-        """Begin to read."""
+    def start(self, listener: PollListener) -> None:
+        """Begin to read, and tell the listener of partitions and batches."""
         ...
 
     async def stop(self) -> None:
@@ -58,7 +58,6 @@ class Broker(Protocol):
     def reader(
         self,
         topics: list[str],
-        handler: PollListener,
         *,
         room: int,
         pace: Callable[[Message], float],
@@ -98,14 +97,13 @@ class KafkaBroker:
     def reader(
         self,
         topics: list[str],
-        handler: PollListener,
         *,
         room: int,
         pace: Callable[[Message], float],
     ) -> PollLoop:
         """An intake. The range assignor gives partition i of all topics to one worker."""
         make = partial(kafka.consumer, self._backbone, self._group)
-        return PollLoop(make, topics, handler, room=room, pace=pace)
+        return PollLoop(make, topics, room=room, pace=pace)
 
     def read_pending(self, starts: list[TopicPartition]) -> Iterator[Message]:
         """What waits in tiers, for whom their partitions are new."""

@@ -97,7 +97,7 @@ class DeliveryStep:
         self._lease = OwnershipLease(self._confirm)
         self._commits = self._make_commits()
         topics = [destination.inbox, *self._tiers.topics]
-        self.intake = log.reader(topics, self, room=ROOM, pace=self._tiers.resume_at)
+        self.intake = log.reader(topics, room=ROOM, pace=self._tiers.resume_at)
         self._outcomes = self._make_outcomes(told)
         self._senders = self._make_senders(learn)
 
@@ -183,7 +183,7 @@ class DeliveryStep:
         await self._open_sink()
         self._senders.start()
         self._commits.start()
-        self.intake.start()
+        self.intake.start(self)
 
     async def stop(self) -> None:
         """Deliver what is under way, commit, leave the group, close the sink."""

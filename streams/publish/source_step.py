@@ -73,7 +73,7 @@ class SourceStep:
         self._thread: threading.Thread | None = None
         self._read_at = 0.0
         self.failure: BaseException | None = None
-        self.intake = PollLoop(make_consumer, [positions], self)
+        self.intake = PollLoop(make_consumer, [positions])
 
     # The lease, in the intake's thread.
 
@@ -197,7 +197,7 @@ class SourceStep:
 
     async def start(self) -> None:
         """Take part in the election of the position's owner."""
-        self.intake.start()
+        self.intake.start(self)
 
     async def stop(self) -> None:
         """Stop the source and leave."""

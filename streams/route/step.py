@@ -73,7 +73,7 @@ class RoutingStep:
         self._leaving = False
         self.turn = asyncio.Lock()
         self.beside: RoutingListener | None = None
-        self.intake = PollLoop(make_consumer, topics, self, batch=batch, depth=DEPTH)
+        self.intake = PollLoop(make_consumer, topics, batch=batch, depth=DEPTH)
 
     # The intake's side, in its thread.
 
@@ -102,7 +102,7 @@ class RoutingStep:
 
     async def start(self) -> None:
         """Begin to read."""
-        self.intake.start()
+        self.intake.start(self)
 
     async def process(self, batch: MicroBatch) -> None:
         """Route a batch in one transaction. One that fails is read and routed again."""

@@ -44,7 +44,7 @@ class MicroBatch:
 
 
 class PollListener(Protocol):
-    """What an intake tells its owner. Every method is called from the intake's thread."""
+    """Whom a poll loop tells what happens. Every method is called from the loop's thread."""
 
     def on_assigned(
         self, consumer: Consumer, partitions: list[TopicPartition]
@@ -66,6 +66,9 @@ class PollLoop:
     """A consumer in a thread of its own, which alone may call it: confluent-kafka lets one thread
     at a time into a consumer, and a second one waits without giving up the GIL.
 
+    It is made before its listener, who is named at ``start``: so whoever needs to know the
+    assignment (``epoch``, ``group``, ``lag``) can be made between the two.
+
     ``room`` and ``depth``: how many messages, and batches, may be outstanding. Where each batch is
     a transaction, a small depth lets the next batch grow while the ones before are committed.
     ``pace``: until when (epoch seconds) reading on behind a message can wait; its partition is
@@ -77,7 +80,6 @@ class PollLoop:
         self,
         make_consumer: Callable[[], Consumer],
         topics: list[str],
-        handler: PollListener,
         *,
         batch: int = 2000,
         room: int = 20_000,
@@ -86,7 +88,7 @@ class PollLoop:
     ) -> None:
         self._make_consumer = make_consumer
         self._topics = topics
-        self._handler = handler
+        self._listener: PollListener
         self._batch = batch
         self._room = room
         self._depth = depth
@@ -107,8 +109,9 @@ class PollLoop:
         self._lag_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"intake-{topics[0]}", daemon=True)
 
-    def start(self) -> None:
-        """Begin to poll."""
+    def start(self, listener: PollListener) -> None:
+        """Begin to poll, and tell the listener of partitions and batches."""
+        self._listener = listener
         self._thread.start()
 
     async def stop(self) -> None:
@@ -204,7 +207,7 @@ class PollLoop:
             self._batches += 1
             epoch = self.epoch
         self.group = consumer.consumer_group_metadata()
-        self._handler.on_batch(MicroBatch(messages, epoch, self.group))
+        self._listener.on_batch(MicroBatch(messages, epoch, self.group))
         if self._pace is not None:
             self._slow_down(consumer, messages)
 
@@ -306,7 +309,7 @@ class PollLoop:
         """
         while not self._stopping:
             try:
-                return self._handler.on_assigned(consumer, partitions)
+                return self._listener.on_assigned(consumer, partitions)
             except KafkaException as failure:
                 if failure.args[0].fatal():
                     raise
@@ -316,12 +319,12 @@ class PollLoop:
         return []
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._handler.on_revoked(partitions, lost=False)
+        self._listener.on_revoked(partitions, lost=False)
         self._forget(partitions)
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.warning("lost %s: another worker has them", _named(partitions))
-        self._handler.on_revoked(partitions, lost=True)
+        self._listener.on_revoked(partitions, lost=True)
         self._forget(partitions)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:

@@ -28,14 +28,12 @@ class MemoryBroker:
     def reader(
         self,
         topics: list[str],
-        handler: PollListener,
         *,
         room: int,
         pace: Callable[[Message], float],
     ) -> MemoryConsumer:
         """A reader of these topics, not started."""
-        step = cast(DeliveryStep, handler)
-        return MemoryConsumer(self._topics, self._group, topics, step, room=room, pace=pace)
+        return MemoryConsumer(self._topics, self._group, topics, room=room, pace=pace)
 
     def read_pending(self, starts: list[TopicPartition]) -> Iterator[Message]:
         """What is in these partitions from these offsets on."""
@@ -64,9 +62,9 @@ class MemoryBroker:
 
 
 class MemoryConsumer:
-    """A group's only consumer: a ``streams.log.Reader``, and to its handler also the consumer.
+    """A group's only consumer: a ``streams.log.Reader``, and to its listener also the consumer.
 
-    As Kafka's ``PollLoop`` it honours room, choke, pace and epoch; but it calls its handler in the
+    As Kafka's ``PollLoop`` it honours room, choke, pace and epoch; but it calls its listener in the
     event loop, and so must wait for ``leave`` where the intake's thread calls ``revoked``.
     """
 
@@ -75,7 +73,6 @@ class MemoryConsumer:
         topics: Topics,
         group: str,
         names: list[str],
-        step: DeliveryStep,
         *,
         room: int,
         pace: Callable[[Message], float],
@@ -87,7 +84,7 @@ class MemoryConsumer:
         self._topics = topics
         self._name = group
         self._places = [(name, p) for name in names for p in range(topics.partitions)]
-        self._step = step
+        self._step: DeliveryStep
         self._room = room
         self._pace = pace
         self._positions: dict[Partition, int] = {}
@@ -101,8 +98,9 @@ class MemoryConsumer:
 
     # The reader's owner.
 
-    def start(self) -> None:
+    def start(self, listener: PollListener) -> None:
         """Join the group and read."""
+        self._step = cast(DeliveryStep, listener)
         self._loop = asyncio.get_running_loop()
         self._deaf = self._topics.listen(self.wake)
         self._assign()
@@ -143,7 +141,7 @@ class MemoryConsumer:
             self._lag = sum(max(0, self._topics.end(place) - offset) for place, offset in at)
         return self._lag
 
-    # The consumer that the handler sees.
+    # The consumer that the listener sees.
 
     def committed(
         self, partitions: list[TopicPartition], timeout: float = 0.0

@@ -27,7 +27,7 @@ class Reader:
         self.assignments = 0
         self.pause = 0.0
         make = partial(kafka.consumer, backbone, topic)
-        self.intake = PollLoop(make, [topic], self, room=room, pace=self._pace)
+        self.intake = PollLoop(make, [topic], room=room, pace=self._pace)
 
     def _pace(self, message: Message) -> float:
         return self.pause
@@ -48,7 +48,7 @@ class Reader:
 
 @contextmanager
 def running(reader: Reader) -> Iterator[Reader]:
-    reader.intake.start()
+    reader.intake.start(reader)
     try:
         eventually(lambda: reader.intake.ready, "it has joined")
         yield reader

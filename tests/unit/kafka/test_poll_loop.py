@@ -39,7 +39,7 @@ def refused() -> Consumer:
 
 @pytest.fixture
 def intake() -> PollLoop:
-    return PollLoop(nowhere, ["orders"], Nobody())
+    return PollLoop(nowhere, ["orders"])
 
 
 def test_one_that_never_started_stops(intake: PollLoop) -> None:
@@ -47,15 +47,15 @@ def test_one_that_never_started_stops(intake: PollLoop) -> None:
 
 
 def test_one_that_reaches_nobody_stops_and_was_never_ready(intake: PollLoop) -> None:
-    intake.start()
+    intake.start(Nobody())
     asyncio.run(intake.stop())
     assert not intake.ready
     assert intake.failure is None
 
 
 def test_what_ends_it_is_kept_for_its_owner() -> None:
-    intake = PollLoop(refused, ["orders"], Nobody())
-    intake.start()
+    intake = PollLoop(refused, ["orders"])
+    intake.start(Nobody())
     asyncio.run(intake.stop())
     assert isinstance(intake.failure, LookupError)
 
@@ -72,8 +72,15 @@ class Forgetful(Nobody):
         return [TopicPartition("orders", 0, 7)]
 
 
+def telling(listener: PollListener) -> PollLoop:
+    """A loop as it is once it was started for this listener, but without its thread."""
+    intake = PollLoop(nowhere, ["orders"])
+    intake._listener = listener
+    return intake
+
+
 def test_where_to_go_on_is_asked_for_until_kafka_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    intake = PollLoop(nowhere, ["orders"], Forgetful([KafkaError(KafkaError._TIMED_OUT)] * 2))
+    intake = telling(Forgetful([KafkaError(KafkaError._TIMED_OUT)] * 2))
     monkeypatch.setattr(intake._changed, "wait_for", lambda true, timeout: true())
     assert intake._starts(nowhere(), [TopicPartition("orders", 0)])[0].offset == 7
 
@@ -81,11 +88,11 @@ def test_where_to_go_on_is_asked_for_until_kafka_answers(monkeypatch: pytest.Mon
 def test_a_fatal_answer_is_no_reason_to_ask_again() -> None:
     fatal = KafkaError(KafkaError._FATAL, "fenced", fatal=True)
     with pytest.raises(KafkaException, match="fenced"):
-        PollLoop(nowhere, ["orders"], Forgetful([fatal]))._starts(nowhere(), [])
+        telling(Forgetful([fatal]))._starts(nowhere(), [])
 
 
 def test_nobody_is_asked_again_who_stops() -> None:
-    intake = PollLoop(nowhere, ["orders"], Forgetful([KafkaError(KafkaError._TIMED_OUT)]))
+    intake = telling(Forgetful([KafkaError(KafkaError._TIMED_OUT)]))
     intake._stop()
     assert intake._starts(nowhere(), []) == []
 
