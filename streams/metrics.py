@@ -7,6 +7,8 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from trunkline.naming import delay_of
+
 _BY = ("flow", "step", "name")
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
@@ -146,4 +148,4 @@ class DeliveryMetrics(StepMetrics):
 
     def retried(self, topic: str) -> None:
         """Count an event that was written to a tier."""
-        self._retries.labels(*self._labels, topic.rpartition(".")[2]).inc()
+        self._retries.labels(*self._labels, delay_of(topic)).inc()

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from trunkline.errors import DataError, DeliveryError, MissingExtra, TrunklineError
 from trunkline.event import Change, Event, Record, event_headers
+from trunkline.naming import inbox
 
 PATIENCE = 20.0
 """Seconds after which something that should have happened has not."""
@@ -26,7 +27,7 @@ def make_event(
     *,
     change: Change = "update",
     id: str = "",
-    topic: str = "contract.sink.inbox",
+    topic: str = inbox("contract", "sink"),
     partition: int = 0,
     offset: int = 0,
     type: str = "contract.item",

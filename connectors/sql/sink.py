@@ -20,7 +20,7 @@ from trunkline.connectors.sql.statements import KEYS, claim, delete_keys, upsert
 from trunkline.connectors.sql.table import fields_of, tables_for
 from trunkline.errors import DeliveryError, NoData, PartialFailure, Rejected
 from trunkline.event import Event, join_key, split_key
-from trunkline.headers import TL_SEQ
+from trunkline.naming import destination_of
 from trunkline.params import Secret, revealed
 from trunkline.schemas.types import schema_of
 
@@ -189,7 +189,7 @@ class SqlSink(Sink[T]):
             values=values,
             row=None if event.change == "delete" else row,
             inbox=_inbox(event),
-            position=int(event.header(TL_SEQ) or event.offset),
+            position=event.sequence,
         )
 
     def _row(self, event: Event[T]) -> dict[str, Any] | None:
@@ -210,5 +210,4 @@ class SqlSink(Sink[T]):
 
 def _inbox(event: Event[Any]) -> str:
     """The inbox partition that the position counts in; an event of a retry tier keeps its own."""
-    destination = event.topic.partition(".retry.")[0].removesuffix(".inbox")
-    return f"{destination}/{event.partition}"
+    return f"{destination_of(event.inbox) or event.inbox}/{event.partition}"

@@ -25,8 +25,10 @@ from trunkline.headers import (
     CE_TYPE,
     CONTENT_TYPE,
     TL_CHANGE,
+    TL_SEQ,
     TRACEPARENT,
 )
+from trunkline.naming import inbox_of, is_inbox
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -158,6 +160,21 @@ class Event(Generic[T_co]):
     def change(self) -> Change:
         """The change verb; ``create`` where nobody said otherwise."""
         return self.header(TL_CHANGE) or "create"  # type: ignore[return-value]
+
+    @property
+    def inbox(self) -> str:
+        """The topic of all that the destination is to receive, also for an event that comes from
+        one of its retry topics; in a route, the topic that the event is in."""
+        return inbox_of(self.topic)
+
+    @property
+    def sequence(self) -> int:
+        """The event's offset in the inbox, also when it comes from a retry topic. Within a key
+        it grows from event to event, and a repetition has it again."""
+        if is_inbox(self.topic):
+            # A record that somebody put there by hand may bring the header of another place.
+            return self.offset
+        return int(self.header(TL_SEQ) or self.offset)
 
     @property
     def traceparent(self) -> str:

@@ -1,14 +1,29 @@
-"""The names of topics and consumer groups, each composed here and nowhere else.
+"""The names of topics, consumer groups and transactional ids, each composed here and nowhere else.
 
 They are made of function names: ``flow`` is a flow's name, ``destination`` and ``source`` those of
 the functions that define them. Names are an interface: operators, access rights and dashboards use
-them.
+them, and what is stored in a destination's tables may hold them.
 """
 
 from __future__ import annotations
 
+import re
+
 _INBOX = ".inbox"
 _RETRY = ".retry."
+_DLQ = ".dlq"
+
+# A flow's name may hold dots, even ".retry."; a function's name holds none, and a delay begins
+# with a digit. So "a.retry.b.erp.inbox" is the inbox of flow a.retry.b, not a retry topic.
+_TIER = re.compile(r"(.+)\.retry\.(\d+(?:\.\d+)?[a-z]+)")
+
+
+def qualified(flow: str, part: str) -> str:
+    """A destination or source as people name it: ``orders.erp``."""
+    return f"{flow}.{part}"
+
+
+# Topics
 
 
 def inbox(flow: str, destination: str) -> str:
@@ -23,7 +38,7 @@ def tier(flow: str, destination: str, delay: str) -> str:
 
 def dlq(flow: str, part: str) -> str:
     """The dead-letter topic of a destination or a source."""
-    return f"{flow}.{part}.dlq"
+    return f"{flow}.{part}{_DLQ}"
 
 
 def positions(flow: str, source: str) -> str:
@@ -32,7 +47,7 @@ def positions(flow: str, source: str) -> str:
 
 
 def control(flow: str) -> str:
-    """The compacted topic of a flow's state: what operators asked for, and what workers tell."""
+    """The compacted topic of a flow's state: what operators asked for, and what workers report."""
     return f"{flow}.control"
 
 
@@ -41,22 +56,62 @@ def audit(flow: str) -> str:
     return f"{flow}.audit"
 
 
+# Consumer groups and transactional ids
+
+
+def source_group(flow: str, source: str) -> str:
+    """The consumer group of the workers that may run a source: one of them does."""
+    return qualified(flow, source)
+
+
+def source_transactional_id(flow: str, source: str) -> str:
+    """The transactional id of a source, the same in every worker.
+
+    Why: whoever runs the source next fences the one before, which may still be publishing.
+    """
+    return f"trunkline.{flow}.{source}"
+
+
 def route_group(flow: str) -> str:
     """The consumer group of the workers that route a flow."""
     return f"{flow}.route"
 
 
+def delivery_group(flow: str, destination: str) -> str:
+    """The consumer group of the workers that deliver to a destination."""
+    return qualified(flow, destination)
+
+
+# Names taken apart
+
+
+def is_inbox(topic: str) -> bool:
+    """Whether a topic is a destination's inbox."""
+    return topic.endswith(_INBOX)
+
+
 def delay_of(topic: str) -> str:
-    """The delay of a retry topic as the flow wrote it; "" for any other topic."""
-    return topic.rpartition(_RETRY)[2] if _RETRY in topic else ""
+    """The delay of a retry topic as the flow wrote it, ``10s``; "" for any other topic."""
+    match = _TIER.fullmatch(topic) if _RETRY in topic else None
+    return match[2] if match else ""
 
 
 def inbox_of(topic: str) -> str:
     """The inbox that a retry topic belongs to; any other topic is its own."""
-    destination, is_tier, _ = topic.rpartition(_RETRY)
-    return f"{destination}{_INBOX}" if is_tier else topic
+    match = _TIER.fullmatch(topic) if _RETRY in topic else None
+    return f"{match[1]}{_INBOX}" if match else topic
 
 
 def destination_of(topic: str) -> str:
     """``flow.destination`` of an inbox; "" for any other topic."""
-    return topic.removesuffix(_INBOX) if topic.endswith(_INBOX) else ""
+    return topic.removesuffix(_INBOX) if is_inbox(topic) else ""
+
+
+def part_of_dlq(topic: str) -> str:
+    """The destination or source, without its flow, of a dead-letter topic; "" for any other."""
+    return topic.removesuffix(_DLQ).rpartition(".")[2] if topic.endswith(_DLQ) else ""
+
+
+def is_tier_of(topic: str, flow: str, destination: str) -> bool:
+    """Whether a topic is, or once was, a retry topic of this destination."""
+    return delay_of(topic) != "" and inbox_of(topic) == inbox(flow, destination)

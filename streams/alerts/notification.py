@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from trunkline import naming
 from trunkline.streams.alerts.alarm import Alarm, Due
 from trunkline.streams.alerts.kinds import KINDS, AlertKind
 from trunkline.times import format_duration, iso
@@ -30,7 +31,7 @@ class Subject:
     @property
     def full(self) -> str:
         """``orders.warehouse``, as the command line names a destination; ``orders`` its routes."""
-        return self.flow if self.step == "route" else f"{self.flow}.{self.name}"
+        return self.flow if self.step == "route" else naming.qualified(self.flow, self.name)
 
     @property
     def what(self) -> str:
@@ -44,7 +45,8 @@ class Subject:
         if self.kind != "lag" or self.step == "deliver":
             return f"{KINDS[self.kind].command} {self.full}"
         if self.step == "route":
-            return f"kafka-consumer-groups.sh --describe --group {self.flow}.route"
+            group = naming.route_group(self.flow)
+            return f"kafka-consumer-groups.sh --describe --group {group}"
         return f"the logs of the workers that run source {self.name}"
 
     @classmethod

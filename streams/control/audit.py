@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from trunkline import kafka
+from trunkline import kafka, naming
 from trunkline.times import iso
 
 log = logging.getLogger(__name__)
@@ -52,9 +52,9 @@ class AuditRecord:
 
 def topic_of(flow: str) -> kafka.TopicSpec:
     """The audit topic of the flow of this name."""
-    return kafka.TopicSpec(f"{flow}.audit", 1, config={"retention.ms": "-1"})
+    return kafka.TopicSpec(naming.audit(flow), 1, config={"retention.ms": "-1"})
 
 
 def record(flow: str, audit: AuditRecord) -> kafka.Out:
     """The audit record, for writers that have a transaction of their own."""
-    return f"{flow}.audit", audit.on.encode(), orjson.dumps(asdict(audit)), []
+    return naming.audit(flow), audit.on.encode(), orjson.dumps(asdict(audit)), []

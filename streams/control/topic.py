@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import orjson
 from confluent_kafka import KafkaError, Message, Producer
 
-from trunkline import kafka
+from trunkline import kafka, naming
 from trunkline.errors import DataError
 from trunkline.kafka.tail import Tail, low_latency, read_all
 from trunkline.params import Backbone
@@ -220,7 +220,7 @@ def record(topic: str, key: str, value: Mapping[str, Any] | None) -> kafka.Out:
 def topic_of(flow: str) -> kafka.TopicSpec:
     """The control topic of the flow of this name. Small segments keep it short."""
     config = {"segment.bytes": "10485760", "min.cleanable.dirty.ratio": "0.1"}
-    return kafka.TopicSpec(f"{flow}.control", 1, compact=True, config=config)
+    return kafka.TopicSpec(naming.control(flow), 1, compact=True, config=config)
 
 
 def read_control(backbone: Backbone, topic: str) -> dict[str, Value]:

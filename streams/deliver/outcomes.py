@@ -186,8 +186,8 @@ class OutcomeHandler:
             at=self._clock(),
         )
         if halted:
-            sequence = event.header(TL_SEQ) or str(event.offset)
-            headers = replaced(headers, {TL_HALTED: b"1", TL_SEQ: sequence.encode()})
+            sequence = str(event.sequence).encode()
+            headers = replaced(headers, {TL_HALTED: b"1", TL_SEQ: sequence})
         return topic, event.partition, key, value, headers, int(self._clock() * 1000)
 
     def _history(self, event: Event[Any], failure: Exception, failures: int) -> dict[str, str]:

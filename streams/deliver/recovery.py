@@ -9,7 +9,6 @@ from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from trunkline.headers import TL_SEQ
 from trunkline.kafka.messages import as_raw_event
 from trunkline.kafka.offsets import Partition, committed_offsets
 from trunkline.streams.deliver.offsets import PartitionOffsets
@@ -46,7 +45,7 @@ class AssignmentRecovery:
             at: Any = message.offset()
             if not self.progress[place].is_done(at):
                 event = as_raw_event(message, decode)
-                sequence = int(event.header(TL_SEQ))
+                sequence = event.sequence
                 latest = self._latest.get(event.partition, -1)
                 self._latest[event.partition] = max(latest, sequence)
                 yield event.key, sequence, due_of(event)

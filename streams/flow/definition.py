@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, Unpack, overload
 
+from trunkline import naming
 from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
@@ -47,7 +48,7 @@ class Definition:
         self.__wrapped__ = function
 
     def __repr__(self) -> str:
-        return f"<{self.kind} {self.flow.name}.{self.name}>"
+        return f"<{self.kind} {naming.qualified(self.flow.name, self.name)}>"
 
 
 class SourceDefinition(Definition, Generic[EnvT]):
@@ -61,12 +62,12 @@ class SourceDefinition(Definition, Generic[EnvT]):
     @property
     def positions(self) -> str:
         """The compacted topic that holds the source's position; its owner runs the source."""
-        return f"{self.flow.name}.{self.name}.positions"
+        return naming.positions(self.flow.name, self.name)
 
     @property
     def dlq(self) -> str:
         """The topic of records that could not be made canonical."""
-        return f"{self.flow.name}.{self.name}.dlq"
+        return naming.dlq(self.flow.name, self.name)
 
 
 class Topic(Definition, Generic[T]):
@@ -114,18 +115,18 @@ class Destination(Definition, Generic[EnvT, T]):
     @property
     def inbox(self) -> str:
         """The destination's own topic: everything that it is to receive passes through it."""
-        return f"{self.flow.name}.{self.name}.inbox"
+        return naming.inbox(self.flow.name, self.name)
 
     @property
     def tiers(self) -> tuple[str, ...]:
         """The topics where its events wait for another attempt, one for each delay of ``retry``."""
         delays = self.policy.retry.delays
-        return tuple(f"{self.flow.name}.{self.name}.retry.{delay}" for delay in delays)
+        return tuple(naming.tier(self.flow.name, self.name, delay) for delay in delays)
 
     @property
     def dlq(self) -> str:
         """The topic where this destination's undeliverable events end."""
-        return f"{self.flow.name}.{self.name}.dlq"
+        return naming.dlq(self.flow.name, self.name)
 
 
 class Route(Definition, Generic[S, R_co]):
@@ -208,12 +209,12 @@ class Flow(Generic[EnvT]):
     @property
     def control(self) -> str:
         """The compacted topic of what operators ask for: pauses, replays, re-drives."""
-        return f"{self.name}.control"
+        return naming.control(self.name)
 
     @property
     def audit(self) -> str:
         """The topic that says for ever who did what, when and why."""
-        return f"{self.name}.audit"
+        return naming.audit(self.name)
 
     def source(self, build: Callable[[EnvT], AnySource]) -> SourceDefinition[EnvT]:
         """Declare a source: a function from the parameters to a connector."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from trunkline import kafka
+from trunkline import kafka, naming
 from trunkline.errors import ConfigurationError
 from trunkline.kafka import reading as kafka_read
 from trunkline.params import Backbone
@@ -34,15 +34,20 @@ def require_drained_tiers(backbone: Backbone, flow: Flow[Any], there: Mapping[st
 
 def orphaned_tiers(destination: Destination[Any, Any], topics: Iterable[str]) -> list[str]:
     """Those of ``topics`` that were tiers of the destination and are none now."""
-    prefix = f"{destination.flow.name}.{destination.name}.retry."
-    return sorted(t for t in topics if t.startswith(prefix) and t not in destination.tiers)
+    flow, name = destination.flow.name, destination.name
+    return sorted(
+        topic
+        for topic in topics
+        if naming.is_tier_of(topic, flow, name) and topic not in destination.tiers
+    )
 
 
 def _asked(
     backbone: Backbone, destination: Destination[Any, Any], topic: str, partitions: int
 ) -> int:
     try:
-        return _waiting(backbone, f"{destination.flow.name}.{destination.name}", topic, partitions)
+        group = naming.delivery_group(destination.flow.name, destination.name)
+        return _waiting(backbone, group, topic, partitions)
     except KafkaException as failure:
         told = failure.args[0].str()
         raise kafka.KafkaUnavailable(f"topic {topic!r} could not be read: {told}") from failure
@@ -60,7 +65,7 @@ def _waiting(backbone: Backbone, group: str, topic: str, partitions: int) -> int
 
 
 def _told(destination: Destination[Any, Any], topic: str, count: int) -> str:
-    delay = topic.rpartition(".retry.")[2]
+    delay = naming.delay_of(topic)
     events = "1 event waits" if count == 1 else f"{count} events wait"
     return (
         f"{events} in topic {topic!r}, but {destination.name} has no delay {delay!r} any more "

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 from confluent_kafka import Message, Producer
 
-from trunkline import kafka
+from trunkline import kafka, naming
 from trunkline.kafka.tail import Tail
 from trunkline.params import Backbone
 from trunkline.streams.admission.gate import NEVER
@@ -87,7 +87,7 @@ class QuotaClient:
     ) -> list[QuotaGate]:
         """The gates of a destination: one for its own limits, one for its system's, as far as it
         has any. ``changed`` is called when there may be more room."""
-        who = f"{flow}.{destination.name}"
+        who = naming.qualified(flow, destination.name)
         made = []
         for key, whole in limits_of(flow, destination):
             gate = self.limit(key, whole, who=who, timeout=destination.policy.limits.timeout)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from trunkline.event import Event
 from trunkline.headers import TL_HALTED
 from trunkline.streams.retry.blocked_keys import BlockedKeys
-from trunkline.streams.retry.tiers import due_of, sequence_of
+from trunkline.streams.retry.tiers import due_of
 
 FARTHEST = 10
 """How many times the shortest delay one waits for its turn at the most: what the pace will be
@@ -250,7 +250,7 @@ class KeyOrder:
         self._engine.move(event, due, tl_seq=str(self._sequence(event)), **headers)
 
     def _sequence(self, event: Event[Any]) -> int:
-        return sequence_of(event, self._inbox)
+        return event.sequence
 
 
 WEIGHT = 1 / 16

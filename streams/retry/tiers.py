@@ -17,7 +17,7 @@ from typing import Any
 from confluent_kafka import Message
 
 from trunkline.event import Event, replaced
-from trunkline.headers import TL_ATTEMPT, TL_DUE_AT, TL_SEQ
+from trunkline.headers import TL_ATTEMPT, TL_DUE_AT
 from trunkline.kafka import Move
 from trunkline.streams.flow.definition import Destination
 from trunkline.times import iso_rounded_up
@@ -126,8 +126,3 @@ def due_of(event: Event[Any]) -> float:
 def failures_of(event: Event[Any]) -> int:
     """How many attempts failed so far."""
     return int(event.header(TL_ATTEMPT) or 0)
-
-
-def sequence_of(event: Event[Any], inbox: str) -> int:
-    """The event's offset in the inbox, also when it waits in a tier."""
-    return event.offset if event.topic == inbox else int(event.header(TL_SEQ))

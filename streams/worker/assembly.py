@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Protocol, cast
 
-from trunkline import kafka
+from trunkline import kafka, naming
 from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.kafka import reading as kafka_read
 from trunkline.kafka.range_reader import RangeReader, reader_of
@@ -126,16 +126,15 @@ class Assembly:
                 make_producer=partial(kafka.producer, self._backbone),
                 metrics=metrics,
             )
-        group = f"{self._flow.name}.{definition.name}"
+        group = naming.source_group(self._flow.name, definition.name)
+        fenced = naming.source_transactional_id(self._flow.name, definition.name)
         return SourceStep(
             definition.name,
             definition.positions,
             publisher,
             build=cast(Callable[[], Source], partial(definition, self._env)),
             make_consumer=partial(kafka.consumer, self._backbone, group),
-            make_producer=partial(
-                kafka.producer, self._backbone, transactional_id=f"trunkline.{group}"
-            ),
+            make_producer=partial(kafka.producer, self._backbone, transactional_id=fenced),
             newest_position=partial(
                 kafka_read.last_record, self._backbone, definition.positions, group
             ),
@@ -147,7 +146,7 @@ class Assembly:
         step = RoutingStep(
             self._compiler.router(sinks),
             sorted({route.topic.topic for route in flow.routes}),
-            make_consumer=partial(kafka.consumer, self._backbone, f"{flow.name}.route"),
+            make_consumer=partial(kafka.consumer, self._backbone, naming.route_group(flow.name)),
             make_producer=self._producer_of("route"),
             metrics=self._step_metrics("route", flow.name),
             batch=batch,
@@ -157,7 +156,7 @@ class Assembly:
 
     def _replays(self, routing: RoutingStep, sinks: dict[str, Sink[Any]]) -> Step:
         flow, backbone = self._flow, self._backbone
-        reader = partial(reader_of, backbone, f"{flow.name}.route")
+        reader = partial(reader_of, backbone, naming.route_group(flow.name))
         ways = {
             d.name: partial(self._compiler.path_to, d, sinks[d.name]) for d in flow.destinations
         }
@@ -178,7 +177,7 @@ class Assembly:
         return step
 
     def _delivery(self, destination: Destination[Any, Any], sink: Sink[Any]) -> Step:
-        name, group = destination.name, f"{self._flow.name}.{destination.name}"
+        name = destination.name
         metrics = DeliveryMetrics(self._metrics, self._flow.name, name)
 
         def changed() -> None:
@@ -196,7 +195,7 @@ class Assembly:
             destination,
             decode=self._compiler.decoder_of(destination),
             learn=self._codec.prefetch_schemas,
-            log=self._log(destination, group),
+            log=self._log(destination),
             metrics=metrics,
             gate=guard,
             releases=ControlledHaltDecisions(self._control, name),
@@ -206,7 +205,8 @@ class Assembly:
         self._overseen.append((oversight, step))
         return step
 
-    def _log(self, destination: Destination[Any, Any], group: str) -> KafkaBroker:
+    def _log(self, destination: Destination[Any, Any]) -> KafkaBroker:
+        group = naming.delivery_group(self._flow.name, destination.name)
         own = kafka.unique_id(self._flow.name, destination.name)
         return KafkaBroker(self._backbone, group, own, destination.tiers)
 

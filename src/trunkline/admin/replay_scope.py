@@ -13,7 +13,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from trunkline import kafka
+from trunkline import kafka, naming
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event
 from trunkline.kafka.offsets import committed_offsets
@@ -83,7 +83,7 @@ class ReplayScope:
 
     def __init__(self, backbone: Backbone, flow: str, topic: str) -> None:
         self._backbone = backbone
-        self._group = f"{flow}.route"
+        self._group = naming.route_group(flow)
         self._topic = topic
         self._count = kafka.existing_topics(kafka.admin(backbone)).get(topic, 0)
         if not self._count:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from trunkline import naming
 from trunkline.admin.audit import put_audited
 from trunkline.admin.replay_scope import Wanted
 from trunkline.errors import ConfigurationError
@@ -48,7 +49,7 @@ def change(backbone: Backbone, flow: str, id: str, state: State, why: str) -> Ma
 
     Raises ConfigurationError if there is no such request or it is over, and KafkaUnavailable.
     """
-    value = read_control(backbone, f"{flow}.control").get(f"{PREFIX}{id}")
+    value = read_control(backbone, naming.control(flow)).get(f"{PREFIX}{id}")
     if value is None:
         raise ConfigurationError(f"{flow} has no replay {id!r}: trunkline replay list {flow}")
     if value["state"] not in ("running", "paused"):

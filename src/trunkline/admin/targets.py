@@ -9,11 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from trunkline import kafka
+from trunkline import kafka, naming
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
-
-INBOX = ".inbox"
 
 SHOWN = 10
 """Most destinations that an error names."""
@@ -27,27 +25,27 @@ class Target:
     destination: str
 
     def __str__(self) -> str:
-        return f"{self.flow}.{self.destination}"
+        return naming.qualified(self.flow, self.destination)
 
     @property
     def inbox(self) -> str:
         """The topic of all that the destination is to receive."""
-        return f"{self}{INBOX}"
+        return naming.inbox(self.flow, self.destination)
 
     @property
     def dlq(self) -> str:
         """The topic of its dead letters."""
-        return f"{self}.dlq"
+        return naming.dlq(self.flow, self.destination)
 
     @property
     def control(self) -> str:
         """The flow's control topic."""
-        return f"{self.flow}.control"
+        return naming.control(self.flow)
 
     @property
     def audit(self) -> str:
         """The flow's audit topic."""
-        return f"{self.flow}.audit"
+        return naming.audit(self.flow)
 
 
 def target(text: str) -> Target:
@@ -64,7 +62,7 @@ def require(target: Target, backbone: Backbone) -> None:
     topics = kafka.existing_topics(kafka.admin(backbone))
     if target.inbox in topics:
         return
-    there = sorted(name.removesuffix(INBOX) for name in topics if name.endswith(INBOX))
+    there = sorted(naming.destination_of(topic) for topic in topics if naming.is_inbox(topic))
     raise ConfigurationError(
         f"there is no destination {str(target)!r} at {backbone.bootstrap} "
         f"(no topic {target.inbox!r}); {_named(target, there)}"

@@ -7,10 +7,10 @@ import asyncio
 import typer
 from rich.console import Console
 
+from trunkline import naming
 from trunkline.admin.replays import totals
 from trunkline.admin.status import members
 from trunkline.params import Backbone
-from trunkline.streams.control import topic as control
 from trunkline.streams.control.topic import KafkaControl
 
 RUNNING = ("running", "paused")
@@ -20,7 +20,7 @@ RUNNING = ("running", "paused")
 def follow(backbone: Backbone, flow: str, id: str, *, wait: bool) -> None:
     """Show the progress of the request ``replay/<id>`` until it is over; Ctrl-C ends the watching
     only. Without ``wait``: say whether somebody works on it. Raises KafkaUnavailable."""
-    workers = members(backbone, f"{flow}.route")
+    workers = members(backbone, naming.route_group(flow))
     if not workers:
         typer.echo(f"no worker of {flow} routes now: the request waits until one runs")
     if not wait:
@@ -35,7 +35,7 @@ class _Watch:
     """One request, as the control topic tells of it."""
 
     def __init__(self, backbone: Backbone, flow: str, id: str) -> None:
-        self._control = KafkaControl(backbone, control.topic_of(flow).name)
+        self._control = KafkaControl(backbone, naming.control(flow))
         self._key = f"replay/{id}"
         self._changed = asyncio.Event()
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
+from trunkline import naming
 from trunkline.admin.replay_scope import Bound, Preview, ReplayScope, Wanted
 from trunkline.admin.replays import ask, change, totals
 from trunkline.admin.targets import require, target
@@ -121,7 +122,7 @@ def start(
 @replay_app.command(name="list")
 def list_(flow: Flow, as_json: JsonOption = False, env: EnvOption = None) -> None:
     """List a flow's replays, re-drives and discards, the newest first."""
-    rows = _all(read_control(backbone_of(env), f"{flow}.control"))
+    rows = _all(read_control(backbone_of(env), naming.control(flow)))
     if as_json:
         typer.echo(shown.dumped(rows))
     elif rows:
@@ -142,7 +143,7 @@ def status(
     """Show a replay, and how far each partition is."""
     flow, id = _named(replay)
     backbone = backbone_of(env)
-    state = read_control(backbone, f"{flow}.control")
+    state = read_control(backbone, naming.control(flow))
     found = [one for one in _all(state) if one["id"] == id]
     if not found:
         raise ConfigurationError(f"{flow} has no replay {id!r}: trunkline replay list {flow}")

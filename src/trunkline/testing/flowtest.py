@@ -13,6 +13,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from confluent_kafka import Message
 
+from trunkline import naming
 from trunkline.errors import ConfigurationError
 from trunkline.event import Change, Event, Record
 from trunkline.kafka.messages import as_raw_event
@@ -209,7 +210,7 @@ class FlowTest(Generic[EnvT]):
     def release(self, letter: DeadLetter, action: str = "retry") -> None:
         """Decide about the event that halts its key (``on_dead="halt"``): ``retry`` or
         ``discard``. Obeyed when the event looks again, within a minute."""
-        name = letter.topic.removesuffix(".dlq").rpartition(".")[2]
+        name = naming.part_of_dlq(letter.topic)
         record = decision_key(name, halted_event_of(letter, letter.partition))
         self._do(self._control.put(record, {"action": action}))
 

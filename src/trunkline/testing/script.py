@@ -14,6 +14,7 @@ from trunkline.connectors.http import answers as http_answer
 from trunkline.errors import DeliveryError, PartialFailure, Unavailable
 from trunkline.event import Change, Event
 from trunkline.headers import TL_ATTEMPT
+from trunkline.naming import delay_of
 from trunkline.times import parse_duration
 
 T = TypeVar("T")
@@ -65,8 +66,7 @@ class Attempt(Generic[T]):
     @property
     def tier(self) -> str:
         """The retry tier that the event came from, as ``10s``; "" if from the inbox."""
-        topic = self.event.topic
-        return topic.rpartition(".")[2] if ".retry." in topic else ""
+        return delay_of(self.event.topic)
 
     @property
     def headers(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from confluent_kafka import Message, TopicPartition
 
+from trunkline import naming
 from trunkline.event import Event
 from trunkline.headers import TL_HALTED
 from trunkline.kafka.messages import as_raw_event
@@ -40,7 +41,7 @@ class Wait:
 
 def waits(topics: Topics, destination: Destination[Any, Any], start: float) -> list[Wait]:
     """All of one destination. ``start``: the test's beginning, in epoch seconds."""
-    group = f"{destination.flow.name}.{destination.name}"
+    group = naming.delivery_group(destination.flow.name, destination.name)
     names = [destination.inbox, *destination.tiers]
     places = [(name, number) for name in names for number in range(topics.partitions)]
     left = [message for place in places for message in _unfinished(topics, group, place)]
@@ -64,7 +65,7 @@ def _wait(message: MemoryMessage, inbox: str, start: float) -> Wait:
     return Wait(
         id=event.id,
         key=event.key,
-        tier="" if inside else event.topic.rpartition(".")[2],
+        tier=naming.delay_of(event.topic),
         due=0.0 if inside else round(due_of(event) - start, 3),
         failures=failures_of(event),
         halted=bool(event.header(TL_HALTED)),

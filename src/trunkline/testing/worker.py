@@ -12,6 +12,7 @@ from confluent_kafka import Message
 from trunkline.connectors.base import Sink
 from trunkline.kafka import Out
 from trunkline.kafka.poll_loop import MicroBatch
+from trunkline.naming import delivery_group
 from trunkline.schemas.codec import PrefetchSchemas
 from trunkline.streams.admission.controller import AdmissionController
 from trunkline.streams.admission.gate import NEVER
@@ -59,7 +60,7 @@ class Delivery:
         self.oversight = DestinationSupervisor(
             self.guard, parts.control, watch, metrics, destination=name, clock=clock
         )
-        self.log = MemoryBroker(parts.topics, f"{parts.flow.name}.{name}")
+        self.log = MemoryBroker(parts.topics, delivery_group(parts.flow.name, name))
         self.step = DeliveryStep(
             parts.sinks[name],
             destination,

@@ -103,3 +103,21 @@ def test_replaced_headers_are_not_appended() -> None:
 def test_it_shows_where_it_stands_and_nothing_of_its_value() -> None:
     seen = event(b"hush", [("ce_type", b"order.paid"), ("ce_id", b"7")], topic="t", offset=9)
     assert repr(seen) == "Event(order.paid '17' id=7 t/0/9)"
+
+
+@pytest.mark.parametrize(
+    ("topic", "header", "sequence", "inbox"),
+    [
+        ("orders.erp.inbox", "", 7, "orders.erp.inbox"),
+        ("orders.erp.inbox", "3", 7, "orders.erp.inbox"),  # of another place: put there by hand
+        ("orders.erp.retry.10s", "3", 3, "orders.erp.inbox"),
+        ("orders.erp.retry.1.5s", "3", 3, "orders.erp.inbox"),
+        ("shop.orders", "", 7, "shop.orders"),
+    ],
+)
+def test_an_event_keeps_its_inbox_and_its_offset_there(
+    topic: str, header: str, sequence: int, inbox: str
+) -> None:
+    headers = [("tl_seq", header.encode())] if header else []
+    event = Event(key="k", value=b"", headers=headers, decode=bytes, topic=topic, offset=7)
+    assert (event.sequence, event.inbox) == (sequence, inbox)
