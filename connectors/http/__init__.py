@@ -1,10 +1,10 @@
-"""http."""
+"""HttpSink: one JSON request an event.
 
-from trunkline.connectors.http.sink import (
-    DRAINED,
-    SHOWN,
-    HttpSink,
-    T,
-)
+In come events; out go requests, or a delivery error for each answer that is not 2xx. ``sink`` is
+the connector; it runs in the event loop alone, on aiohttp. ``paths`` fills the path of a URL,
+``answers`` says what a status means, ``deadline`` is the time limit of all requests.
+"""
 
-__all__ = ["DRAINED", "SHOWN", "HttpSink", "T"]
+from trunkline.connectors.http.sink import HttpSink
+
+__all__ = ["HttpSink"]

@@ -1,7 +1,11 @@
-"""postgres."""
+"""PostgresCDC: the rows of PostgreSQL tables, then their changes, by logical replication.
 
-from trunkline.connectors.postgres.source import (
-    PostgresCDC,
-)
+In come the server's catalog, rows and write-ahead log; out go records with positions. ``source``
+is the connector, called in the source's own thread; it asks ``catalog`` what there is, reads
+``snapshot`` and then ``stream``, whose messages ``decoder`` takes apart. ``values`` makes Python
+values of PostgreSQL's text, ``connection`` makes connections that a stop can interrupt.
+"""
+
+from trunkline.connectors.postgres.source import PostgresCDC
 
 __all__ = ["PostgresCDC"]

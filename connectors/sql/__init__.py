@@ -1,8 +1,12 @@
-"""sql."""
+"""SqlSink: the newest state of each entity as a row of a table.
 
-from trunkline.connectors.sql.sink import (
-    SqlSink,
-    T,
-)
+In come batches of events; out goes one transaction a batch, or a delivery error. ``sink`` is the
+connector, called in the event loop; its transactions run in threads of its own, as the drivers
+block. ``table`` makes columns of an Avro type, ``schema`` checks the database's tables,
+``statements`` has the SQL of each dialect, ``engine`` the connections, ``errors`` what a driver's
+error means.
+"""
 
-__all__ = ["SqlSink", "T"]
+from trunkline.connectors.sql.sink import SqlSink
+
+__all__ = ["SqlSink"]

@@ -1,1 +1,8 @@
-"""Avro schemas: the codec, the registry and the types generated from them."""
+"""Avro: Python types and their schemas, values to bytes and back, and the registry.
+
+``types`` knows the schema of each generated type (``schemas/<domain>.py``, made by ``generate``),
+``registry`` asks a schema registry for ids and schemas, and ``codec`` makes of both the functions
+that encode and decode values; ``avro`` and ``strict`` do what fastavro leaves to its caller. Steps
+encode and decode in the event loop and in sources' threads; only ``Codec.prefetch_schemas`` asks
+the registry while they run, in a thread, so that decoding never waits for it.
+"""

@@ -1,0 +1,85 @@
+"""The maps of the house lead to what is there: folders, rooms, modules, functions, import rules."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import trunkline.streams
+from docs_pages import ROOT, TEXTS
+
+CONTRIBUTING = TEXTS[ROOT / "CONTRIBUTING.md"]
+TRUNKLINE = ROOT / "src" / "trunkline"
+
+
+def section(text: str, heading: str) -> str:
+    """What stands below a heading, up to the next one of its rank."""
+    return text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def rooms(folder: Path) -> list[str]:
+    """The packages in a folder that stand in it and not elsewhere, behind a link."""
+    found = (path.parent for path in folder.glob("*/__init__.py"))
+    return sorted(path.name for path in found if not path.is_symlink())
+
+
+def modules(folder: Path) -> list[str]:
+    """The modules of a package by their names; private ones and the package itself are none."""
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def block(heading: str) -> str:
+    """The drawing below a heading of CONTRIBUTING.md."""
+    return section(CONTRIBUTING, heading).split("```text\n")[1].split("```")[0]
+
+
+@pytest.mark.parametrize("folder", ["streams", "connectors", "src/trunkline"])
+def test_the_map_has_each_room_once(folder: str) -> None:
+    map_ = "\n" + block("The map")
+    part = re.split(r"^(?=\S)", map_[map_.index(f"\n{folder}/") + 1 :], flags=re.MULTILINE)[1]
+    for room in rooms(ROOT / folder):
+        assert len(re.findall(rf"(?<![\w/]){room}/", part)) == 1, room
+
+
+def test_the_map_has_each_folder_of_the_top_and_of_the_tests() -> None:
+    map_ = block("The map")
+    hidden_or_made = {".", "_"}
+    for folder in [*ROOT.iterdir(), *(ROOT / "tests").iterdir()]:
+        tracked = folder.is_dir() and folder.name[0] not in hidden_or_made
+        if tracked and folder.name not in ("dist", "build"):
+            assert f"{folder.name}/" in map_, folder.name
+
+
+def test_the_map_has_each_module_beside_the_public_face() -> None:
+    line = next(row for row in block("The map").splitlines() if "the public names" in row)
+    assert sorted(re.findall(r"\w+", line.partition("beside it")[2])) == modules(TRUNKLINE)
+
+
+def test_the_package_streams_shows_its_rooms_and_no_others() -> None:
+    text = trunkline.streams.__doc__ or ""
+    named = re.findall(r"^(\w+) {2,}\S", text, re.MULTILINE)
+    assert sorted(named) == sorted([*rooms(ROOT / "streams"), *modules(ROOT / "streams")])
+
+
+def layers(contract: str) -> list[list[str]]:
+    """The layers of a contract of import-linter, without those that are still to come."""
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (found,) = [c for c in linter["contracts"] if c["name"].startswith(contract)]
+    container = ROOT / "src" / Path(*found["containers"][0].split("."))
+    split = [re.findall(r"\w+", layer) for layer in found["layers"]]
+    return [[one for one in layer if list(container.glob(f"{one}*"))] for layer in split]
+
+
+@pytest.mark.parametrize(
+    ("table", "contract"), [("trunkline", "Each layer"), ("streams", "The rooms of streams")]
+)
+def test_the_import_rules_are_those_that_are_checked(table: str, contract: str) -> None:
+    text = section(CONTRIBUTING, "Who imports whom")
+    rows = text.split(f"| `{table}`, from the top | |\n|---|---|\n")[1].split("\n\n")[0]
+    first = [row.split("|")[1] for row in rows.splitlines()]
+    assert [sorted(re.findall(r"`(\w+)`", cell)) for cell in first] == [
+        sorted(layer) for layer in layers(contract)
+    ]
