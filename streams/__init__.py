@@ -1,1 +1,37 @@
-"""What happens between topics: the flow API, routing and delivery."""
+"""What happens between topics: the rooms, in the order of an event's way.
+
+    system ─▶ publish ─▶ canonical topic ─▶ route ─▶ inbox ─▶ deliver ─▶ system
+                 │              │             │       ▲ ▲      │ │ ▲
+                 │              └── replay ───┼───────┘ │      │ ▼ │ when due, in order
+                 ▼                            ▼         │      │ retry tiers
+           dead letters                 dead letters ◀──┼──────┘
+           of the source                of the destination
+                                              └─ replay ┘ (a re-drive)
+
+Steps of the way; two of them meet only in a topic:
+
+publish    a source's records become canonical events
+route      each canonical event becomes messages in inboxes, exactly once
+deliver    the events of an inbox and of its retry tiers go to a sink
+replay     past events, and dead letters, go to one destination's inbox again
+
+What steps need:
+
+flow       what users write: flows, routes, policies; imports no other room
+retry      when a failed event comes again, and in which order of its key
+admission  whether anything may be sent now: breaker, maintenance, operator, throttle
+quota      limits over all workers: who may use how much of a rate
+dlq        dead letters: how they are written, read, grouped, and counted as handled
+control    the flow's state topic: what operators ask for, what workers tell
+alerts     what people are told, by one voice for all workers
+metrics    what every step counts
+
+Around them:
+
+check      mistakes in a flow, found without connecting
+plan       the topics that a flow needs
+worker     the process that puts the steps together and runs them
+
+Each room's ``__init__`` says what comes in, what goes out, and who calls it on which thread;
+docs/architecture.md follows one event through all of them.
+"""
