@@ -1,4 +1,7 @@
-"""What people did by hand: control records written with their audit record, and the audit read."""
+"""What people did by hand: every deed is written together with its audit record, and can be read.
+
+All functions of this room that change something write through ``put_audited``.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ from trunkline.params import Backbone
 from trunkline.streams.control import topic as control
 from trunkline.streams.control.audit import AuditRecord, log, record, topic_of
 
+TRANSACTION_SECONDS = 30
+"""How long a command waits for Kafka to begin its transaction."""
+
 
 def put_audited(
     backbone: Backbone,
@@ -21,17 +27,18 @@ def put_audited(
     changes: Mapping[str, Mapping[str, Any] | None],
     audit: AuditRecord,
 ) -> None:
-    """Write control records and the audit record of it: all of them or none. Blocks.
+    """Write control records (None removes one) and the audit record of it in one transaction: all
+    of them or none. Blocks until Kafka has committed it.
 
-    Creates the two topics if need be. Raises ConfigurationError if they are missing and may not
-    be created, and KafkaUnavailable.
+    Creates the flow's control and audit topics if need be. Raises ConfigurationError if they are
+    missing and may not be created, and KafkaUnavailable.
     """
     topic = control.topic_of(flow)
     kafka.ensure_topics(backbone, [topic, topic_of(flow)])
     writes = [control.record(topic.name, key, value) for key, value in changes.items()]
     producer = kafka.producer(backbone, transactional_id=kafka.unique_id(flow, "command"))
     try:
-        producer.init_transactions(30)
+        producer.init_transactions(TRANSACTION_SECONDS)
         kafka.transact(producer, [*writes, record(flow, audit)])
     except KafkaException as failure:
         raise kafka.KafkaUnavailable(
@@ -40,9 +47,11 @@ def put_audited(
 
 
 def read_audit(backbone: Backbone, flow: str) -> list[AuditRecord]:
-    """The flow's audit, oldest first. What is no audit record is logged and skipped.
+    """What people did to the flow's destinations, oldest first; [] for a flow that nobody touched
+    or that is not there. Blocks; writes nothing. Raises KafkaUnavailable.
 
-    Blocks. Raises KafkaUnavailable.
+    A record that is none of ours is logged and skipped: whoever may write to the topic must not
+    be able to hide what others did.
     """
     found: list[AuditRecord] = []
     for message in read_all(backbone, topic_of(flow).name):

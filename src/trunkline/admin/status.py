@@ -15,7 +15,13 @@ from trunkline.streams.control.status import STALE, record_age
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """What one worker told. ``stale``: too long ago to count. ``age``: in seconds."""
+    """What one worker last told of a destination.
+
+    ``state``: open, half-open, ramp, paused, …, as docs/operations.md lists them; ``since`` when
+    (ISO 8601). ``lag``: events of its partitions that are not delivered yet; ``waiting``: of these
+    in retry tiers. ``at``: when it told this, ``age`` seconds ago. ``stale``: that is too long ago
+    to count, as the worker was killed or has lost Kafka.
+    """
 
     worker: str
     state: str
@@ -27,12 +33,13 @@ class WorkerStatus:
     stale: bool
 
 
-def reported(
+def worker_statuses(
     state: Mapping[str, Mapping[str, Any]], destination: str, now: float
 ) -> list[WorkerStatus]:
-    """What the workers told of a destination, out of a control topic's state, by worker.
+    """What the workers last told of a destination, in the order of their names.
 
-    ``now``: seconds since the epoch.
+    ``state``: of the flow's control topic; ``now``: epoch seconds. A worker for which all is well
+    has no record there, so [] means that all is well, or that none runs.
     """
     prefix = f"status/{destination}/"
     told = {key: value for key, value in sorted(state.items()) if key.startswith(prefix)}
@@ -53,8 +60,11 @@ def _status(worker: str, value: Mapping[str, Any], now: float) -> WorkerStatus:
     )
 
 
-def members(backbone: Backbone, group: str) -> int:
-    """How many workers a consumer group has. Raises KafkaUnavailable."""
+def group_members(backbone: Backbone, group: str) -> int:
+    """How many workers a consumer group has; 0 for a group that never was.
+
+    Blocks for up to 10 seconds. Raises KafkaUnavailable.
+    """
     client = kafka.admin(backbone)  # held until it has answered: the answer comes through it
     described = client.describe_consumer_groups([group], request_timeout=10)[group]
     try:

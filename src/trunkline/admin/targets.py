@@ -1,6 +1,7 @@
-"""What commands on a running flow share: which destination is meant, and on which Kafka.
+"""Which destination is meant, and whether it is there.
 
-The flow's file is not needed: its topics tell what there is.
+An operator names a destination as ``FLOW.DESTINATION``. The flow's file is not needed for that: the
+topics that a flow has made in Kafka tell which destinations there are.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import Self
 
 from trunkline import kafka, naming
 from trunkline.errors import ConfigurationError
@@ -19,10 +21,19 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A destination of a flow, and its topics."""
+    """A destination of a flow, and its topics. For dead letters also a source of it."""
 
     flow: str
     destination: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The destination that ``FLOW.DESTINATION`` names, as ``orders.warehouse``. A flow's name
+        may have dots, a destination's has none. Raises ConfigurationError for another text."""
+        flow, dot, destination = text.rpartition(".")
+        if not (flow and dot and destination):
+            raise ConfigurationError(f"{text!r}: write FLOW.DESTINATION, as orders.warehouse")
+        return cls(flow, destination)
 
     def __str__(self) -> str:
         return naming.qualified(self.flow, self.destination)
@@ -48,28 +59,22 @@ class Target:
         return naming.audit(self.flow)
 
 
-def target(text: str) -> Target:
-    """The destination that ``FLOW.DESTINATION`` names. Raises ConfigurationError."""
-    flow, dot, destination = text.rpartition(".")
-    if not (flow and dot and destination):
-        raise ConfigurationError(f"{text!r}: write FLOW.DESTINATION, as orders.warehouse")
-    return Target(flow, destination)
+def require_destination(backbone: Backbone, target: Target) -> None:
+    """Make sure that the destination has an inbox in this Kafka. Blocks; writes nothing.
 
-
-def require(target: Target, backbone: Backbone) -> None:
-    """Raises ConfigurationError, naming what there is, unless the destination has an inbox there;
-    and KafkaUnavailable."""
+    Raises ConfigurationError, which names the destinations that there are, and KafkaUnavailable.
+    """
     topics = kafka.existing_topics(kafka.admin(backbone))
     if target.inbox in topics:
         return
     there = sorted(naming.destination_of(topic) for topic in topics if naming.is_inbox(topic))
     raise ConfigurationError(
         f"there is no destination {str(target)!r} at {backbone.bootstrap} "
-        f"(no topic {target.inbox!r}); {_named(target, there)}"
+        f"(no topic {target.inbox!r}); {_suggestion(target, there)}"
     )
 
 
-def _named(target: Target, there: Iterable[str]) -> str:
+def _suggestion(target: Target, there: Iterable[str]) -> str:
     """The destinations of that flow, or if it has none those of all flows, most similar first."""
     every = list(there)
     own = [name for name in every if name.startswith(f"{target.flow}.")]

@@ -12,7 +12,7 @@ import typer
 
 from trunkline import kafka
 from trunkline.admin.dead_letters import Kind, Request, discard_of_source, discarded, submit
-from trunkline.admin.targets import Target, require, target
+from trunkline.admin.targets import Target, require_destination
 from trunkline.cli import output as shown
 from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, TargetArgument, WhyOption
@@ -214,10 +214,10 @@ class _Opened:
 
     @classmethod
     def of(cls, destination: str, env: str | None) -> _Opened:
-        meant, backbone = target(destination), backbone_of(env)
+        meant, backbone = Target.parse(destination), backbone_of(env)
         topics = kafka.existing_topics(kafka.admin(backbone))
         if meant.dlq not in topics:
-            require(meant, backbone)
+            require_destination(backbone, meant)
             raise ConfigurationError(f"{meant} has no dead-letter queue (no topic {meant.dlq!r})")
         handled = HandledLetters(read_control(backbone, meant.control), meant.destination)
         queue = DeadLetterQueue(backbone, meant.dlq, handled)

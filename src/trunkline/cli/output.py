@@ -1,4 +1,4 @@
-"""Dead letters as text and as JSON."""
+"""What commands print: tables, and dead letters as text and as JSON."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trunkline.admin.status import WorkerStatus
 from trunkline.errors import TrunklineError
 from trunkline.headers import TL_TRACEBACK
 from trunkline.schemas.codec import Decode
+from trunkline.streams.control.audit import AuditRecord
 from trunkline.streams.dlq.letters import DeadLetter, printable
 from trunkline.streams.dlq.queue import CauseGroup
 
@@ -32,6 +35,35 @@ def print_table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> No
     for row in rows:
         table.add_row(*(Text(_printable(str(cell))) for cell in row))
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+
+
+def print_json(value: Any) -> None:
+    """JSON on standard output, for programs."""
+    typer.echo(dumped(value))
+
+
+WORKER_HEADINGS = ("worker", "state", "since", "lag", "waiting", "told")
+
+
+def worker_row(worker: WorkerStatus) -> tuple[object, ...]:
+    """What a worker told of a destination, in one line of a table."""
+    return (
+        worker.worker,
+        f"stale (was {worker.state})" if worker.stale else worker.state,
+        (worker.since or "")[:19],
+        "" if worker.lag is None else worker.lag,
+        "" if worker.waiting is None else worker.waiting,
+        f"{worker.age:.0f} s ago",
+    )
+
+
+AUDIT_HEADINGS = ("at", "who", "what", "on", "events", "why")
+
+
+def audit_row(audit: AuditRecord) -> tuple[object, ...]:
+    """What somebody did by hand, in one line of a table."""
+    count = "" if audit.count is None else audit.count
+    return audit.at[:19], audit.who, audit.what, audit.on, count, audit.why
 
 
 def row(letter: DeadLetter) -> tuple[object, ...]:

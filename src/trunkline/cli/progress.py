@@ -9,7 +9,7 @@ from rich.console import Console
 
 from trunkline import naming
 from trunkline.admin.replays import totals
-from trunkline.admin.status import members
+from trunkline.admin.status import group_members
 from trunkline.params import Backbone
 from trunkline.streams.control.topic import KafkaControl
 
@@ -20,7 +20,7 @@ RUNNING = ("running", "paused")
 def follow(backbone: Backbone, flow: str, id: str, *, wait: bool) -> None:
     """Show the progress of the request ``replay/<id>`` until it is over; Ctrl-C ends the watching
     only. Without ``wait``: say whether somebody works on it. Raises KafkaUnavailable."""
-    workers = members(backbone, naming.route_group(flow))
+    workers = group_members(backbone, naming.route_group(flow))
     if not workers:
         typer.echo(f"no worker of {flow} routes now: the request waits until one runs")
     if not wait:

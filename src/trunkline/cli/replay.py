@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from trunkline import naming
 from trunkline.admin.replay_scope import Bound, Preview, ReplayScope, Wanted
 from trunkline.admin.replays import ask, change, totals
-from trunkline.admin.targets import require, target
+from trunkline.admin.targets import Target, require_destination
 from trunkline.cli import output as shown
 from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, WhyOption
@@ -42,8 +42,20 @@ replay_app = typer.Typer(
     name="replay", help="Send past events again.", cls=_StartByDefault, no_args_is_help=True
 )
 
+_BOUND = f"an offset of each partition, or a time: {TIME_HELP}"
 Flow = Annotated[str, typer.Argument(metavar="FLOW", help="The flow's name.", show_default=False)]
-_BOUND_HELP = f"{TIME_HELP[:-1]}, or an offset of each partition."
+From = Annotated[
+    str,
+    typer.Option(
+        "--from", metavar="TIME|OFFSET", help=f"Since then; {_BOUND} By default all there is."
+    ),
+]
+Until = Annotated[
+    str,
+    typer.Option(
+        metavar="TIME|OFFSET", help=f"Before then; {_BOUND} By default all that is routed."
+    ),
+]
 Id = Annotated[str, typer.Argument(metavar="FLOW.ID", help="As `list` shows it.")]
 
 
@@ -56,21 +68,8 @@ def _group() -> None:
 def start(
     topic: Annotated[str, typer.Argument(help="The canonical topic.", show_default=False)],
     to: Annotated[str, typer.Option(metavar="FLOW.DESTINATION", help="Where to, and only there.")],
-    from_: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            metavar="TIME|OFFSET",
-            help=f"Since then; all there is by default. {_BOUND_HELP}",
-        ),
-    ] = "",
-    until: Annotated[
-        str,
-        typer.Option(
-            metavar="TIME|OFFSET",
-            help=f"Before then; all that is routed by default. {_BOUND_HELP}",
-        ),
-    ] = "",
+    from_: From = "",
+    until: Until = "",
     key: Annotated[str | None, typer.Option(help="Events of this key only.")] = None,
     where: Annotated[
         str | None, typer.Option(metavar="EXPR", help="As: data.total > 100 and key != 'x'")
@@ -95,8 +94,8 @@ def start(
 
     The set is fixed when it starts. Workers do it: Ctrl-C ends the watching only.
     """
-    meant, backbone = target(to), backbone_of(env)
-    require(meant, backbone)
+    meant, backbone = Target.parse(to), backbone_of(env)
+    require_destination(backbone, meant)
     routed = ReplayScope(backbone, meant.flow, topic)
     wanted = Wanted(
         topic=topic,

@@ -18,13 +18,14 @@ from typer.testing import CliRunner
 
 from engine_kit import PATIENCE, eventually
 from trunkline import kafka
+from trunkline.admin.audit import read_audit
 from trunkline.cli import app
 from trunkline.errors import ConfigurationError
 from trunkline.local.kafka import Kafka
 from trunkline.local.ports import free_port
 from trunkline.local.process import Child
 from trunkline.params import Backbone
-from trunkline.streams.admission.command import Command
+from trunkline.streams.admission.command import OverrideRecord
 from trunkline.streams.control import audit
 from trunkline.streams.control import topic as control
 from trunkline.streams.control.status import DestinationStatus
@@ -96,7 +97,7 @@ async def test_a_pause_is_seen_by_all_workers_and_survives_their_restart(
         await eventually(lambda: one.state and other.state, "both see it")
         assert one.state == other.state
     async with followed(backbone, flow) as restarted:
-        given = Command.of(restarted.state[KEY])
+        given = OverrideRecord.of(restarted.state[KEY])
         assert given.in_force(time.time()) == "open"
         assert given.in_force(time.time() + 7200) == "auto"
         assert (
@@ -174,7 +175,7 @@ async def test_what_is_no_json_object_is_skipped_and_named(
 
 def test_a_topic_that_is_not_there_is_an_empty_state(backbone: Backbone, flow: str) -> None:
     assert read_control(backbone, f"{flow}.nothing") == {}
-    assert audit.read_audit(backbone, f"{flow}.nothing") == []
+    assert read_audit(backbone, f"{flow}.nothing") == []
 
 
 class Broker:
@@ -282,7 +283,7 @@ def test_each_command_is_in_the_audit(
     assert "nothing was done" in command("audit", flow)
     command("destination", "pause", f"{flow}.erp", "--why", "upgrade")
     command("destination", "resume", f"{flow}.erp")
-    first, second = audit.read_audit(backbone, flow)
+    first, second = read_audit(backbone, flow)
     assert (first.what, first.on, first.why, first.who) == ("pause", "erp", "upgrade", audit.who())
     assert first.more == {"state": "open", "until": None}
     assert (second.what, second.more["state"]) == ("resume", "auto")

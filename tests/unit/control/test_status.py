@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trunkline.admin.status import reported
+from trunkline.admin.status import worker_statuses
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.control import status
 from trunkline.streams.control.status import DestinationStatus
@@ -191,7 +191,7 @@ def test_what_was_told_is_read_with_its_age() -> None:
         "status/erp2/d": {"state": "open", "at": iso(now)},
         "destination/erp": {"state": "open"},
     }
-    found = reported(state, "erp", now)
+    found = worker_statuses(state, "erp", now)
     assert [(one.worker, one.state, one.stale) for one in found] == [
         ("a", "open", False),
         ("b", "ramp", True),

@@ -7,47 +7,19 @@ from datetime import UTC, datetime
 import pytest
 from typer.testing import CliRunner
 
-from trunkline.admin.targets import Target, _named, target
 from trunkline.cli import app
-from trunkline.cli.destination import _end, _told
+from trunkline.cli.destination import _end, _in_words
 from trunkline.errors import ConfigurationError
 from trunkline.streams.admission.command import OverrideRecord
 
 NOON = datetime(2030, 5, 31, 12, tzinfo=UTC).timestamp()
 
 
-def test_a_destination_is_named_with_its_flow() -> None:
-    meant = target("orders.warehouse")
-    assert meant == Target("orders", "warehouse")
-    assert str(meant) == "orders.warehouse"
-    topics = (meant.inbox, meant.dlq, meant.control, meant.audit)
-    assert topics == (
-        "orders.warehouse.inbox",
-        "orders.warehouse.dlq",
-        "orders.control",
-        "orders.audit",
-    )
-
-
-def test_the_name_of_a_flow_may_have_dots() -> None:
-    assert target("eu.orders.warehouse") == Target("eu.orders", "warehouse")
-
-
 @pytest.mark.parametrize("text", ["", "orders", "orders.", ".warehouse"])
 def test_another_text_is_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"write FLOW\.DESTINATION, as orders\.warehouse"):
-        target(text)
     result = CliRunner().invoke(app, ["destination", "status", text])
     assert isinstance(result.exception, ConfigurationError)
-
-
-def test_what_there_is_is_named() -> None:
-    there = ["crm.mail", "orders.erp", "orders.warehouse"]
-    assert _named(Target("orders", "x"), there) == "there are: orders.erp, orders.warehouse"
-    assert _named(Target("order", "warehouse"), there).startswith("there are: orders.warehouse,")
-    assert "no flow has run there" in _named(Target("orders", "x"), [])
-    many = [f"orders.d{number:02}" for number in range(12)]
-    assert _named(Target("orders", "x"), many).endswith("orders.d09 and 2 more")
+    assert "write FLOW.DESTINATION, as orders.warehouse" in str(result.exception)
 
 
 @pytest.mark.parametrize(
@@ -60,13 +32,13 @@ def test_what_there_is_is_named() -> None:
     ],
 )
 def test_a_pause_can_have_an_end(duration: str, until: str, end: str | None) -> None:
-    assert _end(duration, until, NOON) == end
+    found = _end(duration, until, NOON)
+    assert (found and found.isoformat(timespec="milliseconds")) == end
 
 
 def test_a_time_without_a_zone_is_local() -> None:
     end = _end("", "2030-05-31T16:00", NOON - 86_400)
-    assert end is not None
-    assert datetime.fromisoformat(end) == datetime(2030, 5, 31, 16).astimezone()
+    assert end == datetime(2030, 5, 31, 16).astimezone()
 
 
 @pytest.mark.parametrize(
@@ -74,8 +46,9 @@ def test_a_time_without_a_zone_is_local() -> None:
     [
         ("2h", "2030-05-31T16:00Z", "give one"),
         ("soon", "", "not a duration"),
+        ("2030-05-31T16:00Z", "", "not a duration"),
+        ("99999999d", "", "after the year 9999"),
         ("", "soon", "is no time"),
-        ("", "2030-05-31T11:59Z", "is over"),
     ],
 )
 def test_an_end_that_makes_no_sense_is_refused(duration: str, until: str, message: str) -> None:
@@ -85,7 +58,7 @@ def test_an_end_that_makes_no_sense_is_refused(duration: str, until: str, messag
 
 def test_a_command_is_told_in_words() -> None:
     def told(state: str, until: str | None = None, why: str = "") -> str:
-        return _told(OverrideRecord(state, until, "anna@desk", why, "2030-05-31T11:00Z"), NOON)  # type: ignore[arg-type]
+        return _in_words(OverrideRecord(state, until, "anna@desk", why, "2030-05-31T11:00Z"), NOON)  # type: ignore[arg-type]
 
     by = "by anna@desk at 2030-05-31T11:00Z"
     assert told("open", why="upgrade") == f"paused, {by}: upgrade"
@@ -93,4 +66,4 @@ def test_a_command_is_told_in_words() -> None:
     assert told("open", "2030-05-31T12:00Z") == f"auto (was paused until 2030-05-31T12:00Z), {by}"
     assert told("closed") == f"forced closed, {by}"
     assert told("auto") == f"auto, {by}"
-    assert _told(OverrideRecord(), NOON) == "auto (nothing is commanded)"
+    assert _in_words(OverrideRecord(), NOON) == "auto (nothing is commanded)"

@@ -1,0 +1,128 @@
+"""Pausing, forcing and resuming a destination of running workers, and how it is now.
+
+A command is a control record of the flow: every worker that delivers to the destination reads it,
+now and after a restart, until another command replaces it or its end has come.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from trunkline import naming
+from trunkline.admin.audit import put_audited
+from trunkline.admin.status import WorkerStatus, group_members, worker_statuses
+from trunkline.admin.targets import Target, require_destination
+from trunkline.errors import ConfigurationError
+from trunkline.params import Backbone
+from trunkline.streams.admission.command import Override, OverrideRecord, key_of
+from trunkline.streams.control.audit import AuditRecord, who
+from trunkline.streams.control.topic import read_control
+from trunkline.times import iso
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationOverview:
+    """How a destination is: what an operator commanded, and what its workers tell.
+
+    ``override``: the last command, also one whose end has come; ``in_force``: what it means now.
+    ``members``: how many workers deliver to it. ``workers``: those that told of trouble; a worker
+    for which all is well tells nothing.
+    """
+
+    target: Target
+    override: OverrideRecord
+    in_force: Override
+    members: int
+    workers: Sequence[WorkerStatus]
+
+
+def pause_destination(
+    backbone: Backbone,
+    target: Target,
+    *,
+    until: datetime | None = None,
+    why: str = "",
+    by: str = "",
+) -> OverrideRecord:
+    """Send the destination nothing, in all workers, until ``until`` or until it is resumed.
+
+    Events wait in its inbox, and no attempt is used up. Returns the command as it is written.
+    ``by``: who asks for it; the user of this process by default. Blocks. Writes the control record
+    and an audit record in one transaction. Raises ConfigurationError for a destination that is not
+    there and for an end that is over, and KafkaUnavailable.
+    """
+    ends = None
+    if until is not None:
+        ends = iso(until.timestamp())
+        if until.timestamp() <= time.time():
+            raise ConfigurationError(f"a pause until {ends} is over already")
+    return _commanded(backbone, target, "open", ends, why, by)
+
+
+def force_destination(
+    backbone: Backbone, target: Target, *, why: str = "", by: str = ""
+) -> OverrideRecord:
+    """Send to the destination whatever its circuit breaker says, until it is resumed.
+
+    For a system that an operator knows is up, while the breaker still waits to probe it. Returns,
+    blocks, writes and raises as ``pause_destination`` does.
+    """
+    return _commanded(backbone, target, "closed", None, why, by)
+
+
+def resume_destination(
+    backbone: Backbone, target: Target, *, why: str = "", by: str = ""
+) -> OverrideRecord:
+    """End a pause or a forcing: the circuit breaker decides again.
+
+    Does no harm where nothing is commanded. Returns, blocks, writes and raises as
+    ``pause_destination`` does.
+    """
+    return _commanded(backbone, target, "auto", None, why, by)
+
+
+def destination_status(backbone: Backbone, target: Target) -> DestinationOverview:
+    """How the destination is now. Blocks; writes nothing.
+
+    Raises ConfigurationError for a destination that is not there, and KafkaUnavailable.
+    """
+    require_destination(backbone, target)
+    state = read_control(backbone, target.control)
+    return overview(
+        target,
+        state,
+        group_members(backbone, naming.delivery_group(target.flow, target.destination)),
+        time.time(),
+    )
+
+
+def overview(
+    target: Target, state: Mapping[str, Mapping[str, Any]], members: int, now: float
+) -> DestinationOverview:
+    """How the destination is at ``now`` (epoch seconds) by the control topic's ``state``: for
+    callers that follow the topic themselves."""
+    override = OverrideRecord.of(state.get(key_of(target.destination)))
+    workers = worker_statuses(state, target.destination, now)
+    return DestinationOverview(target, override, override.in_force(now), members, workers)
+
+
+def _commanded(
+    backbone: Backbone, target: Target, state: Override, until: str | None, why: str, by: str
+) -> OverrideRecord:
+    """Write the command together with its audit record."""
+    require_destination(backbone, target)
+    command = OverrideRecord(state, until, by=by or who(), why=why, at=iso(time.time()))
+    audit = AuditRecord(
+        what="pause" if state == "open" else "resume",
+        on=target.destination,
+        why=why,
+        who=command.by,
+        at=command.at,
+        more={"state": state, "until": until},
+    )
+    put_audited(backbone, target.flow, {key_of(target.destination): command.value()}, audit)
+    return command

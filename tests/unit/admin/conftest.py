@@ -1,0 +1,42 @@
+"""What functions of the room write, without a Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from trunkline.admin import destinations
+from trunkline.params import Backbone
+from trunkline.streams.control.audit import AuditRecord
+
+
+@dataclass
+class Written:
+    """The transactions, in their order: the flow, its control records, the audit record."""
+
+    transactions: list[tuple[str, Mapping[str, Any], AuditRecord]] = field(default_factory=list)
+
+    def put(
+        self, backbone: Backbone, flow: str, changes: Mapping[str, Any], audit: AuditRecord
+    ) -> None:
+        """Stands for ``put_audited``."""
+        del backbone
+        self.transactions.append((flow, dict(changes), audit))
+
+    @property
+    def only(self) -> tuple[str, Mapping[str, Any], AuditRecord]:
+        """The one transaction that there is."""
+        (transaction,) = self.transactions
+        return transaction
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Written:
+    """Each destination is there; what is written is kept here."""
+    found = Written()
+    monkeypatch.setattr(destinations, "put_audited", found.put)
+    monkeypatch.setattr(destinations, "require_destination", lambda backbone, target: None)
+    return found
