@@ -63,7 +63,10 @@ class Source(ABC):
 
 
 class PushSource(ABC):
-    """A system that calls us: webhooks. Every worker runs one; there is no position."""
+    """A system that calls us: webhooks. Every worker runs one; there is no position.
+
+    The engine calls ``start`` and ``stop`` once each, in the worker's event loop.
+    """
 
     @abstractmethod
     async def start(self, publish: Publish) -> None:
@@ -92,7 +95,8 @@ class Sink(ABC, Generic[T]):
     """How many ``deliver`` calls may be under way at once in one worker."""
     appends: bool = False
     """Whether the system keeps each event, as a log does: then all of the past can be replayed in
-    order. One that overwrites would go back through its older states."""
+    order. A system that keeps one state a key must not say so: a replay would take it back
+    through the older ones."""
 
     async def open(self) -> None:
         """Connect and check. Raise Unavailable when the system is down: the engine tries again."""

@@ -82,7 +82,7 @@ class WebhookSource(PushSource):
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         try:
-            # shared, as every worker on this machine runs one
+            # reuse_port: each worker of a machine runs this source, and they share its port.
             await web.TCPSite(self._runner, self.host, self.port, reuse_port=True).start()
         except OSError as error:
             await self.stop()
@@ -120,7 +120,11 @@ class WebhookSource(PushSource):
         return web.json_response({"accepted": len(records)}, status=202)
 
     def _is_allowed(self, request: web.Request, body: bytes) -> bool:
-        """Every check that is configured must pass; each takes the same time, right or wrong."""
+        """Whether the request passes every check that is configured.
+
+        All of them are made, by ``compare_digest``: how long the answer takes tells nobody how much
+        of a guess was right.
+        """
         allowed = True
         if self._secret is not None:
             given = _header(request, self._signature_header).removeprefix(b"sha256=")
@@ -136,7 +140,8 @@ class WebhookSource(PushSource):
         if TRACEPARENT.fullmatch(trace := request.headers.get("traceparent", "")):
             record.traceparent = trace
         if count > 1 and not self._is_field_id():
-            record.id = f"{record.id}-{number}"  # one header names all of the request
+            # The header names the request, and each of its records needs an id of its own.
+            record.id = f"{record.id}-{number}"
         return record
 
     def _is_field_id(self) -> bool:

@@ -58,7 +58,8 @@ class Table:
     columns: tuple[tuple[str, int], ...]
     key: tuple[str, ...]
     filenode: int | None
-    """Changes when the table is rewritten."""
+    """The file that holds the rows: another one after TRUNCATE, or ALTER TABLE if it rewrites them.
+    If that happens between a snapshot's begin and its lock, the snapshot shows no rows."""
     where: str = ""
     """The publication's row filter: only these rows are captured."""
 
@@ -141,8 +142,11 @@ def require_logical(connection: Connection) -> None:
 
 
 def require_reached(connection: Connection, lsn: int) -> None:
-    """Raises ConfigurationError if the server has not written as far as ``lsn``: it is not the
-    one that told us that LSN, and would pass over everything until it gets there."""
+    """Raises ConfigurationError if the server has not written as far as ``lsn``.
+
+    Such a server was restored from a backup, or is a replica that lagged when it was promoted. It
+    would start the stream at ``lsn``, and pass over every change until it gets there.
+    """
     with translated("reading the end of the log"), connection.cursor() as cursor:
         cursor.execute("SELECT (pg_current_wal_flush_lsn() - '0/0')::int8")
         (end,) = cursor.fetchone() or (0,)

@@ -18,7 +18,7 @@ from trunkline.errors import ConfigurationError, SourceError, TrunklineError
 
 __all__ = ["Connection", "Stopped", "connect", "connect_or_stop", "stoppable", "translated"]
 
-# How the server writes values (pgtypes reads them so), and no time limit on a long snapshot.
+# How the server writes values (``values.py`` reads them so), and no time limit on a long snapshot.
 _SETTINGS = {
     "datestyle": "ISO",
     "intervalstyle": "iso_8601",
@@ -61,7 +61,7 @@ class Stopped(TrunklineError):
 
 
 def connect(dsn: str, *, replication: bool = False) -> Connection:
-    """A connection whose values come as ``pgtypes`` reads them; in autocommit mode.
+    """A connection whose values come as ``values.py`` reads them; in autocommit mode.
 
     Raises ConfigurationError for a dsn that cannot be read, SourceError if the server does not
     let us in. Neither shows the password.
@@ -132,7 +132,7 @@ def stoppable(connection: Connection, stop: threading.Event) -> Iterator[None]:
     def watch() -> None:
         while not done.wait(_STOP_CHECK):
             if stop.is_set():
-                # again and again: a cancel between two statements has no effect
+                # Again and again: a cancel that arrives between two statements has no effect.
                 with suppress(psycopg2.Error):  # the connection is lost: the statement ends too
                     connection.cancel()
 

@@ -61,11 +61,13 @@ class Decoder:
     """Takes messages in, gives records out, and knows where it stands.
 
     ``keys``: the key columns of each table wanted, by stream name; changes of other tables are
-    passed over. ``types``: gives what there is to know of types with these
-    oids. ``unchanged``: stands
-    for a value that the server did not send. ``end``, ``commit``, ``index``: where an earlier
-    decoder stood (see there); what it gave out is passed over, so that a transaction that the
-    server sends again from its start goes on in its middle.
+    passed over. ``types``: gives what there is to know of types with these oids. ``unchanged``:
+    stands for a value that the server did not send. ``end``, ``commit``, ``index``: where an
+    earlier decoder stood, as its attributes of these names told.
+
+    A server sends whole transactions, from the last acknowledged one on. If a worker died after it
+    had published 3,000 changes of 10,000, the next decoder gets all 10,000 again, and gives out
+    those from 3,001 on, with the ids that they would have had.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class Decoder:
         self.index = 0
         """How many changes of the transaction under way are given out."""
         self._resume = {commit: index}
-        self._skip = 0
+        self._skip = 0  # changes of the transaction under way that were given out before
         self._time = _EPOCH
         self._keys = keys
         self._types = types
@@ -117,6 +119,8 @@ class Decoder:
         commit, micros, _ = _BEGIN.unpack_from(payload)
         self.commit, self.index = commit, 0
         self._time = _EPOCH + timedelta(microseconds=micros)
+        # Whole transactions before ``end`` were given out: the server sends them again if it was
+        # not told so before the worker died.
         self._skip = _ALL if commit < self.end else self._resume.get(commit, 0)
 
     def _commit(self, payload: bytes) -> None:
@@ -168,7 +172,12 @@ class Decoder:
         self._add(shape, key, shape.data(new), "create")
 
     def _fill(self, new: list[Any], old: list[Any] | None) -> None:
-        """An unchanged value is not NULL: where the old row has NULL, that was not sent either."""
+        """Fills in the values that the server did not send as they did not change: from the old
+        row, else with the placeholder.
+
+        A NULL in the old row stands for nothing known: unless REPLICA IDENTITY is FULL, PostgreSQL
+        sends the old row's key columns only, and NULL for all others.
+        """
         for at, value in enumerate(new):
             if value is UNCHANGED:
                 known = None if old is None else old[at]

@@ -33,8 +33,11 @@ _FETCH_BYTES = 8_000_000
 
 @contextmanager
 def new_slot(dsn: str, slot: str, stop: threading.Event) -> Iterator[tuple[str, str]]:
-    """Makes the slot; gives its consistent point and the name of the snapshot there, which can
-    be taken up until the context ends. Waits for all transactions that are under way."""
+    """Makes the slot; gives the LSN of its consistent point, and the name of the snapshot there.
+
+    Another connection can take the snapshot up until the context ends. The server waits for all
+    transactions that are under way before it answers.
+    """
     with closing(connect_or_stop(dsn, stop, replication=True)) as connection:
         with (
             translated(f"creating slot {slot}"),
@@ -70,7 +73,8 @@ def lock(connection: Connection, tables: Sequence[Table]) -> None:
 def fetch(connection: Connection, table: Table, limit: int) -> Iterator[list[tuple[Any, ...]]]:
     """The table's rows as raw values, up to ``limit`` at a time; fewer if they are wide."""
     columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in table.columns)
-    # changes of tables that inherit come under their own names, those of partitions do not
+    # ONLY: a table that inherits from this one is another stream. Changes of a partition, though,
+    # come under the name of the partitioned table, and so must its rows.
     query = sql.SQL("SELECT {} FROM {} {}").format(
         columns, sql.SQL("" if table.partitioned else "ONLY"), table.identifier
     )
@@ -86,6 +90,8 @@ def fetch(connection: Connection, table: Table, limit: int) -> Iterator[list[tup
 
 
 def _next_fetch(rows: Sequence[Sequence[bytes | None]], limit: int) -> int:
+    """How many rows to fetch next: as many as fit into ``_FETCH_BYTES`` if all were as wide as the
+    widest of a sample of the last ones."""
     sample = rows[:: max(1, len(rows) // 50)]
     width = max(sum(len(value or b"") for value in row) for row in sample)
     return max(1, min(limit, _FETCH_BYTES // max(1, width)))

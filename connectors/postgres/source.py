@@ -35,10 +35,14 @@ log = logging.getLogger(__name__)
 _WAIT = 0.2
 """Seconds of waiting for the server before looking at ``stop``."""
 _SOON, _LATER = 1.0, 10.0
-"""Seconds after records, and after an empty batch, until another empty batch gives the engine an
-occasion to acknowledge what it has published meanwhile."""
+"""Seconds until an empty batch is given out when nothing comes: after records, after another one.
+
+The engine acknowledges a large batch when it gets the next one. Without a next one the server would
+not hear that the last records are published, and keep their WAL while the tables are quiet.
+"""
 _HANDOVER = 5.0
-"""Seconds that a slot may still be in use when we start."""
+"""Seconds that a slot may still be in use when we start: the worker before us has just ended,
+and the server needs a moment to notice."""
 _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
 
 
@@ -89,7 +93,7 @@ class PostgresCDC(Source):
         self._unchanged = unchanged
         self._stream: Stream | None = None
         self._acknowledged = 0
-        self._useless_slot = False
+        self._useless_slot = False  # whether a slot of ours has a snapshot that is not finished
         self._types = Types()
         _check(self.tables, self.slot, batch)
 
@@ -114,8 +118,11 @@ class PostgresCDC(Source):
             self._stream.acknowledge(self._acknowledged)
 
     def close(self) -> None:
-        """Closes the connections. The slot stays, and with it the WAL that it needs; only the
-        slot of an unfinished snapshot goes, because the next start takes a new one."""
+        """Closes the connections. The slot stays, and with it the WAL that it needs.
+
+        The slot of an unfinished snapshot is dropped: a snapshot lives as long as its connection,
+        so the next start takes a new one, with a new slot, and nobody would read this one.
+        """
         if self._stream is not None:
             self._stream.close()
             self._stream = None
@@ -144,7 +151,11 @@ class PostgresCDC(Source):
     def _begin(
         self, position: Position | None, stop: threading.Event
     ) -> Generator[Batch, None, Position]:
-        """From the very beginning; returns the position where the changes start."""
+        """Everything before the changes: reads the snapshot if there is to be one.
+
+        Gives out its batches and returns the position where the changes start. ``position``: None
+        for a source that never ran, else that of a snapshot which was interrupted.
+        """
         with self._connected(stop) as connection:
             there = self._prepare(connection, stop, owned=position is not None)
             if there:
@@ -160,8 +171,13 @@ class PostgresCDC(Source):
         return start
 
     def _prepare(self, connection: Connection, stop: threading.Event, *, owned: bool) -> bool:
-        """Everything that can be wrong is found, and the publication made. Returns whether to go
-        on from a slot that is there; one left by our unfinished snapshot (``owned``) goes."""
+        """Checks the server and the tables, and makes the publication.
+
+        Returns whether a slot is there already, from which changes are read (that somebody has made
+        it is meant with ``snapshot="never"`` only). ``owned``: the stored position says that it is
+        of our own unfinished snapshot; then it is dropped. Raises ConfigurationError for a slot
+        that may be another source's.
+        """
         catalog.require_logical(connection)
         tables = catalog.describe(connection, self.tables)
         catalog.publish(connection, self.publication, tables)
@@ -178,7 +194,9 @@ class PostgresCDC(Source):
         self, connection: Connection, stop: threading.Event
     ) -> Generator[Batch, None, str]:
         position: Position = {"phase": "snapshot", "slot": self.slot}
-        # stored before the slot is there: a crash in between leaves no slot that nobody owns
+        # Stored before the slot is made: a worker that is killed right after making it leaves a
+        # position that claims the slot, and the next one drops it. The other way round the slot
+        # would be nobody's, and would keep WAL until the disk is full.
         yield Batch([], position)
         types, tables = catalog.load_types(connection), self._published(connection)
         with snapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, name):
@@ -233,7 +251,7 @@ class PostgresCDC(Source):
         )
 
     def _has_slot(self, connection: Connection, stop: threading.Event) -> bool:
-        """The server may need a moment to see that the reader before us has gone."""
+        """Whether the slot is there. Waits up to ``_HANDOVER`` for a reader that is still in it."""
         deadline = time.monotonic() + _HANDOVER
         while True:
             try:
@@ -245,7 +263,7 @@ class PostgresCDC(Source):
                 raise Stopped
 
     def _types_of(self, oids: Collection[int]) -> Types:
-        """The types; read again when a table comes with one that was made meanwhile."""
+        """The database's types, read again where one of ``oids`` was made since the last time."""
         if not self._types.known.issuperset(oids):
             with closing(self._connect()) as connection:
                 self._types = catalog.load_types(connection)

@@ -2,7 +2,7 @@
 
 Snapshot and stream both hand over the text that the server's output functions write (as bytes),
 so that a row has the same Python values whichever way it comes. The session must write dates in
-ISO style, UTC, and bytea in hex: ``pgconnect.connect`` sees to it.
+ISO style, UTC, and bytea in hex: ``connection.connect`` sees to it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def _json(text: bytes) -> Any:
 
 
 def _iso(parse: Callable[[str], Any]) -> Convert:
-    """What Python's calendar does not have (infinity, BC, years after 9999, 24:00) is None."""
+    """A converter for dates and times, None for what Python's calendar does not have: infinity,
+    years before 1 and after 9999, 24:00. One such row must not stop the source."""
 
     def convert(text: bytes) -> Any:
         try:
@@ -157,7 +158,7 @@ class Shape:
         self._keys = [at for at, name in enumerate(self.names) if name in key]
 
     def data(self, row: Raw) -> dict[str, Any]:
-        """Column → value; whatever is not text of the server (NULL, a placeholder) stays."""
+        """Column → value. NULL and the marker of a value that was not sent stay as they are."""
         return {
             name: convert(value) if value.__class__ is bytes else value
             for (name, convert), value in zip(self._columns, row, strict=True)

@@ -37,7 +37,9 @@ def sql_engine(url: str, *, timeout: float, connections: int) -> Engine:
     parsed, extra = _with_driver(url)
     options: dict[str, Any] = {"pool_size": connections, "max_overflow": 0}
     if parsed.get_backend_name() != "sqlite":
-        # The rows' locks give the order; a snapshot of the transaction's begin would hide it.
+        # Two workers may write one key, and the lock of its position puts them in order. With a
+        # snapshot a transaction (REPEATABLE READ, MySQL's default) the second one would not see
+        # what the first has written meanwhile, or be refused for it.
         options["isolation_level"] = "READ COMMITTED"
     try:
         return create_engine(

@@ -141,11 +141,12 @@ class SqlSink(Sink[T]):
             raise PartialFailure(failures)
 
     def _transact(self, events: list[Event[T]]) -> None:
+        """One transaction: of each key the last change, if no later one was applied before."""
         newest: dict[str, _Change] = {}
         for event in events:
             change = self._change(event)
             newest[change.key] = change
-        # All writers lock in the same order, so that they wait for each other, not deadlock.
+        # Sorted: all writers lock in one order, so that they wait for each other, not deadlock.
         changes = [newest[key] for key in sorted(newest)]
         with self._engine.begin() as connection:
             if self._positions is not None:
@@ -153,7 +154,11 @@ class SqlSink(Sink[T]):
             self._apply(connection, changes)
 
     def _still_newest(self, connection: Connection, changes: list[_Change]) -> list[_Change]:
-        """Move the positions on; the changes that no later one has overtaken."""
+        """Moves the positions of these keys on; returns the changes that are not older than them.
+
+        Older ones are repeats: a worker was killed after its transaction and before its commit in
+        Kafka, or it has lost the partition, does not know yet, and is late.
+        """
         table = self._positions
         assert table is not None
         claims = [{"tl_key": c.key, "tl_inbox": c.inbox, "tl_pos": c.position} for c in changes]

@@ -44,9 +44,10 @@ def upsert(table: Table, dialect: str) -> Insert:
 
 
 def claim(connection: Connection, positions: Table, claims: list[Claim]) -> set[tuple[str, str]]:
-    """Move positions on, never back; which of the claims (by key and inbox) are the newest.
+    """Moves positions on, never back; returns the claims that stand now, by key and inbox.
 
-    Holds the lock of each key until the transaction ends.
+    A claim stands if its position is at least the one that was there: an event that comes twice is
+    applied twice. Holds the lock of each key until the transaction ends.
     """
     if connection.dialect.name == "mysql":
         return _claim_mysql(connection, positions, claims)
@@ -64,7 +65,8 @@ def claim(connection: Connection, positions: Table, claims: list[Claim]) -> set[
 def _claim_mysql(
     connection: Connection, positions: Table, claims: list[Claim]
 ) -> set[tuple[str, str]]:
-    """Without RETURNING: write, then look who stands there."""
+    """As ``claim``, where an upsert cannot return what it has written: writes the greater position
+    of the two, then reads under the same locks which one that is."""
     insert, column = mysql.insert(positions), positions.c.tl_pos
     greatest = func.greatest(column, insert.inserted.tl_pos)
     connection.execute(insert.on_duplicate_key_update(tl_pos=greatest), claims)

@@ -21,6 +21,6 @@ class MemoryControl(_StateStore):
         """Nothing to release."""
 
     async def put(self, key: str, value: Mapping[str, Any] | None) -> None:
-        """As Control.put says; a value that is not JSON raises TypeError here too."""
+        """As ``ControlTopic.put``; a value that is not JSON raises TypeError here too."""
         written = None if value is None else orjson.loads(orjson.dumps(dict(value)))
         asyncio.get_running_loop().call_soon(self._changed, key, written)

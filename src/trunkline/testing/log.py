@@ -1,4 +1,4 @@
-"""One destination's topics in memory: the ``Log`` of the delivery engine without Kafka."""
+"""One destination's topics in memory: the ``Broker`` of the delivery step, without Kafka."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVERYTHING = 1 << 40
 
 
 class MemoryBroker:
-    """The topics of one destination as one worker has them: a ``streams.log.Log``."""
+    """The topics of one destination as one worker has them: a ``streams.deliver.broker.Broker``."""
 
     def __init__(self, topics: Topics, group: str) -> None:
         self._topics = topics
@@ -62,10 +62,12 @@ class MemoryBroker:
 
 
 class MemoryConsumer:
-    """A group's only consumer: a ``streams.log.Reader``, and to its listener also the consumer.
+    """A group's only consumer: a ``streams.deliver.broker.Consumer``. To its listener it is also
+    the consumer of confluent-kafka, which that one asks for committed offsets.
 
-    As Kafka's ``PollLoop`` it honours room, choke, pace and epoch; but it calls its listener in the
-    event loop, and so must wait for ``leave`` where the intake's thread calls ``revoked``.
+    It pauses, resumes and counts epochs as Kafka's ``PollLoop`` does, but in the event loop, as
+    there are no threads. So it awaits the step's ``leave`` where a poll loop's thread would block
+    in ``on_revoked`` until the event loop has done it.
     """
 
     def __init__(

@@ -17,8 +17,11 @@ NEVER = float("inf")
 
 
 class _Jumping(selectors.SelectSelector):
-    """Where an event loop waits for I/O and timers: this one waits for nothing. ``idle``: told
-    that nothing is ready, and in how many seconds the next timer is due; None: there is none."""
+    """The part of an event loop that waits for I/O and timers; this one waits for nothing.
+
+    It calls ``idle`` when nothing is ready, with the seconds until the next timer, or None if there
+    is none: so the loop can set its clock to then.
+    """
 
     def __init__(self) -> None:
         super().__init__()

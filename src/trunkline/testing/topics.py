@@ -63,7 +63,8 @@ class MemoryMessage:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A group's metadata, as one of its workers has it: the number tells old workers."""
+    """A group's metadata as a worker got it when it joined. A commit under an older number than the
+    group's present one is refused, as Kafka refuses a worker that has lost its partitions."""
 
     group: str
     number: int

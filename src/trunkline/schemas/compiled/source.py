@@ -1,10 +1,12 @@
-"""Functions that are made of a schema: their source is written once, then they run as if by hand.
+"""Generates the source of a function that reads or writes values of one schema.
 
-fastavro looks at every value's schema anew; what is generated knows it beforehand and takes half
-of fastavro's time to read a record of twenty values, and a third to write one of five. It knows
-the plain types, and of those the usual values. A value that it finds unusual in any way is
-left to ``careful``, the function that does everything, so that only that one says what is wrong.
-The binary form is the Avro specification's, "Binary encoding".
+Why: fastavro looks at the schema anew for every value. A generated function knows it beforehand,
+and takes half of fastavro's time to read a record of twenty values, a third to write one of five.
+
+It knows the plain types, and of those the usual values. Whatever is unusual (a number of more than
+64 bits, a missing field, bytes that end too early) it leaves to ``careful``, the function that does
+everything with fastavro: so only that one decides what is wrong, and says it. The binary form is
+the Avro specification's, "Binary encoding".
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ UNUSUAL = (
     ValueError,
     struct.error,
 )
-"""What happens in a generated function at a value that it leaves to ``careful``."""
+"""What a generated function may raise at a value that it leaves to ``careful``."""
 LEAVE = "raise ValueError"
 
 
