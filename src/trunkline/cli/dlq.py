@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,7 +14,8 @@ from trunkline.admin.dead_letters import Kind, Request, discard_of_source, disca
 from trunkline.admin.targets import Target, require_destination
 from trunkline.cli import output as shown
 from trunkline.cli.environment import backbone_of
-from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, TargetArgument, WhyOption
+from trunkline.cli.letter_options import selects_letters
+from trunkline.cli.options import EnvOption, JsonOption, TargetArgument, WhyOption
 from trunkline.cli.progress import follow
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
@@ -24,19 +24,10 @@ from trunkline.schemas.registry import registry_of
 from trunkline.streams.control.topic import read_control
 from trunkline.streams.dlq.letters import DeadLetterFilter
 from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters, covering_ranges, grouped
-from trunkline.times import parse_rate, parse_time
+from trunkline.times import parse_rate
 
 dlq_app = typer.Typer(name="dlq", help="Dead letters.", no_args_is_help=True)
 
-Since = Annotated[str | None, typer.Option(metavar="TIME", help=f"Dead since then. {TIME_HELP}")]
-Until = Annotated[str | None, typer.Option(metavar="TIME", help=f"Dead before then. {TIME_HELP}")]
-Key = Annotated[str | None, typer.Option(help="Of this key, as `list` shows it.")]
-Error = Annotated[str | None, typer.Option(metavar="CLASS", help="Of this class of error.")]
-CauseId = Annotated[str | None, typer.Option(metavar="ID", help="Of this cause, as in `group`.")]
-Message = Annotated[str | None, typer.Option(metavar="TEXT", help="With this in their message.")]
-Headers = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=VALUE", help="With this header; repeatable.")
-]
 All = Annotated[bool, typer.Option("--all", help="Also those that are handled.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many.")]
 Rate = Annotated[str | None, typer.Option(metavar="RATE", help="As 50/s or 300/m.")]
@@ -51,22 +42,16 @@ def _group() -> None:
 
 
 @dlq_app.command(name="list")
+@selects_letters
 def list_(
     destination: TargetArgument,
-    since: Since = None,
-    until: Until = None,
-    key: Key = None,
-    error: Error = None,
-    cause: CauseId = None,
-    message: Message = None,
-    header: Headers = None,
+    selection: DeadLetterFilter,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
     all_: All = False,
     as_json: JsonOption = False,
     env: EnvOption = None,
 ) -> None:
     """List dead letters that nobody has handled yet, of a destination or a source."""
-    selection = _selection(since, until, key, error, cause, message, header)
     found = _Opened.of(destination, env).queue.letters(selection, handled=all_)
     bare = (replace(letter, value=None) for letter in found)  # values may be large
     letters = list(islice(bare, limit + 1))
@@ -108,21 +93,15 @@ def show(
 
 
 @dlq_app.command()
+@selects_letters
 def group(
     destination: TargetArgument,
-    since: Since = None,
-    until: Until = None,
-    key: Key = None,
-    error: Error = None,
-    cause: CauseId = None,
-    message: Message = None,
-    header: Headers = None,
+    selection: DeadLetterFilter,
     all_: All = False,
     as_json: JsonOption = False,
     env: EnvOption = None,
 ) -> None:
     """Show what dead letters died of: causes, how many letters each, the first and last time."""
-    selection = _selection(since, until, key, error, cause, message, header)
     causes = grouped(_Opened.of(destination, env).queue.letters(selection, handled=all_))
     if as_json:
         typer.echo(shown.dumped([shown.cause_as_json(cause) for cause in causes]))
@@ -133,15 +112,10 @@ def group(
 
 
 @dlq_app.command()
+@selects_letters
 def redrive(
     destination: TargetArgument,
-    since: Since = None,
-    until: Until = None,
-    key: Key = None,
-    error: Error = None,
-    cause: CauseId = None,
-    message: Message = None,
-    header: Headers = None,
+    selection: DeadLetterFilter,
     limit: Limit = None,
     rate: Rate = None,
     force: Annotated[
@@ -160,7 +134,6 @@ def redrive(
     opened = _Opened.of(destination, env)
     if opened.is_source:
         raise ConfigurationError(_NO_REDRIVE.format(source=destination))
-    selection = _selection(since, until, key, error, cause, message, header)
     request = opened.request("redrive", selection, limit, why, force=force)
     request = replace(request, rate=parse_rate(rate) if rate else None)
     if _confirmed(opened, request, dry_run, yes):
@@ -168,15 +141,10 @@ def redrive(
 
 
 @dlq_app.command()
+@selects_letters
 def discard(
     destination: TargetArgument,
-    since: Since = None,
-    until: Until = None,
-    key: Key = None,
-    error: Error = None,
-    cause: CauseId = None,
-    message: Message = None,
-    header: Headers = None,
+    selection: DeadLetterFilter,
     limit: Limit = None,
     why: WhyOption = "",
     dry_run: DryRun = False,
@@ -186,7 +154,6 @@ def discard(
 ) -> None:
     """Count dead letters as handled without sending them. They stay in the topic: see --all."""
     opened = _Opened.of(destination, env)
-    selection = _selection(since, until, key, error, cause, message, header)
     request = opened.request("discard", selection, limit, why)
     if not _confirmed(opened, request, dry_run, yes):
         return
@@ -276,38 +243,6 @@ def _discard_of_source(opened: _Opened, request: Request) -> None:
     meant = opened.target
     discard_of_source(opened.backbone, meant.flow, meant.destination, handled, count, request.why)
     typer.echo(f"discarded {_letters(count)} of {meant}")
-
-
-def _selection(
-    since: str | None,
-    until: str | None,
-    key: str | None,
-    error: str | None,
-    cause: str | None,
-    message: str | None,
-    header: list[str] | None,
-) -> DeadLetterFilter:
-    return DeadLetterFilter(
-        since=_moment(since),
-        until=_moment(until),
-        key=key,
-        error=error,
-        cause=cause,
-        message=message,
-        header=dict(map(_header, header or ())),
-    )
-
-
-def _moment(text: str | None) -> str | None:
-    """A time of an option, as filters take it."""
-    return None if text is None else parse_time(text, time.time()).isoformat()
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise ConfigurationError(f"--header {text!r}: write NAME=VALUE, as ce_type=order.paid")
-    return name, value
 
 
 def _place(text: str) -> tuple[int, int]:
