@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from trunkline.errors import Unavailable
-from trunkline.streams.admission.gate import NEVER, UNLIMITED
+from trunkline.streams.admission.gate import NEVER, UNLIMITED, Permit
 from trunkline.streams.admission.sliding_window import SlidingWindow
 from trunkline.streams.admission.slow_start import SlowStart
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
@@ -35,6 +35,20 @@ JITTER = 0.2
 """By up to this share an open time is longer than written: workers do not probe as a choir."""
 
 
+class _BreakerPermit:
+    """One call, told from every other: so the probe's end is known by the permit."""
+
+    __slots__ = ("_breaker", "count")
+
+    def __init__(self, breaker: CircuitBreakerState, count: int) -> None:
+        self._breaker = breaker
+        self.count = count
+
+    def finish(self, now: float, sent: int, failure: Exception | None) -> None:
+        """Report to the breaker."""
+        self._breaker.on_finish(self, now, sent, failure)
+
+
 class CircuitBreakerState:
     """The breaker of one destination in one worker: a Gate. No I/O, no clock of its own.
 
@@ -43,11 +57,11 @@ class CircuitBreakerState:
     **Closed.** A failure pauses for a moment (see PAUSE), which any success ends. Enough of them,
     or one ``Unavailable.after`` longer than the first open time, open it.
 
-    **Open.** No room until the open time is over; ``Unavailable.after`` lengthens it. Calls that
-    were under way end without meaning: they are of the outage that is known.
+    **Open.** Nothing is sent until the open time is over; ``Unavailable.after`` lengthens it.
+    Calls that were under way end without meaning: they are of the outage that is known.
 
-    **Half-open.** Room for one event, the probe. Endings bear no name, so it goes when the
-    calls of before have ended, or at the latest ``longest`` after its time.
+    **Half-open.** One event is sent, the probe, which its permit tells from the calls of before.
+    It goes when these have ended, or at the latest ``longest`` after its time.
 
     **Ramp.** See ``SlowStart``. Failures count as when closed, and halve what was gained.
     """
@@ -66,8 +80,8 @@ class CircuitBreakerState:
         self._wait = self._first  # the next open time
         self._failures = 0  # in succession
         self._under_way = 0
-        self._probe = 0  # events of the probe that is under way
-        self._ramp: SlowStart | None = None
+        self._probe: _BreakerPermit | None = None  # the probe that is under way
+        self._slow_start: SlowStart | None = None
 
     @property
     def state(self) -> State:
@@ -79,57 +93,59 @@ class CircuitBreakerState:
         """When the outage began that is not yet overcome; None if closed."""
         return self._opened_at
 
-    def room(self, now: float) -> int:
+    def permits(self, now: float) -> int:
         """How many events may be sent now."""
         self._tick(now)
         if self._state == "half-open":
-            return 0 if self._probe else 1
+            return 1 if self._probe is None else 0
         if self._state == "open" or now < self._until:
             return 0
-        return max(0, self._ramp.allowed(now) - self._under_way) if self._ramp else UNLIMITED
+        return (
+            max(0, self._slow_start.allowed(now) - self._under_way)
+            if self._slow_start
+            else UNLIMITED
+        )
 
-    def opens_at(self, now: float) -> float:
-        """When there may be more room."""
+    def retry_at(self, now: float) -> float:
+        """When more may be sent."""
         self._tick(now)
         if self._state == "half-open":
-            return NEVER if self._probe else now
+            return now if self._probe is None else NEVER
         if self._state == "open":
             return self._probe_at()
         if now < self._until:
             return self._until
-        return self._ramp.grows_at(now) if self._ramp else now
+        return self._slow_start.grows_at(now) if self._slow_start else now
 
-    def sent(self, now: float, count: int) -> None:
-        """So many events are sent now; when half-open, they are the probe."""
+    def acquire(self, now: float, count: int) -> Permit:
+        """A permit for one call; when half-open, the call is the probe."""
+        permit = _BreakerPermit(self, count)
         self._under_way += count
-        if self._state == "half-open" and not self._probe:
-            self._probe = count
-        if self._ramp:
-            self._ramp.sent(self._under_way)
+        if self._state == "half-open" and self._probe is None:
+            self._probe = permit
+        if self._slow_start:
+            self._slow_start.sent(self._under_way)
+        return permit
 
-    def ended(self, now: float, count: int, failure: Exception | None) -> None:
-        """A call ended."""
+    def on_finish(
+        self, permit: _BreakerPermit, now: float, sent: int, failure: Exception | None
+    ) -> None:
+        """A call is over; its permit reports it."""
+        self._under_way -= permit.count
+        was_probe = permit is self._probe
+        if was_probe:
+            self._probe = None
+        if not sent:  # no news; if it was the probe, another one may be sent
+            return
         down = failure if isinstance(failure, Unavailable) else None
-        if self._end(count):
+        if was_probe:
             self._probed(now, down)
         elif self._state in ("open", "half-open"):
             self._late(now, down)
         elif down:
             self._failed(now, down)
         else:
-            self._succeeded(now, count)
-
-    def cancelled(self, now: float, count: int) -> None:
-        """A call was cancelled; a probe may be sent anew."""
-        self._end(count)
-
-    def _end(self, count: int) -> bool:
-        """Count a call out; whether it was the probe, as its size says or that nothing is left."""
-        self._under_way = max(0, self._under_way - count)
-        was_probe = self._probe > 0 and (self._probe == count or not self._under_way)
-        if was_probe:
-            self._probe = 0
-        return was_probe
+            self._succeeded(now, sent)
 
     def _tick(self, now: float) -> None:
         if self._state == "open" and now >= self._probe_at():
@@ -143,7 +159,7 @@ class CircuitBreakerState:
             self._open(now, failure)
             return
         self._state = "ramp"
-        self._ramp = SlowStart(now, parse_duration(self._policy.ramp))
+        self._slow_start = SlowStart(now, parse_duration(self._policy.ramp))
         self._succeeded(now, 1)
 
     def _late(self, now: float, failure: Unavailable | None) -> None:
@@ -155,16 +171,16 @@ class CircuitBreakerState:
         self._failures = 0
         self._until = now
         self._calls.add(now, 1, 0)
-        if self._ramp:
-            self._ramp.succeeded(count)
-            if self._ramp.full(now):
+        if self._slow_start:
+            self._slow_start.succeeded(count)
+            if self._slow_start.full(now):
                 self._close()
 
     def _failed(self, now: float, failure: Unavailable) -> None:
         self._failures += 1
         self._calls.add(now, 1, 1)
-        if self._ramp:
-            self._ramp.failed()
+        if self._slow_start:
+            self._slow_start.failed()
         after = failure.after or 0.0
         if self._is_down() or after > self._first:
             self._open(now, failure)
@@ -181,7 +197,7 @@ class CircuitBreakerState:
         self._until = now + wait * (1 + JITTER * self._random())
         self._wait = min(self._wait * 2, self._longest)
         self._state = "open"
-        self._ramp = None
+        self._slow_start = None
         self._calls.clear()
         if self._opened_at is None:
             self._opened_at = now
@@ -189,5 +205,5 @@ class CircuitBreakerState:
     def _close(self) -> None:
         self._state = "closed"
         self._opened_at = None
-        self._ramp = None
+        self._slow_start = None
         self._wait = self._first

@@ -9,7 +9,7 @@ from typing import Literal
 
 from trunkline.streams.admission.circuit_breaker import CircuitBreakerState
 from trunkline.streams.admission.dead_letter_limit import DeadLetterGate
-from trunkline.streams.admission.gate import NEVER, UNLIMITED, Gate
+from trunkline.streams.admission.gate import NEVER, UNLIMITED, Gate, Permit
 from trunkline.streams.admission.maintenance import MaintenanceGate
 from trunkline.streams.admission.manual import ManualOverride
 from trunkline.streams.admission.throttle import AdaptiveThrottle
@@ -20,11 +20,25 @@ State = Literal[
 ]
 
 
+class _PermitOfAll:
+    """One permit of each gate, finished together."""
+
+    __slots__ = ("_permits",)
+
+    def __init__(self, permits: list[Permit]) -> None:
+        self._permits = permits
+
+    def finish(self, now: float, sent: int, failure: Exception | None) -> None:
+        """Finish each of them."""
+        for permit in self._permits:
+            permit.finish(now, sent, failure)
+
+
 class AdmissionController:
     """Every reason not to send to one destination, asked as one: a Gate of gates.
 
     With ``outage="tiers"`` there is no breaker: such a destination must not hold. ``wall``: epoch
-    seconds; ``limits``: further gatekeepers; ``chance``: numbers from 0 to 1, for jitter.
+    seconds; ``limits``: further gates; ``chance``: numbers from 0 to 1, for jitter.
     """
 
     def __init__(
@@ -52,34 +66,23 @@ class AdmissionController:
     def _asked(self) -> Sequence[Gate]:
         return self._always if self.hand.overrides_breaker else self._all
 
-    def room(self, now: float) -> int:
+    def permits(self, now: float) -> int:
         """How many events may be sent now."""
-        room = UNLIMITED
-        for keeper in self._asked():
-            room = min(room, keeper.room(now))
-            if room <= 0:
+        permits = UNLIMITED
+        for gate in self._asked():
+            permits = min(permits, gate.permits(now))
+            if permits <= 0:
                 break
-        return room
+        return permits
 
-    def sent(self, now: float, count: int) -> None:
-        """So many events are sent now."""
-        for keeper in self._all:
-            keeper.sent(now, count)
+    def acquire(self, now: float, count: int) -> Permit:
+        """A permit of every gate, in one."""
+        return _PermitOfAll([gate.acquire(now, count) for gate in self._all])
 
-    def ended(self, now: float, count: int, failure: Exception | None) -> None:
-        """The call that sent so many events ended."""
-        for keeper in self._all:
-            keeper.ended(now, count, failure)
-
-    def cancelled(self, now: float, count: int) -> None:
-        """The call that sent so many events was cancelled."""
-        for keeper in self._all:
-            keeper.cancelled(now, count)
-
-    def opens_at(self, now: float) -> float:
-        """When to ask again, if there is no room now; NEVER if that is not known."""
-        shut = (keeper for keeper in self._asked() if keeper.room(now) <= 0)
-        return next((keeper.opens_at(now) for keeper in shut), now)
+    def retry_at(self, now: float) -> float:
+        """When to ask again, if nothing may be sent now; NEVER if that is not known."""
+        closed = (gate for gate in self._asked() if gate.permits(now) <= 0)
+        return next((gate.retry_at(now) for gate in closed), now)
 
     def command(self, state: Literal["open", "closed", "auto"], until: float) -> None:
         """What an operator wants, until then (epoch seconds). Anything but a pause says also that
@@ -94,7 +97,7 @@ class AdmissionController:
             return "paused"
         if self.valve is not None and self.valve.tripped_at is not None:
             return "valve"
-        if self.maintenance.room(now) <= 0:
+        if self.maintenance.permits(now) <= 0:
             return "maintenance"
         overridden = self.hand.overrides_breaker or not self._with_breaker
         if not overridden and self.breaker.state != "closed":

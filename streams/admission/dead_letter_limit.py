@@ -41,7 +41,7 @@ class DeadLetterGate(OnOffGate):
         self._closed_since = None
         self._tally.clear()
 
-    def shut_until(self, now: float) -> float | None:
+    def closed_until(self, now: float) -> float | None:
         """NEVER while it is shut."""
         return None if self._closed_since is None else NEVER
 

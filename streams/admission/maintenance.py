@@ -37,7 +37,7 @@ class MaintenanceGate(OnOffGate):
         self._look(self._wall())
         return self._until
 
-    def shut_until(self, now: float) -> float | None:
+    def closed_until(self, now: float) -> float | None:
         """When the window ends, on the clock of ``now``."""
         wall = self._wall()
         self._look(wall)

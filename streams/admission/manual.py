@@ -50,7 +50,7 @@ class ManualOverride(OnOffGate):
         """Whether events are sent even if the breaker is open."""
         return self.state == "closed"
 
-    def shut_until(self, now: float) -> float | None:
+    def closed_until(self, now: float) -> float | None:
         """When a hold ends; NEVER if it has no end."""
         if self.state != "open":
             return None

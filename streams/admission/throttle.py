@@ -12,7 +12,7 @@ not ask for less of ours: halving for each would bring any rate down to a trickl
 from __future__ import annotations
 
 from trunkline.errors import PartialFailure, Retryable
-from trunkline.streams.admission.gate import UNLIMITED
+from trunkline.streams.admission.gate import UNLIMITED, Permit
 from trunkline.streams.admission.sliding_window import SlidingWindow
 from trunkline.streams.admission.token_bucket import TokenBucket
 
@@ -52,23 +52,26 @@ class AdaptiveThrottle:
         self._refused = 0.0  # the share of 429s among the last answers
         self._rate_at_rejection: float | None = None
 
-    def room(self, now: float) -> int:
-        """0 in a pause; after it as far as the pace has recovered; PLENTY once it has."""
+    def permits(self, now: float) -> int:
+        """0 in a pause; after it as far as the pace has recovered; UNLIMITED once it has."""
         if now < self._paused_until:
             return 0
         return UNLIMITED if self._recovered(now) else self._bucket.tokens(now)
 
-    def sent(self, now: float, count: int) -> None:
-        """Counts for the pace."""
+    def acquire(self, now: float, count: int) -> Permit:
+        """The throttle itself: the events count for the pace, whichever call has them."""
         self._sent.add(now, count, 0)
         if self._rate_at_rejection is not None:
             self._bucket.take(now, count)
+        return self
 
-    def ended(self, now: float, count: int, failure: Exception | None) -> None:
+    def finish(self, now: float, sent: int, failure: Exception | None) -> None:
         """429s pause, and more than isolated ones slow down; a success ends a row of them."""
-        pauses = pauses_of(failure, count)
-        fading = (1 - 1 / MEMORY) ** count
-        self._refused = self._refused * fading + (1 - fading) * len(pauses) / count
+        if not sent:
+            return
+        pauses = pauses_of(failure, sent)
+        fading = (1 - 1 / MEMORY) ** sent
+        self._refused = self._refused * fading + (1 - fading) * len(pauses) / sent
         if pauses and self._refused > ISOLATED:
             self._slow_down(now, max(pauses))
         elif pauses:
@@ -83,14 +86,11 @@ class AdaptiveThrottle:
             return False
         return now < self._paused_until or not self._recovered(now)
 
-    def cancelled(self, now: float, count: int) -> None:
-        """Tells nothing."""
-
-    def opens_at(self, now: float) -> float:
+    def retry_at(self, now: float) -> float:
         """The end of the pause, or when the pace allows more."""
         if now < self._paused_until:
             return self._paused_until
-        return now if self.room(now) > 0 else self._bucket.full_enough_at(now)
+        return now if self.permits(now) > 0 else self._bucket.full_enough_at(now)
 
     def _slow_down(self, now: float, pause: float) -> None:
         if now >= self._paused_until:  # answers of one burst count once

@@ -1,6 +1,6 @@
 """The senders of one destination: a fixed number of calls of its sink side by side.
 
-A call is made when a sender is idle, a lane has events, and the gate has room. What a call's end
+A call is made when a sender is idle, a lane has events, and the gate permits it. What a call's end
 means for its events is not decided here.
 """
 
@@ -17,7 +17,7 @@ from trunkline.connectors.base import Sink
 from trunkline.errors import DataError, PartialFailure, Rejected, Unavailable
 from trunkline.event import Event
 from trunkline.schemas.codec import PrefetchSchemas
-from trunkline.streams.admission.gate import NEVER, Gate
+from trunkline.streams.admission.gate import NEVER, Gate, Permit
 from trunkline.streams.deliver.classifier import ErrorClassifier
 from trunkline.streams.deliver.key_queues import KeyQueues
 from trunkline.streams.deliver.ownership import OwnershipLease, OwnershipUncertain
@@ -27,16 +27,18 @@ from trunkline.tasks import supervised_task
 Events = list[Event[Any]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class SinkCall:
-    """One call of the sink, when it is over.
+    """One call of the sink, from the moment that the gate has admitted it.
 
-    ``batch``: what was taken from the lanes; ``sent``: those of it that the sink was given;
-    ``unreadable``: those that it cannot be given, each with the reason; ``failure``: what the
-    sink raised, or None; ``held``: why nothing could be read at all (a registry that is down).
+    ``batch``: what was taken from the lanes; ``permit``: the gate's, finished once; ``sent``:
+    those of the batch that the sink was given; ``unreadable``: those that it cannot be given, each
+    with the reason; ``failure``: what the sink raised, or None; ``held``: why nothing could be
+    read at all (a registry that is down).
     """
 
     batch: Events
+    permit: Permit
     sent: Events = field(default_factory=list)
     unreadable: list[tuple[Event[Any], DataError | Rejected]] = field(default_factory=list)
     failure: Exception | None = None
@@ -81,9 +83,9 @@ class SenderPool:
         self._concluded = concluded
         self._failed = failed
         self._observe = observe
-        self._idle: deque[asyncio.Future[Events]] = deque()
+        self._idle: deque[asyncio.Future[SinkCall]] = deque()
         self._tasks: list[asyncio.Task[None]] = []
-        self._busy = 0
+        self._under_way: set[SinkCall] = set()
         self._alarm = NEVER
         self._lingering = 0.0
         self.idle = asyncio.Event()
@@ -104,24 +106,28 @@ class SenderPool:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._busy = 0  # one that was cancelled before it began has not counted itself out
+        for call in self._under_way:
+            # Its sender was cancelled between dispatch and the first step of the call. Were the
+            # permit kept, a limit of ten concurrent calls would be one of nine from here on.
+            call.permit.finish(self._loop.time(), 0, None)
+        self._under_way.clear()
         self.idle.set()
 
     def dispatch(self) -> None:
-        """Give ready events to idle senders, as far as the gate has room."""
+        """Give ready events to idle senders, as far as the gate permits."""
         while self._idle and self._lanes.ready:
             now = self._loop.time()
-            room = self._gate.room(now)
-            if room <= 0:
-                self._ask_again(self._gate.opens_at(now))
+            permits = self._gate.permits(now)
+            if permits <= 0:
+                self._ask_again(self._gate.retry_at(now))
                 return
             if self._linger and not self._full_or_late(now):
                 return
-            batch = self._lanes.poll(min(room, self._largest))
-            self._gate.sent(now, len(batch))
-            self._busy += 1
+            batch = self._lanes.poll(min(permits, self._largest))
+            call = SinkCall(batch, self._gate.acquire(now, len(batch)))
+            self._under_way.add(call)
             self.idle.clear()
-            self._idle.popleft().set_result(batch)
+            self._idle.popleft().set_result(call)
 
     def _full_or_late(self, now: float) -> bool:
         """Whether a batch is full, or the first event for it has waited as long as it may."""
@@ -149,26 +155,28 @@ class SenderPool:
 
     async def _work(self) -> None:
         while True:
-            turn: asyncio.Future[Events] = self._loop.create_future()
-            self._idle.append(turn)
-            self.dispatch()
-            batch = await turn
-            try:
-                await self._call(batch)
-            finally:
-                self._busy -= 1
-                if not self._busy:
-                    self.idle.set()
+            # No variable here holds the call: one would, until the next call comes, keep a failed
+            # call's events and errors alive.
+            await self._call(await self._next_call())
 
-    async def _call(self, batch: Events) -> None:
+    async def _next_call(self) -> SinkCall:
+        turn: asyncio.Future[SinkCall] = self._loop.create_future()
+        self._idle.append(turn)
+        self.dispatch()
+        return await turn
+
+    async def _call(self, call: SinkCall) -> None:
         started = time.monotonic()
-        call = SinkCall(batch)
+        sent, failure = 0, None  # what the gate hears of a call that is cancelled
         try:
             await self._attempt(call)
-        except asyncio.CancelledError:
-            self._gate.cancelled(self._loop.time(), len(batch))
-            raise
-        self._tell_gate(call)
+            if call.sent:  # without those that cannot be read: nobody was asked about them
+                sent, failure = len(call.sent), self._meaning(call.failure)
+        finally:
+            call.permit.finish(self._loop.time(), sent, failure)
+            self._under_way.discard(call)
+            if not self._under_way:
+                self.idle.set()
         self._concluded(call)
         call.break_reference_cycle()
         self._observe(time.monotonic() - started)
@@ -216,13 +224,6 @@ class SenderPool:
             except (DataError, Rejected) as error:
                 unreadable.append((event, error))
         call.sent, call.unreadable = sent, unreadable
-
-    def _tell_gate(self, call: SinkCall) -> None:
-        now, unsent = self._loop.time(), len(call.batch) - len(call.sent)
-        if unsent:  # the destination was not asked about these
-            self._gate.cancelled(now, unsent)
-        if call.sent:
-            self._gate.ended(now, len(call.sent), self._meaning(call.failure))
 
     def _meaning(self, failure: Exception | None) -> Exception | None:
         """What the policy makes of a failure: a 503 that is to be tried again is no outage."""

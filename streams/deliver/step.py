@@ -26,7 +26,7 @@ from trunkline.kafka.messages import as_event, as_raw_event
 from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.logs import about
 from trunkline.schemas.codec import PrefetchSchemas, nothing_to_learn
-from trunkline.streams.admission.gate import Gate, Open
+from trunkline.streams.admission.gate import Gate
 from trunkline.streams.deliver.broker import Broker
 from trunkline.streams.deliver.committer import OffsetCommitter
 from trunkline.streams.deliver.key_queues import KeyQueues
@@ -69,7 +69,7 @@ class DeliveryStep:
         decode: Callable[[bytes], Any],
         log: Broker,
         metrics: DeliveryMetrics,
-        gate: Gate | None = None,
+        gate: Gate,
         learn: PrefetchSchemas = nothing_to_learn,
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
@@ -78,7 +78,7 @@ class DeliveryStep:
     ) -> None:
         self.name = destination.name
         self.failure: BaseException | None = None
-        self.gate: Gate = gate or Open()
+        self.gate = gate
         self._destination = destination
         self._policy = destination.policy
         self._sink = sink
@@ -358,7 +358,7 @@ class DeliveryStep:
     @property
     def held(self) -> bool:
         """Whether nothing may be sent just now, of a step that has begun."""
-        return self.intake.ready and self.gate.room(self._loop.time()) <= 0
+        return self.intake.ready and self.gate.permits(self._loop.time()) <= 0
 
     def refresh(self) -> None:
         """Bring the gauges up to date; called when the metrics are read."""

@@ -91,7 +91,7 @@ class QuotaClient:
         made = []
         for key, whole in limits_of(flow, destination):
             gate = self.limit(key, whole, who=who, timeout=destination.policy.limits.timeout)
-            gate.changed = changed
+            gate.on_capacity = changed
             made.append(gate)
         return made
 

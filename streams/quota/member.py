@@ -87,7 +87,7 @@ class QuotaMember:
         call may last."""
         number, gate = str(len(self._own)), QuotaGate(whole)
         own = self._own[number] = _Own(gate, key, who, grace)
-        gate.short = lambda now: self._short(own, now)
+        gate.on_starved = lambda now: self._short(own, now)
         return gate
 
     # What the log says.

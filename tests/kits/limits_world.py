@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from trunkline.streams.admission.gate import Permit
 from trunkline.streams.quota.fair_share import Share
 from trunkline.streams.quota.limiter import QuotaGate
 from trunkline.streams.quota.member import QuotaMember
@@ -24,6 +25,7 @@ class Worker:
     position: int = 0
     demand: bool = False
     calls: list[float] = field(default_factory=list)
+    permits: list[Permit] = field(default_factory=list)
     sent: int = 0
 
 
@@ -78,8 +80,8 @@ class World:
     def send(self, worker: Worker) -> None:
         """It sends one event, if it may."""
         now = self.clock(worker)
-        if worker.gate.room(now) > 0:
-            worker.gate.sent(now, 1)
+        if worker.gate.permits(now) > 0:
+            worker.permits.append(worker.gate.acquire(now, 1))
             worker.calls.append(self.now)
             worker.sent += 1
             self.sent_at.append(self.now)
@@ -87,7 +89,7 @@ class World:
     def end(self, worker: Worker) -> None:
         """Its oldest call ends."""
         worker.calls.pop(0)
-        worker.gate.ended(self.clock(worker), 1, None)
+        worker.permits.pop(0).finish(self.clock(worker), 1, None)
 
     def advance(self, seconds: float) -> None:
         """Time passes; no call lasts longer than its timeout."""

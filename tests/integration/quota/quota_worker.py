@@ -22,13 +22,13 @@ async def send_all(gate: QuotaGate, changed: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     while True:
         now = loop.time()
-        if gate.room(now) > 0:
-            gate.sent(now, 1)
+        if gate.permits(now) > 0:
+            permit = gate.acquire(now, 1)
             os.write(1, f"{time.monotonic():.6f}\n".encode())
-            gate.ended(now, 1, None)
+            permit.finish(now, 1, None)
             continue
         changed.clear()
-        wait = gate.opens_at(now) - now
+        wait = gate.retry_at(now) - now
         try:
             await asyncio.wait_for(changed.wait(), None if wait == NEVER else wait + 0.001)
         except TimeoutError:
@@ -40,7 +40,7 @@ async def main(bootstrap: str, topic: str, rate: str, calls: str) -> None:
     quota, changed = QuotaClient(Backbone(bootstrap=bootstrap), topic=topic), asyncio.Event()
     whole = Share(float(rate), int(calls) or None)
     gate = quota.limit("system/erp", whole, who=f"test.{os.getpid()}")
-    gate.changed = changed.set
+    gate.on_capacity = changed.set
     await quota.start()
     sending = asyncio.create_task(send_all(gate, changed))
     await asyncio.to_thread(sys.stdin.read)

@@ -16,6 +16,7 @@ import pytest
 from engine_kit import PATIENCE, eventually
 from trunkline import kafka
 from trunkline.params import Backbone
+from trunkline.streams.admission.gate import Permit
 from trunkline.streams.admission.token_bucket import BURST
 from trunkline.streams.quota import client as quotas
 from trunkline.streams.quota.client import QuotaClient
@@ -114,23 +115,21 @@ async def take_all_permits(bootstrap: str, limits_topic: str) -> None:
     gates = [quota.limit("system/erp", Share(None, 4), who="test.erp") for quota in started]
     for quota in started:
         await quota.start()
-    taken = [0, 0, 0]
+    taken: list[list[Permit]] = [[], [], []]
 
     def take() -> bool:
         """Begin calls wherever there is room; none of them ends."""
         now = asyncio.get_running_loop().time()
         for index, gate in enumerate(gates):
-            if gate.room(now) > 0:
-                gate.sent(now, 1)
-                taken[index] += 1
-        assert sum(taken) <= 4
-        return sum(taken) == 4
+            if gate.permits(now) > 0:
+                taken[index].append(gate.acquire(now, 1))
+        assert sum(map(len, taken)) <= 4
+        return sum(map(len, taken)) == 4
 
     await eventually(take, "all permits are in use")
     now = asyncio.get_running_loop().time()
-    busy = next(gate for gate, count in zip(gates, taken, strict=True) if count)
-    taken[gates.index(busy)] -= 1
-    busy.ended(now, 1, None)
+    busy = next(permits for permits in taken if permits)
+    busy.pop().finish(now, 1, None)
     await eventually(take, "the permit is in use again")
     for quota in started:
         await quota.stop()
@@ -140,7 +139,7 @@ async def take_all_permits(bootstrap: str, limits_topic: str) -> None:
 def full_share(gate: QuotaGate) -> bool:
     """Whether the gate may use all of it."""
     now = asyncio.get_running_loop().time()
-    gate.room(now)
+    gate.permits(now)
     return gate.share(now).rate == RATE
 
 

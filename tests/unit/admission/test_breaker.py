@@ -19,8 +19,7 @@ def breaker(policy: CircuitBreaker | None = None, *, jitter: float = 0.0) -> Cir
 def call(
     at: CircuitBreakerState, now: float, failure: Exception | None = None, count: int = 1
 ) -> None:
-    at.sent(now, count)
-    at.ended(now, count, failure)
+    at.acquire(now, count).finish(now, count, failure)
 
 
 def opened(now: float = 100.0, policy: CircuitBreaker | None = None) -> CircuitBreakerState:
@@ -32,7 +31,7 @@ def opened(now: float = 100.0, policy: CircuitBreaker | None = None) -> CircuitB
 
 def ramping(now: float = 100.0, policy: CircuitBreaker | None = None) -> CircuitBreakerState:
     at = opened(now - 5, policy)
-    assert at.room(now) == 1
+    assert at.permits(now) == 1
     call(at, now)
     assert at.state == "ramp"
     return at
@@ -44,20 +43,20 @@ def ramping(now: float = 100.0, policy: CircuitBreaker | None = None) -> Circuit
 def test_closed_everything_passes() -> None:
     at = breaker()
     assert (at.state, at.opened_at) == ("closed", None)
-    assert at.room(100) == UNLIMITED
-    at.sent(100, 1000)
-    assert at.room(100) == UNLIMITED
+    assert at.permits(100) == UNLIMITED
+    at.acquire(100, 1000)
+    assert at.permits(100) == UNLIMITED
 
 
 def test_each_failure_pauses_twice_as_long_and_the_fifth_opens() -> None:
     at, now = breaker(), 100.0
     pauses = []
     while at.state == "closed":
-        assert at.room(now) == UNLIMITED
+        assert at.permits(now) == UNLIMITED
         call(at, now, DOWN)
-        assert at.room(now) == 0
-        pauses.append(round(at.opens_at(now) - now, 6))
-        now = at.opens_at(now)
+        assert at.permits(now) == 0
+        pauses.append(round(at.retry_at(now) - now, 6))
+        now = at.retry_at(now)
     assert pauses == [FIRST_BACKOFF, 0.4, 0.8, 1.6, 5]
 
 
@@ -66,10 +65,10 @@ def test_any_success_ends_the_pause_and_the_row_of_failures() -> None:
     for _ in range(4):
         call(at, 100, DOWN)
     call(at, 100)
-    assert at.room(100) == UNLIMITED
+    assert at.permits(100) == UNLIMITED
     call(at, 100, DOWN)
     assert at.state == "closed"
-    assert at.opens_at(100) == 100 + FIRST_BACKOFF
+    assert at.retry_at(100) == 100 + FIRST_BACKOFF
 
 
 @pytest.mark.parametrize(
@@ -112,25 +111,24 @@ def test_a_destination_that_names_a_late_time_is_believed_at_once() -> None:
     at = breaker()
     call(at, 100, Unavailable("503", after=60))
     assert at.state == "open"
-    assert (at.room(159), at.room(160)) == (0, 1)
+    assert (at.permits(159), at.permits(160)) == (0, 1)
 
 
 def test_one_that_names_an_early_time_pauses_until_then() -> None:
     at = breaker()
     call(at, 100, Unavailable("503", after=3))
     assert at.state == "closed"
-    assert at.opens_at(100) == 103
+    assert at.retry_at(100) == 103
 
 
 def test_cancelled_calls_are_neither() -> None:
     at = breaker(CircuitBreaker(failures=2))
     call(at, 100, DOWN)
-    at.sent(100, 3)
-    at.cancelled(100, 3)
-    assert at.room(100) == 0, "no success: the pause goes on"
+    at.acquire(100, 3).finish(100, 0, None)
+    assert at.permits(100) == 0, "no success: the pause goes on"
     call(at, 101, DOWN)
     assert at.state == "open"
-    assert at.opens_at(101) == 106, "and nothing is under way that the probe would wait for"
+    assert at.retry_at(101) == 106, "and nothing is under way that the probe would wait for"
 
 
 # Open
@@ -139,63 +137,83 @@ def test_cancelled_calls_are_neither() -> None:
 def test_open_nothing_passes_until_its_time_is_over() -> None:
     at = opened(100)
     assert at.opened_at == 100
-    assert at.room(104.9) == 0
-    assert at.opens_at(104.9) == 105
-    assert at.room(105) == 1
+    assert at.permits(104.9) == 0
+    assert at.retry_at(104.9) == 105
+    assert at.permits(105) == 1
     assert at.state == "half-open"
-    assert at.opens_at(105) == 105
+    assert at.retry_at(105) == 105
 
 
 def test_jitter_lengthens_the_open_time_by_its_share_at_most() -> None:
     at = breaker(CircuitBreaker(failures=1), jitter=1.0)
     call(at, 100, DOWN)
-    assert at.opens_at(100) == 100 + 5 * (1 + JITTER)
+    assert at.retry_at(100) == 100 + 5 * (1 + JITTER)
 
 
 def test_those_under_way_when_it_opened_count_once_whatever_they_end_with() -> None:
     at = breaker()
-    at.sent(100, 8)
-    for _ in range(5):
-        at.ended(100, 1, DOWN)
-    for failure in (DOWN, None):
-        at.ended(101, 1, failure)
-        assert (at.state, at.room(101)) == ("open", 0)
-    at.ended(104, 1, DOWN)
-    assert at.opens_at(104) == 105
+    calls = [at.acquire(100, 1) for _ in range(8)]
+    for each in calls[:5]:
+        each.finish(100, 1, DOWN)
+    for each, failure in zip(calls[5:7], (DOWN, None), strict=True):
+        each.finish(101, 1, failure)
+        assert (at.state, at.permits(101)) == ("open", 0)
+    calls[7].finish(104, 1, DOWN)
+    assert at.retry_at(104) == 105
 
 
 def test_one_under_way_may_still_name_a_later_time() -> None:
     at = breaker(CircuitBreaker(failures=1))
-    at.sent(100, 2)
-    at.ended(100, 1, DOWN)
-    at.ended(102, 1, Unavailable("503", after=30))
-    assert at.opens_at(102) == 132
+    first, second = at.acquire(100, 1), at.acquire(100, 1)
+    first.finish(100, 1, DOWN)
+    second.finish(102, 1, Unavailable("503", after=30))
+    assert at.retry_at(102) == 132
 
 
 def test_the_probe_waits_for_those_under_way_but_not_for_ever() -> None:
     at = breaker(CircuitBreaker(failures=1))
-    at.sent(100, 3)
-    at.ended(100, 1, DOWN)
-    assert at.room(106) == 0
-    assert at.opens_at(106) == 115, "open 5s, and the longest open time for those that hang"
-    at.ended(107, 1, None)
+    first, second, third = (at.acquire(100, 1) for _ in range(3))
+    first.finish(100, 1, DOWN)
+    assert at.permits(106) == 0
+    assert at.retry_at(106) == 115, "open 5s, and the longest open time for those that hang"
+    second.finish(107, 1, None)
     assert at.state == "open", "only the probe closes"
-    at.ended(108, 1, DOWN)
-    assert at.room(108) == 1
+    third.finish(108, 1, DOWN)
+    assert at.permits(108) == 1
 
 
 def test_a_call_that_hangs_does_not_hold_the_probe_for_ever() -> None:
     at = breaker(CircuitBreaker(failures=1))
-    at.sent(100, 101)
-    at.ended(100, 1, DOWN)
-    assert at.room(114.9) == 0
-    assert at.room(115) == 1
-    at.sent(115, 1)
-    at.ended(116, 60, Unavailable("503", after=60))
-    at.ended(116, 40, None)
-    assert (at.state, at.room(116)) == ("half-open", 0), "those were not the probe"
-    at.ended(117, 1, None)
+    first, second, third = at.acquire(100, 1), at.acquire(100, 60), at.acquire(100, 40)
+    first.finish(100, 1, DOWN)
+    assert at.permits(114.9) == 0
+    assert at.permits(115) == 1
+    probe = at.acquire(115, 1)
+    second.finish(116, 60, Unavailable("503", after=60))
+    third.finish(116, 40, None)
+    assert (at.state, at.permits(116)) == ("half-open", 0), "those were not the probe"
+    probe.finish(117, 1, None)
     assert at.state == "ramp"
+
+
+@pytest.mark.parametrize("answer", [DOWN, None])
+def test_a_late_call_of_one_event_is_not_taken_for_the_probe(answer: Exception | None) -> None:
+    at = breaker(CircuitBreaker(failures=1))
+    late = at.acquire(100, 1)
+    call(at, 100, DOWN)
+    assert at.permits(115) == 1
+    probe = at.acquire(115, 1)
+    late.finish(116, 1, answer)
+    assert (at.state, at.permits(116)) == ("half-open", 0)
+    probe.finish(117, 1, None)
+    assert at.state == "ramp"
+
+
+def test_a_batch_of_which_nothing_could_be_sent_is_neither() -> None:
+    at = opened(100)
+    at.permits(105)
+    at.acquire(105, 1).finish(106, 0, DOWN)
+    assert (at.state, at.permits(106)) == ("half-open", 1)
 
 
 # Half-open
@@ -203,20 +221,20 @@ def test_a_call_that_hangs_does_not_hold_the_probe_for_ever() -> None:
 
 def test_one_probe_and_everything_else_waits() -> None:
     at = opened(100)
-    assert at.room(105) == 1
-    at.sent(105, 1)
-    assert at.room(105) == 0
-    assert at.room(1000) == 0
-    assert at.opens_at(1000) == NEVER, "only its end tells"
+    assert at.permits(105) == 1
+    at.acquire(105, 1)
+    assert at.permits(105) == 0
+    assert at.permits(1000) == 0
+    assert at.retry_at(1000) == NEVER, "only its end tells"
 
 
 def test_each_probe_that_fails_doubles_the_open_time_up_to_the_longest() -> None:
     policy = CircuitBreaker(failures=1, longest="30s")
     at, now, waits = opened(100, policy), 100.0, []
     for _ in range(6):
-        waits.append(at.opens_at(now) - now)
-        now = at.opens_at(now)
-        assert at.room(now) == 1
+        waits.append(at.retry_at(now) - now)
+        now = at.retry_at(now)
+        assert at.permits(now) == 1
         call(at, now, DOWN)
         assert at.state == "open"
     assert waits == [5, 10, 20, 30, 30, 30]
@@ -225,33 +243,33 @@ def test_each_probe_that_fails_doubles_the_open_time_up_to_the_longest() -> None
 
 def test_what_a_probe_is_told_is_the_least() -> None:
     at = opened(100)
-    at.room(105)
+    at.permits(105)
     call(at, 105, Unavailable("503", after=3600))
-    assert at.opens_at(105) == 3705
+    assert at.retry_at(105) == 3705
 
 
 def test_a_probe_that_was_cancelled_is_given_back() -> None:
     at = opened(100)
-    at.room(105)
-    at.sent(105, 1)
-    at.cancelled(106, 1)
+    at.permits(105)
+    at.acquire(105, 1).finish(106, 0, None)
     assert at.state == "half-open"
-    assert at.room(106) == 1
+    assert at.permits(106) == 1
 
 
 def test_when_all_is_cancelled_at_once_the_probe_is_given_back_too() -> None:
     at = breaker(CircuitBreaker(failures=1))
-    at.sent(100, 4)
-    at.ended(100, 1, DOWN)
-    assert at.room(165) == 1
-    at.sent(165, 1)
-    at.cancelled(166, 4)
-    assert at.room(166) == 1
+    first, *late = (at.acquire(100, 1) for _ in range(4))
+    first.finish(100, 1, DOWN)
+    assert at.permits(165) == 1
+    probe = at.acquire(165, 1)
+    for each in (*late, probe):
+        each.finish(166, 0, None)
+    assert at.permits(166) == 1
 
 
 def test_an_answer_of_any_kind_passes_the_probe() -> None:
     at = opened(100)
-    at.room(105)
+    at.permits(105)
     call(at, 105, Rejected("400"))
     assert at.state == "ramp"
 
@@ -263,31 +281,31 @@ def test_the_room_doubles_each_second_at_most() -> None:
     at = ramping(100)
     for second, room in enumerate([1, 2, 4, 8, 16, 32, 64, 128, 256, 512]):
         now = 100 + second
-        assert at.room(now) == room
-        at.sent(now, room)
-        assert at.room(now) == 0
-        for _ in range(room):
-            at.ended(now, 1, None)
+        assert at.permits(now) == room
+        calls = [at.acquire(now, 1) for _ in range(room)]
+        assert at.permits(now) == 0
+        for each in calls:
+            each.finish(now, 1, None)
         assert at.state == "ramp"
-    assert at.room(110) == 1 + 1023
+    assert at.permits(110) == 1 + 1023
 
 
 def test_a_slow_destination_is_not_asked_for_more_than_it_has_answered() -> None:
     at = ramping(100)
-    at.sent(100, 1)
-    assert at.room(109) == 0
-    assert at.opens_at(109) == NEVER
-    at.ended(109, 1, None)
-    assert at.room(109) == 2
+    under_way = at.acquire(100, 1)
+    assert at.permits(109) == 0
+    assert at.retry_at(109) == NEVER
+    under_way.finish(109, 1, None)
+    assert at.permits(109) == 2
 
 
 def test_when_the_clock_holds_back_it_is_known_until_when() -> None:
     at = ramping(100)
     call(at, 100)
-    at.sent(100, 1)
-    assert at.room(100) == 0
-    assert at.opens_at(100) == pytest.approx(101.001)
-    assert at.room(at.opens_at(100)) == 1
+    at.acquire(100, 1)
+    assert at.permits(100) == 0
+    assert at.retry_at(100) == pytest.approx(101.001)
+    assert at.permits(at.retry_at(100)) == 1
 
 
 def test_it_closes_when_the_time_is_over_and_nothing_was_held_back() -> None:
@@ -297,16 +315,15 @@ def test_it_closes_when_the_time_is_over_and_nothing_was_held_back() -> None:
     assert at.state == "ramp"
     call(at, 110)
     assert (at.state, at.opened_at) == ("closed", None)
-    assert at.room(110) == UNLIMITED
+    assert at.permits(110) == UNLIMITED
 
 
 def test_after_the_time_it_goes_on_doubling_as_long_as_all_it_allows_is_asked_for() -> None:
     at = ramping(100)
     for now, room in ((110, 1), (115, 2), (120, 4)):
-        assert at.room(now) == room
-        at.sent(now, room)
-        for _ in range(room):
-            at.ended(now + 5, 1, None)
+        assert at.permits(now) == room
+        for each in [at.acquire(now, 1) for _ in range(room)]:
+            each.finish(now + 5, 1, None)
         assert at.state == "ramp"
     call(at, 125)
     assert at.state == "closed", "it was asked for less than it would have allowed"
@@ -316,29 +333,29 @@ def test_a_failure_pauses_and_halves_the_room() -> None:
     at = breaker(CircuitBreaker(failures=2))
     call(at, 94, DOWN)
     call(at, 95, DOWN)
-    at.room(100)
+    at.permits(100)
     call(at, 100)
     for _ in range(31):
         call(at, 105)
-    assert at.room(105) == 32
+    assert at.permits(105) == 32
     call(at, 105, DOWN)
     assert at.state == "ramp"
-    assert at.room(105) == 0
-    assert at.room(105 + FIRST_BACKOFF) == 16
+    assert at.permits(105) == 0
+    assert at.permits(105 + FIRST_BACKOFF) == 16
 
 
 def test_when_it_fails_again_the_open_time_goes_on_growing_until_it_has_closed() -> None:
     at = ramping(100)
     call(at, 101, DOWN)
     assert at.state == "open"
-    assert at.opens_at(101) == 111
+    assert at.retry_at(101) == 111
     assert at.opened_at == 95
-    at.room(111)
+    at.permits(111)
     for now in (111, 121, 121):
         call(at, now)
     assert at.state == "closed"
     call(at, 130, DOWN)
-    assert at.opens_at(130) == 135, "a new outage"
+    assert at.retry_at(130) == 135, "a new outage"
     assert at.opened_at == 130
 
 
@@ -348,7 +365,7 @@ def test_failures_of_before_the_outage_do_not_count_after_it() -> None:
         call(at, 100)
         call(at, 100, DOWN)
     assert at.state == "open"
-    at.room(105)
+    at.permits(105)
     call(at, 105)
     call(at, 105, DOWN)
     assert at.state == "ramp", "one of two: too few calls to judge by"
@@ -356,6 +373,6 @@ def test_failures_of_before_the_outage_do_not_count_after_it() -> None:
 
 def test_without_a_ramp_the_probe_closes() -> None:
     at = opened(100, CircuitBreaker(failures=1, ramp="0s"))
-    at.room(105)
+    at.permits(105)
     call(at, 105)
     assert at.state == "closed"

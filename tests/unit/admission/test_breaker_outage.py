@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from trunkline import Unavailable
 from trunkline.streams.admission.circuit_breaker import CircuitBreakerState
-from trunkline.streams.admission.gate import NEVER
+from trunkline.streams.admission.gate import NEVER, Permit
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 
 ANSWERS = 0.02
@@ -30,12 +30,12 @@ class Run:
     now: float = 0.0
     in_vain: int = 0
     delivered: list[float] = field(default_factory=list)
-    calls: list[tuple[float, int, bool]] = field(default_factory=list)
+    calls: list[tuple[float, int, bool, Permit]] = field(default_factory=list)
     number: int = 0
 
     def until(self, end: float) -> Run:
         while self.now < end:
-            while len(self.calls) < WORKERS and self.breaker.room(self.now):
+            while len(self.calls) < WORKERS and self.breaker.permits(self.now):
                 self._send()
             self._wait()
             while self.calls and self.calls[0][0] <= self.now:
@@ -44,22 +44,22 @@ class Run:
 
     def _send(self) -> None:
         down = self.down[0] <= self.now < self.down[1]
-        self.breaker.sent(self.now, 1)
+        permit = self.breaker.acquire(self.now, 1)
         self.in_vain += down
         self.number += 1
         ends = self.now + (self.fails_after if down else ANSWERS)
-        heapq.heappush(self.calls, (ends, self.number, down))
+        heapq.heappush(self.calls, (ends, self.number, down, permit))
 
     def _wait(self) -> None:
         ends = self.calls[0][0] if self.calls else NEVER
-        opens = self.breaker.opens_at(self.now) if len(self.calls) < WORKERS else NEVER
+        opens = self.breaker.retry_at(self.now) if len(self.calls) < WORKERS else NEVER
         assert min(ends, opens) > self.now, "it would spin"
         assert min(ends, opens) < NEVER, "it would stand still"
         self.now = min(ends, opens)
 
     def _end(self) -> None:
-        _, _, failed = heapq.heappop(self.calls)
-        self.breaker.ended(self.now, 1, Unavailable("503") if failed else None)
+        _, _, failed, permit = heapq.heappop(self.calls)
+        permit.finish(self.now, 1, Unavailable("503") if failed else None)
         if not failed:
             self.delivered.append(self.now)
 
@@ -97,33 +97,32 @@ def test_when_it_is_back_the_first_arrives_and_then_ever_more_until_the_rate_is_
 def test_whoever_waits_until_it_says_gets_on_and_nothing_leaks(data: st.DataObject) -> None:
     jitter = data.draw(st.sampled_from([0.0, 0.5]))
     at = CircuitBreakerState(CircuitBreaker(), random=lambda: jitter)
-    calls: list[int] = []
+    calls: list[tuple[Permit, int]] = []
     now = data.draw(st.sampled_from([0.0, 1e6]))
     for _ in range(data.draw(st.integers(1, 60))):
-        room, opens = at.room(now), at.opens_at(now)
+        room, opens = at.permits(now), at.retry_at(now)
         assert room >= 0
         assert opens >= now
         assert (at.opened_at is None) == (at.state == "closed")
         if room:
             count = data.draw(st.integers(1, min(room, 20)))
-            at.sent(now, count)
-            calls.append(count)
-            assert at.state != "half-open" or (count, at.room(now)) == (1, 0)
+            calls.append((at.acquire(now, count), count))
+            assert at.state != "half-open" or (count, at.permits(now)) == (1, 0)
         elif opens < NEVER:
             now = opens
-            assert at.room(now) > 0 or at.opens_at(now) > now
+            assert at.permits(now) > 0 or at.retry_at(now) > now
         else:
             assert calls, "nobody would ever send again"
         if calls and data.draw(st.booleans()):
-            count = calls.pop(data.draw(st.integers(0, len(calls) - 1)))
+            permit, count = calls.pop(data.draw(st.integers(0, len(calls) - 1)))
             now += data.draw(st.sampled_from([0.0, 0.02, 7.0]))
             how = data.draw(st.sampled_from(["ok", "down", "down", "gone"]))
             if how == "gone":
-                at.cancelled(now, count)
+                permit.finish(now, 0, None)
             else:
-                at.ended(now, count, Unavailable() if how == "down" else None)
-    for count in calls:
-        at.cancelled(now, count)
+                permit.finish(now, count, Unavailable() if how == "down" else None)
+    for permit, _ in calls:
+        permit.finish(now, 0, None)
     for _ in range(3):
-        now = max(now, at.opens_at(now))
-    assert at.room(now) > 0
+        now = max(now, at.retry_at(now))
+    assert at.permits(now) > 0

@@ -12,18 +12,18 @@ from trunkline.streams.quota.limiter import QuotaGate
 def test_a_paused_destination_wants_no_share_of_a_limit() -> None:
     gate = QuotaGate(Share(10.0, None))
     asked: list[float] = []
-    gate.short = asked.append
+    gate.on_starved = asked.append
     guard = AdmissionController(Policy(), lambda: 0.0, [gate])
     guard.command("open", NEVER)
-    assert guard.room(1.0) == 0
-    assert guard.opens_at(1.0) == NEVER
+    assert guard.permits(1.0) == 0
+    assert guard.retry_at(1.0) == NEVER
     assert asked == []
     guard.command("auto", NEVER)
-    assert guard.room(2.0) == 0
+    assert guard.permits(2.0) == 0
     assert 2.0 in asked
 
 
 def test_the_smallest_room_counts() -> None:
     gate = QuotaGate(Share(20.0, None))
     gate.grant(0.0, Share(20.0, None), 100.0)
-    assert AdmissionController(Policy(), lambda: 0.0, [gate]).room(50.0) == 2
+    assert AdmissionController(Policy(), lambda: 0.0, [gate]).permits(50.0) == 2

@@ -17,9 +17,9 @@ def test_it_shuts_when_more_than_its_share_is_dead_lettered() -> None:
     valve = DeadLetterGate(DeadLetterLimit())
     valve.finished(10, 50)
     valve.dead_lettered(11, 50)
-    assert (valve.room(11), valve.opens_at(11), valve.tripped_at) == (UNLIMITED, 11, None)
+    assert (valve.permits(11), valve.retry_at(11), valve.tripped_at) == (UNLIMITED, 11, None)
     valve.dead_lettered(12, 1)
-    assert (valve.room(12), valve.opens_at(12), valve.tripped_at) == (0, NEVER, 12)
+    assert (valve.permits(12), valve.retry_at(12), valve.tripped_at) == (0, NEVER, 12)
 
 
 def test_it_waits_for_enough_events() -> None:
@@ -50,19 +50,18 @@ def test_it_stays_shut_until_somebody_has_looked() -> None:
     valve.finished(20, 10)
     valve.dead_lettered(30, 10)
     assert valve.tripped_at == 10
-    assert valve.room(1e9) == 0
+    assert valve.permits(1e9) == 0
     valve.reset()
-    assert (valve.room(40), valve.tripped_at) == (UNLIMITED, None)
+    assert (valve.permits(40), valve.tripped_at) == (UNLIMITED, None)
     valve.dead_lettered(41, 99)
     assert valve.tripped_at is None, "it counts anew"
 
 
 def test_how_calls_end_is_nothing_to_it() -> None:
     valve = DeadLetterGate(DeadLetterLimit(minimum=1))
-    valve.sent(1, 5)
-    valve.ended(1, 4, ValueError())
-    valve.cancelled(1, 1)
-    assert valve.room(1) == UNLIMITED
+    valve.acquire(1, 5).finish(1, 4, ValueError())
+    valve.acquire(1, 5).finish(1, 0, None)
+    assert valve.permits(1) == UNLIMITED
 
 
 @pytest.mark.parametrize(

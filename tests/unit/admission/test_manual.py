@@ -29,28 +29,28 @@ def hand(clock: Clock) -> ManualOverride:
 
 def test_at_first_it_is_nobodys(hand: ManualOverride) -> None:
     assert (hand.state, hand.until, hand.overrides_breaker) == ("auto", None, False)
-    assert (hand.room(5), hand.opens_at(5)) == (UNLIMITED, 5)
+    assert (hand.permits(5), hand.retry_at(5)) == (UNLIMITED, 5)
 
 
 def test_held_nothing_is_sent_until_the_next_command(hand: ManualOverride) -> None:
     hand.command("open")
-    assert (hand.room(5), hand.opens_at(5), hand.until) == (0, NEVER, None)
+    assert (hand.permits(5), hand.retry_at(5), hand.until) == (0, NEVER, None)
     assert not hand.overrides_breaker
     hand.command("auto")
-    assert hand.room(5) == UNLIMITED
+    assert hand.permits(5) == UNLIMITED
 
 
 def test_held_until_a_time_it_opens_by_itself_then(hand: ManualOverride, clock: Clock) -> None:
     hand.command("open", until=clock.now + 60)
-    assert (hand.room(5), hand.opens_at(5), hand.until) == (0, 65, clock.now + 60)
+    assert (hand.permits(5), hand.retry_at(5), hand.until) == (0, 65, clock.now + 60)
     clock.now += 60
-    assert (hand.state, hand.until, hand.room(65)) == ("auto", None, UNLIMITED)
+    assert (hand.state, hand.until, hand.permits(65)) == ("auto", None, UNLIMITED)
 
 
 def test_closed_it_overrides_the_breaker_until_its_time(hand: ManualOverride, clock: Clock) -> None:
     hand.command("closed", until=clock.now + 60)
     assert hand.overrides_breaker
-    assert hand.room(5) == UNLIMITED
+    assert hand.permits(5) == UNLIMITED
     clock.now += 60
     assert not hand.overrides_breaker
 
@@ -64,7 +64,7 @@ def test_the_newest_command_counts(hand: ManualOverride, clock: Clock) -> None:
 
 def test_a_command_that_came_too_late_does_nothing(hand: ManualOverride, clock: Clock) -> None:
     hand.command("open", until=clock.now - 1)
-    assert hand.room(5) == UNLIMITED
+    assert hand.permits(5) == UNLIMITED
 
 
 def test_what_is_no_command(hand: ManualOverride) -> None:

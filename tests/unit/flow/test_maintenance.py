@@ -269,33 +269,33 @@ def keeper(clock: Clock, *windows: str) -> MaintenanceGate:
 def test_it_is_shut_within_a_window_and_opens_at_its_end_on_the_loops_clock() -> None:
     clock = Clock("2026-06-07 01:59:59")
     gate = keeper(clock, "Sun 02:00 2h UTC")
-    assert (gate.room(500), gate.opens_at(500), gate.until) == (UNLIMITED, 500, None)
+    assert (gate.permits(500), gate.retry_at(500), gate.until) == (UNLIMITED, 500, None)
     clock.set("2026-06-07 02:30")
-    assert gate.room(2301) == 0
-    assert gate.opens_at(2301) == 2301 + 90 * 60
+    assert gate.permits(2301) == 0
+    assert gate.retry_at(2301) == 2301 + 90 * 60
     assert gate.until == at("2026-06-07 04:00").timestamp()
     clock.set("2026-06-07 04:00")
-    assert gate.room(2301 + 90 * 60) == UNLIMITED
+    assert gate.permits(2301 + 90 * 60) == UNLIMITED
 
 
 def test_calls_that_are_under_way_when_it_begins_just_end() -> None:
     clock = Clock("2026-06-07 01:59:59")
     gate = keeper(clock, "Sun 02:00 2h UTC")
-    gate.sent(0, 3)
+    ended, cancelled = gate.acquire(0, 3), gate.acquire(0, 1)
     clock.set("2026-06-07 02:00")
-    gate.ended(1, 2, None)
-    gate.cancelled(1, 1)
-    assert gate.room(1) == 0
+    ended.finish(1, 2, None)
+    cancelled.finish(1, 0, None)
+    assert gate.permits(1) == 0
 
 
 def test_it_follows_a_wall_clock_that_is_set_back() -> None:
     clock = Clock("2026-06-07 02:30")
     gate = keeper(clock, "Sun 02:00 2h UTC")
-    assert gate.room(0) == 0
+    assert gate.permits(0) == 0
     clock.set("2026-06-07 01:30")
-    assert gate.room(0) == UNLIMITED
+    assert gate.permits(0) == UNLIMITED
     clock.set("2026-06-07 02:00")
-    assert gate.room(0) == 0
+    assert gate.permits(0) == 0
 
 
 @pytest.mark.parametrize(
@@ -314,15 +314,15 @@ def test_of_windows_that_overlap_or_follow_it_opens_at_the_last_end(
     for order in (windows, windows[::-1]):
         gate = keeper(clock, *order)
         assert gate.until == at("2026-06-07 06:00").timestamp()
-        assert gate.opens_at(10) == 10 + 3.75 * 3600
+        assert gate.retry_at(10) == 10 + 3.75 * 3600
 
 
 def test_windows_that_never_leave_a_gap_still_answer() -> None:
     clock = Clock("2026-06-07 02:15")
     gate = keeper(clock, "daily 00:00 12h UTC", "daily 12:00 12h UTC")
-    assert gate.room(0) == 0
-    assert gate.opens_at(0) > 86400
+    assert gate.permits(0) == 0
+    assert gate.retry_at(0) > 86400
 
 
 def test_without_windows_it_is_open() -> None:
-    assert keeper(Clock("2026-06-07 02:15")).room(0) == UNLIMITED
+    assert keeper(Clock("2026-06-07 02:15")).permits(0) == UNLIMITED
