@@ -23,9 +23,10 @@ TL_CHANGE = "tl_change"
 # Delivery, replaced at each hop
 
 TL_ORIGIN = "tl_origin"
-"""Why the record is in the inbox: ``original``, ``retry``, ``replay`` or ``operation``."""
+"""How the record came: ``original``, ``retry``, ``replay`` or ``redrive``."""
 TL_FROM = "tl_from"
-"""The canonical record that it was routed from: ``topic/partition/offset``."""
+"""The canonical record that it was routed from, and which of its route's messages it is:
+``topic/partition/offset/part``."""
 TL_SEQ = "tl_seq"
 """The offset in the inbox: within a key it grows."""
 TL_ATTEMPT = "tl_attempt"
