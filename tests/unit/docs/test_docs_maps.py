@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,35 @@ def test_the_import_rules_are_those_that_are_checked(table: str, contract: str) 
     assert [sorted(re.findall(r"`(\w+)`", cell)) for cell in first] == [
         sorted(layer) for layer in layers(contract)
     ]
+
+
+ARCHITECTURE = TEXTS[ROOT / "docs" / "architecture.md"]
+STEP = re.compile(r"`([\w/]+\.py)` `([\w.]+)`")
+"""A file and what is to be found in it: `streams/x.py` `Class.method`."""
+
+
+def defined(path: Path) -> set[str]:
+    """What a module defines: functions and classes, methods as ``Class.method``."""
+
+    def names(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
+        for child in node.body:
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                yield prefix + child.name
+            if isinstance(child, ast.ClassDef):
+                yield from names(child, f"{prefix}{child.name}.")
+
+    return set(names(ast.parse(path.read_text()), ""))
+
+
+def test_what_the_architecture_names_is_there() -> None:
+    named = STEP.findall(ARCHITECTURE)
+    assert len(named) >= 20
+    gone = [f"{file} {what}" for file, what in named if what not in defined(ROOT / file)]
+    assert not gone, "docs/architecture.md names what is not there (any more)"
+
+
+def test_each_guarantee_of_the_architecture_names_its_code_and_a_test() -> None:
+    rows = section(ARCHITECTURE, "Where each guarantee is made").split("|---|---|---|\n")[1]
+    for row in rows.strip().splitlines():
+        assert STEP.search(row), row
+        assert re.search(r"\[`[tT]est\w+`\]\(", row), row
