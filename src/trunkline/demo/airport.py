@@ -104,7 +104,8 @@ class Airport:
 
 
 def transactions(changes: Iterable[Change], size: int) -> Iterator[list[Change]]:
-    """Changes in their order in groups of ``size`` at the most, no flight twice in a group."""
+    """Groups changes into transactions, in their order: up to ``size`` in each, and of a flight
+    one at the most, as ``Airport.commit`` writes each flight once."""
     group: dict[str, Change] = {}
     for change in changes:
         if len(group) == size or change.id in group:

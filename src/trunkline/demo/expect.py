@@ -56,7 +56,8 @@ def entries(history: History) -> Expectation:
 
 
 def rows(history: History) -> Expectation:
-    """The mart: every state of every flight, of which it may pass over all but the last."""
+    """What the mart must receive: every state of every flight. It may pass over all but the last,
+    as a batch writes only the newest state of a row."""
     return {
         id: [Expected(_state(state.row), state.since) for state in states]
         for id, states in history.flights.items()

@@ -16,13 +16,13 @@ STATES = (
     "breaker half-open: a probe, then more and more events",
     "breaker open: nothing is sent, no attempt is used up",
 )
-"""By the number that the metric has."""
+"""What to tell of a breaker; the index is the value of ``trunkline_breaker_state``."""
 _SECONDS = 10.0
 
 
 class Outage:
-    """Of one destination. ``name``: the destination's; ``pages``: the workers' health pages;
-    ``tell``: shows a line."""
+    """An outage of one destination. ``name``: the destination's; ``pages``: the workers' health
+    pages; ``tell``: shows a line."""
 
     def __init__(
         self, name: str, api: Api, pages: Sequence[str], tell: Callable[[str], None]

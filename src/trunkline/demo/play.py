@@ -19,12 +19,12 @@ from trunkline.demo.screen import Counts, Screen
 from trunkline.demo.timeline import Change, Notice, changes, notices
 
 BEFORE = 0.4
-"""The share of the changes that are made before Trunkline starts: its snapshot reads the rows."""
+"""The share of the changes that are made before Trunkline starts, for its snapshot to read."""
 STEADY_SECONDS = 20
 STEADY_SIZE, RUSH_SIZE = 10, 500
-"""Changes of a transaction."""
+"""Changes in one transaction, in the steady part and in the rush."""
 QUIET_SECONDS = 45.0
-"""Nothing has come for so long: nothing will."""
+"""Seconds without an arrival after which the play ends, and the proof says what is missing."""
 _POLL_SECONDS = 0.25
 
 

@@ -40,7 +40,7 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Duplicates are allowed: delivery is at-least-once."""
+        """Whether everything arrived as it should. Duplicates may: delivery is at-least-once."""
         return not (self.missing or self.out_of_order or self.unexpected)
 
 
