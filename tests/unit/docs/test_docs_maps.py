@@ -117,3 +117,25 @@ def test_each_guarantee_of_the_architecture_names_its_code_and_a_test() -> None:
     for row in rows.strip().splitlines():
         assert STEP.search(row), row
         assert re.search(r"\[`[tT]est\w+`\]\(", row), row
+
+
+THREAD = re.compile(
+    r"""thread_name_prefix=f?"([a-z-]+)|Thread\([^\n]*?name=f?"([a-z-]+)|
+        name\ =\ f"([a-z-]+)[^\n]*\n[^\n]*Thread\(""",
+    re.VERBOSE,
+)
+"""A thread as it is made: the beginning of its name."""
+
+
+def test_the_threads_of_a_worker_are_in_the_table() -> None:
+    table = section(ARCHITECTURE, "Threads and event loops").split("|---|---|---|---|\n")[1]
+    cells = [row.split("|")[1] for row in table.split("\n\n")[0].splitlines()]
+    listed = {name for cell in cells for name in re.findall(r"`([a-z-]+)", cell)}
+    sources = [*(ROOT / "streams").rglob("*.py"), *(TRUNKLINE / "kafka").glob("*.py")]
+    sources += (ROOT / "connectors" / "sql").glob("*.py")
+    made = {
+        next(filter(None, found))
+        for source in sources
+        for found in THREAD.findall(source.read_text())
+    }
+    assert listed == made
