@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from confluent_kafka import Message, TopicPartition
 
@@ -24,6 +24,7 @@ from trunkline.kafka.offsets import Partition
 from trunkline.kafka.range_reader import RangeReader
 from trunkline.streams.control import topic as control
 from trunkline.streams.replay.request import PartitionProgress, Request
+from trunkline.streams.route.transactions import RoutingTransactions
 from trunkline.tasks import backoff
 
 log = logging.getLogger(__name__)
@@ -42,27 +43,17 @@ class JobEnded(Exception):
     """This job has to end: it was stopped, or the partition may be another worker's now."""
 
 
-class RoutingTransactions(Protocol):
-    """The routing step as a job uses it."""
-
-    turn: asyncio.Lock
-
-    async def write(self, records: Sequence[Out], at: TopicPartition, epoch: int) -> None:
-        """As RoutingStep.write."""
-
-
 @dataclass(frozen=True, slots=True)
 class JobContext:
     """What all jobs of a worker share.
 
-    ``epoch``: of the assignment. ``past``: makes a reader of the group's topics. ``durable``: the
+    ``past``: makes a reader of the group's topics. ``durable``: the
     control topic's state, all of it as of now; blocks. ``chunks``: one job at a time asks for the
     turn, so that every second one is for a live batch.
     """
 
     flow: str
-    step: RoutingTransactions
-    epoch: Callable[[], int]
+    transactions: RoutingTransactions
     past: Callable[[], RangeReader]
     durable: Callable[[], Mapping[str, control.Value]]
     chunks: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -110,7 +101,7 @@ class Job:
     ) -> None:
         self.request = request
         self.place = place
-        self.epoch = desk.epoch()
+        self.epoch = desk.transactions.epoch
         self.progress = PartitionProgress()
         self._desk = desk
         self._past = desk.past()
@@ -169,11 +160,11 @@ class Job:
         """Write in our turn what ``make``, called in our turn, gives."""
 
         async def turn() -> None:
-            async with self._desk.chunks, self._desk.step.turn:
+            async with self._desk.chunks, self._desk.transactions.lock:
                 self._check()
                 records = await make()
                 at = TopicPartition(*self.place, self._position)
-                await self._desk.step.write(records, at, self.epoch)
+                await self._desk.transactions.write(records, at, self.epoch)
 
         await self._holding(turn)
 
@@ -199,7 +190,7 @@ class Job:
 
     def _check(self) -> None:
         """Raises Over if there is nothing more to do for this job."""
-        if self._stopped.is_set() or self.epoch != self._desk.epoch():
+        if self._stopped.is_set() or self.epoch != self._desk.transactions.epoch:
             raise JobEnded
 
     @property

@@ -31,6 +31,7 @@ from trunkline.streams.replay.predicate import Predicate
 from trunkline.streams.replay.redrive_job import RedriveJob
 from trunkline.streams.replay.replay_job import ReplayJob
 from trunkline.streams.replay.request import PREFIX, PartitionProgress, Request, parse_key
+from trunkline.streams.route.step import RoutingListener
 from trunkline.tasks import supervised_task
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ Key = tuple[str, Partition | None]
 """A job: the request's id and the partition; None: the conclusion."""
 
 
-class ReplayStep:
+class ReplayStep(RoutingListener):
     """The replays of one worker, beside its routing step.
 
     ``topics``: those that the flow routes. ``partitions``: each topic's partition count; blocks.
@@ -88,13 +89,13 @@ class ReplayStep:
     # What the routing step tells.
 
     def on_assigned(self, partitions: frozenset[Partition]) -> None:
-        """As Beside.owned."""
+        """As RoutingListener says."""
         self._owned = partitions
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._dirty.set)
 
     def on_committed(self, batch: MicroBatch) -> None:
-        """As Beside.routed."""
+        """As RoutingListener says."""
         if not self._jobs:
             return
         listening: dict[Any, list[Job]] = {}
@@ -188,7 +189,7 @@ class ReplayStep:
         return progress is not None and progress.done
 
     def _end_others(self, wanted: Mapping[Key, Request]) -> None:
-        epoch = self._desk.epoch()
+        epoch = self._desk.transactions.epoch
         for key, job in self._jobs.items():
             if key not in wanted or job.epoch != epoch:
                 job.stop()

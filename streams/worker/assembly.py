@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 from trunkline import kafka, naming
 from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.kafka import reading as kafka_read
+from trunkline.kafka.poll_loop import PollLoop
 from trunkline.kafka.range_reader import RangeReader, reader_of
 from trunkline.params import Backbone, Params
 from trunkline.schemas.codec import Codec
@@ -29,9 +30,14 @@ from trunkline.streams.quota.client import QuotaClient, limited
 from trunkline.streams.replay.job import JobContext
 from trunkline.streams.replay.step import ReplayStep
 from trunkline.streams.route.step import RoutingStep
+from trunkline.streams.route.transactions import RoutingTransactions
 from trunkline.streams.worker.compiler import Compiler
 from trunkline.streams.worker.faust_app import FlowApp
 from trunkline.streams.worker.supervisor import ControlledHaltDecisions, DestinationSupervisor
+
+ROUTED_BATCHES = 2
+"""Batches of the routing step under way: one in its transaction, one read meanwhile. What arrives
+then makes the next batch larger, so that a slow transaction never leads to many small ones."""
 
 
 class Step(Protocol):
@@ -80,8 +86,7 @@ class Assembly:
             steps += [self._source(definition) for definition in flow.sources]
         sinks = {} if set(roles) == {"source"} else self._sinks()
         if "route" in roles and flow.routes:
-            routing = self._routing(sinks, batch)
-            steps += [self._replays(routing, sinks), routing]
+            steps += self._routing(sinks, batch)
         if "deliver" in roles:
             steps += [self._delivery(d, sinks[d.name]) for d in flow.destinations]
         return steps
@@ -141,31 +146,44 @@ class Assembly:
             metrics=metrics,
         )
 
-    def _routing(self, sinks: dict[str, Sink[Any]], batch: int) -> RoutingStep:
+    def _routing(self, sinks: dict[str, Sink[Any]], batch: int) -> list[Step]:
+        """Routing, and the replays that write beside it: they stop first, since a chunk of theirs
+        needs the transactions of the routing step."""
         flow = self._flow
-        step = RoutingStep(
-            self._compiler.router(sinks),
+        metrics = self._step_metrics("route", flow.name)
+        intake = PollLoop(
+            partial(kafka.consumer, self._backbone, naming.route_group(flow.name)),
             sorted({route.topic.topic for route in flow.routes}),
-            make_consumer=partial(kafka.consumer, self._backbone, naming.route_group(flow.name)),
-            make_producer=self._producer_of("route"),
-            metrics=self._step_metrics("route", flow.name),
             batch=batch,
+            depth=ROUTED_BATCHES,
         )
-        step.enqueue = self._app.agent("route", step.process)
-        return step
+        transactions = RoutingTransactions(intake, self._producer_of("route"), metrics)
+        replays = self._replays(intake, transactions, sinks)
+        batches = self._app.queue("route")
+        routing = RoutingStep(
+            self._compiler.router(sinks),
+            intake,
+            transactions,
+            replays,
+            enqueue=batches.put,
+            metrics=metrics,
+        )
+        batches.consume(routing.process)
+        return [replays, routing]
 
-    def _replays(self, routing: RoutingStep, sinks: dict[str, Sink[Any]]) -> Step:
+    def _replays(
+        self, intake: PollLoop, transactions: RoutingTransactions, sinks: dict[str, Sink[Any]]
+    ) -> ReplayStep:
         flow, backbone = self._flow, self._backbone
         reader = partial(reader_of, backbone, naming.route_group(flow.name))
         ways = {
             d.name: partial(self._compiler.path_to, d, sinks[d.name]) for d in flow.destinations
         }
-        step = ReplayStep(
+        return ReplayStep(
             JobContext(
                 flow.name,
-                routing,
-                epoch=lambda: routing.intake.epoch,
-                past=lambda: RangeReader(reader, busy=lambda: routing.intake.lag > 0),
+                transactions,
+                past=lambda: RangeReader(reader, busy=lambda: intake.lag > 0),
                 durable=partial(read_control, backbone, flow.control),
             ),
             self._control,
@@ -173,8 +191,6 @@ class Assembly:
             partitions=lambda: kafka.existing_topics(kafka.admin(backbone)),
             way_to=lambda name: ways[name](),
         )
-        routing.beside = step
-        return step
 
     def _delivery(self, destination: Destination[Any, Any], sink: Sink[Any]) -> Step:
         name = destination.name
@@ -201,7 +217,9 @@ class Assembly:
             releases=ControlledHaltDecisions(self._control, name),
             told=oversight,
         )
-        step.enqueue = self._app.agent(f"deliver-{name}", step.accept)
+        batches = self._app.queue(f"deliver-{name}")
+        step.enqueue = batches.put
+        batches.consume(step.accept)
         self._overseen.append((oversight, step))
         return step
 

@@ -45,6 +45,49 @@ class App(faust.App):
         return consumer
 
 
+class BatchQueue:
+    """Micro-batches on their way from a poll loop's thread to a step in the event loop.
+
+    A Faust channel, and from ``consume`` on the agent that empties it.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        name: str,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._app = app
+        self._name = name
+        self._loop = loop
+        self._fail = fail
+        self._channel = app.channel()
+
+    def put(self, batch: MicroBatch) -> None:
+        """Append a batch. From any thread."""
+        asyncio.run_coroutine_threadsafe(self._channel.send(value=batch), self._loop)
+
+    def consume(self, process: Callable[[MicroBatch], Awaitable[None]]) -> None:
+        """Have each batch processed, one after the other, once the app's agents are started.
+
+        An error that ``process`` lets through ends the worker: the next one repeats what was under
+        way. Faust alone would log it and go on with the next batch, whose commit skips this one
+        (faust-streaming/faust#315).
+        """
+
+        async def agent(stream: Any) -> None:
+            async for batch in stream:
+                try:
+                    await process(batch)
+                except Exception as failure:
+                    log.exception("agent %s failed", self._name)
+                    self._fail(failure)
+
+        self._app.agent(self._channel, name=self._name)(agent)
+
+
 class FlowApp:
     """The Faust app of one flow in one worker. ``port``: of the web views; None turns them off."""
 
@@ -63,28 +106,10 @@ class FlowApp:
             web_port=port or 6066,  # Faust takes no 0, even where web views are off
         )
 
-    def agent(
-        self, name: str, process: Callable[[MicroBatch], Awaitable[None]]
-    ) -> Callable[[MicroBatch], None]:
-        """An agent that processes micro-batches in order; returns what hands it one, from any
-        thread. An error that ``process`` lets through ends the worker: what was under way is
-        repeated by the next one."""
-        channel = self._app.channel()
-
-        async def agent(stream: Any) -> None:
-            async for batch in stream:
-                try:
-                    await process(batch)
-                except Exception as failure:
-                    log.exception("agent %s failed", name)
-                    self.fail(failure)
-
-        self._app.agent(channel, name=name)(agent)
-
-        def hand_over(batch: MicroBatch) -> None:
-            asyncio.run_coroutine_threadsafe(channel.send(value=batch), self._loop)
-
-        return hand_over
+    def queue(self, name: str) -> BatchQueue:
+        """A queue from a poll loop's thread to a step; ``name`` is for Faust's and our logs. From
+        any thread: steps are assembled in one of their own."""
+        return BatchQueue(self._app, name, loop=self._loop, fail=self.fail)
 
     def page(self, path: str, view: Callable[[], tuple[int, bytes, str]]) -> None:
         """A web view: status, body and content type."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import orjson
 
@@ -16,6 +16,7 @@ from trunkline.schemas.codec import nothing_to_learn
 from trunkline.streams.replay.job import Job, JobContext
 from trunkline.streams.replay.path import DestinationPath
 from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
+from trunkline.streams.route.transactions import RoutingTransactions
 
 TOPIC, INBOX, DLQ, CONTROL = "orders", "f.erp.inbox", "f.erp.dlq", "f.control"
 PLACE: Partition = (TOPIC, 0)
@@ -76,6 +77,7 @@ class World:
     routed (-1: the worker dies)."""
 
     next_event: Callable[[], int]
+    epoch = 1
     only: tuple[str, ...] = ()
     appends: bool = False
     logs: dict[str, list[Record]] = field(default_factory=lambda: {TOPIC: [], DLQ: []})
@@ -86,7 +88,7 @@ class World:
     job: Job | None = None
 
     def __post_init__(self) -> None:
-        self.turn = Turn(self)
+        self.lock = Turn(self)
 
     def publish(self, key: bytes, kind: str = "paid") -> None:
         log = self.logs[TOPIC]
@@ -113,14 +115,14 @@ class World:
         count = self.next_event()
         if count < 0:
             raise Crash
-        if not turn and not self.turn.locked():
+        if not turn and not self.lock.locked():
             for _ in range(count):
                 self.route()
         await asyncio.sleep(0)
 
     async def write(self, records: list[Out], at: Any, epoch: int) -> None:
         """A chunk's transaction: the worker may die before it, or right after."""
-        assert self.turn.locked(), "written out of turn"
+        assert self.lock.locked(), "written out of turn"
         assert (at.topic, at.partition, at.offset) == (*PLACE, self.live), "live offsets moved"
         await self.happen(turn=True)
         for topic, key, value, headers in records:
@@ -145,7 +147,7 @@ class World:
     @property
     def desk(self) -> JobContext:
         past: Any = lambda: FakeRangeReader(self)  # noqa: E731
-        return JobContext("f", self, lambda: 1, past, lambda: dict(self.durable))
+        return JobContext("f", cast(RoutingTransactions, self), past, lambda: dict(self.durable))
 
     @property
     def way(self) -> DestinationPath:
@@ -169,7 +171,7 @@ class World:
             try:
                 await self.job.run()
             except Crash:
-                self.turn = Turn(self)
+                self.lock = Turn(self)
 
 
 class Turn(asyncio.Lock):

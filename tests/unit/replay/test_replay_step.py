@@ -12,7 +12,6 @@ from confluent_kafka import KafkaError, KafkaException
 
 from replay_world import PLACE, TOPIC, World
 from trunkline.streams.replay import step as replaying
-from trunkline.streams.replay.job import JobContext
 from trunkline.streams.replay.path import DestinationPath
 from trunkline.streams.replay.step import ReplayStep
 from trunkline.testing.control import MemoryControl
@@ -23,25 +22,19 @@ OTHER = (TOPIC, 1)
 class Backed(World):
     """A world whose control records come back through a control topic.
 
-    ``fails``: transactions that fail before one succeeds. ``generation``: the assignment's.
+    ``fails``: transactions that fail before one succeeds.
     """
 
     fails = 0
-    generation = 1
 
     async def write(self, records: Any, at: Any, epoch: int) -> None:
         if self.fails:
             self.fails -= 1
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-        assert epoch == self.generation
+        assert epoch == self.epoch
         await super().write(records, at, epoch)
         for key, value in self.durable.items():
             await self.control.put(key, value)
-
-    @property
-    def desk(self) -> JobContext:
-        before = super().desk
-        return JobContext("f", self, lambda: self.generation, before.past, before.durable)
 
 
 class Worker:
@@ -191,7 +184,7 @@ def test_a_new_assignment_begins_anew_where_the_old_one_came_to() -> None:
     async def scene(worker: Worker) -> None:
         await worker.ask(rate=1.0)
         await worker.until(lambda: worker.replayed)
-        worker.world.generation += 1
+        worker.world.epoch += 1
         worker.step.on_assigned(frozenset([PLACE]))
         await worker.soon()
         worker.world.durable["replay/r"] = {**worker.request, "rate": None}

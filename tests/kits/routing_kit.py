@@ -1,0 +1,123 @@
+"""A routing step over a poll loop that reads nothing and a producer that keeps what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import orjson
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from replay_world import Record
+from trunkline.event import Event
+from trunkline.kafka.poll_loop import MicroBatch, PollLoop
+from trunkline.streams.metrics import Metrics, StepMetrics
+from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
+from trunkline.streams.route.step import RoutingListener, RoutingStep
+from trunkline.streams.route.transactions import RoutingTransactions
+
+TOPIC, INBOX, DLQ = "orders", "f.erp.inbox", "f.erp.dlq"
+
+
+class KeepingProducer:
+    """A transactional producer. ``committed``: records and offsets of each transaction;
+    ``failures``: what the next commits raise."""
+
+    def __init__(self) -> None:
+        self.committed: list[tuple[list[bytes], dict[int, int]]] = []
+        self.aborted = 0
+        self.failures: list[KafkaError] = []
+        self._records: list[bytes] = []
+        self._offsets: dict[int, int] = {}
+
+    def init_transactions(self, timeout: float) -> None:
+        pass
+
+    def begin_transaction(self) -> None:
+        self._records, self._offsets = [], {}
+
+    def produce(self, topic: str, value: bytes, key: bytes, **more: Any) -> None:
+        self._records.append(key)
+
+    def send_offsets_to_transaction(self, offsets: list[TopicPartition], group: object) -> None:
+        assert group == "metadata", "the offsets are sent as a member of the group"
+        self._offsets = {at.partition: at.offset for at in offsets}
+
+    def commit_transaction(self) -> None:
+        if self.failures:
+            raise KafkaException(self.failures.pop(0))
+        self.committed.append((self._records, self._offsets))
+
+    def abort_transaction(self) -> None:
+        self.aborted += 1
+
+
+class Told(RoutingListener):
+    """A listener that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.owned: list[frozenset[tuple[str, int]]] = []
+        self.batches: list[MicroBatch] = []
+
+    def on_assigned(self, partitions: frozenset[tuple[str, int]]) -> None:
+        self.owned.append(partitions)
+
+    def on_committed(self, batch: MicroBatch) -> None:
+        self.batches.append(batch)
+
+
+class Group:
+    """A consumer as ``on_assigned`` sees it: the group stands at offset 7 everywhere."""
+
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        return [TopicPartition(at.topic, at.partition, 7) for at in partitions]
+
+    def consumer_group_metadata(self) -> str:
+        return "metadata"
+
+
+class Routing:
+    """A routing step under test. ``route``: the flow's only one; ``producers``: all that there
+    were, the newest last. To be made in an event loop."""
+
+    def __init__(self, route: Callable[[Event[Any]], Any]) -> None:
+        self.producers: list[KeepingProducer] = []
+        self.metrics = StepMetrics(Metrics(), "f", "route", "f")
+        self.listener = Told()
+        self.enqueued: list[MicroBatch] = []
+        self.intake = PollLoop(_nowhere, [TOPIC])
+        self.intake.group = "metadata"
+        self.transactions = RoutingTransactions(self.intake, self._producer, self.metrics)
+        compiled = CompiledRoute.of(route, inbox=INBOX, dlq=DLQ, encode=orjson.dumps)
+        self.step = RoutingStep(
+            Router({TOPIC: CompiledTopic(orjson.loads, [compiled])}),
+            self.intake,
+            self.transactions,
+            self.listener,
+            enqueue=self.enqueued.append,
+            metrics=self.metrics,
+        )
+
+    def _producer(self) -> Producer:
+        self.producers.append(KeepingProducer())
+        return cast(Producer, self.producers[-1])
+
+    @property
+    def producer(self) -> KeepingProducer:
+        """The one that is used now."""
+        return self.producers[-1]
+
+    def batch(self, *keys: bytes) -> MicroBatch:
+        """Events of these keys, one behind the other, as the poll loop would hand them over."""
+        messages: Any = [Record(TOPIC, at, key) for at, key in enumerate(keys)]
+        self.intake._outstanding += len(messages)
+        return MicroBatch(cast("list[Message]", messages), self.intake.epoch, "metadata")
+
+    def counted(self, name: str) -> float:
+        """A counter of the step's metrics."""
+        counter: Any = getattr(self.metrics, name)
+        return float(counter._value.get())
+
+
+def _nowhere() -> Consumer:
+    raise NotImplementedError
