@@ -1,4 +1,4 @@
-"""What an operator commands a destination: the control record ``destination/<destination>``."""
+"""What an operator commands a destination: the control record of an ``OverrideKey``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ from typing import Any, Literal, get_args
 log = logging.getLogger(__name__)
 
 Override = Literal["open", "closed", "auto"]
-
-
-def key_of(destination: str) -> str:
-    """The control record's key."""
-    return f"destination/{destination}"
 
 
 @dataclass(frozen=True, slots=True)

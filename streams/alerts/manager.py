@@ -23,6 +23,7 @@ from trunkline.streams.alerts.conditions import ConditionMonitor, Observation
 from trunkline.streams.alerts.kinds import KINDS
 from trunkline.streams.alerts.notification import Subject, notice_of
 from trunkline.streams.alerts.outbox import Outbox
+from trunkline.streams.control.records import AlertKey
 from trunkline.streams.control.topic import ControlTopic
 from trunkline.streams.flow.alert import Alert
 from trunkline.tasks import supervised_task
@@ -98,7 +99,7 @@ class AlertManager:
 
     async def start(self) -> None:
         """Begin; ``control`` has been started."""
-        self._unsubscribe = self._control.subscribe("alert/", self._learned)
+        self._unsubscribe = self._control.subscribe(AlertKey.PREFIX, self._learned)
         self._outbox.start()
         self._ticking = supervised_task(self._run(), f"{self._flow}-alerts", self._failed)
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from trunkline import naming
 from trunkline.streams.alerts.alarm import Alarm, Due
 from trunkline.streams.alerts.kinds import KINDS, AlertKind
+from trunkline.streams.control.records import AlertKey
 from trunkline.times import format_duration, iso
 
 State = Literal["firing", "reminder", "resolved", "test"]
@@ -26,7 +27,7 @@ class Subject:
     @property
     def key(self) -> str:
         """The key of its control record."""
-        return f"alert/{self.step}/{self.name}/{self.kind}"
+        return AlertKey(self.step, self.name, self.kind).text
 
     @property
     def full(self) -> str:
@@ -52,10 +53,10 @@ class Subject:
     @classmethod
     def of_key(cls, flow: str, key: str) -> Subject | None:
         """The subject of a control record; None for one that is no alert's."""
-        match key.split("/"):
-            case ["alert", step, name, kind] if kind in KINDS:
-                return cls(flow, step, name, kind)
-        return None
+        parsed = AlertKey.parse(key)
+        if parsed is None or parsed.kind not in KINDS:
+            return None
+        return cls(flow, parsed.step, parsed.name, parsed.kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from trunkline.kafka import KafkaUnavailable
+from trunkline.streams.control.records import StatusKey
 from trunkline.streams.control.topic import ControlTopic
 from trunkline.tasks import supervised_task
 from trunkline.times import iso
@@ -69,8 +70,8 @@ class DestinationStatus:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._control = control
-        self._prefix = f"status/{destination}/"
-        self._key = self._prefix + (worker or worker_id())
+        self._destination = destination
+        self._key = StatusKey(destination, worker or worker_id()).text
         self._clock = clock
         self._latest: dict[str, Any] = {"state": CLOSED}
         self._changed = asyncio.Event()
@@ -123,7 +124,9 @@ class DestinationStatus:
     async def _sweep(self) -> None:
         """Remove what workers left behind that were killed."""
         for key, value in list(self._control.state.items()):
-            if key.startswith(self._prefix) and record_age(value, self._clock()) > REMOVE_AFTER:
+            name = StatusKey.parse(key)
+            ours = name is not None and name.destination == self._destination
+            if ours and record_age(value, self._clock()) > REMOVE_AFTER:
                 await self._put(key, None)
 
     async def _put(self, key: str, value: Mapping[str, Any] | None) -> bool:

@@ -1,7 +1,8 @@
 """What operators decide about events that halt their keys (``on_dead="halt"``).
 
 A decision is about one death: an event that is tried again and dies again has died anew. So it is
-obeyed once, however often a worker reads it, and whoever removes it late removes no newer one.
+obeyed once, however often a worker reads it, and whoever removes it late removes no newer one. Its
+control record is that of a ``HaltKey``; its ``action`` is ``retry`` or ``discard``.
 """
 
 from __future__ import annotations
@@ -30,11 +31,6 @@ class Headed(Protocol):
 def halted_event_of(headed: Headed, partition: int) -> HaltedEvent:
     """Of a halted event, or of its dead letter. ``partition``: the inbox's."""
     return HaltedEvent(partition, headed.header(TL_SEQ), headed.header(TL_ATTEMPT))
-
-
-def decision_key(destination: str, death: HaltedEvent) -> str:
-    """Of the control record, whose ``action`` is ``retry`` or ``discard``."""
-    return f"release/{destination}/{death.partition}/{death.sequence}/{death.attempts}"
 
 
 class HaltDecisions:

@@ -2,7 +2,7 @@
 
 A dead letter is handled by the worker that routes its *home*, the canonical partition that it was
 made of: so it is in order with what that worker routes. Each home has a record of its own in the
-control topic, ``dlq/<destination>/<topic>/<partition>``, written in the transaction that handles
+control topic, under a ``HandledKey``, written in the transaction that handles
 the letters, so no two workers ever write one record:
 
     {"handled": {"<partition of the DLQ>": {"prefix": 17, "runs": [[20, 3], [40, 1]]}}}
@@ -19,6 +19,7 @@ from typing import Any
 from trunkline.event import Headers
 from trunkline.headers import TL_DEAD_FROM, TL_FROM, TL_STAGE
 from trunkline.kafka.offsets import Partition
+from trunkline.streams.control.records import HandledKey
 
 NO_ORIGIN: Partition = ("-", 0)
 """The home of letters that were made of no canonical event: a source's, an operation's, a record
@@ -26,11 +27,6 @@ that was written to an inbox by hand."""
 
 _ORIGIN = {b"deliver": TL_FROM, b"route": TL_DEAD_FROM}
 """The header that names the canonical event, by stage."""
-
-
-def record_key(destination: str, home: Partition) -> str:
-    """The control record's key for the dead letters of one home."""
-    return f"dlq/{destination}/{home[0]}/{home[1]}"
 
 
 def origin_of(headers: Headers) -> Partition:
@@ -112,6 +108,16 @@ class Handled:
         """What ``encode`` gave; nothing is handled where there is no record yet."""
         kept = (value or {}).get("handled", {})
         return cls({int(number): _decode(one) for number, one in kept.items()})
+
+
+def handled_by_home(state: Mapping[str, Mapping[str, Any]], name: str) -> dict[Partition, Handled]:
+    """What is handled of a destination's or source's dead letters, in a control topic's state."""
+    keys = {key: HandledKey.parse(key) for key in state}
+    return {
+        parsed.home: Handled.decode(state[key])
+        for key, parsed in keys.items()
+        if parsed is not None and parsed.name == name
+    }
 
 
 def _encode(offsets: Offsets) -> dict[str, Any]:

@@ -15,10 +15,9 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from trunkline import kafka
-from trunkline.kafka.offsets import Partition
 from trunkline.params import Backbone
 from trunkline.streams.dlq.causes import mask
-from trunkline.streams.dlq.handled import Handled, origin_of
+from trunkline.streams.dlq.handled import handled_by_home, origin_of
 from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
 
 Ranges = dict[int, tuple[int, int]]
@@ -40,11 +39,7 @@ class HandledLetters:
     """
 
     def __init__(self, state: Mapping[str, Mapping[str, Any]], name: str) -> None:
-        self._homes: dict[Partition, Handled] = {}
-        for key, value in state.items():
-            if key.startswith(f"dlq/{name}/"):
-                topic, _, partition = key.removeprefix(f"dlq/{name}/").rpartition("/")
-                self._homes[topic, int(partition)] = Handled.decode(value)
+        self._homes = handled_by_home(state, name)
 
     def has(self, letter: DeadLetter) -> bool:
         """Whether the letter is re-driven or discarded."""

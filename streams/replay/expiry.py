@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from trunkline.kafka import KafkaUnavailable
+from trunkline.streams.control.records import ReplayKey
 from trunkline.streams.control.topic import ControlTopic, Value
-from trunkline.streams.replay.request import PREFIX
 
 log = logging.getLogger(__name__)
 
@@ -40,17 +40,11 @@ def expired_keys(state: Mapping[str, Value], now: float) -> list[str]:
     """The keys of requests that are over and were asked for long ago. How far each partition is
     comes before the request itself: so nothing is left without one, wherever this is interrupted.
     """
-    ids = {_id(key) for key, value in state.items() if _is_request(key) and _is_old(value, now)}
-    keys = [key for key in state if key.startswith(PREFIX) and _id(key) in ids]
-    return sorted(keys, key=_is_request)
-
-
-def _id(key: str) -> str:
-    return key.removeprefix(PREFIX).partition("/")[0]
-
-
-def _is_request(key: str) -> bool:
-    return key.startswith(PREFIX) and "/" not in key.removeprefix(PREFIX)
+    keys = [key for text in state if (key := ReplayKey.parse(text)) is not None]
+    requests = [key for key in keys if key.partition is None]
+    old = {key.id for key in requests if _is_old(state[key.text], now)}
+    progress = [key for key in keys if key.partition is not None]
+    return [key.text for key in [*progress, *requests] if key.id in old]
 
 
 def _is_old(value: Value, now: float) -> bool:

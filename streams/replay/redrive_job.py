@@ -28,9 +28,10 @@ from trunkline.kafka import Out
 from trunkline.kafka.messages import StoredMessage
 from trunkline.kafka.offsets import Partition
 from trunkline.streams.control import topic as control
+from trunkline.streams.control.records import HaltKey, HandledKey
 from trunkline.streams.dlq.envelope import DEAD_LETTER_HEADERS
-from trunkline.streams.dlq.halted import decision_key, halted_event_of
-from trunkline.streams.dlq.handled import Handled, origin_of, record_key
+from trunkline.streams.dlq.halted import halted_event_of
+from trunkline.streams.dlq.handled import Handled, handled_by_home, origin_of
 from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.replay.job import CHUNK, Job, JobContext, empty_chunk
 from trunkline.streams.replay.latest import MOST, LatestByKey
@@ -94,11 +95,7 @@ class RedriveJob(Job):
     def _restore(self, state: Mapping[str, control.Value]) -> None:
         super()._restore(state)
         self._whole = self.progress.next is None
-        prefix = f"dlq/{self.request.destination}/"
-        for key, value in state.items():
-            if key.startswith(prefix):
-                topic, _, number = key.removeprefix(prefix).rpartition("/")
-                self._handled[topic, int(number)] = Handled.decode(value)
+        self._handled = handled_by_home(state, self.request.destination)
 
     async def _work(self) -> None:
         at: QueueOffset | None = tuple(self.progress.next) if self.progress.next else (0, 0)
@@ -262,8 +259,8 @@ class RedriveJob(Job):
     def _release(self, letter: DeadLetter, action: str) -> Out:
         """Tells the worker that delivers what becomes of a halted key's first event."""
         death = halted_event_of(letter, int(letter.came_from.split("/")[-2]))
-        key = decision_key(self.request.destination, death)
-        return control.record(self._desk.control, key, {"action": action})
+        key = HaltKey(self.request.destination, *death)
+        return control.record(self._desk.control, key.text, {"action": action})
 
     def _mark(self, verdicts: Iterable[tuple[DeadLetter, Verdict]]) -> list[Partition]:
         """Note which letters are handled now; returns the homes that changed."""
@@ -286,5 +283,5 @@ class RedriveJob(Job):
         return begun.get(letter.partition, letter.offset)
 
     def _record(self, home: Partition) -> Out:
-        key = record_key(self.request.destination, home)
-        return control.record(self._desk.control, key, self._handled[home].encode())
+        key = HandledKey(self.request.destination, home)
+        return control.record(self._desk.control, key.text, self._handled[home].encode())

@@ -1,7 +1,8 @@
 """A replay, re-drive or discard as the control topic has it: what is asked for, how far it is.
 
-``replay/<id>`` is the request. Workers do it partition by partition of the canonical topics; what
-each has done is ``replay/<id>/<topic>/<partition>``, written in the transactions that do it.
+The request is the record of ``ReplayKey(id)``. Workers do it partition by partition of the
+canonical topics; what each has done is the record of ``ReplayKey(id, partition)``, written in the
+transactions that do it.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from typing import Any, Literal, get_args
 
 from trunkline.errors import DataError
 from trunkline.kafka.offsets import Partition
+from trunkline.streams.control.records import ReplayKey
 from trunkline.streams.dlq.letters import DeadLetterFilter
 
 Kind = Literal["replay", "redrive", "discard"]
 Mode = Literal["state", "events"]
 State = Literal["running", "paused", "cancelled", "done", "refused"]
 
-PREFIX = "replay/"
 Ranges = dict[Partition, tuple[int, int]]
 """By topic and partition: the first offset, and the one behind the last."""
 
@@ -71,11 +72,11 @@ class Request:
     @property
     def record_key(self) -> str:
         """The control record's key."""
-        return f"{PREFIX}{self.id}"
+        return ReplayKey(self.id).text
 
     def progress_key(self, place: Partition) -> str:
         """The key of the record that tells what was done for a canonical partition."""
-        return f"{PREFIX}{self.id}/{place[0]}/{place[1]}"
+        return ReplayKey(self.id, place).text
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +115,6 @@ def place_of(name: str) -> Partition:
     """``<topic>/<partition>`` taken apart. Raises ValueError."""
     topic, _, number = name.rpartition("/")
     return topic, int(number)
-
-
-def parse_key(key: str) -> tuple[str, Partition | None]:
-    """A control record's key: the request's id, and the partition if it tells of one."""
-    id, _, place = key.removeprefix(PREFIX).partition("/")
-    return id, place_of(place) if place else None
 
 
 def _ranges(value: Mapping[str, Any]) -> list[tuple[str, tuple[int, int]]]:

@@ -21,6 +21,7 @@ from trunkline.errors import ConfigurationError, DataError, RegistryUnavailable
 from trunkline.kafka import KafkaUnavailable
 from trunkline.kafka.offsets import Partition
 from trunkline.kafka.poll_loop import MicroBatch
+from trunkline.streams.control.records import ReplayKey
 from trunkline.streams.control.topic import ControlTopic, Value
 from trunkline.streams.dlq.handled import owner_of
 from trunkline.streams.replay.completion_job import CompletionJob
@@ -30,7 +31,7 @@ from trunkline.streams.replay.path import DestinationPath
 from trunkline.streams.replay.predicate import Predicate
 from trunkline.streams.replay.redrive_job import RedriveJob
 from trunkline.streams.replay.replay_job import ReplayJob
-from trunkline.streams.replay.request import PREFIX, PartitionProgress, Request, parse_key
+from trunkline.streams.replay.request import PartitionProgress, Request
 from trunkline.streams.route.step import RoutingListener
 from trunkline.tasks import supervised_task
 
@@ -110,7 +111,7 @@ class ReplayStep(RoutingListener):
     async def start(self) -> None:
         """Begin; ``control`` has been started."""
         self._loop = asyncio.get_running_loop()
-        self._unsubscribe = self._control.subscribe(PREFIX, self._changed)
+        self._unsubscribe = self._control.subscribe(ReplayKey.PREFIX, self._changed)
         self._main = supervised_task(self._run(), "replays", self._failed)
         self._tidying = supervised_task(expire_requests(self._control), "tidying", self._failed)
         self._dirty.set()
@@ -132,13 +133,15 @@ class ReplayStep(RoutingListener):
 
     def _changed(self, key: str, value: Value | None) -> None:
         try:
-            id, place = parse_key(key)
-            if place is not None:
-                self._on_progress((id, place), PartitionProgress.of(value))
+            name = ReplayKey.parse(key)
+            if name is None:
+                raise DataError("its key is that of no request and of no partition of one")
+            if name.partition is not None:
+                self._on_progress((name.id, name.partition), PartitionProgress.of(value))
             elif value is None:
-                self._requests.pop(id, None)
+                self._requests.pop(name.id, None)
             else:
-                self._requests[id] = Request.of(id, value)
+                self._requests[name.id] = Request.of(name.id, value)
         except (DataError, ConfigurationError, ValueError) as error:
             log.error("the control record %r is ignored: %s", key, error)
         self._dirty.set()

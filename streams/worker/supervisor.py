@@ -13,14 +13,15 @@ from typing import Any
 
 from trunkline.event import Event
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.admission.command import OverrideRecord, key_of
+from trunkline.streams.admission.command import OverrideRecord
 from trunkline.streams.admission.controller import AdmissionController
 from trunkline.streams.alerts.conditions import ConditionMonitor
+from trunkline.streams.control.records import HaltKey, OverrideKey
 from trunkline.streams.control.status import DestinationStatus
 from trunkline.streams.control.topic import ControlTopic
 from trunkline.streams.deliver.outcomes import Told
 from trunkline.streams.deliver.step import DeliveryStep
-from trunkline.streams.dlq.halted import HaltDecisions, HaltedEvent, decision_key
+from trunkline.streams.dlq.halted import HaltDecisions, HaltedEvent
 from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.tasks import supervised_task
 
@@ -32,7 +33,7 @@ _STATES = {"half-open": 1, "ramp": 1, "open": 2}
 
 
 class ControlledHaltDecisions(HaltDecisions):
-    """What was decided about halted events: the control records of ``release_key``. A delivery
+    """What was decided about halted events: the control records of ``HaltKey``. A delivery
     step's ``HaltDecisions``."""
 
     def __init__(self, control: ControlTopic, destination: str) -> None:
@@ -42,12 +43,12 @@ class ControlledHaltDecisions(HaltDecisions):
 
     def decision(self, death: HaltedEvent) -> str:
         """``retry``, ``discard``, or "" if nothing is decided."""
-        key = decision_key(self._destination, death)
+        key = HaltKey(self._destination, *death).text
         return str(self._control.state.get(key, {}).get("action", ""))
 
     def on_applied(self, death: HaltedEvent) -> None:
         """What came of the decision is committed: it is no more needed."""
-        task = asyncio.create_task(self._remove(decision_key(self._destination, death)))
+        task = asyncio.create_task(self._remove(HaltKey(self._destination, *death).text))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -76,6 +77,7 @@ class DestinationSupervisor(Told):
         self._control = control
         self._watch = watch
         self._metrics = metrics
+        self._key = OverrideKey(destination).text
         self._destination = destination
         self._clock = clock
         self._status = DestinationStatus(control, destination, clock=clock)
@@ -87,7 +89,7 @@ class DestinationSupervisor(Told):
         """Obey commands, and look at the step every second."""
         self._step = step
         self._loop = asyncio.get_running_loop()
-        self._unsubscribe = self._control.subscribe(key_of(self._destination), self._commanded)
+        self._unsubscribe = self._control.subscribe(self._key, self._commanded)
         self._task = supervised_task(self._run(), f"oversight-{self._destination}", self._failed)
 
     async def stop(self) -> None:
@@ -116,7 +118,7 @@ class DestinationSupervisor(Told):
             self._guard.valve.dead_lettered(self._loop.time(), 1)
 
     def _commanded(self, key: str, value: Mapping[str, Any] | None) -> None:
-        if key != key_of(self._destination):  # another's, whose name begins like ours
+        if key != self._key:  # another's, whose name begins like ours
             return
         command = OverrideRecord.of(value)
         if value is not None:

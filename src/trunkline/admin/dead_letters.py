@@ -17,7 +17,8 @@ from typing import Any, Literal
 from trunkline.admin.audit import put_audited
 from trunkline.params import Backbone
 from trunkline.streams.control.audit import AuditRecord, who
-from trunkline.streams.dlq.handled import NO_ORIGIN, Handled, record_key
+from trunkline.streams.control.records import HandledKey, ReplayKey
+from trunkline.streams.dlq.handled import NO_ORIGIN, Handled
 from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
 from trunkline.streams.dlq.queue import Ranges
 from trunkline.times import iso
@@ -81,7 +82,7 @@ def submit(backbone: Backbone, flow: str, request: Request) -> str:
         id=id,
         more={name: told[name] for name in told.keys() - {"by", "why", "at", "count"}},
     )
-    put_audited(backbone, flow, {f"replay/{id}": value}, audit)
+    put_audited(backbone, flow, {ReplayKey(id).text: value}, audit)
     return id
 
 
@@ -91,7 +92,7 @@ def discard_of_source(
     """Write which dead letters of a source are handled. Nobody else writes that record: of two
     commands at the same moment the later one wins, and what the other discarded shows again.
     Blocks. Raises KafkaUnavailable."""
-    change = {record_key(source, NO_ORIGIN): handled.encode()}
+    change = {HandledKey(source, NO_ORIGIN).text: handled.encode()}
     put_audited(
         backbone, flow, change, AuditRecord(what="discard", on=source, why=why, count=count)
     )

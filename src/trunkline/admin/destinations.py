@@ -18,8 +18,9 @@ from trunkline.admin.status import WorkerStatus, group_members, worker_statuses
 from trunkline.admin.targets import Target, require_destination
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
-from trunkline.streams.admission.command import Override, OverrideRecord, key_of
+from trunkline.streams.admission.command import Override, OverrideRecord
 from trunkline.streams.control.audit import AuditRecord, who
+from trunkline.streams.control.records import OverrideKey
 from trunkline.streams.control.topic import read_control
 from trunkline.times import iso
 
@@ -105,7 +106,7 @@ def overview(
 ) -> DestinationOverview:
     """How the destination is at ``now`` (epoch seconds) by the control topic's ``state``: for
     callers that follow the topic themselves."""
-    override = OverrideRecord.of(state.get(key_of(target.destination)))
+    override = OverrideRecord.of(state.get(OverrideKey(target.destination).text))
     workers = worker_statuses(state, target.destination, now)
     return DestinationOverview(target, override, override.in_force(now), members, workers)
 
@@ -124,5 +125,7 @@ def _commanded(
         at=command.at,
         more={"state": state, "until": until},
     )
-    put_audited(backbone, target.flow, {key_of(target.destination): command.value()}, audit)
+    put_audited(
+        backbone, target.flow, {OverrideKey(target.destination).text: command.value()}, audit
+    )
     return command

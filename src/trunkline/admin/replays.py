@@ -12,15 +12,17 @@ from trunkline.admin.replay_scope import Wanted
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
 from trunkline.streams.control.audit import AuditRecord
+from trunkline.streams.control.records import ReplayKey
 from trunkline.streams.control.topic import read_control
-from trunkline.streams.replay.request import PREFIX, State
+from trunkline.streams.replay.request import State
 
 
-def totals(state: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, int]:
+def totals(state: Mapping[str, Mapping[str, Any]], id: str) -> dict[str, int]:
     """What has become of the request's events, over all partitions."""
     found: dict[str, int] = {}
-    for name, value in state.items():
-        if name.startswith(f"{key}/"):
+    for text, value in state.items():
+        key = ReplayKey.parse(text)
+        if key is not None and key.id == id and key.partition is not None:
             for what, count in value.get("counts", {}).items():
                 found[what] = found.get(what, 0) + count
     return found
@@ -40,7 +42,7 @@ def ask(backbone: Backbone, flow: str, wanted: Wanted) -> str:
         id=id,
         more={name: value[name] for name in about if value[name]},
     )
-    put_audited(backbone, flow, {f"{PREFIX}{id}": value}, audit)
+    put_audited(backbone, flow, {ReplayKey(id).text: value}, audit)
     return id
 
 
@@ -49,12 +51,12 @@ def change(backbone: Backbone, flow: str, id: str, state: State, why: str) -> Ma
 
     Raises ConfigurationError if there is no such request or it is over, and KafkaUnavailable.
     """
-    value = read_control(backbone, naming.control(flow)).get(f"{PREFIX}{id}")
+    value = read_control(backbone, naming.control(flow)).get(ReplayKey(id).text)
     if value is None:
         raise ConfigurationError(f"{flow} has no replay {id!r}: trunkline replay list {flow}")
     if value["state"] not in ("running", "paused"):
         raise ConfigurationError(f"{value['kind']} {id} is {value['state']}: ask for a new one")
     what = {"running": "continue", "paused": "pause", "cancelled": "cancel"}[state]
     told = AuditRecord(what=f"{value['kind']} {what}", on=value["destination"], why=why, id=id)
-    put_audited(backbone, flow, {f"{PREFIX}{id}": {**value, "state": state}}, told)
+    put_audited(backbone, flow, {ReplayKey(id).text: {**value, "state": state}}, told)
     return value

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from trunkline import kafka
 from trunkline.params import Backbone
+from trunkline.streams.control.records import StatusKey
 from trunkline.streams.control.status import STALE, record_age
 
 
@@ -41,9 +42,10 @@ def worker_statuses(
     ``state``: of the flow's control topic; ``now``: epoch seconds. A worker for which all is well
     has no record there, so [] means that all is well, or that none runs.
     """
-    prefix = f"status/{destination}/"
-    told = {key: value for key, value in sorted(state.items()) if key.startswith(prefix)}
-    return [_status(key.removeprefix(prefix), value, now) for key, value in told.items()]
+    keys = [key for text in sorted(state) if (key := StatusKey.parse(text)) is not None]
+    return [
+        _status(key.worker, state[key.text], now) for key in keys if key.destination == destination
+    ]
 
 
 def _status(worker: str, value: Mapping[str, Any], now: float) -> WorkerStatus:

@@ -11,6 +11,7 @@ from trunkline import naming
 from trunkline.admin.replays import totals
 from trunkline.admin.status import group_members
 from trunkline.params import Backbone
+from trunkline.streams.control.records import ReplayKey
 from trunkline.streams.control.topic import KafkaControl
 
 RUNNING = ("running", "paused")
@@ -36,7 +37,8 @@ class _Watch:
 
     def __init__(self, backbone: Backbone, flow: str, id: str) -> None:
         self._control = KafkaControl(backbone, naming.control(flow))
-        self._key = f"replay/{id}"
+        self._id = id
+        self._key = ReplayKey(id).text
         self._changed = asyncio.Event()
 
     async def until_over(self) -> None:
@@ -59,6 +61,6 @@ class _Watch:
 
     def _told(self) -> str:
         request = self._control.state.get(self._key, {})
-        counts = totals(self._control.state, self._key)
+        counts = totals(self._control.state, self._id)
         done = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         return f"{self._state}: {request.get('reason') or done or 'nothing yet'}"

@@ -23,9 +23,10 @@ from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import registry_of
+from trunkline.streams.control.records import ReplayKey
 from trunkline.streams.control.topic import Value, read_control
 from trunkline.streams.replay.predicate import Predicate
-from trunkline.streams.replay.request import PREFIX, Mode, PartitionProgress, State, parse_key
+from trunkline.streams.replay.request import Mode, PartitionProgress, State
 from trunkline.times import parse_rate, parse_time
 
 
@@ -222,14 +223,15 @@ def _tell_count(count: Preview, wanted: Wanted) -> None:
 def _all(state: dict[str, Value]) -> list[dict[str, Any]]:
     """Every request with its id, what was done, and how far its partitions are."""
     found: dict[str, dict[str, Any]] = {}
-    for key in sorted(state):
-        if not key.startswith(PREFIX):
+    for text in sorted(state):
+        key = ReplayKey.parse(text)
+        if key is None:
             continue
-        id, place = parse_key(key)
+        id, place = key.id, key.partition
         if place is None:
-            found[id] = {"id": id, **state[key], "counts": totals(state, key), "partitions": {}}
+            found[id] = {"id": id, **state[text], "counts": totals(state, id), "partitions": {}}
         elif id in found:
-            found[id]["partitions"][f"{place[0]}/{place[1]}"] = state[key]
+            found[id]["partitions"][f"{place[0]}/{place[1]}"] = state[text]
     return sorted(found.values(), key=lambda one: str(one.get("at")), reverse=True)
 
 

@@ -20,8 +20,9 @@ from trunkline.kafka.messages import as_raw_event
 from trunkline.params import Params
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import subject
-from trunkline.streams.admission.command import Override, OverrideRecord, key_of
-from trunkline.streams.dlq.halted import decision_key, halted_event_of
+from trunkline.streams.admission.command import Override, OverrideRecord
+from trunkline.streams.control.records import HaltKey, OverrideKey
+from trunkline.streams.dlq.halted import halted_event_of
 from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.flow.annotations import type_of_topic
 from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition, Topic
@@ -211,8 +212,8 @@ class FlowTest(Generic[EnvT]):
         """Decide about the event that halts its key (``on_dead="halt"``): ``retry`` or
         ``discard``. Obeyed when the event looks again, within a minute."""
         name = naming.part_of_dlq(letter.topic)
-        record = decision_key(name, halted_event_of(letter, letter.partition))
-        self._do(self._control.put(record, {"action": action}))
+        key = HaltKey(name, *halted_event_of(letter, letter.partition))
+        self._do(self._control.put(key.text, {"action": action}))
 
     def _command(
         self, destination: Destination[EnvT, Any], state: Override, until: datetime | None
@@ -223,7 +224,7 @@ class FlowTest(Generic[EnvT]):
             by="test",
             at=iso(self._loop.clock()),
         )
-        self._do(self._control.put(key_of(destination.name), command.value()))
+        self._do(self._control.put(OverrideKey(destination.name).text, command.value()))
 
     # What can be seen.
 

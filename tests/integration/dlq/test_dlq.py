@@ -21,9 +21,10 @@ from trunkline.cli import app
 from trunkline.cli.progress import follow
 from trunkline.schemas.commerce import Order
 from trunkline.streams.control import topic as control
+from trunkline.streams.control.records import HandledKey
 from trunkline.streams.control.topic import put_control, read_control
 from trunkline.streams.dlq.envelope import dead_letter
-from trunkline.streams.dlq.handled import NO_ORIGIN, Handled, Offsets, origin_of, record_key
+from trunkline.streams.dlq.handled import NO_ORIGIN, Handled, Offsets, origin_of
 from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
 from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters
 
@@ -261,8 +262,8 @@ def test_what_is_handled_is_shown_only_on_request(fresh: Letters) -> None:
         handled.add(letter.partition, letter.offset, letter.offset + 1)
     everything = Handled({n: Offsets([(0, 99)]) for n in range(2)})
     records = {
-        record_key("erp", ("orders", 1)): handled.encode(),
-        record_key("erp", NO_ORIGIN): everything.encode(),
+        HandledKey("erp", ("orders", 1)).text: handled.encode(),
+        HandledKey("erp", NO_ORIGIN).text: everything.encode(),
     }
     kafka.ensure_topics(fresh.kit.backbone, [control.topic_of(fresh.flow)])
     put_control(fresh.kit.backbone, f"{fresh.flow}.control", records)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from trunkline.streams.admission.command import OverrideRecord, key_of
+from trunkline.streams.admission.command import OverrideRecord
+from trunkline.streams.control.records import OverrideKey
 
 NOON = datetime(2030, 5, 31, 12, tzinfo=UTC).timestamp()
 
@@ -17,7 +18,7 @@ def test_it_survives_its_record() -> None:
         "open", "2030-05-31T14:00Z", "anna@desk", "upgrade", "2030-05-31T12:00Z"
     )
     assert OverrideRecord.of(command.value()) == command
-    assert key_of("warehouse") == "destination/warehouse"
+    assert OverrideKey("warehouse").text == "destination/warehouse"
 
 
 def test_without_a_record_the_destination_decides() -> None:

@@ -90,4 +90,4 @@ def test_counts_are_summed_over_partitions() -> None:
         "replay/7f0/orders/0": {"counts": {"sent": 100}},
         "replay/7f/orders/2": {},
     }
-    assert totals(state, "replay/7f") == {"sent": 7, "superseded": 1}
+    assert totals(state, "7f") == {"sent": 7, "superseded": 1}

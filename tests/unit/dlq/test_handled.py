@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trunkline.streams.control.records import HandledKey
 from trunkline.streams.dlq.handled import (
     NO_ORIGIN,
     Handled,
     Offsets,
     origin_of,
     owner_of,
-    record_key,
 )
 
 RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 44)))
@@ -66,7 +66,7 @@ def test_a_copy_changes_alone() -> None:
 
 
 def test_the_record_of_a_home_is_its_own() -> None:
-    assert record_key("erp", ("commerce.orders", 3)) == "dlq/erp/commerce.orders/3"
+    assert HandledKey("erp", ("commerce.orders", 3)).text == "dlq/erp/commerce.orders/3"
 
 
 @pytest.mark.parametrize(

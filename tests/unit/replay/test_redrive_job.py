@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from test_replay_state import EVENTS, happening
 
 from replay_world import CONTROL, DLQ, INBOX, PLACE, TOPIC, Record, World
-from trunkline.streams.dlq.handled import Handled, owner_of, record_key
+from trunkline.streams.control.records import HandledKey
+from trunkline.streams.dlq.handled import Handled, owner_of
 from trunkline.streams.dlq.letters import DeadLetterFilter
 from trunkline.streams.replay.redrive_job import RedriveJob
 from trunkline.streams.replay.request import Request
 
-MARKS = record_key("erp", PLACE)
+MARKS = HandledKey("erp", PLACE).text
 
 
 def world_of(past: list[tuple[bytes, str]], **more: Any) -> World:
