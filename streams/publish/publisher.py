@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -30,6 +30,21 @@ class TopicMapping:
     streams: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class PublishingResult:
+    """What became of a batch of records: ``records`` to produce, in order, of which ``dead`` are
+    dead letters. ``example``: the last record that was refused, and why."""
+
+    records: list[Out] = field(default_factory=list)
+    dead: int = 0
+    example: tuple[Record, Exception] | None = None
+
+    @property
+    def published(self) -> int:
+        """How many of the records are canonical events."""
+        return len(self.records) - self.dead
+
+
 class Publisher:
     """Turns one source's records into records of its canonical topics.
 
@@ -44,13 +59,10 @@ class Publisher:
         self._version = flow_version
         self._dlq = dlq
         self._outputs = outputs
-        self.dead = 0
-        self._last_dead: tuple[Record, Exception]
 
-    def publish(self, records: Sequence[Record]) -> list[Out]:
-        """The records to produce, in order."""
-        out: list[Out] = []
-        before = self.dead
+    def publish(self, records: Sequence[Record]) -> PublishingResult:
+        """Each record as an event of each topic that takes its stream, or as a dead letter."""
+        done = PublishingResult()
         for record in records:
             for output in self._outputs:
                 if output.streams and record.stream not in output.streams:
@@ -59,11 +71,13 @@ class Publisher:
                     made = self._canonical(record, output)
                 except Exception as error:  # noqa: BLE001 - a flow's own mistake, of any kind
                     made = self._dead_letter(record, error)
-                if made is not None:
-                    out.append(made)
-        if self.dead > before:
-            self._log_dead_letters(self.dead - before)
-        return out
+                    done.dead += 1
+                    done.example = record, error
+                if made is not None:  # the topic's function may leave a record out
+                    done.records.append(made)
+        if done.example is not None:
+            self._log_dead_letters(done.dead, *done.example)
+        return done
 
     def _canonical(self, record: Record, output: TopicMapping) -> Out | None:
         if record.change in ("delete", "truncate"):
@@ -78,9 +92,8 @@ class Publisher:
         headers = event_headers(record, source=self._source, type=_type(record, output, data))
         return output.topic, _key(record, output), value, headers
 
-    def _log_dead_letters(self, count: int) -> None:
+    def _log_dead_letters(self, count: int, record: Record, error: Exception) -> None:
         """One line a batch: a table full of what is refused floods no log."""
-        record, error = self._last_dead
         log.warning(
             "%d dead letters to %s, as of key %r: %s: %s",
             count,
@@ -92,8 +105,6 @@ class Publisher:
         )
 
     def _dead_letter(self, record: Record, error: Exception) -> Out:
-        self.dead += 1
-        self._last_dead = record, error
         return dead_letter(
             self._dlq,
             key=record.key.encode(errors="replace"),
@@ -126,7 +137,7 @@ def _type(record: Record, output: TopicMapping, data: Any) -> str:
 
 def _as_json(record: Record) -> bytes:
     """Whatever a row holds must be written: a dead letter that fails would stop the source."""
-    row = {field.name: getattr(record, field.name) for field in fields(record)}
+    row = {each.name: getattr(record, each.name) for each in fields(record)}
     try:
         option = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
         return orjson.dumps(row, default=str, option=option)

@@ -60,12 +60,11 @@ class PushStep:
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Publish all records; returns when Kafka has them. Raises KafkaUnavailable."""
-        made = self._publisher.publish(records)
-        dead, self._publisher.dead = self._publisher.dead, 0
-        await self._acknowledged(made)
+        result = self._publisher.publish(records)
+        await self._acknowledged(result.records)
         self._metrics.events_in.inc(len(records))
-        self._metrics.events_out.inc(len(made) - dead)
-        self._metrics.dead_lettered(dead)
+        self._metrics.events_out.inc(result.published)
+        self._metrics.dead_lettered(result.dead)
 
     async def _acknowledged(self, records: list[Out]) -> None:
         if not records:

@@ -22,7 +22,7 @@ from trunkline.errors import ConfigurationError
 from trunkline.kafka import Out, transact
 from trunkline.kafka.poll_loop import MicroBatch, PollLoop
 from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.publish.publisher import Publisher
+from trunkline.streams.publish.publisher import Publisher, PublishingResult
 from trunkline.tasks import backoff
 
 log = logging.getLogger(__name__)
@@ -34,11 +34,11 @@ LARGE = 500
 
 @dataclass(slots=True)
 class _Pending:
-    """A batch in its transaction."""
+    """A batch in its transaction, and what was made of it. ``started``: a monotonic time."""
 
     commit: Future[None]
     batch: Batch
-    produced: int
+    result: PublishingResult
     started: float
 
 
@@ -143,12 +143,13 @@ class SourceStep:
         pending: _Pending | None = None
         with ThreadPoolExecutor(1, thread_name_prefix=f"publish-{self.name}") as thread:
             for batch in source.read(position, self._interrupt):
-                started, records = time.monotonic(), self._records(batch)
+                started, result = time.monotonic(), self._publisher.publish(batch.records)
                 if pending is not None:
                     self._settle(source, pending)
+                records = [*result.records, self._position_record(batch)]
                 commit = thread.submit(transact, producer, records)
                 commit.add_done_callback(self._interrupt_if_failed)
-                pending = _Pending(commit, batch, len(records) - 1, started)
+                pending = _Pending(commit, batch, result, started)
                 if len(batch.records) < LARGE:
                     self._settle(source, pending)
                     pending = None
@@ -178,18 +179,15 @@ class SourceStep:
         stored: Position = orjson.loads(value)["position"]
         return stored
 
-    def _records(self, batch: Batch) -> list[Out]:
-        """A batch's canonical records and, last, its position."""
+    def _position_record(self, batch: Batch) -> Out:
         position = orjson.dumps({"position": batch.position})
-        place: Out = (self._positions, self.name.encode(), position, [])
-        return [*self._publisher.publish(batch.records), place]
+        return self._positions, self.name.encode(), position, []
 
     def _count(self, pending: _Pending) -> None:
-        batch = pending.batch
-        dead, self._publisher.dead = self._publisher.dead, 0
+        batch, result = pending.batch, pending.result
         self._metrics.events_in.inc(len(batch.records))
-        self._metrics.events_out.inc(pending.produced - dead)
-        self._metrics.dead_lettered(dead)
+        self._metrics.events_out.inc(result.published)
+        self._metrics.dead_lettered(result.dead)
         self._metrics.batch_seconds.observe(time.monotonic() - pending.started)
         if batch.records:
             age = time.time() - batch.records[0].time.timestamp()

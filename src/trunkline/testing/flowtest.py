@@ -153,13 +153,13 @@ class FlowTest(Generic[EnvT]):
             topic.topic, lambda record: data, encode, event_type=type or topic.event_type
         )
         publisher = Publisher(f"/{self._flow.name}/test", "", [output], self._flow.version)
-        self._do(self._worker.publish(publisher.publish([record])))
+        self._do(self._worker.publish(publisher.publish([record]).records))
         return record.id
 
     def read(self, source: SourceDefinition[EnvT], *records: Record) -> None:
         """The source reads these records, which its topics' functions make canonical."""
         publisher = self._compiler.publisher(source)
-        self._do(self._worker.publish(publisher.publish(records)))
+        self._do(self._worker.publish(publisher.publish(records).records))
 
     def advance(self, duration: str) -> None:
         """Let time pass, as ``"10m"``; all that happens until then happens."""

@@ -42,7 +42,9 @@ def record(**changes: Any) -> Record:
 
 def published(*records: Record, outputs: list[TopicMapping]) -> tuple[list[Out], int]:
     publisher = Publisher("/shop/db", "shop.db.dlq", outputs, "v1")
-    return publisher.publish(records), publisher.dead
+    result = publisher.publish(records)
+    assert result.published == len(result.records) - result.dead
+    return result.records, result.dead
 
 
 def only(made: tuple[list[Out], int]) -> tuple[str, bytes | None, bytes | None, dict[str, bytes]]:
