@@ -28,8 +28,11 @@ from trunkline.tasks import backoff
 log = logging.getLogger(__name__)
 
 
-LARGE = 500
+LARGE_BATCH = 500
 """Records from which on a batch commits while the next one is read."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
+"""Seconds before a source that failed runs again: at first, and at the most."""
 
 
 @dataclass(slots=True)
@@ -40,10 +43,6 @@ class _Pending:
     batch: Batch
     result: PublishingResult
     started: float
-
-
-BACK_OFF = (0.2, 30.0)
-"""Seconds before a source that failed starts again: at first, and at the most."""
 
 
 class SourceStep:
@@ -68,29 +67,31 @@ class SourceStep:
         self._make_producer = make_producer
         self._newest_position = newest_position
         self._metrics = metrics
-        self._stop = threading.Event()
+        self._owned = False
         self._interrupt = threading.Event()
+        """What ends the source's reading: the position is taken away, or a commit failed."""
         self._thread: threading.Thread | None = None
-        self._read_at = 0.0
+        self._committed_any = False
         self.failure: BaseException | None = None
         self.intake = PollLoop(make_consumer, [positions])
 
-    # The lease, in the intake's thread.
+    # Who owns the position, in the poll loop's thread.
 
     def on_assigned(
         self, consumer: Consumer, partitions: list[TopicPartition]
     ) -> list[TopicPartition]:
-        """The position is ours: run the source."""
+        """Run the source if its position is this worker's now."""
         if partitions:
-            self._stop.clear()
+            self._owned = True
+            self._interrupt.clear()
             name = f"source-{self.name}"
             self._thread = threading.Thread(target=self._run, name=name, daemon=True)
             self._thread.start()
         return partitions
 
     def on_revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
-        """Stop the source; what it has published is committed."""
-        self._stop.set()
+        """Stop the source, and wait until what it has published is committed."""
+        self._owned = False
         self._interrupt.set()
         if self._thread is not None:
             self._thread.join()
@@ -103,9 +104,10 @@ class SourceStep:
     # The source's own thread.
 
     def _run(self) -> None:
-        waits = backoff(*BACK_OFF)
-        while not self._stop.is_set():
-            self._read_at = 0.0
+        """Run the source while the position is ours; after a failure again, from the stored one."""
+        waits = backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        while self._owned:
+            self._committed_any = False
             try:
                 self._run_once()
                 return
@@ -114,20 +116,23 @@ class SourceStep:
                 self.failure = error
                 return
             except Exception as error:
-                if self._read_at:  # it ran: this is another trouble than the last one
-                    waits = backoff(*BACK_OFF)
+                if self._committed_any:  # it ran: this is another trouble than the last one
+                    waits = backoff(FIRST_PAUSE, LONGEST_PAUSE)
                 delay = next(waits)
                 self._metrics.error(error)
                 log.exception("source %s starts again in %.1f s", self.name, delay)
-                self._stop.wait(delay)
+            # First clear, then look: a revocation says that the position is gone before it
+            # interrupts, so that one of the two is seen whenever it comes.
+            self._interrupt.clear()
+            if self._owned:
+                self._interrupt.wait(delay)
 
     def _run_once(self) -> None:
         producer = self._make_producer()
         producer.init_transactions(60)  # fences whoever ran this source before
         position = self._stored_position()
         log.info("source %s runs from %s", self.name, position or "the beginning")
-        self._interrupt = threading.Event()
-        if self._stop.is_set():
+        if self._interrupt.is_set():  # revoked while Kafka was asked: connect to nothing any more
             return
         source = self._build()
         try:
@@ -138,8 +143,15 @@ class SourceStep:
     def _publish_batches(
         self, source: Source, position: Position | None, producer: Producer
     ) -> None:
-        """Read, publish, acknowledge. While a large batch commits, the next one is read already;
-        after a small one nothing may follow for long, so its commit is waited for."""
+        """Read, publish, commit, acknowledge, batch by batch.
+
+        1. Make the batch's records. Meanwhile the batch before may still be committing.
+        2. Settle that one: acknowledge it at the source, which may forget it then.
+        3. Commit records and position in one transaction, in a thread.
+        4. Wait for it, unless the batch is large. Behind a small one nothing may come for hours,
+           and the source would not hear that it is safe. Behind a large one more waits, as in a
+           snapshot, and reading beside the commit saves the commit's time.
+        """
         pending: _Pending | None = None
         with ThreadPoolExecutor(1, thread_name_prefix=f"publish-{self.name}") as thread:
             for batch in source.read(position, self._interrupt):
@@ -150,7 +162,7 @@ class SourceStep:
                 commit = thread.submit(transact, producer, records)
                 commit.add_done_callback(self._interrupt_if_failed)
                 pending = _Pending(commit, batch, result, started)
-                if len(batch.records) < LARGE:
+                if len(batch.records) < LARGE_BATCH:
                     self._settle(source, pending)
                     pending = None
             if pending is not None:
@@ -169,7 +181,7 @@ class SourceStep:
             raise
         source.acknowledge(pending.batch.position)
         self._count(pending)
-        self._read_at = time.time()
+        self._committed_any = True
 
     def _stored_position(self) -> Position | None:
         message = self._newest_position()

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import orjson
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
+from keeping_producer import KeepingProducer
 from replay_world import Record
 from trunkline.event import Event
 from trunkline.kafka.poll_loop import MicroBatch, PollLoop
@@ -17,39 +18,6 @@ from trunkline.streams.route.step import RoutingListener, RoutingStep
 from trunkline.streams.route.transactions import RoutingTransactions
 
 TOPIC, INBOX, DLQ = "orders", "f.erp.inbox", "f.erp.dlq"
-
-
-class KeepingProducer:
-    """A transactional producer. ``committed``: records and offsets of each transaction;
-    ``failures``: what the next commits raise."""
-
-    def __init__(self) -> None:
-        self.committed: list[tuple[list[bytes], dict[int, int]]] = []
-        self.aborted = 0
-        self.failures: list[KafkaError] = []
-        self._records: list[bytes] = []
-        self._offsets: dict[int, int] = {}
-
-    def init_transactions(self, timeout: float) -> None:
-        pass
-
-    def begin_transaction(self) -> None:
-        self._records, self._offsets = [], {}
-
-    def produce(self, topic: str, value: bytes, key: bytes, **more: Any) -> None:
-        self._records.append(key)
-
-    def send_offsets_to_transaction(self, offsets: list[TopicPartition], group: object) -> None:
-        assert group == "metadata", "the offsets are sent as a member of the group"
-        self._offsets = {at.partition: at.offset for at in offsets}
-
-    def commit_transaction(self) -> None:
-        if self.failures:
-            raise KafkaException(self.failures.pop(0))
-        self.committed.append((self._records, self._offsets))
-
-    def abort_transaction(self) -> None:
-        self.aborted += 1
 
 
 class Told(RoutingListener):

@@ -1,0 +1,207 @@
+"""A source in one worker: it runs while its position is ours, and goes on after failures."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+
+from keeping_producer import KeepingProducer
+from trunkline import ConfigurationError, Record
+from trunkline.connectors.base import Batch, Position, Source
+from trunkline.streams.metrics import Metrics, StepMetrics
+from trunkline.streams.publish import source_step
+from trunkline.streams.publish.publisher import Publisher, TopicMapping
+from trunkline.streams.publish.source_step import SourceStep
+
+MINE = [TopicPartition("shop.db.positions", 0)]
+
+
+class Numbers(Source):
+    """A source of records 1, 2, 3, …, whose position is the newest one's number. It has as many
+    as ``batches`` says and then waits for more, as a database's log does."""
+
+    def __init__(self, batches: list[int]) -> None:
+        self.batches = batches
+        self.acknowledged: list[Position] = []
+        self.read_from: list[Position | None] = []
+        self.closed = 0
+        self.waits = threading.Event()
+
+    def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
+        self.read_from.append(position)
+        at = cast(int, position or 0)
+        while self.batches and not stop.is_set():
+            numbers = range(at + 1, at + 1 + self.batches.pop(0))
+            at = numbers[-1]
+            yield Batch([Record(key=str(n), data={}) for n in numbers], at)
+        self.waits.set()
+        stop.wait(5)
+
+    def acknowledge(self, position: Position) -> None:
+        self.acknowledged.append(position)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Running:
+    """A step over ``source`` whose position is this worker's."""
+
+    def __init__(self, source: Numbers, *, failures: int = 0) -> None:
+        self.source = source
+        self.producer = KeepingProducer()
+        self.producer.failures = [KafkaError(KafkaError._STATE)] * failures
+        self.metrics = StepMetrics(Metrics(), "shop", "publish", "db")
+        topic = TopicMapping("orders", lambda record: record.data, lambda data: b"{}")
+        self.step = SourceStep(
+            "db",
+            "shop.db.positions",
+            Publisher("/shop/db", "shop.db.dlq", [topic]),
+            build=self.build,
+            make_consumer=cast(Callable[[], Consumer], None),
+            make_producer=lambda: cast(Producer, self.producer),
+            newest_position=self.newest,
+            metrics=self.metrics,
+        )
+
+    def build(self) -> Source:
+        return self.source
+
+    def newest(self) -> Any:
+        """The newest position that was committed."""
+
+        class Stored:
+            def value(self) -> bytes:
+                return b'{"position": %d}' % count
+
+        count = sum(len(keys) - 1 for keys, _ in self.producer.committed)
+        return Stored() if count else None
+
+    def __enter__(self) -> Running:
+        self.step.on_assigned(cast(Consumer, None), MINE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.step.on_revoked(MINE, lost=False)
+
+    @property
+    def committed(self) -> list[list[bytes]]:
+        """The keys of each transaction's records; the position's is the source's name."""
+        return [keys for keys, _ in self.producer.committed]
+
+
+def eventually(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_step, "FIRST_PAUSE", 0.001)
+
+
+def test_records_and_position_are_one_transaction_and_then_acknowledged() -> None:
+    with Running(Numbers([2, 1])) as running:
+        assert running.source.waits.wait(5)
+        eventually(lambda: running.source.acknowledged == [2, 3])
+    assert running.committed == [[b"1", b"2", b"db"], [b"3", b"db"]]
+    assert running.source.closed == 1
+
+
+def test_large_batches_commit_while_the_next_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_step, "LARGE_BATCH", 2)
+    with Running(Numbers([2, 2])) as running:
+        assert running.source.waits.wait(5)
+        assert running.source.acknowledged == [2], "the last one is acknowledged once more comes"
+    assert running.source.acknowledged == [2, 4]
+
+
+@pytest.mark.parametrize("large", [1, 1000], ids=["large batches", "small batches"])
+def test_a_failed_commit_is_read_again_from_the_stored_position(
+    large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_step, "LARGE_BATCH", large)
+    with Running(Numbers([2, 2]), failures=1) as running:
+        eventually(lambda: len(running.source.read_from) == 2)
+        running.source.batches = [2, 2]
+        eventually(lambda: len(running.committed) > 0)
+    assert running.source.read_from[0] is None
+    assert running.source.read_from[1] is None, "nothing is committed"
+    assert running.committed[0] == [b"1", b"2", b"db"]
+    assert running.source.closed == len(running.source.read_from)
+
+
+def test_a_source_that_failed_goes_on_behind_what_is_committed() -> None:
+    class Falling(Numbers):
+        def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
+            yield from super().read(position, stop) if position else self.fall()
+
+        def fall(self) -> Iterator[Batch]:
+            self.read_from.append(None)
+            yield Batch([Record(key="1", data={})], 1)
+            raise ConnectionError("the database went away")
+
+    with Running(Falling([1])) as running:
+        eventually(lambda: running.source.acknowledged == [1, 2])
+    assert running.source.read_from == [None, 1]
+    assert running.step.failure is None
+
+
+def test_a_source_that_is_wrongly_configured_ends_the_worker() -> None:
+    class Wrong(Running):
+        def build(self) -> Source:
+            raise ConfigurationError("no such table")
+
+    with Wrong(Numbers([])) as running:
+        eventually(lambda: isinstance(running.step.failure, ConfigurationError))
+
+
+def test_a_revocation_ends_the_wait_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_step, "FIRST_PAUSE", 60.0)
+    tried = threading.Event()
+
+    class Away(Running):
+        def build(self) -> Source:
+            tried.set()
+            raise ConnectionError("away")
+
+    started = time.monotonic()
+    with Away(Numbers([])):
+        assert tried.wait(5)
+    assert time.monotonic() - started < 30
+
+
+def test_nothing_is_connected_to_once_the_position_is_gone() -> None:
+    asked, go_on = threading.Event(), threading.Event()
+    built: list[int] = []
+
+    class Slow(Running):
+        def newest(self) -> Any:
+            asked.set()
+            go_on.wait(5)
+
+        def build(self) -> Source:
+            built.append(1)
+            return self.source
+
+    running = Slow(Numbers([]))
+    with running:
+        assert asked.wait(5)
+        revoking = threading.Thread(target=lambda: running.step.on_revoked(MINE, lost=False))
+        revoking.start()
+        eventually(running.step._interrupt.is_set)
+        go_on.set()
+        revoking.join(5)
+    assert built == []
+
+
+def test_one_that_never_started_stops() -> None:
+    asyncio.run(Running(Numbers([])).step.stop())
