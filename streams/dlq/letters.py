@@ -159,7 +159,11 @@ class DeadLetterFilter:
 
     def to_request(self) -> dict[str, Any]:
         """What goes into a re-drive's control record."""
-        return {one.name: getattr(self, one.name) or None for one in fields(self)}
+        # As it is, not ``or None``: a filter for letters without a key (``key=""``) would be gone,
+        # and the request would be about all letters.
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {
+            "header": dict(self.header) or None
+        }
 
     def matches(self, letter: DeadLetter) -> bool:
         """Whether the letter is meant."""

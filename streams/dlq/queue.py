@@ -15,13 +15,11 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from trunkline import kafka
+from trunkline.kafka.offsets import Partition
 from trunkline.params import Backbone
 from trunkline.streams.dlq.causes import mask
 from trunkline.streams.dlq.handled import handled_by_home, origin_of
 from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
-
-Ranges = dict[int, tuple[int, int]]
-"""Per partition: the first offset, and the one behind the last."""
 
 MOST = 1000
 """Causes that are told apart; the letters of further ones are one group for each stage and class,
@@ -61,10 +59,10 @@ class DeadLetterQueue:
         self._handled = handled
         self.ranges = self._ranges()
 
-    def _ranges(self) -> Ranges:
+    def _ranges(self) -> dict[Partition, range]:
         with closing(self._reader()) as reader:
-            partitions = _partitions(reader, self._topic)
-            return {n: _watermarks(reader, self._topic, n) for n in partitions}
+            numbers = _partitions(reader, self._topic)
+            return {(self._topic, n): _watermarks(reader, self._topic, n) for n in numbers}
 
     def letters(
         self, selection: DeadLetterFilter | None = None, *, handled: bool = False
@@ -78,13 +76,13 @@ class DeadLetterQueue:
 
     def at(self, partition: int, offset: int) -> DeadLetter | None:
         """The letter at this place, handled or not; None if there is none."""
-        first, behind = self.ranges.get(partition, (0, 0))
-        if not first <= offset < behind:
+        queue = (self._topic, partition)
+        if offset not in self.ranges.get(queue, ()):
             return None
-        with closing(self._read({partition: (offset, offset + 1)})) as found:
+        with closing(self._read({queue: range(offset, offset + 1)})) as found:
             return next(found, None)
 
-    def _read(self, ranges: Ranges) -> Generator[DeadLetter, None, None]:
+    def _read(self, ranges: Mapping[Partition, range]) -> Generator[DeadLetter, None, None]:
         with closing(self._reader()) as reader:
             for message in _messages(reader, self._topic, ranges):
                 letter = DeadLetter.of(message)
@@ -94,13 +92,13 @@ class DeadLetterQueue:
         return kafka.consumer(self._backbone, f"{self._topic}.reader", eof=True)
 
 
-def covering_ranges(letters: Iterable[DeadLetter]) -> tuple[Ranges, int]:
-    """The smallest ranges that hold these letters, and how many they are."""
-    ranges: Ranges = {}
+def covering_ranges(letters: Iterable[DeadLetter]) -> tuple[dict[Partition, range], int]:
+    """The smallest ranges that hold these letters, which are in order, and how many they are."""
+    ranges: dict[Partition, range] = {}
     count = 0
     for letter in letters:
-        first, _ = ranges.get(letter.partition, (letter.offset, 0))
-        ranges[letter.partition] = (first, letter.offset + 1)
+        queue, end = (letter.topic, letter.partition), letter.offset + 1
+        ranges[queue] = range(ranges[queue].start if queue in ranges else letter.offset, end)
         count += 1
     return ranges, count
 
@@ -112,21 +110,21 @@ def _partitions(reader: Consumer, topic: str) -> list[int]:
         raise kafka.KafkaUnavailable(f"{topic!r}: {failure.args[0].str()}") from failure
 
 
-def _watermarks(reader: Consumer, topic: str, partition: int) -> tuple[int, int]:
+def _watermarks(reader: Consumer, topic: str, partition: int) -> range:
     try:
         low, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
     except KafkaException as failure:
         raise kafka.KafkaUnavailable(
             f"partition {partition} of {topic!r} does not answer: {failure.args[0].str()}"
         ) from failure
-    return low, high
+    return range(low, high)
 
 
-def _messages(reader: Consumer, topic: str, ranges: Ranges) -> Iterator[Message]:
+def _messages(reader: Consumer, topic: str, ranges: Mapping[Partition, range]) -> Iterator[Message]:
     """The committed records of these ranges. A range ends at a record or at the partition's end,
     whichever is first: its last offsets may be those of transaction markers."""
-    unread = {n: behind for n, (first, behind) in ranges.items() if first < behind}
-    reader.assign([TopicPartition(topic, n, ranges[n][0]) for n in unread])
+    unread = {n: span.stop for (_, n), span in ranges.items() if span}
+    reader.assign([TopicPartition(topic, n, ranges[topic, n].start) for n in unread])
     while unread:
         for message in _polled(reader, topic):
             number, at = message.partition(), message.offset()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
+from trunkline.errors import ConfigurationError, DataError
 from trunkline.kafka import Out
 from trunkline.kafka.offsets import Partition
 from trunkline.streams.control import audit
@@ -28,19 +30,25 @@ class CompletionJob(Job):
         self._places = places
 
     def _restore(self, state: Mapping[str, control.Value]) -> None:
-        self._value = state.get(self.request.record_key, {})
+        # As it is now: it may be paused, or another worker may have written that it is done.
+        self._current: Request | None = None
+        if (record := state.get(self.request.record_key)) is not None:
+            with suppress(DataError, ConfigurationError):  # no request any more, to anybody
+                self._current = Request.from_record(self.request.id, record)
         keys = map(self.request.progress_key, self._places)
-        self._done = [PartitionProgress.of(state.get(key)) for key in keys]
+        self._done = [PartitionProgress.from_record(state.get(key)) for key in keys]
 
     async def _work(self) -> None:
-        if self._value.get("state") == "running" and all(one.done for one in self._done):
+        running = self._current and self._current.state == "running"
+        if running and all(one.done for one in self._done):
             await self._transact(self._records)
 
     async def _records(self) -> list[Out]:
+        assert self._current is not None
         request, counts = self.request, dict[str, int]()
         for progress in self._done:
             counts = merge_counts(counts, progress.counts)
-        value = {**self._value, "state": "done", "counts": counts}
+        done = self._current.with_state("done", counts=counts)
         told = audit.AuditRecord(
             what=f"{request.kind} done",
             on=request.destination,
@@ -51,6 +59,6 @@ class CompletionJob(Job):
             more={"counts": counts},
         )
         return [
-            control.record(self._desk.control, request.record_key, value),
+            control.record(self._desk.control, request.record_key, done.to_record()),
             audit.record(self._desk.flow, told),
         ]

@@ -130,7 +130,9 @@ class Job:
                 await self._work()
 
     def _restore(self, state: Mapping[str, control.Value]) -> None:
-        self.progress = PartitionProgress.of(state.get(self.request.progress_key(self.place)))
+        self.progress = PartitionProgress.from_record(
+            state.get(self.request.progress_key(self.place))
+        )
 
     async def _work(self) -> None:
         raise NotImplementedError
@@ -150,7 +152,7 @@ class Job:
             records, counts = await make()
             progress = self.progress.moved(next, counts, done=done)
             key = self.request.progress_key(self.place)
-            return [*records, control.record(self._desk.control, key, progress.value())]
+            return [*records, control.record(self._desk.control, key, progress.to_record())]
 
         await self._transact(whole)
         self.progress = progress

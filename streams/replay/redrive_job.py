@@ -78,7 +78,7 @@ class RedriveJob(Job):
         self._way = way
         self._keeper = keeper
         self._most = window
-        self._set = sorted((place, *offsets) for place, offsets in request.ranges.items())
+        self._set = sorted((queue, r.start, r.stop) for queue, r in request.ranges.items())
         self._contested = request.kind == "redrive" and not (request.force or way.appends)
         self._newest: LatestByKey | None = None
         self._handled: dict[Partition, Handled] = {}

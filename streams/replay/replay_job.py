@@ -56,8 +56,8 @@ class ReplayJob(Job):
                 self._newest.on_live_event(key, offset)
 
     async def _work(self) -> None:
-        start, until = self.request.ranges[self.place]
-        at = max(start, self.progress.next or 0)
+        asked = self.request.ranges[self.place]
+        at, until = max(asked.start, self.progress.next or 0), asked.stop
         while at < until:
             at = await self._window(at, until)
         await self._write(empty_chunk, until, done=True)

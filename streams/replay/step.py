@@ -137,11 +137,11 @@ class ReplayStep(RoutingListener):
             if name is None:
                 raise DataError("its key is that of no request and of no partition of one")
             if name.partition is not None:
-                self._on_progress((name.id, name.partition), PartitionProgress.of(value))
+                self._on_progress((name.id, name.partition), PartitionProgress.from_record(value))
             elif value is None:
                 self._requests.pop(name.id, None)
             else:
-                self._requests[name.id] = Request.of(name.id, value)
+                self._requests[name.id] = Request.from_record(name.id, value)
         except (DataError, ConfigurationError, ValueError) as error:
             log.error("the control record %r is ignored: %s", key, error)
         self._dirty.set()
@@ -274,11 +274,11 @@ class ReplayStep(RoutingListener):
 
     async def _refuse(self, request: Request, reason: str) -> None:
         log.error("%s %s is refused: %s", request.kind, request.id, reason)
-        value = self._control.state.get(request.record_key)
-        if value is not None:
-            refused = {**value, "state": "refused", "reason": reason}
+        current = self._requests.get(request.id)
+        if current is not None:
+            refused = current.with_state("refused", reason=reason)
             try:
-                await self._control.put(request.record_key, refused)
+                await self._control.put(request.record_key, refused.to_record())
             except KafkaUnavailable as error:
                 log.warning("that could not be written yet: %s", error)
 

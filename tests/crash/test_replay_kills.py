@@ -11,10 +11,12 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from trunkline.admin.replay_scope import ReplayScope, Wanted
-from trunkline.admin.replays import ask
+from trunkline.admin.replay_scope import ReplayScope
+from trunkline.admin.replays import submit
+from trunkline.kafka.offsets import Partition
 from trunkline.params import Backbone
 from trunkline.streams.control.topic import read_control
+from trunkline.streams.replay.request import Request
 from worker_kit import Destination, Feed, Workers, eventually, header, read
 
 KEYS = [f"k{n}" for n in range(1000)]
@@ -38,9 +40,10 @@ def test_no_older_state_after_kills_under_live_traffic(
     past = ReplayScope(backbone, name, feed.topic)
     eventually(lambda: len(destination.deliveries) == EVENTS, "the past is routed")
 
-    wanted = Wanted(topic=feed.topic, destination="api", span=past.span(None, None), rate=RATE)
+    ranges = past.ranges(None, None)
+    asked = Request(kind="replay", destination="api", ranges=ranges, rate=RATE)
     with live(feed) as routed_live:
-        id = ask(backbone, name, wanted)
+        id = submit(backbone, name, asked)
         for _ in range(KILLS):
             before = sent(backbone, name, id)
             eventually(lambda b=before: sent(backbone, name, id) > b + 50, "the replay goes on")
@@ -49,7 +52,7 @@ def test_no_older_state_after_kills_under_live_traffic(
         eventually(lambda: request(backbone, name, id)["state"] == "done", "it is done", 90)
 
     published = EVENTS + len(routed_live)
-    eventually(lambda: size(past.span(None, None)) == published, "everything is routed")
+    eventually(lambda: size(past.ranges(None, None)) == published, "everything is routed")
     eventually(lambda: len(set(ids(destination))) == published, "everything is delivered")
     workers.stop()
     inbox = read(backbone, f"{name}.api.inbox")
@@ -64,8 +67,8 @@ def test_no_older_state_after_kills_under_live_traffic(
     assert newest(destination) == newest_of(read(backbone, feed.topic))
 
 
-def size(span: Mapping[int, tuple[int, int]]) -> int:
-    return sum(until - first for first, until in span.values())
+def size(ranges: Mapping[Partition, range]) -> int:
+    return sum(map(len, ranges.values()))
 
 
 def request(backbone: Backbone, name: str, id: str) -> dict[str, Any]:

@@ -1,11 +1,9 @@
-"""Asking for a replay: what it covers is fixed here, counted if that is asked for, and written to
-the control topic, where the workers find it."""
+"""What a replay is about: the offsets that it covers, and a count of what it would send."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,53 +14,16 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from trunkline import kafka, naming
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event
-from trunkline.kafka.offsets import committed_offsets
+from trunkline.kafka.offsets import Partition, committed_offsets
 from trunkline.kafka.range_reader import reader_of
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Decode
-from trunkline.streams.control.audit import who
 from trunkline.streams.replay.predicate import Predicate
-from trunkline.streams.replay.request import Mode
-from trunkline.times import iso
+from trunkline.streams.replay.request import Request
 
 TIMEOUT = 30.0
 Bound = datetime | int | None
 """Where a range begins or ends: a time, an offset of every partition, or None for all there is."""
-Span = dict[int, tuple[int, int]]
-"""By partition: the first offset, and the one behind the last."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """A replay as it is asked for; ``Request`` says what the parts mean."""
-
-    topic: str
-    destination: str
-    span: Span
-    mode: Mode = "state"
-    key: str | None = None
-    where: str | None = None
-    rate: float | None = None
-    force: bool = False
-    why: str = ""
-
-    def value(self) -> dict[str, Any]:
-        """The control record ``replay/<id>``."""
-        return {
-            "kind": "replay",
-            "destination": self.destination,
-            "topic": self.topic,
-            "ranges": {f"{self.topic}/{n}": list(span) for n, span in sorted(self.span.items())},
-            "mode": self.mode,
-            "key": self.key,
-            "where": self.where,
-            "rate": self.rate,
-            "force": self.force,
-            "by": who(),
-            "why": self.why,
-            "at": iso(time.time()),
-            "state": "running",
-        }
 
 
 @dataclass(slots=True)
@@ -89,7 +50,7 @@ class ReplayScope:
         if not self._count:
             raise ConfigurationError(f"there is no topic {topic!r} at {backbone.bootstrap}")
 
-    def span(self, start: Bound, until: Bound) -> Span:
+    def ranges(self, start: Bound, until: Bound) -> dict[Partition, range]:
         """The offsets from ``start`` to before ``until`` that the flow has routed already. What
         it has not, it will send itself."""
         with self._reader() as reader:
@@ -104,15 +65,15 @@ class ReplayScope:
             firsts = self._offsets(reader, start, lows)
             ends = self._offsets(reader, until, routed)
         return {
-            n: _clamped(*offsets)
+            (self._topic, n): _clamped(*offsets)
             for n, offsets in enumerate(zip(lows, firsts, ends, routed, strict=True))
         }
 
-    def count(self, wanted: Wanted, decode: Decode) -> Preview:
+    def count(self, request: Request, decode: Decode) -> Preview:
         """What the replay would send as of now, before routes have their say."""
-        count, where = Preview(), Predicate(wanted.where) if wanted.where else None
-        newest = self._newest(wanted) if wanted.mode == "state" else None
-        for message in self._read(wanted.span, wanted.key):
+        count, where = Preview(), Predicate(request.where) if request.where else None
+        newest = self._newest(request) if request.mode == "state" else None
+        for message in self._read(request.ranges, request.key):
             key, at = message.key() or b"", (message.partition() or 0, message.offset() or 0)
             event = _event(message, decode)
             if newest is not None and newest.get(key) != at:
@@ -125,23 +86,23 @@ class ReplayScope:
         count.problem = where.problem if where is not None else ""
         return count
 
-    def _newest(self, wanted: Wanted) -> dict[bytes, tuple[int, int]]:
+    def _newest(self, request: Request) -> dict[bytes, tuple[int, int]]:
         """Where the newest event of each key is, up to what is routed."""
-        routed = self.span(None, None)
-        whole = {n: (first, max(first, routed[n][1])) for n, (first, _) in wanted.span.items()}
+        routed = self.ranges(None, None)
+        whole = {at: range(r.start, routed[at].stop) for at, r in request.ranges.items()}
         return {
             message.key() or b"": (message.partition() or 0, message.offset() or 0)
-            for message in self._read(whole, wanted.key)
+            for message in self._read(whole, request.key)
         }
 
-    def _read(self, span: Span, key: str | None) -> Iterator[Message]:
+    def _read(self, ranges: Mapping[Partition, range], key: str | None) -> Iterator[Message]:
         """The committed records that have a key, this one if it is given."""
         meant = None if key is None else key.encode()
         with self._reader() as reader:
-            for number, (first, until) in span.items():
-                if first < until:
-                    place = TopicPartition(self._topic, number, first)
-                    for message in _range(reader, place, until):
+            for partition, offsets in ranges.items():
+                if offsets:
+                    place = TopicPartition(*partition, offsets.start)
+                    for message in _range(reader, place, offsets.stop):
                         found = message.key()
                         if found and (meant is None or found == meant):
                             yield message
@@ -161,10 +122,10 @@ class ReplayScope:
         return [place.offset if place.offset >= 0 else 1 << 62 for place in found]
 
 
-def _clamped(low: int, first: int, end: int, routed: int) -> tuple[int, int]:
+def _clamped(low: int, first: int, end: int, routed: int) -> range:
     """The range that there is of the one that is asked for."""
     end = max(low, min(end, routed))
-    return min(max(low, first), end), end
+    return range(min(max(low, first), end), end)
 
 
 def _range(reader: Consumer, start: TopicPartition, until: int) -> Iterator[Message]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import uuid
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from trunkline import naming
 from trunkline.admin.audit import put_audited
-from trunkline.admin.replay_scope import Wanted
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
-from trunkline.streams.control.audit import AuditRecord
+from trunkline.streams.control.audit import AuditRecord, who
 from trunkline.streams.control.records import ReplayKey
 from trunkline.streams.control.topic import read_control
-from trunkline.streams.replay.request import State
+from trunkline.streams.replay.request import Request, RequestState
+from trunkline.times import iso
 
 
 def totals(state: Mapping[str, Mapping[str, Any]], id: str) -> dict[str, int]:
@@ -28,35 +29,44 @@ def totals(state: Mapping[str, Mapping[str, Any]], id: str) -> dict[str, int]:
     return found
 
 
-def ask(backbone: Backbone, flow: str, wanted: Wanted) -> str:
-    """Have it done; returns its id. The workers that route begin as soon as some run. Blocks.
-    Raises KafkaUnavailable."""
-    id, value = uuid.uuid4().hex[:12], wanted.value()
-    about = ("topic", "ranges", "mode", "key", "where", "rate", "force")
+def submit(backbone: Backbone, flow: str, request: Request) -> str:
+    """Write the request into the flow's control topic, audited, as asked for by this user now;
+    returns its id. The workers that route do it, as soon as some run. Blocks. Raises
+    KafkaUnavailable."""
+    request = replace(request, by=who(), at=iso(time.time()))
+    record = request.to_record()
     audit = AuditRecord(
-        what="replay",
-        on=wanted.destination,
-        why=wanted.why,
-        who=value["by"],
-        at=value["at"],
-        id=id,
-        more={name: value[name] for name in about if value[name]},
+        what=request.kind,
+        on=request.destination,
+        why=request.why,
+        who=request.by,
+        at=request.at,
+        count=request.count,
+        id=request.id,
+        more={name: value for name, value in record.items() if value and name not in _AUDITED},
     )
-    put_audited(backbone, flow, {ReplayKey(id).text: value}, audit)
-    return id
+    put_audited(backbone, flow, {request.record_key: record}, audit)
+    return request.id
 
 
-def change(backbone: Backbone, flow: str, id: str, state: State, why: str) -> Mapping[str, Any]:
-    """Pause, cancel or continue a request; returns what it was. Blocks.
+_AUDITED = ("kind", "destination", "why", "by", "at", "count", "state")
+"""Fields of a request that an audit record has a place of its own for, or that say nothing yet."""
 
-    Raises ConfigurationError if there is no such request or it is over, and KafkaUnavailable.
+
+def change(backbone: Backbone, flow: str, id: str, state: RequestState, why: str) -> Request:
+    """Pause, cancel or continue a request; returns it as it is now. Blocks.
+
+    Raises ConfigurationError if there is no such request or it is over, DataError if it is none
+    that this version understands, and KafkaUnavailable.
     """
-    value = read_control(backbone, naming.control(flow)).get(ReplayKey(id).text)
-    if value is None:
+    record = read_control(backbone, naming.control(flow)).get(ReplayKey(id).text)
+    if record is None:
         raise ConfigurationError(f"{flow} has no replay {id!r}: trunkline replay list {flow}")
-    if value["state"] not in ("running", "paused"):
-        raise ConfigurationError(f"{value['kind']} {id} is {value['state']}: ask for a new one")
+    request = Request.from_record(id, record)
+    if request.state not in ("running", "paused"):
+        raise ConfigurationError(f"{request.kind} {id} is {request.state}: ask for a new one")
     what = {"running": "continue", "paused": "pause", "cancelled": "cancel"}[state]
-    told = AuditRecord(what=f"{value['kind']} {what}", on=value["destination"], why=why, id=id)
-    put_audited(backbone, flow, {ReplayKey(id).text: {**value, "state": state}}, told)
-    return value
+    audit = AuditRecord(what=f"{request.kind} {what}", on=request.destination, why=why, id=id)
+    request = request.with_state(state)
+    put_audited(backbone, flow, {request.record_key: request.to_record()}, audit)
+    return request

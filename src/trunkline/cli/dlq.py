@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from trunkline import kafka
-from trunkline.admin.dead_letters import Kind, Request, discard_of_source, discarded, submit
+from trunkline.admin.dead_letters import discard_of_source, discarded
+from trunkline.admin.replays import submit
 from trunkline.admin.targets import Target, require_destination
 from trunkline.cli import output as shown
 from trunkline.cli.environment import backbone_of
@@ -24,6 +25,7 @@ from trunkline.schemas.registry import registry_of
 from trunkline.streams.control.topic import read_control
 from trunkline.streams.dlq.letters import DeadLetterFilter
 from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters, covering_ranges, grouped
+from trunkline.streams.replay.request import Request, RequestKind
 from trunkline.times import parse_rate
 
 dlq_app = typer.Typer(name="dlq", help="Dead letters.", no_args_is_help=True)
@@ -192,7 +194,7 @@ class _Opened:
 
     def request(
         self,
-        kind: Kind,
+        kind: RequestKind,
         selection: DeadLetterFilter,
         limit: int | None,
         why: str,
@@ -205,7 +207,6 @@ class _Opened:
         return Request(
             kind=kind,
             destination=self.target.destination,
-            topic=self.target.dlq,
             ranges=ranges,
             selection=selection,
             limit=limit,

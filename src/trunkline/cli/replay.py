@@ -12,8 +12,8 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from trunkline import naming
-from trunkline.admin.replay_scope import Bound, Preview, ReplayScope, Wanted
-from trunkline.admin.replays import ask, change, totals
+from trunkline.admin.replay_scope import Bound, Preview, ReplayScope
+from trunkline.admin.replays import change, submit, totals
 from trunkline.admin.targets import Target, require_destination
 from trunkline.cli import output as shown
 from trunkline.cli.environment import backbone_of
@@ -26,7 +26,7 @@ from trunkline.schemas.registry import registry_of
 from trunkline.streams.control.records import ReplayKey
 from trunkline.streams.control.topic import Value, read_control
 from trunkline.streams.replay.predicate import Predicate
-from trunkline.streams.replay.request import Mode, PartitionProgress, State
+from trunkline.streams.replay.request import PartitionProgress, ReplayMode, Request, RequestState
 from trunkline.times import parse_rate, parse_time
 
 
@@ -98,10 +98,10 @@ def start(
     meant, backbone = Target.parse(to), backbone_of(env)
     require_destination(backbone, meant)
     routed = ReplayScope(backbone, meant.flow, topic)
-    wanted = Wanted(
-        topic=topic,
+    request = Request(
+        kind="replay",
         destination=meant.destination,
-        span=routed.span(_bound(from_), _bound(until)),
+        ranges=routed.ranges(_bound(from_), _bound(until)),
         mode=_mode(mode),
         key=key,
         where=Predicate(where).text if where else None,
@@ -110,10 +110,10 @@ def start(
         why=why,
     )
     if dry_run:
-        _tell_count(_counted(routed, wanted, backbone), wanted)
+        _tell_count(_counted(routed, request, backbone), request)
         return
-    id = ask(backbone, meant.flow, wanted)
-    size = sum(end - first for first, end in wanted.span.values())
+    id = submit(backbone, meant.flow, request)
+    size = sum(map(len, request.ranges.values()))
     typer.echo(f"replay {id}: {topic} to {meant}, at most {size} events")
     typer.echo(f"watch it: trunkline replay status {meant.flow}.{id} (or pause, cancel, continue)")
     follow(backbone, meant.flow, id, wait=not detach)
@@ -173,10 +173,10 @@ def continue_(replay: Id, why: WhyOption = "", env: EnvOption = None) -> None:
     _change(replay, "running", why, env)
 
 
-def _change(replay: str, state: State, why: str, env: str | None) -> None:
+def _change(replay: str, state: RequestState, why: str, env: str | None) -> None:
     flow, id = _named(replay)
-    was = change(backbone_of(env), flow, id, state, why)
-    typer.echo(f"{was['kind']} {id}: {state}")
+    request = change(backbone_of(env), flow, id, state, why)
+    typer.echo(f"{request.kind} {id}: {request.state}")
 
 
 def _named(replay: str) -> tuple[str, str]:
@@ -186,10 +186,10 @@ def _named(replay: str) -> tuple[str, str]:
     return flow, id
 
 
-def _mode(text: str) -> Mode:
-    for mode in get_args(Mode):
+def _mode(text: str) -> ReplayMode:
+    for mode in get_args(ReplayMode):
         if text == mode:
-            return cast(Mode, mode)
+            return cast(ReplayMode, mode)
     raise ConfigurationError(f"--mode {text!r}: it is state or events")
 
 
@@ -201,18 +201,18 @@ def _bound(text: str) -> Bound:
     return int(text) if text.isdecimal() else parse_time(text, time.time())
 
 
-def _counted(routed: ReplayScope, wanted: Wanted, backbone: Backbone) -> Preview:
+def _counted(routed: ReplayScope, request: Request, backbone: Backbone) -> Preview:
     with closing(registry_of(backbone)) as registry:
-        return routed.count(wanted, Codec(registry).decode_any)
+        return routed.count(request, Codec(registry).decode_any)
 
 
-def _tell_count(count: Preview, wanted: Wanted) -> None:
+def _tell_count(count: Preview, request: Request) -> None:
     rows = [(kind or "(no ce_type)", str(n)) for kind, n in sorted(count.events.items())]
     if rows:
         shown.print_table(("type", "events"), rows)
     typer.echo(
         f"would send {count.events.total()} events of {len(count.keys)} keys to "
-        f"{wanted.destination}, as far as its routes take them; nothing was sent"
+        f"{request.destination}, as far as its routes take them; nothing was sent"
     )
     if count.superseded or count.unfit:
         typer.echo(f"not sent: {count.superseded} superseded, {count.unfit} not fitting --where")
@@ -253,7 +253,7 @@ def _tell_status(one: dict[str, Any]) -> None:
     typer.echo(f"  so far: {_so_far(one['counts'])}")
     table = Table("partition", "next", "range", "so far", box=None)
     for name, value in one["partitions"].items():
-        progress = PartitionProgress.of(value)
+        progress = PartitionProgress.from_record(value)
         range_ = one["ranges"].get(name)
         table.add_row(
             name,

@@ -156,7 +156,7 @@ def test_a_letter_is_found_by_its_place(letters: Letters) -> None:
     for letter in queue.letters():
         assert queue.at(letter.partition, letter.offset) == letter
     assert queue.at(7, 0) is None
-    behind = queue.ranges[0][1]
+    behind = queue.ranges[letter.topic, 0].stop
     assert queue.at(0, behind) is None
     assert queue.at(0, behind - 1) is None, "the last offset is a transaction's marker"
 

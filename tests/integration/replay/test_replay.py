@@ -15,14 +15,14 @@ from confluent_kafka import Message
 
 from engine_kit import Answer, Env, Kit, Scripted, eventually, headers_of, order
 from trunkline import Event, Flow, Rejected, Retry
-from trunkline.admin import dead_letters as dlq_requests
 from trunkline.admin.audit import read_audit
-from trunkline.admin.replay_scope import ReplayScope, Wanted
-from trunkline.admin.replays import ask, change
+from trunkline.admin.replay_scope import ReplayScope
+from trunkline.admin.replays import change, submit
 from trunkline.schemas.commerce import Order
 from trunkline.streams.control.topic import KafkaControl, read_control
 from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters
+from trunkline.streams.replay.request import Request, RequestKind
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +95,9 @@ def state_of(control: KafkaControl, id: str) -> dict[str, Any]:
 
 def replay(kit: Kit, flow: Flow[Any], **more: Any) -> str:
     """Ask for a replay of all that is routed."""
-    span = ReplayScope(kit.backbone, flow.name, topic(flow)).span(None, None)
-    return ask(
-        kit.backbone,
-        flow.name,
-        Wanted(**{"topic": topic(flow), "destination": "erp", "span": span, **more}),
-    )
+    ranges = ReplayScope(kit.backbone, flow.name, topic(flow)).ranges(None, None)
+    given = {"kind": "replay", "destination": "erp", "ranges": ranges, **more}
+    return submit(kit.backbone, flow.name, Request(**given))
 
 
 async def over(control: KafkaControl, id: str) -> dict[str, Any]:
@@ -258,7 +255,7 @@ def test_key_where_and_range_say_what_is_sent(kit: Kit) -> None:
                 {"key": "k3"},
                 {"where": "int(data.id) >= 18"},
                 {"where": "data.nothing == 1"},
-                {"span": ReplayScope(kit.backbone, flow.name, topic(flow)).span(10**9, None)},
+                {"ranges": ReplayScope(kit.backbone, flow.name, topic(flow)).ranges(10**9, None)},
             ]
             return [await over(control, replay(kit, flow, **one)) for one in asked]
 
@@ -367,16 +364,14 @@ async def redriven(
     flow: Flow[Any],
     control: KafkaControl,
     *,
-    kind: dlq_requests.Kind = "redrive",
+    kind: RequestKind = "redrive",
     force: bool = False,
 ) -> dict[str, int]:
     """Ask for everything in the queue as it is now; what was counted."""
     dlq = f"{flow.name}.erp.dlq"
     queue = DeadLetterQueue(kit.backbone, dlq, HandledLetters({}, "erp"))
-    request = dlq_requests.Request(
-        kind=kind, destination="erp", topic=dlq, ranges=queue.ranges, force=force
-    )
-    done = await over(control, dlq_requests.submit(kit.backbone, flow.name, request))
+    request = Request(kind=kind, destination="erp", ranges=queue.ranges, force=force)
+    done = await over(control, submit(kit.backbone, flow.name, request))
     assert done["state"] == "done"
     counts: dict[str, int] = done["counts"]
     return counts

@@ -1,18 +1,16 @@
-"""What is asked for: which letters are in it, and what is handled after a discard."""
+"""Which letters a request covers, and what is handled after a discard."""
 
 from __future__ import annotations
 
 from collections.abc import Container
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from letters_kit import letter
-from trunkline.admin.dead_letters import Kind, Request, discarded
+from trunkline.admin.dead_letters import discarded
 from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
 from trunkline.streams.dlq.queue import covering_ranges
-from trunkline.streams.replay import request as replay
 
 
 def source_letters(keys: list[str], handled: Container[int] = ()) -> list[DeadLetter]:
@@ -48,30 +46,7 @@ def test_ranges_hold_the_letters_and_little_else(places: list[tuple[int, int]]) 
     places = sorted(places)
     ranges, count = covering_ranges(letter(partition=n, offset=at) for n, at in places)
     assert count == len(places)
-    assert set(ranges) == {n for n, _ in places}
-    for number, (first, behind) in ranges.items():
+    assert set(ranges) == {("f.erp.dlq", n) for n, _ in places}
+    for (_, number), span in ranges.items():
         offsets = [at for n, at in places if n == number]
-        assert (first, behind) == (min(offsets), max(offsets) + 1)
-
-
-@pytest.mark.parametrize("kind", ["redrive", "discard"])
-def test_workers_read_the_request_as_it_is_meant(kind: Kind) -> None:
-    selection = DeadLetterFilter(error="Rejected", since="2026-11-22T14:30", header={"ce_id": "1"})
-    asked = Request(
-        kind=kind,
-        destination="erp",
-        topic="f.erp.dlq",
-        ranges={0: (3, 9), 2: (0, 4)},
-        selection=selection,
-        limit=5,
-        rate=2.5,
-        force=True,
-        why="customer is back",
-        count=5,
-    )
-    read = replay.Request.of("7f", asked.value())
-    assert (read.kind, read.destination, read.state) == (kind, "erp", "running")
-    assert read.ranges == {("f.erp.dlq", 0): (3, 9), ("f.erp.dlq", 2): (0, 4)}
-    assert read.selection == selection
-    assert (read.rate, read.force, read.why) == (2.5, True, "customer is back")
-    assert "@" in read.by
+        assert span == range(min(offsets), max(offsets) + 1)

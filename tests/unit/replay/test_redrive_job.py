@@ -45,7 +45,7 @@ def bury(world: World, offset: int, *, stage: str = "deliver", **headers: str) -
 
 def job_of(world: World, *, window: int = 500, **more: Any) -> RedriveJob:
     given = {"id": "r", "kind": "redrive", "destination": "erp", **more}
-    ranges = {(DLQ, 0): (0, len(world.logs[DLQ]))}
+    ranges = {(DLQ, 0): range(len(world.logs[DLQ]))}
     request = Request(**{"ranges": ranges, **given})
     keeper = partial(owner_of, topics=[TOPIC])
     return RedriveJob(
@@ -136,7 +136,7 @@ def test_discarded_letters_are_handled_and_not_sent(world: World) -> None:
 def test_only_what_is_selected_and_in_the_set(world: World) -> None:
     assert run(world, selection=DeadLetterFilter(key="c")) == {"sent": 1}
     assert redriven(world) == ["e2"]
-    assert run(world, ranges={(DLQ, 0): (0, 1)}) == {"sent": 1}
+    assert run(world, ranges={(DLQ, 0): range(1)}) == {"sent": 1}
     assert redriven(world) == ["e2", "e0"]
     assert handled(world) == [0, 2]
 

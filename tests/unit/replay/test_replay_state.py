@@ -44,7 +44,7 @@ def test_the_destination_never_ends_on_an_older_state(
         world.route()
     start, until = sorted(data.draw(st.tuples(*[st.integers(0, len(past))] * 2)))
     request = Request(
-        id="r", kind="replay", destination="erp", ranges={PLACE: (start, until)}, mode="state"
+        id="r", kind="replay", destination="erp", ranges={PLACE: range(start, until)}, mode="state"
     )
     before = len(world.inbox)
     with patch.object(job, "CHUNK", chunk):
@@ -96,7 +96,7 @@ def assert_complete(world: World, before: int, start: int, until: int) -> None:
 
 def assert_counted(world: World, request: Request, only: tuple[str, ...]) -> None:
     """Each event of the set is counted once, however often somebody began anew."""
-    start, until = request.ranges[PLACE]
+    start, until = request.ranges[PLACE].start, request.ranges[PLACE].stop
     kinds = [dict(record.named)["ce_type"].decode() for record in world.logs["orders"]]
     concerned = sum(not only or kind in only for kind in kinds[start:until])
     assert world.job is not None
