@@ -36,13 +36,14 @@ JITTER = 0.2
 
 
 class _BreakerPermit:
-    """One call, told from every other: so the probe's end is known by the permit."""
+    """One call, told from every other. ``opening``: how often the breaker had opened before."""
 
-    __slots__ = ("_breaker", "count")
+    __slots__ = ("_breaker", "count", "opening")
 
-    def __init__(self, breaker: CircuitBreakerState, count: int) -> None:
+    def __init__(self, breaker: CircuitBreakerState, count: int, opening: int) -> None:
         self._breaker = breaker
         self.count = count
+        self.opening = opening
 
     def finish(self, now: float, sent: int, failure: Exception | None) -> None:
         """Report to the breaker."""
@@ -58,10 +59,10 @@ class CircuitBreakerState:
     or one ``Unavailable.after`` longer than the first open time, open it.
 
     **Open.** Nothing is sent until the open time is over; ``Unavailable.after`` lengthens it.
-    Calls that were under way end without meaning: they are of the outage that is known.
+    Calls that were under way end without meaning, then or later: they are of the outage that is
+    known.
 
     **Half-open.** One event is sent, the probe, which its permit tells from the calls of before.
-    It goes when these have ended, or at the latest ``longest`` after its time.
 
     **Ramp.** See ``SlowStart``. Failures count as when closed, and halve what was gained.
     """
@@ -79,7 +80,8 @@ class CircuitBreakerState:
         self._until = 0.0  # when a pause or the open time ends
         self._wait = self._first  # the next open time
         self._failures = 0  # in succession
-        self._under_way = 0
+        self._openings = 0
+        self._under_way = 0  # events, of calls that began since it opened the last time
         self._probe: _BreakerPermit | None = None  # the probe that is under way
         self._slow_start: SlowStart | None = None
 
@@ -112,14 +114,14 @@ class CircuitBreakerState:
         if self._state == "half-open":
             return now if self._probe is None else NEVER
         if self._state == "open":
-            return self._probe_at()
+            return self._until
         if now < self._until:
             return self._until
         return self._slow_start.grows_at(now) if self._slow_start else now
 
     def acquire(self, now: float, count: int) -> Permit:
         """A permit for one call; when half-open, the call is the probe."""
-        permit = _BreakerPermit(self, count)
+        permit = _BreakerPermit(self, count, self._openings)
         self._under_way += count
         if self._state == "half-open" and self._probe is None:
             self._probe = permit
@@ -131,16 +133,20 @@ class CircuitBreakerState:
         self, permit: _BreakerPermit, now: float, sent: int, failure: Exception | None
     ) -> None:
         """A call is over; its permit reports it."""
-        self._under_way -= permit.count
+        down = failure if isinstance(failure, Unavailable) else None
+        # A call of before the outage is no news, even where it ends after the probe has passed:
+        # five calls that hung for 30 s in an outage of 5 s would open the breaker once more.
+        late = permit.opening < self._openings
+        if not late:
+            self._under_way -= permit.count
         was_probe = permit is self._probe
         if was_probe:
             self._probe = None
-        if not sent:  # no news; if it was the probe, another one may be sent
+        if not sent:  # no news either; if it was the probe, another one may be sent
             return
-        down = failure if isinstance(failure, Unavailable) else None
         if was_probe:
             self._probed(now, down)
-        elif self._state in ("open", "half-open"):
+        elif late or self._state in ("open", "half-open"):
             self._late(now, down)
         elif down:
             self._failed(now, down)
@@ -148,11 +154,8 @@ class CircuitBreakerState:
             self._succeeded(now, sent)
 
     def _tick(self, now: float) -> None:
-        if self._state == "open" and now >= self._probe_at():
+        if self._state == "open" and now >= self._until:
             self._state = "half-open"
-
-    def _probe_at(self) -> float:
-        return self._until + (self._longest if self._under_way else 0.0)
 
     def _probed(self, now: float, failure: Unavailable | None) -> None:
         if failure:
@@ -197,6 +200,8 @@ class CircuitBreakerState:
         self._until = now + wait * (1 + JITTER * self._random())
         self._wait = min(self._wait * 2, self._longest)
         self._state = "open"
+        self._openings += 1
+        self._under_way = 0
         self._slow_start = None
         self._calls.clear()
         if self._opened_at is None:

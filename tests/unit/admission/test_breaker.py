@@ -170,30 +170,45 @@ def test_one_under_way_may_still_name_a_later_time() -> None:
     assert at.retry_at(102) == 132
 
 
-def test_the_probe_waits_for_those_under_way_but_not_for_ever() -> None:
+def test_the_probe_does_not_wait_for_those_under_way_and_they_say_nothing() -> None:
     at = breaker(CircuitBreaker(failures=1))
     first, second, third = (at.acquire(100, 1) for _ in range(3))
     first.finish(100, 1, DOWN)
-    assert at.permits(106) == 0
-    assert at.retry_at(106) == 115, "open 5s, and the longest open time for those that hang"
-    second.finish(107, 1, None)
-    assert at.state == "open", "only the probe closes"
-    third.finish(108, 1, DOWN)
-    assert at.permits(108) == 1
+    assert at.permits(104) == 0
+    assert at.retry_at(104) == 105, "the open time, though two calls hang"
+    second.finish(104, 1, None)
+    assert (at.state, at.permits(104.9)) == ("open", 0), "only the probe closes"
+    assert at.permits(105) == 1
+    third.finish(106, 1, DOWN)
+    assert (at.state, at.permits(106)) == ("half-open", 1), "and only the probe opens again"
 
 
-def test_a_call_that_hangs_does_not_hold_the_probe_for_ever() -> None:
+def test_calls_that_hang_hold_nobody_and_are_not_the_probe() -> None:
     at = breaker(CircuitBreaker(failures=1))
     first, second, third = at.acquire(100, 1), at.acquire(100, 60), at.acquire(100, 40)
     first.finish(100, 1, DOWN)
-    assert at.permits(114.9) == 0
-    assert at.permits(115) == 1
-    probe = at.acquire(115, 1)
-    second.finish(116, 60, Unavailable("503", after=60))
-    third.finish(116, 40, None)
-    assert (at.state, at.permits(116)) == ("half-open", 0), "those were not the probe"
-    probe.finish(117, 1, None)
+    assert at.permits(104.9) == 0
+    assert at.permits(105) == 1
+    probe = at.acquire(105, 1)
+    second.finish(106, 60, Unavailable("503", after=60))
+    third.finish(106, 40, None)
+    assert (at.state, at.permits(106)) == ("half-open", 0), "those were not the probe"
+    probe.finish(107, 1, None)
     assert at.state == "ramp"
+
+
+@pytest.mark.parametrize("answer", [DOWN, Unavailable("503", after=60), None])
+def test_a_call_of_before_the_outage_that_ends_after_it_says_nothing(
+    answer: Exception | None,
+) -> None:
+    at = breaker(CircuitBreaker(failures=1))
+    first, late = at.acquire(95, 1), at.acquire(95, 4)
+    first.finish(95, 1, DOWN)
+    assert at.permits(100) == 1
+    call(at, 100)
+    assert (at.state, at.permits(100)) == ("ramp", 1), "what hangs takes no room of the ramp's"
+    late.finish(101, 4, answer)
+    assert (at.state, at.permits(101)) == ("ramp", 1), "it earns nothing, and loses nothing"
 
 
 @pytest.mark.parametrize("answer", [DOWN, None])
@@ -201,11 +216,11 @@ def test_a_late_call_of_one_event_is_not_taken_for_the_probe(answer: Exception |
     at = breaker(CircuitBreaker(failures=1))
     late = at.acquire(100, 1)
     call(at, 100, DOWN)
-    assert at.permits(115) == 1
-    probe = at.acquire(115, 1)
-    late.finish(116, 1, answer)
-    assert (at.state, at.permits(116)) == ("half-open", 0)
-    probe.finish(117, 1, None)
+    assert at.permits(105) == 1
+    probe = at.acquire(105, 1)
+    late.finish(106, 1, answer)
+    assert (at.state, at.permits(106)) == ("half-open", 0)
+    probe.finish(107, 1, None)
     assert at.state == "ramp"
 
 
