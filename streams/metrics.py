@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -78,6 +78,14 @@ class Metrics:
 
     def _histogram(self, name: str, says: str) -> Histogram:
         return Histogram(name, says, _BY, registry=self.registry, buckets=_BUCKETS)
+
+
+@runtime_checkable
+class HasGauges(Protocol):
+    """A step with gauges that must be set before they are read: lag, what waits, breaker states."""
+
+    def refresh(self) -> None:
+        """Bring the gauges up to date. Called once a second, and when the metrics are read."""
 
 
 class Watching(Protocol):

@@ -55,9 +55,6 @@ class PushStep:
         if self._reports.ident is not None:  # it may be stopped before it was started
             await asyncio.to_thread(self._reports.join)
 
-    def refresh(self) -> None:
-        """Nothing waits here: what is accepted is in Kafka."""
-
     async def publish(self, records: Sequence[Record]) -> None:
         """Publish all records; returns when Kafka has them. Raises KafkaUnavailable."""
         result = self._publisher.publish(records)

@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 from trunkline.connectors.base import Batch, Position, Source
 from trunkline.errors import ConfigurationError
 from trunkline.kafka import Out, transact
-from trunkline.kafka.poll_loop import MicroBatch, PollLoop
+from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.publish.publisher import Publisher, PublishingResult
 from trunkline.tasks import backoff
@@ -45,7 +45,7 @@ class _Pending:
     started: float
 
 
-class SourceStep:
+class SourceStep(PollListener):
     """Runs a source while this worker owns its position."""
 
     def __init__(
@@ -212,6 +212,3 @@ class SourceStep:
     async def stop(self) -> None:
         """Stop the source and leave."""
         await self.intake.stop()
-
-    def refresh(self) -> None:
-        """Nothing to bring up to date: a source's lag is set as it reads."""

@@ -128,9 +128,6 @@ class ReplayStep(RoutingListener):
             job.stop()
         await asyncio.gather(self._main, self._tidying, *self._tasks, return_exceptions=True)
 
-    def refresh(self) -> None:
-        """Nothing to bring up to date."""
-
     def _changed(self, key: str, value: Value | None) -> None:
         try:
             name = ReplayKey.parse(key)

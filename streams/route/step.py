@@ -18,9 +18,9 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from trunkline.errors import SCHEMA_UNAVAILABLE
 from trunkline.kafka.offsets import Partition, committed_offsets
-from trunkline.kafka.poll_loop import MicroBatch, PollLoop
+from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
 from trunkline.logs import about
-from trunkline.streams.metrics import StepMetrics
+from trunkline.streams.metrics import HasGauges, StepMetrics
 from trunkline.streams.route.router import DeadLetterCount, Router, RoutingResult
 from trunkline.streams.route.transactions import RoutingTransactions
 from trunkline.tasks import backoff
@@ -49,7 +49,7 @@ class RoutingListener(Protocol):
         transactions' lock: nothing else was written since."""
 
 
-class RoutingStep:
+class RoutingStep(PollListener, HasGauges):
     """Routes the batches that a poll loop reads, each in one transaction.
 
     The way of a batch: ``intake`` reads it in its thread and calls ``on_batch``; ``enqueue`` hands
@@ -162,7 +162,7 @@ class RoutingStep:
             _log_dead_letters(dlq, dead)
 
     def refresh(self) -> None:
-        """Bring the gauges up to date; called when the metrics are read."""
+        """Bring the gauges up to date."""
         self._metrics.lag.set(self.intake.lag)
         self._metrics.set_lag(self.intake.oldest_age())
 

@@ -18,7 +18,7 @@ from trunkline.params import Backbone, Params
 from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Flow
-from trunkline.streams.metrics import Metrics
+from trunkline.streams.metrics import HasGauges, Metrics
 from trunkline.streams.plan.orphans import require_drained_tiers
 from trunkline.streams.plan.topics import required_topics
 from trunkline.streams.quota import client as quota
@@ -171,7 +171,8 @@ class Worker:
 
     def _refresh(self) -> None:
         for step in self._steps:
-            step.refresh()
+            if isinstance(step, HasGauges):
+                step.refresh()
 
     def _readiness(self) -> tuple[int, bytes, str]:
         """Ready when every consumer has joined its group, with or without partitions."""
