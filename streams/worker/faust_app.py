@@ -1,8 +1,14 @@
-"""One Faust app a flow: agents over channels, supervision and web views are Faust's.
+"""The Faust app of a flow: a queue from each poll loop to its step, and the worker's web pages.
 
-Faust's own Kafka consumer and producer stay off: acknowledgement, transactions and rebalances
-are ours (``intake``, ``router``, ``delivery``), and each micro-batch reaches its agent whole over
-a public channel. That leaves an idle app at about 55 MB and next to no CPU.
+That is all that Faust serves as: agents over channels are the queues, web views are ``/healthz``,
+``/readyz`` and ``/metrics``. Its Kafka consumer and producer stay off; acknowledgement,
+transactions and rebalances are ours (``kafka/poll_loop.py``, ``route/step.py``,
+``deliver/step.py``), and each micro-batch reaches its agent whole. An idle app takes about 55 MB
+and next to no CPU.
+
+This is the only module that imports Faust. To put something else in its place, give a queue with
+``put`` (from any thread) and ``consume`` (in the event loop), and serve the pages; how little that
+is shows ``testing/worker.py``, where an ``asyncio.Queue`` does it.
 """
 
 from __future__ import annotations
