@@ -19,7 +19,7 @@ from trunkline.streams.admission.controller import AdmissionController
 from trunkline.streams.admission.gate import Gate
 from trunkline.streams.alerts.manager import AlertManager
 from trunkline.streams.alerts.settings import AlertSettings
-from trunkline.streams.control.topic import KafkaControl, read_control
+from trunkline.streams.control.kafka_topic import KafkaControl, read_control
 from trunkline.streams.deliver.broker import KafkaBroker
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition

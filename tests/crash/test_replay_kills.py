@@ -15,7 +15,7 @@ from trunkline.admin.replay_scope import ReplayScope
 from trunkline.admin.replays import submit
 from trunkline.kafka.offsets import Partition
 from trunkline.params import Backbone
-from trunkline.streams.control.topic import read_control
+from trunkline.streams.control.kafka_topic import read_control
 from trunkline.streams.replay.request import Request
 from worker_kit import Destination, Feed, Workers, eventually, header, read
 

@@ -20,8 +20,8 @@ from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
 from trunkline.streams.admission.command import Override, OverrideRecord
 from trunkline.streams.control.audit import AuditRecord, who
+from trunkline.streams.control.kafka_topic import read_control
 from trunkline.streams.control.records import OverrideKey
-from trunkline.streams.control.topic import read_control
 from trunkline.times import iso
 
 

@@ -12,8 +12,8 @@ from trunkline.admin.audit import put_audited
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
 from trunkline.streams.control.audit import AuditRecord, who
+from trunkline.streams.control.kafka_topic import read_control
 from trunkline.streams.control.records import ReplayKey
-from trunkline.streams.control.topic import read_control
 from trunkline.streams.replay.request import Request, RequestState
 from trunkline.times import iso
 

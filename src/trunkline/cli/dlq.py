@@ -22,7 +22,7 @@ from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import registry_of
-from trunkline.streams.control.topic import read_control
+from trunkline.streams.control.kafka_topic import read_control
 from trunkline.streams.dlq.letters import DeadLetterFilter
 from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters, covering_ranges, grouped
 from trunkline.streams.replay.request import Request, RequestKind

@@ -11,8 +11,8 @@ from trunkline import naming
 from trunkline.admin.replays import totals
 from trunkline.admin.status import group_members
 from trunkline.params import Backbone
+from trunkline.streams.control.kafka_topic import KafkaControl
 from trunkline.streams.control.records import ReplayKey
-from trunkline.streams.control.topic import KafkaControl
 
 RUNNING = ("running", "paused")
 """States of a request that is not over."""

@@ -23,8 +23,9 @@ from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import registry_of
+from trunkline.streams.control.kafka_topic import read_control
 from trunkline.streams.control.records import ReplayKey
-from trunkline.streams.control.topic import Value, read_control
+from trunkline.streams.control.topic import Value
 from trunkline.streams.replay.predicate import Predicate
 from trunkline.streams.replay.request import PartitionProgress, ReplayMode, Request, RequestState
 from trunkline.times import parse_rate, parse_time

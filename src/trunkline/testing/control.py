@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from trunkline.streams.control.topic import _StateStore
+from trunkline.streams.control.topic import StateStore
 
 
-class MemoryControl(_StateStore):
+class MemoryControl(StateStore):
     """A control topic in memory, for tests: a write comes back in the loop's next round."""
 
     async def start(self) -> None:
@@ -23,4 +23,4 @@ class MemoryControl(_StateStore):
     async def put(self, key: str, value: Mapping[str, Any] | None) -> None:
         """As ``ControlTopic.put``; a value that is not JSON raises TypeError here too."""
         written = None if value is None else orjson.loads(orjson.dumps(dict(value)))
-        asyncio.get_running_loop().call_soon(self._changed, key, written)
+        asyncio.get_running_loop().call_soon(self.apply, key, written)

@@ -14,7 +14,8 @@ from trunkline.errors import Rejected
 from trunkline.params import Backbone, Secret
 from trunkline.streams.alerts.channels import Webhook
 from trunkline.streams.alerts.manager import AlertManager
-from trunkline.streams.control.topic import KafkaControl, read_control, topic_of
+from trunkline.streams.control.kafka_topic import KafkaControl, read_control
+from trunkline.streams.control.topic import topic_of
 
 
 @asynccontextmanager

@@ -15,14 +15,15 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from engine_kit import Kit, Scripted, delivering, eventually, order
+from tests.kits.control_kit import put_control
 from trunkline import ConfigurationError, Event, Rejected, kafka
 from trunkline.admin.audit import read_audit
 from trunkline.cli import app
 from trunkline.cli.progress import follow
 from trunkline.schemas.commerce import Order
 from trunkline.streams.control import topic as control
+from trunkline.streams.control.kafka_topic import read_control
 from trunkline.streams.control.records import HandledKey
-from trunkline.streams.control.topic import put_control, read_control
 from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.dlq.handled import NO_ORIGIN, Handled, Offsets, origin_of
 from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter

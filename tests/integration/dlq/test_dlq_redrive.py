@@ -14,7 +14,7 @@ from trunkline import Event, Rejected
 from trunkline.admin.audit import read_audit
 from trunkline.cli import app
 from trunkline.schemas.commerce import Order
-from trunkline.streams.control.topic import read_control
+from trunkline.streams.control.kafka_topic import read_control
 from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters
 
 

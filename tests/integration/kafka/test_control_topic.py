@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from engine_kit import PATIENCE, eventually
+from tests.kits.control_kit import put_control
 from trunkline import kafka
 from trunkline.admin.audit import read_audit
 from trunkline.cli import app
@@ -28,8 +29,8 @@ from trunkline.params import Backbone
 from trunkline.streams.admission.command import OverrideRecord
 from trunkline.streams.control import audit
 from trunkline.streams.control import topic as control
+from trunkline.streams.control.kafka_topic import KafkaControl, read_control
 from trunkline.streams.control.status import DestinationStatus
-from trunkline.streams.control.topic import KafkaControl, put_control, read_control
 from trunkline.times import iso
 
 KEY = "destination/erp"

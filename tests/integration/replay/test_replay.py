@@ -19,7 +19,7 @@ from trunkline.admin.audit import read_audit
 from trunkline.admin.replay_scope import ReplayScope
 from trunkline.admin.replays import change, submit
 from trunkline.schemas.commerce import Order
-from trunkline.streams.control.topic import KafkaControl, read_control
+from trunkline.streams.control.kafka_topic import KafkaControl, read_control
 from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters
 from trunkline.streams.replay.request import Request, RequestKind
