@@ -25,7 +25,7 @@ from trunkline.streams.admission.slow_start import SlowStart
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 from trunkline.times import parse_duration
 
-State = Literal["closed", "open", "half-open", "ramp"]
+BreakerState = Literal["closed", "open", "half-open", "ramp"]
 
 FIRST_BACKOFF = 0.2
 """Seconds without sending after a failure that does not open the breaker; doubles with each in
@@ -75,7 +75,7 @@ class CircuitBreakerState:
         self._random = random
         self._first, self._longest = parse_duration(policy.open), parse_duration(policy.longest)
         self._calls = SlidingWindow(parse_duration(policy.window))
-        self._state: State = "closed"
+        self._state: BreakerState = "closed"
         self._opened_at: float | None = None
         self._until = 0.0  # when a pause or the open time ends
         self._wait = self._first  # the next open time
@@ -86,7 +86,7 @@ class CircuitBreakerState:
         self._slow_start: SlowStart | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> BreakerState:
         """The state as of the last question: an open time that is over ends when someone asks."""
         return self._state
 

@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args
 log = logging.getLogger(__name__)
 
 Override = Literal["open", "closed", "auto"]
+"""As the breaker's states: ``open`` sends nothing, ``closed`` sends whatever the breaker says,
+``auto`` leaves it to the breaker."""
 
 
 @dataclass(frozen=True, slots=True)

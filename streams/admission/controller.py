@@ -15,7 +15,7 @@ from trunkline.streams.admission.manual import ManualOverride
 from trunkline.streams.admission.throttle import AdaptiveThrottle
 from trunkline.streams.flow.policy import Policy
 
-State = Literal[
+DestinationState = Literal[
     "closed", "open", "half-open", "ramp", "paused", "maintenance", "valve", "throttled"
 ]
 
@@ -91,7 +91,7 @@ class AdmissionController:
         if state != "open" and self.valve is not None:
             self.valve.reset()
 
-    def state(self, now: float) -> State:
+    def state(self, now: float) -> DestinationState:
         """In a word, the strongest reason first."""
         if self.hand.state == "open":
             return "paused"

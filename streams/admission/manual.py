@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
+from trunkline.streams.admission.command import Override
 from trunkline.streams.admission.gate import NEVER, OnOffGate
-
-Override = Literal["open", "closed", "auto"]
-"""As the breaker's states: ``open`` sends nothing, ``closed`` sends whatever the breaker says,
-``auto`` leaves it to the breaker."""
 
 
 class ManualOverride(OnOffGate):

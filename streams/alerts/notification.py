@@ -11,7 +11,7 @@ from trunkline.streams.alerts.kinds import KINDS, AlertKind
 from trunkline.streams.control.records import AlertKey
 from trunkline.times import format_duration, iso
 
-State = Literal["firing", "reminder", "resolved", "test"]
+NotificationState = Literal["firing", "reminder", "resolved", "test"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Notification:
     """
 
     subject: Subject
-    state: State
+    state: NotificationState
     id: str
     number: int
     since: float
