@@ -1,4 +1,11 @@
-"""Kafka."""
+"""Kafka as Trunkline uses it, on confluent-kafka: clients, topics, reading, transactions.
+
+Nothing here knows flows. ``poll_loop`` reads a consumer group in a thread of its own and hands
+micro-batches to the event loop; ``transactions`` writes, and survives a producer that is broken;
+the readers beside a group (``reading``, ``tail``, ``range_reader``) block, and join no group. A
+consumer is its thread's: whoever wants it to do something asks that thread. The names below are
+the public ones: ``from trunkline import kafka``.
+"""
 
 from trunkline.kafka.clients import (
     MAX_VALUE,
