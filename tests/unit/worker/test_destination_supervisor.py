@@ -1,0 +1,157 @@
+"""What a worker shows of a destination, and what it obeys: in virtual time, as in a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from delivery_kit import ErpTest
+from trunkline import Retry
+from trunkline.kafka import KafkaUnavailable
+from trunkline.streams.control.records import HaltKey, OverrideKey, StatusKey
+from trunkline.streams.dlq.halted import HaltedEvent
+from trunkline.streams.worker.supervisor import ControlledHaltDecisions
+from trunkline.testing.control import MemoryControl
+
+
+def statuses(test: ErpTest) -> list[dict[str, Any]]:
+    """What workers tell of the ERP in the control topic."""
+    keys = [StatusKey.parse(text) for text in test._control.state]
+    return [test._control.state[key.text] for key in keys if key is not None]
+
+
+def metric(test: ErpTest, name: str) -> float | None:
+    labels = {"flow": "sales", "step": "deliver", "name": "erp"}
+    return test._parts.metrics.registry.get_sample_value(name, labels)
+
+
+def write(test: ErpTest, destination: str, value: Mapping[str, Any] | None) -> None:
+    test._do(test._control.put(OverrideKey(destination).text, value))
+
+
+# The status
+
+
+def test_a_destination_that_is_well_says_nothing() -> None:
+    with ErpTest() as test:
+        test.send("a")
+        test.advance("5m")
+        assert statuses(test) == []
+
+
+def test_a_pause_is_told_within_seconds_with_what_waits_and_its_end_too() -> None:
+    with ErpTest() as test:
+        test.pause(test.erp)
+        test.send("a", "b")
+        test.advance("3s")
+        (status,) = statuses(test)
+        assert (status["state"], status["lag"]) == (test.state(test.erp), 2)
+        test.resume(test.erp)
+        test.advance("3s")
+        assert statuses(test) == []
+        assert test.arrived == ["a/1", "b/2"]
+
+
+def test_an_outage_shows_in_the_metrics_for_as_long_as_it_lasts() -> None:
+    with ErpTest(retry=Retry("10s")) as test:
+        test.script.down()
+        test.send("a")
+        test.advance("1m")
+        assert metric(test, "trunkline_breaker_state") in (1, 2)
+        assert (metric(test, "trunkline_breaker_open_seconds") or 0) > 30
+        test.script.up()
+        test.advance("10m")
+        for _ in range(30):  # the rate grows while something is sent
+            test.send("a", "b", "c")
+            test.advance("1s")
+        assert metric(test, "trunkline_breaker_state") == 0
+        assert metric(test, "trunkline_breaker_open_seconds") == 0
+
+
+# Commands
+
+
+def test_a_command_to_a_destination_whose_name_begins_alike_is_not_obeyed() -> None:
+    with ErpTest() as test:
+        test.pause(test.erp)
+        pause = test._control.state[OverrideKey("erp").text]
+        test.resume(test.erp)
+        write(test, "erp2", pause)
+        test.send("a")
+        assert test.arrived == ["a/1"]
+
+
+@pytest.mark.parametrize("value", [{"state": "dance"}, {"state": "auto", "until": "soon"}])
+def test_a_command_that_is_not_understood_stops_nothing(
+    value: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with ErpTest() as test:
+        write(test, "erp", value)
+        test.send("a")
+        assert test.arrived == ["a/1"]
+    assert "is ignored" in caplog.text
+
+
+def test_a_command_whose_record_is_removed_is_over() -> None:
+    with ErpTest() as test:
+        test.pause(test.erp)
+        test.send("a")
+        assert test.arrived == []
+        write(test, "erp", None)
+        test.advance("1s")
+        assert test.arrived == ["a/1"]
+
+
+def test_a_worker_obeys_what_was_commanded_before_it_began() -> None:
+    with ErpTest() as test:
+        test.pause(test.erp)
+        test.crash()
+        test.send("a")
+        test.advance("1m")
+        assert test.arrived == []
+
+
+# Decisions about halted events
+
+
+DEATH = HaltedEvent(3, "40", "4")
+DECIDED = HaltKey("erp", 3, "40", "4").text
+
+
+def test_a_decision_is_read_from_the_control_topic_and_removed_once_it_is_applied() -> None:
+    async def scene() -> None:
+        control = MemoryControl()
+        decisions = ControlledHaltDecisions(control, "erp")
+        assert decisions.decision(DEATH) == ""
+        await control.put(DECIDED, {"action": "discard"})
+        await control.put(HaltKey("crm", 3, "40", "4").text, {"action": "retry"})
+        await asyncio.sleep(0)
+        assert decisions.decision(DEATH) == "discard"
+        assert decisions.decision(DEATH._replace(attempts="5")) == "", "it has died anew"
+        decisions.on_applied(DEATH)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert list(control.state) == [HaltKey("crm", 3, "40", "4").text]
+
+    asyncio.run(scene())
+
+
+class WithoutKafka(MemoryControl):
+    """A control topic that takes nothing."""
+
+    async def put(self, key: str, value: Mapping[str, Any] | None) -> None:
+        raise KafkaUnavailable("all brokers are down")
+
+
+def test_a_decision_that_cannot_be_removed_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        ControlledHaltDecisions(WithoutKafka(), "erp").on_applied(DEATH)
+        await asyncio.sleep(0.01)
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(scene())
+    assert f"{DECIDED} stays in the control topic" in caplog.text
