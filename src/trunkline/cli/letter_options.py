@@ -12,6 +12,7 @@ import typer
 
 from trunkline.cli.options import TIME_HELP
 from trunkline.errors import ConfigurationError
+from trunkline.headers import CE_TYPE
 from trunkline.streams.dlq.letters import DeadLetterFilter
 from trunkline.times import parse_time
 
@@ -78,5 +79,5 @@ def selects_letters(command: Callable[..., None]) -> Callable[..., None]:
 def _name_and_value(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
-        raise ConfigurationError(f"--header {text!r}: write NAME=VALUE, as ce_type=order.paid")
+        raise ConfigurationError(f"--header {text!r}: write NAME=VALUE, as {CE_TYPE}=order.paid")
     return name, value

@@ -20,6 +20,7 @@ from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, WhyOption
 from trunkline.cli.progress import follow
 from trunkline.errors import ConfigurationError
+from trunkline.headers import CE_TYPE
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import registry_of
@@ -208,7 +209,7 @@ def _counted(routed: ReplayScope, request: Request, backbone: Backbone) -> Previ
 
 
 def _tell_count(count: Preview, request: Request) -> None:
-    rows = [(kind or "(no ce_type)", str(n)) for kind, n in sorted(count.events.items())]
+    rows = [(kind or f"(no {CE_TYPE})", str(n)) for kind, n in sorted(count.events.items())]
     if rows:
         shown.print_table(("type", "events"), rows)
     typer.echo(

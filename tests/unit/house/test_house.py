@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,15 @@ from pathlib import Path
 import pytest
 
 import trunkline
+from house_rules import (
+    CONTROL_KEY,
+    HEADER,
+    TOPIC,
+    defined_twice,
+    sentences,
+    spelled,
+    without_tests,
+)
 
 ROOT = Path(__file__).parents[3]
 FILE_LINES = 400
@@ -88,6 +98,113 @@ def undocumented(node: ast.Module | ast.ClassDef) -> Iterator[Function | ast.Cla
 def is_stub(node: Function | ast.ClassDef) -> bool:
     """``...`` alone: an overload or a protocol's method, which its neighbours explain."""
     return isinstance(node, Function) and ast.unparse(node.body[-1]) == "..."
+
+
+# Names: each is spelled in one place, and says one thing
+
+
+NAMES = [
+    (HEADER, {"src/trunkline/headers.py"}),
+    (TOPIC, {"src/trunkline/naming.py"}),
+    # The topic of limits has keys of its own: some of them, too, begin with "destination/".
+    (CONTROL_KEY, {"streams/control/records.py", "streams/quota/client.py"}),
+]
+
+
+@pytest.mark.parametrize(("pattern", "homes"), NAMES, ids=["headers", "topics", "control keys"])
+def test_a_name_that_others_rely_on_is_spelled_in_one_place(
+    pattern: re.Pattern[str], homes: set[str]
+) -> None:
+    found = {name(p): spelled(p.read_text(), pattern) for p in SHIPPED if name(p) not in homes}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "breach"),
+    [
+        (HEADER, 'event.header("tl_seq")'),
+        (HEADER, 'f"no ce_type in {x}"'),
+        (TOPIC, 'f"{flow}.{name}.dlq"'),
+        (TOPIC, 'topic.partition(".retry.")'),
+        (TOPIC, 'group = "orders.route"'),
+        (CONTROL_KEY, 'f"replay/{id}"'),
+    ],
+)
+def test_a_name_that_is_spelled_elsewhere_is_found(pattern: re.Pattern[str], breach: str) -> None:
+    assert spelled(breach, pattern)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '"""Header tl_seq; topic orders.erp.inbox; key replay/7."""',
+        'X = 1\n"""As tl_seq."""',
+        '"tl_key"',
+        '"add @flow.route(…, to=erp)"',
+        '"an event in the inbox"',
+        "flow.control, naming.dlq",
+    ],
+)
+def test_a_name_in_prose_is_none(source: str) -> None:
+    assert not any(spelled(source, pattern) for pattern, _ in NAMES)
+
+
+def test_no_two_types_of_streams_have_one_name() -> None:
+    assert not defined_twice({name(p): p.read_text() for p in sources("streams")})
+
+
+def test_a_name_that_two_modules_define_is_found() -> None:
+    modules = {
+        "a": "class Request: ...\nState = Literal[1]\nT = TypeVar('T')\nMOST = 1",
+        "b": "class Request(Base): ...\nState = Literal[2]\nT = TypeVar('T')\nMOST = 2",
+        "c": "class _Request: ...\nclass Requests: ...\ndef f():\n    class State: ...",
+    }
+    assert defined_twice(modules) == {"Request": ["a", "b"], "State": ["a", "b"]}
+
+
+# Rooms: each says what it is for, and has tests
+
+
+def rooms() -> list[str]:
+    """The rooms of streams and connectors, and those beside them that know Kafka."""
+    inner = [p.parent for f in ("streams", "connectors") for p in ROOT.glob(f"{f}/*/__init__.py")]
+    outer = [ROOT / "src/trunkline/kafka", ROOT / "src/trunkline/admin"]
+    return sorted(name(path) for path in [*inner, *outer])
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_a_room_says_what_it_is_for(room: str) -> None:
+    docstring = ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text()))
+    assert sentences(docstring) >= 2, "what comes in, what goes out, who calls, on which thread"
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        (None, 0),
+        ("route.", 1),
+        ("Kafka and e.g.its clients.", 1),
+        ("What is published comes in. Messages go out.", 2),
+        ("Events come in.\n\n``router`` is pure.", 2),
+    ],
+)
+def test_sentences_are_counted(text: str | None, number: int) -> None:
+    assert sentences(text) == number
+
+
+def test_each_room_has_tests() -> None:
+    unit = ROOT / "tests" / "unit"
+    tests = [path.relative_to(unit).as_posix() for path in unit.rglob("test_*.py")]
+    assert not without_tests(rooms(), tests), "tests/unit has a folder of each room's name"
+
+
+def test_a_room_without_tests_is_found() -> None:
+    tests = ["route/test_routing.py", "connectors/test_http_answers.py", "retry/conftest.py"]
+    named = ["streams/route", "streams/retry", "connectors/http", "connectors/sql"]
+    assert without_tests(named, tests) == {"streams/retry", "connectors/sql"}
+
+
+# What users import
 
 
 def test_the_public_face_is_whole_and_sorted() -> None:
