@@ -63,7 +63,7 @@ class Decoder:
     ``keys``: the key columns of each table wanted, by stream name; changes of other tables are
     passed over. ``types``: gives what there is to know of types with these oids. ``unchanged``:
     stands for a value that the server did not send. ``end``, ``commit``, ``index``: where an
-    earlier decoder stood, as its attributes of these names told.
+    earlier decoder stood, as its attributes of these names had it.
 
     A server sends whole transactions, from the last acknowledged one on. If a worker died after it
     had published 3,000 changes of 10,000, the next decoder gets all 10,000 again, and gives out
@@ -119,8 +119,8 @@ class Decoder:
         commit, micros, _ = _BEGIN.unpack_from(payload)
         self.commit, self.index = commit, 0
         self._time = _EPOCH + timedelta(microseconds=micros)
-        # Whole transactions before ``end`` were given out: the server sends them again if it was
-        # not told so before the worker died.
+        # Whole transactions before ``end`` were given out: the server sends them again if
+        # the worker died before it had acknowledged them.
         self._skip = _ALL if commit < self.end else self._resume.get(commit, 0)
 
     def _commit(self, payload: bytes) -> None:

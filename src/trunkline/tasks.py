@@ -10,7 +10,7 @@ from typing import Any
 def supervised_task(
     work: Coroutine[Any, Any, None], name: str, failed: Callable[[BaseException], None]
 ) -> asyncio.Task[None]:
-    """Run ``work`` as a task; an error that ends it is told to ``failed``, a cancellation not."""
+    """Run ``work`` as a task; an error that ends it is given to ``failed``, a cancellation not."""
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (failure := task.exception()) is not None:

@@ -74,7 +74,8 @@ class Window:
         """The first start after ``at``, in UTC. ``at`` must know its zone."""
         local = at.astimezone(UTC).astimezone(self.zone)
         starts = (start.astimezone(UTC) for start in CronSim(self.cron, local))
-        # In the repeated hour's second turn, cronsim begins with starts that were in the first.
+        # When clocks go back an hour comes twice; from a moment in the second one, cronsim begins
+        # with the starts of the first.
         return next(start for start in starts if start > at)
 
     def _plain(self) -> Iterator[datetime]:

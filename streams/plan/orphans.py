@@ -21,15 +21,15 @@ from trunkline.streams.flow.definition import Destination, Flow
 
 
 def require_drained_tiers(backbone: Backbone, flow: Flow[Any], there: Mapping[str, int]) -> None:
-    """Nothing, if no event waits in a tier that its destination has no delay for any more.
+    """Check that no event waits in a retry topic whose delay was taken out of the policy.
 
-    ``there``: every topic's partition count. Reads what is not completed in former tiers.
-    Blocks. Raises ConfigurationError naming the topic, and KafkaUnavailable.
+    ``there``: every topic's partition count. Blocks. Raises ConfigurationError that
+    names the topic and how many events wait, and KafkaUnavailable.
     """
     for destination in flow.destinations:
         for topic in orphaned_tiers(destination, there):
-            if count := _asked(backbone, destination, topic, there[topic]):
-                raise ConfigurationError(_told(destination, topic, count))
+            if count := _waiting(backbone, destination, topic, there[topic]):
+                raise ConfigurationError(_mistake(destination, topic, count))
 
 
 def orphaned_tiers(destination: Destination[Any, Any], topics: Iterable[str]) -> list[str]:
@@ -42,29 +42,31 @@ def orphaned_tiers(destination: Destination[Any, Any], topics: Iterable[str]) ->
     )
 
 
-def _asked(
+def _waiting(
     backbone: Backbone, destination: Destination[Any, Any], topic: str, partitions: int
 ) -> int:
     try:
         group = naming.delivery_group(destination.flow.name, destination.name)
-        return _waiting(backbone, group, topic, partitions)
+        return _incomplete(backbone, group, topic, partitions)
     except KafkaException as failure:
-        told = failure.args[0].str()
-        raise kafka.KafkaUnavailable(f"topic {topic!r} could not be read: {told}") from failure
+        reason = failure.args[0].str()
+        raise kafka.KafkaUnavailable(f"topic {topic!r} could not be read: {reason}") from failure
 
 
-def _waiting(backbone: Backbone, group: str, topic: str, partitions: int) -> int:
+def _incomplete(backbone: Backbone, group: str, topic: str, partitions: int) -> int:
     """How many records of a topic the group has not completed."""
     all_ = [TopicPartition(topic, partition) for partition in range(partitions)]
     with closing(kafka.consumer(backbone, group)) as asking:
-        cuts = asking.committed(all_, timeout=30)
-    done = {cut.partition: decode_completed(max(cut.offset, 0), cut.metadata or "") for cut in cuts}
-    starts = [TopicPartition(topic, cut.partition, max(cut.offset, 0)) for cut in cuts]
+        committed = asking.committed(all_, timeout=30)
+    done = {
+        at.partition: decode_completed(max(at.offset, 0), at.metadata or "") for at in committed
+    }
+    starts = [TopicPartition(topic, at.partition, max(at.offset, 0)) for at in committed]
     rest = kafka_read.rest(backbone, group, starts)
     return sum(message.offset() not in done[message.partition() or 0] for message in rest)
 
 
-def _told(destination: Destination[Any, Any], topic: str, count: int) -> str:
+def _mistake(destination: Destination[Any, Any], topic: str, count: int) -> str:
     delay = naming.delay_of(topic)
     events = "1 event waits" if count == 1 else f"{count} events wait"
     return (

@@ -34,16 +34,16 @@ class Fleet:
         """Until SIGTERM or Ctrl-C, which every worker gets too; then wait for all of them."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
-        keepers = [threading.Thread(target=self._keep, args=(i,)) for i in range(self._size)]
-        for keeper in keepers:
-            keeper.start()
+        threads = [threading.Thread(target=self._keep, args=(i,)) for i in range(self._size)]
+        for thread in threads:
+            thread.start()
         self._stop.wait()
         with self._lock:
             for child in self._children:
                 if child.poll() is None:
                     child.terminate()
-        for keeper in keepers:
-            keeper.join()
+        for thread in threads:
+            thread.join()
 
     def _keep(self, index: int) -> None:
         delay = 0.5

@@ -26,12 +26,12 @@ from trunkline.local.stack import Running, Stack, StackError, Status, inspect
 STOP_SECONDS = 90
 console = Console()
 
-Partition = Annotated[Path, typer.Option(help="Where the stack keeps its data.")]
+Home = Annotated[Path, typer.Option(help="Where the stack keeps its data.")]
 HOME = Path(".trunkline")
 
 
 def up(
-    home: Partition = HOME,
+    home: Home = HOME,
     kafka_port: Annotated[int, typer.Option(help="Kafka's port.")] = 9092,
     registry_port: Annotated[int, typer.Option(help="The registry's port.")] = 8081,
     postgres: Annotated[bool, typer.Option("--postgres", help="Also PostgreSQL.")] = False,
@@ -65,7 +65,7 @@ def up(
         _run(stack)
 
 
-def down(home: Partition = HOME) -> None:
+def down(home: Home = HOME) -> None:
     """Stop the stack that runs on this home; its data stay."""
     found = inspect(home)
     if found is None:
@@ -81,7 +81,7 @@ def down(home: Partition = HOME) -> None:
 
 
 def status(
-    home: Partition = HOME,
+    home: Home = HOME,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show the servers of the stack; exit code 1 unless all are up."""

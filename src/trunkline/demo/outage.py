@@ -16,21 +16,21 @@ STATES = (
     "breaker half-open: a probe, then more and more events",
     "breaker open: nothing is sent, no attempt is used up",
 )
-"""What to tell of a breaker; the index is the value of ``trunkline_breaker_state``."""
+"""How the state of a breaker is shown; the index is the value of ``trunkline_breaker_state``."""
 _SECONDS = 10.0
 
 
 class Outage:
     """An outage of one destination. ``name``: the destination's; ``pages``: the workers' health
-    pages; ``tell``: shows a line."""
+    pages; ``show``: shows a line."""
 
     def __init__(
-        self, name: str, api: Api, pages: Sequence[str], tell: Callable[[str], None]
+        self, name: str, api: Api, pages: Sequence[str], show: Callable[[str], None]
     ) -> None:
         self._name = name
         self._api = api
         self._pages = pages
-        self._tell = tell
+        self._show = show
         self._shown = 0
         self._begun = False
 
@@ -38,16 +38,16 @@ class Outage:
         """The destination answers 503 from now on, for so long."""
         self._api.fail(seconds)
         self._begun = True
-        self._tell(f"outage: the {self._name} API answers 503 for {seconds:g} s")
+        self._show(f"outage: the {self._name} API answers 503 for {seconds:g} s")
 
     def look(self) -> None:
-        """Tell what has become of the breakers, if that is something new."""
+        """Show the state of the breakers, if it has changed."""
         if not self._begun:
             return
         state = max(breaker_state(page, self._name) for page in self._pages)
         if state != self._shown:
             self._shown = state
-            self._tell(f"  {self._name}: {STATES[state]}")
+            self._show(f"  {self._name}: {STATES[state]}")
 
 
 def breaker_state(page: str, destination: str) -> int:

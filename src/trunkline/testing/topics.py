@@ -117,7 +117,7 @@ class Topics:
     def stall(self, topic: str, on: bool = True) -> None:
         """Nobody can read the topic, as when a broker is away; or everybody again."""
         (self._stalled.add if on else self._stalled.discard)(topic)
-        self._tell_readers()
+        self._notify_readers()
 
     def stalled(self, topic: str) -> bool:
         """Whether nobody can read the topic."""
@@ -144,7 +144,7 @@ class Topics:
         """Append records, each where its key belongs; returns them as they are read."""
         now = int(self.clock() * 1000)
         written = [self._append(self.place(t, k), k, v, h, now) for t, k, v, h in records]
-        self._tell_readers()
+        self._notify_readers()
         return written
 
     def _append(
@@ -174,7 +174,7 @@ class Topics:
         return TopicPartition(*place, offset, metadata)
 
     def transact(
-        self, moves: Sequence[Move], cuts: Sequence[TopicPartition], member: Generation
+        self, moves: Sequence[Move], offsets: Sequence[TopicPartition], member: Generation
     ) -> None:
         """Records and offsets of a group, all at once. Raises KafkaException, and nothing is
         written, if the worker is none of the group any more."""
@@ -182,21 +182,21 @@ class Topics:
             raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION))
         for topic, partition, key, value, headers, written in moves:
             self._append((topic, partition), key, value, headers, written)
-        for cut in cuts:
-            place = (cut.topic, cut.partition)
-            self._offsets[member.group, place] = (cut.offset, cut.metadata or "")
-        self._tell_readers()
+        for at in offsets:
+            place = (at.topic, at.partition)
+            self._offsets[member.group, place] = (at.offset, at.metadata or "")
+        self._notify_readers()
 
-    def listen(self, tell: Callable[[], None]) -> Callable[[], None]:
-        """Call ``tell`` after each write; returns what ends that."""
-        self._readers.append(tell)
+    def listen(self, notify: Callable[[], None]) -> Callable[[], None]:
+        """Call ``notify`` after each write; returns what ends that."""
+        self._readers.append(notify)
 
         def end() -> None:
-            if tell in self._readers:
-                self._readers.remove(tell)
+            if notify in self._readers:
+                self._readers.remove(notify)
 
         return end
 
-    def _tell_readers(self) -> None:
-        for tell in list(self._readers):
-            tell()
+    def _notify_readers(self) -> None:
+        for notify in list(self._readers):
+            notify()
