@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import Message
 
 from trunkline.admin.replay_scope import ReplayScope
-from trunkline.admin.replays import submit
+from trunkline.admin.replays import submit_request
 from trunkline.kafka.offsets import Partition
 from trunkline.params import Backbone
 from trunkline.streams.control.kafka_topic import read_control
@@ -43,7 +43,7 @@ def test_no_older_state_after_kills_under_live_traffic(
     ranges = past.ranges(None, None)
     asked = Request(kind="replay", destination="api", ranges=ranges, rate=RATE)
     with live(feed) as routed_live:
-        id = submit(backbone, name, asked)
+        id = submit_request(backbone, name, asked).id
         for _ in range(KILLS):
             before = sent(backbone, name, id)
             eventually(lambda b=before: sent(backbone, name, id) > b + 50, "the replay goes on")

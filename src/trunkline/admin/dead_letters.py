@@ -1,40 +1,236 @@
-"""Dead letters of a source: discarded at once, by whoever asks.
+"""Dead letters of a destination or a source: read, grouped, sent again, discarded.
 
-Those of a destination are re-driven or discarded by the workers that route: ``replays.submit``. No
-worker routes those of a source, which never became events.
+Those of a destination are handled by the workers that route the topics they came from, as a request
+in the control topic asks for. No worker routes a source's: its letters never became events. They
+can only be discarded, and whoever asks for that does it at once.
 """
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
 
+from trunkline import kafka
 from trunkline.admin.audit import put_audited
+from trunkline.admin.replays import submit_request
+from trunkline.admin.targets import Target, require_destination
+from trunkline.errors import ConfigurationError, TrunklineError
 from trunkline.params import Backbone
-from trunkline.streams.control.audit import AuditRecord
+from trunkline.schemas.codec import Codec, Decode
+from trunkline.schemas.registry import registry_of
+from trunkline.streams.control.audit import AuditRecord, who
+from trunkline.streams.control.kafka_topic import read_control
 from trunkline.streams.control.records import HandledKey
 from trunkline.streams.dlq.handled import NO_ORIGIN, Handled
 from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
+from trunkline.streams.dlq.queue import (
+    CauseGroup,
+    DeadLetterQueue,
+    HandledLetters,
+    covering_ranges,
+    grouped,
+)
+from trunkline.streams.replay.request import Request, RequestKind
+
+_NO_REDRIVE = (
+    "{source} is a source: its dead letters never became events, so there is nothing to send "
+    "again. Mend what refused them, let the source tell these records again (change the rows, or "
+    "call the webhook again), then discard the letters"
+)
 
 
-def discard_of_source(
-    backbone: Backbone, flow: str, source: str, handled: Handled, count: int, why: str
-) -> None:
-    """Write which dead letters of a source are handled. Nobody else writes that record: of two
-    commands at the same moment the later one wins, and what the other discarded shows again.
-    Blocks. Raises KafkaUnavailable."""
-    change = {HandledKey(source, NO_ORIGIN).text: handled.encode()}
-    put_audited(
-        backbone, flow, change, AuditRecord(what="discard", on=source, why=why, count=count)
-    )
+@dataclass(frozen=True, slots=True)
+class LetterValue:
+    """A dead letter's value, decoded. ``unreadable``: why it cannot be; ``data`` is None then."""
+
+    data: Any
+    unreadable: str | None = None
 
 
-def discarded(
+def open_dead_letters(backbone: Backbone, target: Target) -> DeadLetters:
+    """The dead letters of a destination, or of a source of a flow, as they are now: what dies later
+    is not among them, nor is it known what others re-drive or discard from now on.
+
+    Blocks; writes nothing. Raises ConfigurationError if there is no such destination or it has no
+    dead-letter queue, and KafkaUnavailable.
+    """
+    topics = kafka.existing_topics(kafka.admin(backbone))
+    if target.dlq not in topics:
+        require_destination(backbone, target)
+        raise ConfigurationError(f"{target} has no dead-letter queue (no topic {target.dlq!r})")
+    handled = HandledLetters(read_control(backbone, target.control), target.destination)
+    queue = DeadLetterQueue(backbone, target.dlq, handled)
+    # A source has no inbox: nothing is delivered to it.
+    return DeadLetters(backbone, target, target.inbox not in topics, queue)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """A dead-letter queue at one moment; see ``open_dead_letters``.
+
+    All methods that read block, and raise KafkaUnavailable. A queue may be of any length: letters
+    are read as they are asked for, and none is kept. ``is_source``: whether they are a source's.
+    """
+
+    backbone: Backbone = field(repr=False)
+    target: Target
+    is_source: bool
+    queue: DeadLetterQueue = field(repr=False)
+
+    def letters(
+        self, selection: DeadLetterFilter | None = None, *, handled: bool = False
+    ) -> Iterator[DeadLetter]:
+        """The letters that the filter selects, in order within a partition. With ``handled`` also
+        those that were re-driven or discarded."""
+        return self.queue.letters(selection, handled=handled)
+
+    def at(self, partition: int, offset: int) -> DeadLetter:
+        """The letter at this place, handled or not. Raises ConfigurationError if there is none."""
+        letter = self.queue.at(partition, offset)
+        if letter is None:
+            raise ConfigurationError(
+                f"{self.target.dlq} has no dead letter at {partition}/{offset}"
+            )
+        return letter
+
+    def value(self, letter: DeadLetter) -> LetterValue:
+        """The letter's value, decoded with the schema that wrote it, which the registry is asked
+        for. A registry that does not answer is a reason why the value is unreadable, no error."""
+        with closing(registry_of(self.backbone)) as registry:
+            return decoded(letter, Codec(registry).decode_any)
+
+    def causes(
+        self,
+        selection: DeadLetterFilter | None = None,
+        *,
+        handled: bool = False,
+        limit: int | None = None,
+    ) -> list[CauseGroup]:
+        """What the selected letters died of, the most frequent cause first; ``limit``: count only
+        the first letters."""
+        return grouped(islice(self.letters(selection, handled=handled), limit))
+
+    def plan_redrive(
+        self,
+        selection: DeadLetterFilter | None = None,
+        *,
+        limit: int | None = None,
+        rate: float | None = None,
+        force: bool = False,
+        why: str = "",
+    ) -> Request:
+        """The request to send the selected letters to the destination again, at most ``limit``.
+
+        Its ``count`` says how many they are. ``rate``: events a second, over all workers;
+        ``force``: also those that are handled, or superseded by a newer event of their key. Writes
+        nothing: see ``causes_of`` and ``submit``. Raises ConfigurationError for a source.
+        """
+        if self.is_source:
+            raise ConfigurationError(_NO_REDRIVE.format(source=self.target))
+        planned = self._planned("redrive", selection, limit, force=force)
+        return replace(planned, rate=rate, why=why)
+
+    def plan_discard(
+        self,
+        selection: DeadLetterFilter | None = None,
+        *,
+        limit: int | None = None,
+        why: str = "",
+    ) -> Request:
+        """The request to count the selected letters as handled without sending them, at most
+        ``limit``. Its ``count`` says how many they are. Writes nothing: see ``submit``."""
+        return replace(self._planned("discard", selection, limit), why=why)
+
+    def causes_of(self, request: Request) -> list[CauseGroup]:
+        """What the letters died of that a planned request is about."""
+        return self.causes(request.selection, handled=request.force, limit=request.limit)
+
+    def submit(self, request: Request, *, by: str = "") -> Request:
+        """Hand a planned request to the workers; returns it as it is written.
+
+        A source's letters are discarded before this returns: then the request's state is "done",
+        and no worker ever hears of it. ``by``: who asks; the user of this process by default.
+        Blocks. Writes the control record and an audit record in one transaction. Raises
+        ConfigurationError for a request that is about no letters, and KafkaUnavailable.
+        """
+        if not request.count:
+            raise ConfigurationError(f"{self.target}: no dead letters to {request.kind}")
+        if not self.is_source:
+            return submit_request(self.backbone, self.target.flow, request, by=by)
+        return self._discard_of_source(replace(request, by=by or who()))
+
+    def _planned(
+        self,
+        kind: RequestKind,
+        selection: DeadLetterFilter | None,
+        limit: int | None,
+        *,
+        force: bool = False,
+    ) -> Request:
+        ranges, count = covering_ranges(islice(self.letters(selection, handled=force), limit))
+        return Request(
+            kind=kind,
+            destination=self.target.destination,
+            ranges=ranges,
+            selection=selection or DeadLetterFilter(),
+            limit=limit,
+            force=force,
+            count=count,
+        )
+
+    def _discard_of_source(self, request: Request) -> Request:
+        """Write which letters are handled now.
+
+        Nobody else writes that record. Of two commands at the same moment the later one wins, and
+        what the other discarded shows again: harmless, as nothing is ever sent of a source's.
+        """
+        everything = self.letters(handled=True)
+        handled, count = after_discard(everything, request.selection, request.limit)
+        audit = AuditRecord(
+            what="discard",
+            on=self.target.destination,
+            why=request.why,
+            who=request.by,
+            count=count,
+            id=request.id,
+        )
+        change = {HandledKey(self.target.destination, NO_ORIGIN).text: handled.encode()}
+        put_audited(self.backbone, self.target.flow, change, audit)
+        return replace(request, count=count, at=audit.at).with_state(
+            "done", counts={"discarded": count}
+        )
+
+
+def decoded(letter: DeadLetter, decode: Decode) -> LetterValue:
+    """The letter's value. What a source could not make an event of is its record as JSON; all else
+    is what ``decode`` says, in Avro."""
+    if letter.value is None:
+        return LetterValue(None)
+    if letter.value[:1] == b"{":  # Avro in the wire format begins with a zero byte
+        try:
+            return LetterValue(json.loads(letter.value))
+        except ValueError as error:
+            return LetterValue(None, f"no JSON: {error}")
+    try:
+        return LetterValue(decode(letter.value))
+    except TrunklineError as error:
+        return LetterValue(None, str(error))
+
+
+def after_discard(
     letters: Iterable[DeadLetter], selection: DeadLetterFilter, limit: int | None
 ) -> tuple[Handled, int]:
-    """What is handled once those of ``letters`` that are meant are discarded, at most ``limit``,
+    """What is handled once those of ``letters`` that are selected are discarded, at most ``limit``,
     and how many these are. ``letters``: all of a queue, also those that are handled already."""
     handled, count = Handled(), 0
+    # By partition: the offset behind the last letter that stays unhandled. What stands between it
+    # and the next handled letter are transaction markers, which nobody will ever re-drive: with
+    # them a queue that is discarded whole is one run, and its record stays short.
     start: dict[int, int] = defaultdict(int)
     for letter in letters:
         meant = not letter.handled and selection.matches(letter)

@@ -1,4 +1,7 @@
-"""What a replay is about: the offsets that it covers, and a count of what it would send."""
+"""What a replay is about: the offsets that it covers, and a count of what it would send.
+
+``replays.plan_replay`` and ``replays.preview_replay`` are the way to ask.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,19 @@ from trunkline.streams.replay.predicate import Predicate
 from trunkline.streams.replay.request import Request
 
 TIMEOUT = 30.0
+"""Seconds that Kafka has for each answer."""
 Bound = datetime | int | None
 """Where a range begins or ends: a time, an offset of every partition, or None for all there is."""
 
 
 @dataclass(slots=True)
 class Preview:
-    """What a replay would send. ``events``: by type. ``superseded``: not the newest of their key;
-    ``unfit``: not what ``where`` asks for. ``problem``: why some could not be asked."""
+    """What a replay would send.
+
+    ``events``: how many, by ``ce_type``; ``keys``: of how many keys. ``superseded``: how many would
+    not be sent as they are not the newest of their key; ``unfit``: as ``where`` is not true for
+    them. ``problem``: why ``where`` could not be evaluated for some of these, "" if it could.
+    """
 
     events: Counter[str] = field(default_factory=Counter)
     keys: set[bytes] = field(default_factory=set)
@@ -115,7 +123,8 @@ class ReplayScope:
             return otherwise
         if isinstance(bound, int):
             return [bound] * self._count
-        at = int(bound.timestamp() * 1000)
+        # Not before 1970: librdkafka takes -1 for the end, and -2 for the beginning.
+        at = max(0, int(bound.timestamp() * 1000))
         places = [TopicPartition(self._topic, n, at) for n in range(self._count)]
         found = _asked(reader.offsets_for_times, places, TIMEOUT)
         # Nothing that late: behind the end.

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Annotated
 
 import typer
 
-from trunkline import kafka
-from trunkline.admin.dead_letters import discard_of_source, discarded
-from trunkline.admin.replays import submit
-from trunkline.admin.targets import Target, require_destination
-from trunkline.cli import output as shown
+from trunkline.admin.dead_letters import DeadLetters, open_dead_letters
+from trunkline.admin.targets import Target
+from trunkline.cli import output
 from trunkline.cli.environment import backbone_of
 from trunkline.cli.letter_options import selects_letters
-from trunkline.cli.options import EnvOption, JsonOption, TargetArgument, WhyOption
+from trunkline.cli.options import (
+    DetachOption,
+    EnvOption,
+    JsonOption,
+    RateOption,
+    TargetArgument,
+    WhyOption,
+)
 from trunkline.cli.progress import follow
 from trunkline.errors import ConfigurationError
-from trunkline.params import Backbone
-from trunkline.schemas.codec import Codec
-from trunkline.schemas.registry import registry_of
-from trunkline.streams.control.kafka_topic import read_control
 from trunkline.streams.dlq.letters import DeadLetterFilter
-from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters, covering_ranges, grouped
-from trunkline.streams.replay.request import Request, RequestKind
+from trunkline.streams.replay.request import Request
 from trunkline.times import parse_rate
 
 dlq_app = typer.Typer(name="dlq", help="Dead letters.", no_args_is_help=True)
 
 All = Annotated[bool, typer.Option("--all", help="Also those that are handled.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many.")]
-Rate = Annotated[str | None, typer.Option(metavar="RATE", help="As 50/s or 300/m.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing: show what is meant.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-Detach = Annotated[bool, typer.Option("--detach", help="Return at once: workers do it.")]
 
 
 @dlq_app.callback()
@@ -54,18 +51,18 @@ def list_(
     env: EnvOption = None,
 ) -> None:
     """List dead letters that nobody has handled yet, of a destination or a source."""
-    found = _Opened.of(destination, env).queue.letters(selection, handled=all_)
+    found = _opened(destination, env).letters(selection, handled=all_)
     bare = (replace(letter, value=None) for letter in found)  # values may be large
     letters = list(islice(bare, limit + 1))
     more, letters = len(letters) > limit, sorted(letters[:limit], key=lambda letter: letter.time)
     if as_json:
         for letter in letters:
-            typer.echo(shown.dumped(shown.as_json(letter), indent=False))
+            typer.echo(output.dumped(output.letter_as_json(letter), indent=False))
         return
     if letters:
-        shown.print_table(shown.ROW, map(shown.row, letters))
+        output.print_table(output.LETTER_HEADINGS, map(output.letter_row, letters))
     else:
-        _none(destination, all_)
+        _tell_none(destination, all_)
     if more:
         typer.echo(f"there are more than {limit}: filter them, or raise --limit")
 
@@ -81,17 +78,14 @@ def show(
     env: EnvOption = None,
 ) -> None:
     """Show everything of one dead letter: headers, key, value, traceback."""
-    opened = _Opened.of(destination, env)
     partition, offset = _place(place)
-    letter = opened.queue.at(partition, offset)
-    if letter is None:
-        raise ConfigurationError(f"{opened.target.dlq} has no dead letter at {place}")
-    with closing(registry_of(opened.backbone)) as registry:
-        decode = Codec(registry).decode_any
-        if as_json:
-            typer.echo(shown.dumped(shown.whole_as_json(letter, decode)))
-        else:
-            typer.echo(shown.whole(letter, decode))
+    opened = _opened(destination, env)
+    letter = opened.at(partition, offset)
+    value = opened.value(letter)
+    if as_json:
+        output.print_json(output.whole_as_json(letter, value))
+    else:
+        typer.echo(output.whole(letter, value))
 
 
 @dlq_app.command()
@@ -104,13 +98,13 @@ def group(
     env: EnvOption = None,
 ) -> None:
     """Show what dead letters died of: causes, how many letters each, the first and last time."""
-    causes = grouped(_Opened.of(destination, env).queue.letters(selection, handled=all_))
+    causes = _opened(destination, env).causes(selection, handled=all_)
     if as_json:
-        typer.echo(shown.dumped([shown.cause_as_json(cause) for cause in causes]))
+        output.print_json([output.cause_as_json(cause) for cause in causes])
     elif causes:
-        shown.print_table(shown.CAUSE_ROW, map(shown.cause_row, causes))
+        output.print_table(output.CAUSE_HEADINGS, map(output.cause_row, causes))
     else:
-        _none(destination, all_)
+        _tell_none(destination, all_)
 
 
 @dlq_app.command()
@@ -119,27 +113,25 @@ def redrive(
     destination: TargetArgument,
     selection: DeadLetterFilter,
     limit: Limit = None,
-    rate: Rate = None,
+    rate: RateOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also what is handled, or overtaken by newer events.")
     ] = False,
     why: WhyOption = "",
     dry_run: DryRun = False,
     yes: Yes = False,
-    detach: Detach = False,
+    detach: DetachOption = False,
     env: EnvOption = None,
 ) -> None:
     """Send dead letters again, to their destination only and with the same event ids.
 
     The set is fixed when it starts. Workers do it: Ctrl-C ends the watching only.
     """
-    opened = _Opened.of(destination, env)
-    if opened.is_source:
-        raise ConfigurationError(_NO_REDRIVE.format(source=destination))
-    request = opened.request("redrive", selection, limit, why, force=force)
-    request = replace(request, rate=parse_rate(rate) if rate else None)
+    speed = parse_rate(rate) if rate else None
+    opened = _opened(destination, env)
+    request = opened.plan_redrive(selection, limit=limit, rate=speed, force=force, why=why)
     if _confirmed(opened, request, dry_run, yes):
-        _start(opened, request, detach)
+        _submit(opened, request, detach)
 
 
 @dlq_app.command()
@@ -151,78 +143,26 @@ def discard(
     why: WhyOption = "",
     dry_run: DryRun = False,
     yes: Yes = False,
-    detach: Detach = False,
+    detach: DetachOption = False,
     env: EnvOption = None,
 ) -> None:
     """Count dead letters as handled without sending them. They stay in the topic: see --all."""
-    opened = _Opened.of(destination, env)
-    request = opened.request("discard", selection, limit, why)
-    if not _confirmed(opened, request, dry_run, yes):
-        return
-    if opened.is_source:
-        _discard_of_source(opened, request)
-    else:
-        _start(opened, request, detach)
+    opened = _opened(destination, env)
+    request = opened.plan_discard(selection, limit=limit, why=why)
+    if _confirmed(opened, request, dry_run, yes):
+        _submit(opened, request, detach)
 
 
-_NO_REDRIVE = (
-    "{source} is a source: its dead letters never became events, so there is nothing to send "
-    "again. Mend what refused them, let the source tell these records again (change the rows, or "
-    "call the webhook again), then discard the letters"
-)
+def _opened(destination: str, env: str | None) -> DeadLetters:
+    return open_dead_letters(backbone_of(env), Target.parse(destination))
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """A dead-letter queue as it is now, and whose it is."""
-
-    target: Target
-    backbone: Backbone
-    is_source: bool
-    queue: DeadLetterQueue
-
-    @classmethod
-    def of(cls, destination: str, env: str | None) -> _Opened:
-        meant, backbone = Target.parse(destination), backbone_of(env)
-        topics = kafka.existing_topics(kafka.admin(backbone))
-        if meant.dlq not in topics:
-            require_destination(backbone, meant)
-            raise ConfigurationError(f"{meant} has no dead-letter queue (no topic {meant.dlq!r})")
-        handled = HandledLetters(read_control(backbone, meant.control), meant.destination)
-        queue = DeadLetterQueue(backbone, meant.dlq, handled)
-        return cls(meant, backbone, meant.inbox not in topics, queue)
-
-    def request(
-        self,
-        kind: RequestKind,
-        selection: DeadLetterFilter,
-        limit: int | None,
-        why: str,
-        *,
-        force: bool = False,
-    ) -> Request:
-        """What is asked for; the letters that are meant are counted."""
-        meant = self.queue.letters(selection, handled=force)
-        ranges, count = covering_ranges(islice(meant, limit))
-        return Request(
-            kind=kind,
-            destination=self.target.destination,
-            ranges=ranges,
-            selection=selection,
-            limit=limit,
-            force=force,
-            why=why,
-            count=count,
-        )
-
-
-def _confirmed(opened: _Opened, request: Request, dry_run: bool, yes: bool) -> bool:
+def _confirmed(opened: DeadLetters, request: Request, dry_run: bool, yes: bool) -> bool:
     """Show what is meant, and ask."""
     if not request.count:
         typer.echo(f"{opened.target}: no dead letters to {request.kind}")
         return False
-    meant = opened.queue.letters(request.selection, handled=request.force)
-    shown.print_table(shown.CAUSE_ROW, map(shown.cause_row, grouped(islice(meant, request.limit))))
+    output.print_table(output.CAUSE_HEADINGS, map(output.cause_row, opened.causes_of(request)))
     what = f"{request.kind} {_letters(request.count)} of {opened.target}"
     if dry_run:
         typer.echo(f"would {what}; nothing was changed")
@@ -230,20 +170,15 @@ def _confirmed(opened: _Opened, request: Request, dry_run: bool, yes: bool) -> b
     return yes or typer.confirm(f"{what}?")
 
 
-def _start(opened: _Opened, request: Request, detach: bool) -> None:
-    id = submit(opened.backbone, opened.target.flow, request)
-    flow = opened.target.flow
-    typer.echo(f"{request.kind} {flow}.{id}: {_letters(request.count or 0)} of {opened.target}")
-    follow(opened.backbone, flow, id, wait=not detach)
-
-
-def _discard_of_source(opened: _Opened, request: Request) -> None:
-    """At once: no worker routes a source's dead letters."""
-    letters = opened.queue.letters(handled=True)
-    handled, count = discarded(letters, request.selection, request.limit)
-    meant = opened.target
-    discard_of_source(opened.backbone, meant.flow, meant.destination, handled, count, request.why)
-    typer.echo(f"discarded {_letters(count)} of {meant}")
+def _submit(opened: DeadLetters, request: Request, detach: bool) -> None:
+    """Ask for it, and show how far it is. A source's letters are discarded already then."""
+    request = opened.submit(request)
+    flow, letters = opened.target.flow, _letters(request.count or 0)
+    if request.state == "done":
+        typer.echo(f"discarded {letters} of {opened.target}")
+        return
+    typer.echo(f"{request.kind} {flow}.{request.id}: {letters} of {opened.target}")
+    follow(opened.backbone, flow, request.id, wait=not detach)
 
 
 def _place(text: str) -> tuple[int, int]:
@@ -253,7 +188,7 @@ def _place(text: str) -> tuple[int, int]:
     return int(partition), int(offset)
 
 
-def _none(destination: str, all_: bool) -> None:
+def _tell_none(destination: str, all_: bool) -> None:
     typer.echo(f"{destination}: no dead letters{'' if all_ else ' that nobody has handled'}")
 
 

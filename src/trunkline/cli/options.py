@@ -27,3 +27,11 @@ WhyOption = Annotated[str, typer.Option(help="The reason, for those who look lat
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+RateOption = Annotated[
+    str | None, typer.Option(metavar="RATE", help="As 50/s or 300/m, over all workers.")
+]
+
+
+DetachOption = Annotated[bool, typer.Option("--detach", help="Return at once: workers do it.")]

@@ -1,10 +1,10 @@
-"""What commands print: tables, and dead letters as text and as JSON."""
+"""What commands print: tables and JSON, of workers, requests, audits and dead letters."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trunkline.admin.dead_letters import LetterValue
+from trunkline.admin.replays import RequestStatus
 from trunkline.admin.status import WorkerStatus
-from trunkline.errors import TrunklineError
 from trunkline.headers import TL_TRACEBACK
-from trunkline.schemas.codec import Decode
 from trunkline.streams.control.audit import AuditRecord
 from trunkline.streams.dlq.letters import DeadLetter, printable
 from trunkline.streams.dlq.queue import CauseGroup
@@ -33,8 +33,19 @@ def print_table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> No
         table.add_column(heading, no_wrap=True)
     table.add_column(last, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_printable(str(cell))) for cell in row))
+        table.add_row(*(Text(_without_controls(str(cell))) for cell in row))
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+
+
+def dumped(value: Any, *, indent: bool = True) -> str:
+    """JSON of anything that Avro can hold."""
+    return json.dumps(value, default=_plain, indent=2 if indent else None, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def print_json(value: Any) -> None:
@@ -57,6 +68,51 @@ def worker_row(worker: WorkerStatus) -> tuple[object, ...]:
     )
 
 
+REQUEST_HEADINGS = ("id", "what", "to", "state", "asked for", "by", "so far")
+
+
+def request_row(status: RequestStatus) -> tuple[object, ...]:
+    """A replay, re-drive or discard in one line of a table."""
+    one, counts = status.request, counts_in_words(status.counts)
+    return one.id, one.kind, one.destination, one.state, one.at, one.by, counts
+
+
+PARTITION_HEADINGS = ("partition", "next", "range", "so far")
+
+
+def partition_rows(status: RequestStatus) -> Iterator[tuple[object, ...]]:
+    """How far a request is in each canonical partition, in one line each."""
+    for (topic, number), progress in status.partitions.items():
+        offsets = status.request.ranges.get((topic, number))
+        yield (
+            f"{topic}/{number}",
+            "done" if progress.done else _next(progress.next),
+            "" if offsets is None else f"{offsets.start} to {offsets.stop}",
+            counts_in_words(progress.counts),
+        )
+
+
+def _next(place: object) -> object:
+    """Where a partition goes on: an offset, or of dead letters their partition and the offset."""
+    return "" if place is None else place
+
+
+def request_as_json(status: RequestStatus) -> dict[str, Any]:
+    """What ``replay list --json`` and ``replay status --json`` say of a request."""
+    partitions = status.partitions.items()
+    return {
+        "id": status.request.id,
+        **status.request.to_record(),
+        "counts": dict(status.counts),
+        "partitions": {f"{topic}/{n}": progress.to_record() for (topic, n), progress in partitions},
+    }
+
+
+def counts_in_words(counts: Mapping[str, int]) -> str:
+    """What became of a request's events, as "412 sent, 3 superseded"."""
+    return ", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing yet"
+
+
 AUDIT_HEADINGS = ("at", "who", "what", "on", "events", "why")
 
 
@@ -66,12 +122,15 @@ def audit_row(audit: AuditRecord) -> tuple[object, ...]:
     return audit.at[:19], audit.who, audit.what, audit.on, count, audit.why
 
 
-def row(letter: DeadLetter) -> tuple[object, ...]:
+LETTER_HEADINGS = ("place", "died", "key", "type", "stage", "attempts", "cause", "error", "message")
+
+
+def letter_row(letter: DeadLetter) -> tuple[object, ...]:
     """A letter in one line of a table."""
     state = " (handled)" if letter.handled else ""
     return (
         letter.place,
-        f"{_time(letter.time)}{state}",
+        f"{_to_the_second(letter.time)}{state}",
         letter.shown_key,
         letter.type,
         letter.stage,
@@ -82,7 +141,7 @@ def row(letter: DeadLetter) -> tuple[object, ...]:
     )
 
 
-ROW = ("place", "died", "key", "type", "stage", "attempts", "cause", "error", "message")
+CAUSE_HEADINGS = ("cause", "letters", "first", "last", "stage", "error", "example", "message")
 
 
 def cause_row(cause: CauseGroup) -> tuple[object, ...]:
@@ -90,8 +149,8 @@ def cause_row(cause: CauseGroup) -> tuple[object, ...]:
     return (
         cause.example.cause if cause.message else "",
         cause.count,
-        _time(cause.first),
-        _time(cause.last),
+        _to_the_second(cause.first),
+        _to_the_second(cause.last),
         cause.stage,
         cause.error,
         cause.example.place,
@@ -99,10 +158,7 @@ def cause_row(cause: CauseGroup) -> tuple[object, ...]:
     )
 
 
-CAUSE_ROW = ("cause", "letters", "first", "last", "stage", "error", "example", "message")
-
-
-def as_json(letter: DeadLetter) -> dict[str, Any]:
+def letter_as_json(letter: DeadLetter) -> dict[str, Any]:
     """What a line of ``list --json`` says of a letter."""
     return {
         "partition": letter.partition,
@@ -131,77 +187,52 @@ def cause_as_json(cause: CauseGroup) -> dict[str, Any]:
         "stage": cause.stage,
         "error": cause.error,
         "message": cause.message,
-        "example": as_json(cause.example),
+        "example": letter_as_json(cause.example),
     }
 
 
-def whole_as_json(letter: DeadLetter, decode: Decode) -> dict[str, Any]:
+def whole_as_json(letter: DeadLetter, value: LetterValue) -> dict[str, Any]:
     """What ``show --json`` says: everything. Of a value that cannot be decoded ``value`` is null;
     ``raw_key`` and ``raw_value`` are the bytes in hex, and null where there are none."""
-    value, unreadable = _decoded(letter.value, decode)
     return {
-        **as_json(letter),
+        **letter_as_json(letter),
         "headers": [[name, printable(raw)] for name, raw in letter.headers],
         "raw_key": None if letter.key is None else letter.key.hex(),
         "raw_value": None if letter.value is None else letter.value.hex(),
-        "value": value,
-        "unreadable": unreadable,
+        "value": value.data,
+        "unreadable": value.unreadable,
     }
 
 
-def whole(letter: DeadLetter, decode: Decode) -> str:
+def whole(letter: DeadLetter, value: LetterValue) -> str:
     """What ``show`` prints: everything, the traceback last."""
     state = " (handled)" if letter.handled else ""
     lines = [
         f"{letter.topic} {letter.place}{state}, cause {letter.cause}",
         f"key: {'none' if letter.key is None else letter.shown_key}",
         *(f"{name}: {printable(raw)}" for name, raw in letter.headers if name != TL_TRACEBACK),
-        *_value_lines(letter.value, decode),
+        _value_line(letter.value, value),
     ]
     if traceback := letter.header(TL_TRACEBACK):
         lines += ["", traceback.rstrip()]
-    return "\n".join(map(_printable, lines))
+    return "\n".join(map(_without_controls, lines))
 
 
-def dumped(told: Any, *, indent: bool = True) -> str:
-    """JSON of anything that Avro can hold."""
-    return json.dumps(told, default=_plain, indent=2 if indent else None, ensure_ascii=False)
+def _value_line(raw: bytes | None, value: LetterValue) -> str:
+    if raw is None:
+        return "value: none"
+    if value.unreadable is None:
+        return f"value ({len(raw)} bytes): {dumped(value.data)}"
+    return f"value ({len(raw)} bytes, in hex: {value.unreadable}): {raw.hex()}"
 
 
-def _value_lines(value: bytes | None, decode: Decode) -> list[str]:
-    if value is None:
-        return ["value: none"]
-    decoded, unreadable = _decoded(value, decode)
-    if unreadable is None:
-        return [f"value ({len(value)} bytes): {dumped(decoded)}"]
-    return [f"value ({len(value)} bytes, in hex: {unreadable}): {value.hex()}"]
+def _without_controls(text: str) -> str:
+    """Text without what would move a terminal's cursor or change its colours.
 
-
-def _decoded(value: bytes | None, decode: Decode) -> tuple[Any, str | None]:
-    """The value, and why it cannot be read. A source's dead letter is the record as JSON."""
-    if value is None:
-        return None, None
-    if value[:1] == b"{":
-        try:
-            return json.loads(value), None
-        except ValueError as error:
-            return None, f"no JSON: {error}"
-    try:
-        return decode(value), None
-    except TrunklineError as error:
-        return None, str(error)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, bytes):
-        return value.hex()
-    return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def _printable(text: str) -> str:
-    """Without what would move a terminal's cursor or change its colours: messages are others'."""
+    Keys, headers and messages come from other systems, and with them what an attacker wrote there.
+    """
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
-def _time(time: datetime) -> str:
+def _to_the_second(time: datetime) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%SZ")

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Callable
 from typing import Annotated, Any, cast, get_args
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from typer.core import TyperGroup
 
-from trunkline import naming
-from trunkline.admin.replay_scope import Bound, Preview, ReplayScope
-from trunkline.admin.replays import change, submit, totals
-from trunkline.admin.targets import Target, require_destination
-from trunkline.cli import output as shown
+from trunkline.admin import replays
+from trunkline.admin.replay_scope import Bound, Preview
+from trunkline.admin.replays import RequestStatus
+from trunkline.admin.targets import Target
+from trunkline.cli import output
 from trunkline.cli.environment import backbone_of
-from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, WhyOption
+from trunkline.cli.options import (
+    TIME_HELP,
+    DetachOption,
+    EnvOption,
+    JsonOption,
+    RateOption,
+    WhyOption,
+)
 from trunkline.cli.progress import follow
 from trunkline.errors import ConfigurationError
 from trunkline.headers import CE_TYPE
-from trunkline.params import Backbone
-from trunkline.schemas.codec import Codec
-from trunkline.schemas.registry import registry_of
-from trunkline.streams.control.kafka_topic import read_control
-from trunkline.streams.control.records import ReplayKey
-from trunkline.streams.control.topic import Value
-from trunkline.streams.replay.predicate import Predicate
-from trunkline.streams.replay.request import PartitionProgress, ReplayMode, Request, RequestState
+from trunkline.streams.replay.request import ReplayMode, Request
 from trunkline.times import parse_rate, parse_time
 
 
@@ -80,7 +78,7 @@ def start(
     mode: Annotated[
         str, typer.Option(help="state: the newest event of each key; events: all, in order.")
     ] = "state",
-    rate: Annotated[str | None, typer.Option(metavar="RATE", help="As 100/s or 300/m.")] = None,
+    rate: RateOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Mode events even if the sink overwrites.")
     ] = False,
@@ -88,49 +86,46 @@ def start(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Send nothing: count what would be sent.")
     ] = False,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Return at once: workers do it.")
-    ] = False,
+    detach: DetachOption = False,
     env: EnvOption = None,
 ) -> None:
     """Send past events to one destination again, through today's route.
 
     The set is fixed when it starts. Workers do it: Ctrl-C ends the watching only.
     """
-    meant, backbone = Target.parse(to), backbone_of(env)
-    require_destination(backbone, meant)
-    routed = ReplayScope(backbone, meant.flow, topic)
-    request = Request(
-        kind="replay",
-        destination=meant.destination,
-        ranges=routed.ranges(_bound(from_), _bound(until)),
+    target, backbone = Target.parse(to), backbone_of(env)
+    request = replays.plan_replay(
+        backbone,
+        target,
+        topic,
+        start=_bound(from_),
+        until=_bound(until),
         mode=_mode(mode),
         key=key,
-        where=Predicate(where).text if where else None,
+        where=where,
         rate=parse_rate(rate) if rate else None,
         force=force,
         why=why,
     )
     if dry_run:
-        _tell_count(_counted(routed, request, backbone), request)
+        _tell_preview(replays.preview_replay(backbone, target.flow, request), request)
         return
-    id = submit(backbone, meant.flow, request)
+    request = replays.submit_request(backbone, target.flow, request)
+    name = f"{target.flow}.{request.id}"
     size = sum(map(len, request.ranges.values()))
-    typer.echo(f"replay {id}: {topic} to {meant}, at most {size} events")
-    typer.echo(f"watch it: trunkline replay status {meant.flow}.{id} (or pause, cancel, continue)")
-    follow(backbone, meant.flow, id, wait=not detach)
+    typer.echo(f"replay {request.id}: {topic} to {target}, at most {size} events")
+    typer.echo(f"watch it: trunkline replay status {name} (or pause, cancel, continue)")
+    follow(backbone, target.flow, request.id, wait=not detach)
 
 
 @replay_app.command(name="list")
 def list_(flow: Flow, as_json: JsonOption = False, env: EnvOption = None) -> None:
     """List a flow's replays, re-drives and discards, the newest first."""
-    rows = _all(read_control(backbone_of(env), naming.control(flow)))
+    found = replays.list_requests(backbone_of(env), flow)
     if as_json:
-        typer.echo(shown.dumped(rows))
-    elif rows:
-        shown.print_table(
-            ("id", "what", "to", "state", "asked for", "by", "so far"), [_row(r) for r in rows]
-        )
+        output.print_json([output.request_as_json(one) for one in found])
+    elif found:
+        output.print_table(output.REQUEST_HEADINGS, map(output.request_row, found))
     else:
         typer.echo(f"{flow}: no replays")
 
@@ -143,16 +138,13 @@ def status(
     env: EnvOption = None,
 ) -> None:
     """Show a replay, and how far each partition is."""
-    flow, id = _named(replay)
+    flow, id = _flow_and_id(replay)
     backbone = backbone_of(env)
-    state = read_control(backbone, naming.control(flow))
-    found = [one for one in _all(state) if one["id"] == id]
-    if not found:
-        raise ConfigurationError(f"{flow} has no replay {id!r}: trunkline replay list {flow}")
+    found = replays.request_status(backbone, flow, id)
     if as_json:
-        typer.echo(shown.dumped(found[0]))
+        output.print_json(output.request_as_json(found))
         return
-    _tell_status(found[0])
+    _tell_status(found)
     if watch:
         follow(backbone, flow, id, wait=True)
 
@@ -160,28 +152,28 @@ def status(
 @replay_app.command()
 def pause(replay: Id, why: WhyOption = "", env: EnvOption = None) -> None:
     """Hold a replay: what is sent is sent, nothing more until `continue`."""
-    _change(replay, "paused", why, env)
+    _change(replays.pause_request, replay, why, env)
 
 
 @replay_app.command()
 def cancel(replay: Id, why: WhyOption = "", env: EnvOption = None) -> None:
     """End a replay for good: what is sent is sent."""
-    _change(replay, "cancelled", why, env)
+    _change(replays.cancel_request, replay, why, env)
 
 
 @replay_app.command(name="continue")
 def continue_(replay: Id, why: WhyOption = "", env: EnvOption = None) -> None:
     """Go on with a paused replay."""
-    _change(replay, "running", why, env)
+    _change(replays.continue_request, replay, why, env)
 
 
-def _change(replay: str, state: RequestState, why: str, env: str | None) -> None:
-    flow, id = _named(replay)
-    request = change(backbone_of(env), flow, id, state, why)
+def _change(change: Callable[..., Request], replay: str, why: str, env: str | None) -> None:
+    flow, id = _flow_and_id(replay)
+    request = change(backbone_of(env), flow, id, why=why)
     typer.echo(f"{request.kind} {id}: {request.state}")
 
 
-def _named(replay: str) -> tuple[str, str]:
+def _flow_and_id(replay: str) -> tuple[str, str]:
     flow, dot, id = replay.rpartition(".")
     if not (flow and dot and id):
         raise ConfigurationError(f"{replay!r}: write FLOW.ID, as orders.3f2a91c0b7d4")
@@ -189,10 +181,9 @@ def _named(replay: str) -> tuple[str, str]:
 
 
 def _mode(text: str) -> ReplayMode:
-    for mode in get_args(ReplayMode):
-        if text == mode:
-            return cast(ReplayMode, mode)
-    raise ConfigurationError(f"--mode {text!r}: it is state or events")
+    if text not in get_args(ReplayMode):
+        raise ConfigurationError(f"--mode {text!r}: it is state or events")
+    return cast(ReplayMode, text)
 
 
 def _bound(text: str) -> Bound:
@@ -203,64 +194,26 @@ def _bound(text: str) -> Bound:
     return int(text) if text.isdecimal() else parse_time(text, time.time())
 
 
-def _counted(routed: ReplayScope, request: Request, backbone: Backbone) -> Preview:
-    with closing(registry_of(backbone)) as registry:
-        return routed.count(request, Codec(registry).decode_any)
-
-
-def _tell_count(count: Preview, request: Request) -> None:
-    rows = [(kind or f"(no {CE_TYPE})", str(n)) for kind, n in sorted(count.events.items())]
-    if rows:
-        shown.print_table(("type", "events"), rows)
+def _tell_preview(preview: Preview, request: Request) -> None:
+    events = [(type or f"(no {CE_TYPE})", n) for type, n in sorted(preview.events.items())]
+    if events:
+        output.print_table(("type", "events"), events)
     typer.echo(
-        f"would send {count.events.total()} events of {len(count.keys)} keys to "
+        f"would send {preview.events.total()} events of {len(preview.keys)} keys to "
         f"{request.destination}, as far as its routes take them; nothing was sent"
     )
-    if count.superseded or count.unfit:
-        typer.echo(f"not sent: {count.superseded} superseded, {count.unfit} not fitting --where")
-    if count.problem:
-        typer.echo(f"--where could not be evaluated for some: {count.problem}")
+    if preview.superseded or preview.unfit:
+        left_out = f"{preview.superseded} superseded, {preview.unfit} not fitting --where"
+        typer.echo(f"not sent: {left_out}")
+    if preview.problem:
+        typer.echo(f"--where could not be evaluated for some: {preview.problem}")
 
 
-def _all(state: dict[str, Value]) -> list[dict[str, Any]]:
-    """Every request with its id, what was done, and how far its partitions are."""
-    found: dict[str, dict[str, Any]] = {}
-    for text in sorted(state):
-        key = ReplayKey.parse(text)
-        if key is None:
-            continue
-        id, place = key.id, key.partition
-        if place is None:
-            found[id] = {"id": id, **state[text], "counts": totals(state, id), "partitions": {}}
-        elif id in found:
-            found[id]["partitions"][f"{place[0]}/{place[1]}"] = state[text]
-    return sorted(found.values(), key=lambda one: str(one.get("at")), reverse=True)
-
-
-def _row(one: dict[str, Any]) -> tuple[str, ...]:
-    names = ("id", "kind", "destination", "state", "at", "by")
-    return (*(str(one.get(name, "")) for name in names), _so_far(one["counts"]))
-
-
-def _so_far(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing yet"
-
-
-def _tell_status(one: dict[str, Any]) -> None:
-    asked = ("topic", "mode", "key", "where", "rate", "force", "by", "at", "why", "reason")
-    typer.echo(f"{one['kind']} {one['id']} to {one['destination']}: {one['state']}")
-    for name in asked:
-        if one.get(name):
-            typer.echo(f"  {name}: {one[name]}")
-    typer.echo(f"  so far: {_so_far(one['counts'])}")
-    table = Table("partition", "next", "range", "so far", box=None)
-    for name, value in one["partitions"].items():
-        progress = PartitionProgress.from_record(value)
-        range_ = one["ranges"].get(name)
-        table.add_row(
-            name,
-            "done" if progress.done else str(progress.next),
-            "" if range_ is None else f"{range_[0]} to {range_[1]}",
-            _so_far(dict(progress.counts)),
-        )
-    Console().print(table)
+def _tell_status(status: RequestStatus) -> None:
+    request, record = status.request, status.request.to_record()
+    typer.echo(f"{request.kind} {request.id} to {request.destination}: {request.state}")
+    for name in ("topic", "mode", "key", "where", "rate", "force", "by", "at", "why", "reason"):
+        if record.get(name):
+            typer.echo(f"  {name}: {record[name]}")
+    typer.echo(f"  so far: {output.counts_in_words(status.counts)}")
+    output.print_table(output.PARTITION_HEADINGS, output.partition_rows(status))

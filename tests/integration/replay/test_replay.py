@@ -17,7 +17,7 @@ from engine_kit import Answer, Env, Kit, Scripted, eventually, headers_of, order
 from trunkline import Event, Flow, Rejected, Retry
 from trunkline.admin.audit import read_audit
 from trunkline.admin.replay_scope import ReplayScope
-from trunkline.admin.replays import change, submit
+from trunkline.admin.replays import cancel_request, continue_request, pause_request, submit_request
 from trunkline.schemas.commerce import Order
 from trunkline.streams.control.kafka_topic import KafkaControl, read_control
 from trunkline.streams.dlq.letters import DeadLetter
@@ -97,7 +97,7 @@ def replay(kit: Kit, flow: Flow[Any], **more: Any) -> str:
     """Ask for a replay of all that is routed."""
     ranges = ReplayScope(kit.backbone, flow.name, topic(flow)).ranges(None, None)
     given = {"kind": "replay", "destination": "erp", "ranges": ranges, **more}
-    return submit(kit.backbone, flow.name, Request(**given))
+    return submit_request(kit.backbone, flow.name, Request(**given)).id
 
 
 async def over(control: KafkaControl, id: str) -> dict[str, Any]:
@@ -221,15 +221,15 @@ def test_a_replay_is_paused_continued_and_cancelled(kit: Kit) -> None:
             await routed(kit, flow, 300)
             id = replay(kit, flow, rate=40.0)
             await eventually(lambda: "sent" in state_of(control, id)["sum"], "it sends")
-            change(kit.backbone, flow.name, id, "paused", "lunch")
+            pause_request(kit.backbone, flow.name, id, why="lunch")
             await asyncio.sleep(0.5)  # what is under way ends
             held = len(ids(kit, flow))
             await asyncio.sleep(0.7)
             seen.append(state_of(control, id))
             assert len(ids(kit, flow)) == held < 300
-            change(kit.backbone, flow.name, id, "running", "")
+            continue_request(kit.backbone, flow.name, id)
             await eventually(lambda: len(ids(kit, flow)) > held, "it goes on", asks=True)
-            change(kit.backbone, flow.name, id, "cancelled", "not needed")
+            cancel_request(kit.backbone, flow.name, id, why="not needed")
             await asyncio.sleep(0.5)
             seen.append(state_of(control, id))
         return seen
@@ -371,7 +371,7 @@ async def redriven(
     dlq = f"{flow.name}.erp.dlq"
     queue = DeadLetterQueue(kit.backbone, dlq, HandledLetters({}, "erp"))
     request = Request(kind=kind, destination="erp", ranges=queue.ranges, force=force)
-    done = await over(control, submit(kit.backbone, flow.name, request))
+    done = await over(control, submit_request(kit.backbone, flow.name, request).id)
     assert done["state"] == "done"
     counts: dict[str, int] = done["counts"]
     return counts

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from trunkline.admin import destinations
+from trunkline.admin import dead_letters, destinations, replays
 from trunkline.params import Backbone
 from trunkline.streams.control.audit import AuditRecord
 
@@ -37,6 +37,7 @@ class Written:
 def written(monkeypatch: pytest.MonkeyPatch) -> Written:
     """Each destination is there; what is written is kept here."""
     found = Written()
-    monkeypatch.setattr(destinations, "put_audited", found.put)
+    for module in (dead_letters, destinations, replays):
+        monkeypatch.setattr(module, "put_audited", found.put)
     monkeypatch.setattr(destinations, "require_destination", lambda backbone, target: None)
     return found
