@@ -1,11 +1,15 @@
-"""An alarm: what all workers together know of one condition, and who tells people next.
+"""An alarm: what all workers together know of one condition, and who notifies people next.
 
 Workers share it through the control topic without a leader: a state-based CRDT (Shapiro et al.,
-"Conflict-free Replicated Data Types", 2011). ``joined`` is commutative, associative and
-idempotent, so that all workers come to the same alarm in whatever order they read and write.
+"Conflict-free Replicated Data Types", 2011). ``merge`` is commutative, associative and idempotent,
+so that all workers come to the same alarm in whatever order they read and write.
 
-Who tells is decided by claims. A worker claims the next notice, waits until the others must have
-seen that, and sends if the claim is still its own; a claim that is not renewed goes to another.
+Who notifies is decided by claims. A worker claims the next notification, waits until the others
+must have seen the claim, and sends if it still has it. Example: A and B see the same outage and
+both claim notification 1 within a second. Both claims come back from the topic, both workers merge
+them, and both find A's (its name is first), so that A alone sends. If A dies meanwhile, its claim
+is not renewed, and a minute later B takes notification 1 over.
+
 Pure: no clock, no I/O. Times are epoch seconds, as exact as a millisecond.
 """
 
@@ -21,11 +25,11 @@ from trunkline.times import epoch_seconds, iso
 
 Due = Literal["firing", "reminder", "resolved"]
 
-EXPIRES = 60.0
+CLAIM_TIMEOUT = 60.0
 """Seconds after which a claim that was not renewed is another worker's to take."""
 
-HEARTBEAT = 20.0
-"""Seconds after which a worker says again that it still sees the condition."""
+RENEWAL_INTERVAL = 20.0
+"""Seconds after which a worker repeats that it still sees the condition, or keeps its claim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +40,24 @@ class Sighting:
     amount: float
 
     def merge(self, other: Sighting) -> Sighting:
-        """The newer of two sights of one worker."""
-        return max(self, other, key=lambda sight: (sight.seen, sight.amount))
+        """The newer of two sightings by one worker."""
+        return max(self, other, key=lambda sighting: (sighting.seen, sighting.amount))
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's word that it tells notice number ``notice``. ``turn``: how often that number was
-    taken over before; ``at``: when the claim was last renewed."""
+    """A worker says that it sends notification number ``number``. ``takeovers``: how often that
+    number was taken over from a worker that went silent; ``at``: when the claim was last renewed.
+    """
 
-    notice: int
-    turn: int
+    number: int
+    takeovers: int
     worker: str
     at: float
 
     def merge(self, other: Claim) -> Claim:
-        """The claim that wins: later turns over earlier ones, among equal ones the first name."""
-        mine, others = (self.notice, self.turn), (other.notice, other.turn)
+        """The claim that wins: later number, later takeover, then whose worker is first by name."""
+        mine, others = (self.number, self.takeovers), (other.number, other.takeovers)
         if mine != others:
             return self if mine > others else other
         if self.worker != other.worker:
@@ -62,12 +67,15 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One episode of a condition. ``told``: how many notices were sent, ``told_at``: when the
-    last one was written."""
+    """One episode of a condition, from when it is first seen until people are told that it is over.
+
+    ``sightings``: what each worker saw last; ``notified``: how many notifications were sent, and
+    ``notified_at``: when the last one was written.
+    """
 
     episode: int
     since: float
-    sights: Mapping[str, Sighting] = field(default_factory=dict)
+    sightings: Mapping[str, Sighting] = field(default_factory=dict)
     error: str = ""
     error_at: float = 0.0
     notified: int = 0
@@ -78,14 +86,14 @@ class Alarm:
     @property
     def seen(self) -> float:
         """When any worker last saw the condition."""
-        return max((sight.seen for sight in self.sights.values()), default=self.since)
+        return max((sighting.seen for sighting in self.sightings.values()), default=self.since)
 
     def amount(self, kind: AlertKind) -> float:
         """How many or how long, over all workers."""
-        return kind.total(sight.amount for sight in self.sights.values())
+        return kind.total(sighting.amount for sighting in self.sightings.values())
 
     def due(self, now: float, kind: AlertKind, reminder: float) -> Due | None:
-        """What people must be told now. ``reminder``: seconds between reminders."""
+        """Which notification is due, or None. ``reminder``: seconds between reminders."""
         if self.resolved:
             return None
         if self.notified == 0:
@@ -95,39 +103,41 @@ class Alarm:
         return "reminder" if now - self.notified_at >= reminder else None
 
     def is_claimed(self, now: float) -> bool:
-        """Whether some worker is about to tell the next notice."""
+        """Whether some worker has said that it sends the next notification, and is alive."""
         claim = self.claim
-        return claim is not None and claim.notice > self.notified and now - claim.at <= EXPIRES
+        return (
+            claim is not None and claim.number > self.notified and now - claim.at <= CLAIM_TIMEOUT
+        )
 
-    def claimed(self, worker: str, now: float) -> Alarm:
-        """With the next notice claimed by this worker, or its claim renewed."""
-        old, notice = self.claim, self.notified + 1
-        turn = 0
-        if old is not None and old.notice == notice:
-            turn = old.turn if old.worker == worker else old.turn + 1
-        return replace(self, claim=Claim(notice, turn, worker, now))
+    def claimed_by(self, worker: str, now: float) -> Alarm:
+        """With the next notification claimed by this worker, or its claim renewed."""
+        old, number = self.claim, self.notified + 1
+        takeovers = 0
+        if old is not None and old.number == number:
+            takeovers = old.takeovers if old.worker == worker else old.takeovers + 1
+        return replace(self, claim=Claim(number, takeovers, worker, now))
 
-    def after_telling(self, notice: int, at: float, due: Due) -> Alarm:
-        """After notice number ``notice``, written at ``at``, was sent."""
-        if notice <= self.notified:
+    def after_notification(self, number: int, at: float, due: Due) -> Alarm:
+        """After notification number ``number``, written at ``at``, was sent by one channel."""
+        if number <= self.notified:
             return self
         resolved = self.resolved or due == "resolved"
         return replace(
-            self, notified=notice, notified_at=max(self.notified_at, at), resolved=resolved
+            self, notified=number, notified_at=max(self.notified_at, at), resolved=resolved
         )
 
     def observed(self, worker: str, seen: Observation, now: float) -> Alarm:
-        """With what a worker sees; unchanged if that worker's word is fresh enough."""
-        mine = self.sights.get(worker)
-        if self.resolved:  # what came after that is a new episode
+        """With what a worker sees now; unchanged if it said so less than RENEWAL_INTERVAL ago."""
+        mine = self.sightings.get(worker)
+        if self.resolved:  # what was seen after people were told so is a new episode
             new = replace(first_episode(worker, seen), episode=self.episode + 1)
             return new if seen.seen > self.notified_at else self
-        if mine is not None and now < mine.seen + HEARTBEAT:
+        if mine is not None and now < mine.seen + RENEWAL_INTERVAL:
             return self
         return self.caught_up(worker, seen)
 
     def caught_up(self, worker: str, seen: Observation) -> Alarm:
-        """With the newest that a worker sees."""
+        """With the newest that a worker sees, however fresh its last sighting is."""
         return self.merge(replace(first_episode(worker, seen), episode=self.episode))
 
     def merge(self, other: Alarm) -> Alarm:
@@ -139,7 +149,7 @@ class Alarm:
         return Alarm(
             self.episode,
             min(self.since, other.since),
-            _joined_sights(self.sights, other.sights),
+            _merged_sightings(self.sightings, other.sightings),
             error[1],
             error[0],
             max(self.notified, other.notified),
@@ -155,16 +165,16 @@ class Alarm:
             "episode": self.episode,
             "since": iso(self.since),
             "sent": iso(self.notified_at) if self.notified else None,
-            "told": self.notified,
+            "notified": self.notified,
             "error": self.error,
             "error_at": iso(self.error_at) if self.error else None,
             "workers": {
-                worker: [iso(sight.seen), sight.amount]
-                for worker, sight in sorted(self.sights.items())
+                worker: [iso(sighting.seen), sighting.amount]
+                for worker, sighting in sorted(self.sightings.items())
             },
         }
         if (claim := self.claim) is not None:
-            value["claim"] = [claim.notice, claim.turn, claim.worker, iso(claim.at)]
+            value["claim"] = [claim.number, claim.takeovers, claim.worker, iso(claim.at)]
         return value
 
     @classmethod
@@ -175,12 +185,12 @@ class Alarm:
             value["episode"],
             epoch_seconds(value["since"]),
             {
-                w: Sighting(epoch_seconds(seen), amount)
-                for w, (seen, amount) in value["workers"].items()
+                worker: Sighting(epoch_seconds(seen), amount)
+                for worker, (seen, amount) in value["workers"].items()
             },
             value["error"],
             epoch_seconds(value["error_at"]),
-            value["told"],
+            value["notified"],
             epoch_seconds(value["sent"]),
             value["state"] == "resolved",
             _claim_of(claim) if claim else None,
@@ -194,11 +204,11 @@ def first_episode(worker: str, seen: Observation) -> Alarm:
 
 
 def _claim_of(value: Sequence[Any]) -> Claim:
-    notice, turn, worker, at = value
-    return Claim(notice, turn, worker, epoch_seconds(at))
+    number, takeovers, worker, at = value
+    return Claim(number, takeovers, worker, epoch_seconds(at))
 
 
-def _joined_sights(
+def _merged_sightings(
     one: Mapping[str, Sighting], other: Mapping[str, Sighting]
 ) -> dict[str, Sighting]:
     both = one.keys() & other.keys()

@@ -1,4 +1,4 @@
-"""The channels that carry notices to people, and the outbox that never gives up on one."""
+"""The channels that carry notifications to people: webhook, Slack, e-mail."""
 
 from __future__ import annotations
 
@@ -21,17 +21,14 @@ from trunkline.streams.alerts.notification import Notification
 
 log = logging.getLogger(__name__)
 
-TIMEOUT = 10.0
+ATTEMPT_TIMEOUT = 10.0
 """Seconds that one attempt may take."""
-
-LONGEST_WAIT = 300.0
-"""Seconds between attempts at most."""
 
 SIGNATURE = "X-Trunkline-Signature"
 
 
 class ChannelError(TrunklineError):
-    """A channel did not take a notice; the message says why, without secrets."""
+    """A channel did not take a notification; the message says why, without secrets."""
 
 
 class Channel(Protocol):
@@ -39,7 +36,7 @@ class Channel(Protocol):
 
     name: str
 
-    async def send(self, notice: Notification) -> None:
+    async def send(self, notification: Notification) -> None:
         """Returns when the other side has taken it. Raises ChannelError."""
 
 
@@ -55,7 +52,7 @@ class _Http(Channel):
     async def _post(self, body: bytes, headers: dict[str, str]) -> None:
         headers = {"Content-Type": "application/json", **headers}
         try:
-            async with httpx.AsyncClient(timeout=TIMEOUT, verify=self._tls) as client:
+            async with httpx.AsyncClient(timeout=ATTEMPT_TIMEOUT, verify=self._tls) as client:
                 answer = await client.post(self._url.reveal(), content=body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ChannelError(f"{type(error).__name__}: {error}") from error
@@ -64,11 +61,11 @@ class _Http(Channel):
 
 
 class Webhook(_Http):
-    """A notice as JSON, by POST.
+    """A notification as JSON, by POST.
 
     ``token``: sent as ``Authorization: Bearer``. ``secret``: signs the body, as GitHub's hooks
     do: ``X-Trunkline-Signature: sha256=<hex of HMAC-SHA256>``. ``Idempotency-Key`` is the same
-    in each attempt of one notice.
+    in each attempt of one notification.
     """
 
     def __init__(self, url: Secret, *, token: Secret | None, secret: Secret | None) -> None:
@@ -76,9 +73,9 @@ class Webhook(_Http):
         self._token = token
         self._secret = secret
 
-    async def send(self, notice: Notification) -> None:
-        body = orjson.dumps(notice.to_json())
-        headers = {"Idempotency-Key": f"{notice.id}/{notice.number}"}
+    async def send(self, notification: Notification) -> None:
+        body = orjson.dumps(notification.to_json())
+        headers = {"Idempotency-Key": f"{notification.id}/{notification.number}"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token.reveal()}"
         if self._secret is not None:
@@ -93,9 +90,9 @@ class Slack(_Http):
     def __init__(self, url: Secret) -> None:
         super().__init__("slack", url)
 
-    async def send(self, notice: Notification) -> None:
+    async def send(self, notification: Notification) -> None:
         # What Slack would read as mark-up: https://api.slack.com/reference/surfaces/formatting
-        text = notice.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        text = notification.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         await self._post(orjson.dumps({"text": text}), {})
 
 
@@ -124,9 +121,9 @@ class Smtp(Channel):
         self._user, self._password = user, password
         self._context = context or ssl.create_default_context()
 
-    async def send(self, notice: Notification) -> None:
+    async def send(self, notification: Notification) -> None:
         try:
-            await asyncio.to_thread(self._send, self._mail(notice))
+            await asyncio.to_thread(self._send, self._mail(notification))
         except (smtplib.SMTPException, OSError) as error:
             raise ChannelError(f"{type(error).__name__}: {error}") from error
 
@@ -143,17 +140,21 @@ class Smtp(Channel):
 
     def _connected(self) -> smtplib.SMTP:
         if self._tls:
-            return smtplib.SMTP_SSL(self._host, self._port, timeout=TIMEOUT, context=self._context)
-        return smtplib.SMTP(self._host, self._port, timeout=TIMEOUT)
+            return smtplib.SMTP_SSL(
+                self._host, self._port, timeout=ATTEMPT_TIMEOUT, context=self._context
+            )
+        return smtplib.SMTP(self._host, self._port, timeout=ATTEMPT_TIMEOUT)
 
-    def _mail(self, notice: Notification) -> EmailMessage:
+    def _mail(self, notification: Notification) -> EmailMessage:
         mail = EmailMessage()
-        mail["Subject"] = " ".join(f"[trunkline] {notice.headline}".split())
+        mail["Subject"] = " ".join(f"[trunkline] {notification.headline}".split())
         mail["From"] = self._sender
         mail["To"] = ", ".join(self._to)
         mail["X-Priority"] = "1"
         mail["Importance"] = "high"
         # One conversation an episode, in the mail programs that show them.
-        mail["References"] = f"<{hashlib.sha256(notice.id.encode()).hexdigest()[:32]}@trunkline>"
-        mail.set_content(notice.text)
+        mail["References"] = (
+            f"<{hashlib.sha256(notification.id.encode()).hexdigest()[:32]}@trunkline>"
+        )
+        mail.set_content(notification.text)
         return mail

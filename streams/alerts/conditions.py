@@ -1,4 +1,5 @@
-"""What one worker sees of the things that people are alerted of. Nothing is sent from here."""
+"""The conditions of which people are alerted, as one worker sees them: dead letters, an open
+breaker, lag. Nothing is sent from here: the manager asks once a second what holds."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ from dataclasses import dataclass
 from trunkline.streams.alerts.kinds import BREAKER, DEAD_LETTER_LIMIT, DEAD_LETTERS, LAG, AlertKind
 from trunkline.streams.flow.alert import Alert
 
-LONGEST_ERROR = 500
-"""Characters of an error that are told."""
+MAX_ERROR_CHARS = 500
+"""Characters of an error that people are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,10 @@ class Observation:
 
 
 class ConditionMonitor:
-    """One destination, or another step, of this worker. Told by the engine; each call is cheap.
+    """The conditions of one destination, or of another step, in this worker.
 
-    ``clock``: epoch seconds.
+    The engine reports them at any time, as they come; each report is cheap. ``clock``: epoch
+    seconds.
     """
 
     def __init__(self, policy: Alert, clock: Callable[[], float]) -> None:
@@ -46,6 +48,7 @@ class ConditionMonitor:
     def dead_lettered(self, count: int, error: BaseException | str = "") -> None:
         """So many events were just sent to the dead-letter queue, the newest for ``error``."""
         now, last = self._now(), self._dead
+        # After a quiet time people were told that it is over: what comes then is counted anew.
         if last is None or now - last.seen > DEAD_LETTERS.quiet:
             last = Observation(DEAD_LETTERS, now, now, 0)
         self._remember(DEAD_LETTERS, error)
@@ -92,7 +95,7 @@ class ConditionMonitor:
     def _remember(self, kind: AlertKind, error: BaseException | str) -> None:
         if error:
             named = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-            self._errors[kind] = (" ".join(named.split())[:LONGEST_ERROR], self._now())
+            self._errors[kind] = (" ".join(named.split())[:MAX_ERROR_CHARS], self._now())
 
     def _error(self, kind: AlertKind) -> tuple[str, float]:
         return self._errors.get(kind, ("", 0.0))

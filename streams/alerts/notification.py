@@ -1,4 +1,4 @@
-"""What people are told: one notice, as text for a person and as JSON for a program."""
+"""A notification: what people are told, as text for a person and as JSON for a program."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One message. ``id``: the same for all messages of one episode; ``number`` counts them.
+    """One message. ``id``: the same for all of one episode; ``number`` counts them.
 
     ``since``, ``at``: epoch seconds; ``amount``: events for dead letters, else seconds; ``what``:
     what happened; ``error``: the newest one, or empty.
@@ -115,8 +115,8 @@ class Notification:
         }
 
 
-def notice_of(subject: Subject, alarm: Alarm, due: Due, now: float) -> Notification:
-    """The next message of an alarm, written ``now``."""
+def notification_of(subject: Subject, alarm: Alarm, due: Due, now: float) -> Notification:
+    """The next notification of an alarm, written ``now``."""
     kind: AlertKind = KINDS[subject.kind]
     amount = alarm.amount(kind)
     what = kind.over(amount) if due == "resolved" else kind.firing(amount)
@@ -133,8 +133,8 @@ def notice_of(subject: Subject, alarm: Alarm, due: Due, now: float) -> Notificat
     )
 
 
-def sample_notice(now: float) -> Notification:
-    """A message that shows that a channel works."""
+def sample_notification(now: float) -> Notification:
+    """A notification that shows that a channel works."""
     subject = Subject("example", "deliver", "warehouse", "dead_letters")
     what = "this is a test, nothing happened"
     return Notification(subject, "test", f"test/{iso(now)}", 1, now, now, 0, what)

@@ -1,50 +1,66 @@
-"""Notifications on their way to the channels: at least once, with back-off, in a task of their
-own."""
+"""Notifications on their way to the channels: at least once, with back-off, in tasks of their own.
+
+A task a channel: a mail server that hangs does not hold up Slack.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from trunkline.streams.alerts.channels import LONGEST_WAIT, Channel, ChannelError
+from trunkline.streams.alerts.channels import Channel, ChannelError
 from trunkline.streams.alerts.notification import Notification
+from trunkline.tasks import backoff
 
 log = logging.getLogger(__name__)
 
+LONGEST_PAUSE = 300.0
+"""Seconds between two attempts of a channel at the most."""
+
+
+class _Pending(NamedTuple):
+    notification: Notification
+    on_sent: Callable[[], None]
+
 
 class Outbox:
-    """Notices on their way: each channel takes them in order, and again until it succeeds.
+    """Notifications that are not sent yet: each channel takes them in order, and is asked again
+    until it succeeds. For the event loop.
 
-    ``first``: seconds before the second attempt; the wait doubles, up to five minutes. For the
-    event loop.
+    ``first``: seconds before the second attempt; the pause doubles, up to five minutes.
     """
 
     def __init__(self, channels: Sequence[Channel], *, first: float = 1.0) -> None:
         self._first = first
-        self._queues = [(channel, asyncio.Queue[_Posted]()) for channel in channels]
+        self._queues = [(channel, asyncio.Queue[_Pending]()) for channel in channels]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to send."""
         self._tasks = [
-            asyncio.create_task(self._send(channel, queue), name=f"alerts-{channel.name}")
+            asyncio.create_task(self._send_all(channel, queue), name=f"alerts-{channel.name}")
             for channel, queue in self._queues
         ]
 
-    def post(self, notice: Notification, told: Callable[[], None]) -> None:
-        """Send by every channel; ``told`` is called once for each that took it. Logged as an
-        error whatever becomes of it; without any channel the log is the channel."""
-        level = logging.WARNING if notice.state == "resolved" else logging.ERROR
-        log.log(level, "alert: %s", notice.text.replace("\n", "; "), extra={"alert": notice.id})
+    def post(self, notification: Notification, on_sent: Callable[[], None]) -> None:
+        """Send by every channel; ``on_sent`` is called once for each that took it.
+
+        Whatever becomes of it, the notification is in the log, as an error. Without any channel
+        the log is the channel.
+        """
+        level = logging.WARNING if notification.state == "resolved" else logging.ERROR
+        text = notification.text.replace("\n", "; ")
+        log.log(level, "alert: %s", text, extra={"alert": notification.id})
         for _, queue in self._queues:
-            queue.put_nowait((notice, told))
+            queue.put_nowait(_Pending(notification, on_sent))
         if not self._queues:
-            told()
+            on_sent()
 
     async def stop(self, grace: float = 5.0) -> None:
-        """Give what is on its way so many seconds more. What nobody was told of by then, another
-        worker tells, or this one after its next start."""
+        """Give the channels ``grace`` seconds more. What no channel has taken by then, another
+        worker sends, or this one after its next start."""
         sent = asyncio.gather(*(queue.join() for _, queue in self._queues))
         try:
             await asyncio.wait_for(sent, grace if self._tasks else 0)
@@ -54,30 +70,26 @@ class Outbox:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _send(self, channel: Channel, queue: asyncio.Queue[_Posted]) -> None:
+    async def _send_all(self, channel: Channel, queue: asyncio.Queue[_Pending]) -> None:
         while True:
-            notice, told = await queue.get()
-            await self._until_sent(channel, notice)
-            told()
+            notification, on_sent = await queue.get()
+            await self._send_until_taken(channel, notification)
+            on_sent()
             queue.task_done()
 
-    async def _until_sent(self, channel: Channel, notice: Notification) -> None:
-        wait = self._first
-        while True:
+    async def _send_until_taken(self, channel: Channel, notification: Notification) -> None:
+        for pause in backoff(self._first, LONGEST_PAUSE):
             try:
-                return await channel.send(notice)
-            except Exception as error:  # whatever it is, the notice stays pending
+                await channel.send(notification)
+                return
+            except Exception as error:  # whatever it is, the notification stays pending
                 known = isinstance(error, ChannelError)
                 log.error(
                     "alert %r is not sent by %s yet, again in %.0f s: %s",
-                    notice.headline,
+                    notification.headline,
                     channel.name,
-                    wait,
+                    pause,
                     error,
                     exc_info=None if known else error,
                 )
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, LONGEST_WAIT)
-
-
-_Posted = tuple[Notification, Callable[[], None]]
+            await asyncio.sleep(pause)

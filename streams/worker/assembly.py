@@ -201,7 +201,7 @@ class Assembly:
         guard = AdmissionController(
             destination.policy, time.time, self._limits(destination, changed)
         )
-        watch = self._alerts.watch(name, destination.policy.alert)
+        watch = self._alerts.monitor(name, destination.policy.alert)
         oversight = DestinationSupervisor(
             guard, self._control, watch, metrics, destination=name, clock=time.time
         )
@@ -240,7 +240,7 @@ class Assembly:
         """Those of a step that alerts watch; a route's dead letters concern their destination."""
         metrics = StepMetrics(self._metrics, self._flow.name, step, name)
         destinations = self._flow.destinations if step == "route" else []
-        watch = self._alerts.watch
+        watch = self._alerts.monitor
         queues = {d.dlq: watch(d.name, d.policy.alert) for d in destinations}
         metrics.watched_by(watch(name, step=step), queues)
         return metrics

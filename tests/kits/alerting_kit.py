@@ -19,24 +19,24 @@ ERROR = Rejected("422: no such article")
 
 
 class Phone:
-    """A channel that a person carries. ``works``: whether it takes a notice now."""
+    """A channel that a person carries. ``works``: whether it takes a notification now."""
 
     name = "phone"
 
     def __init__(self) -> None:
         self.works = True
         self.attempts = 0
-        self.notices: list[Notification] = []
+        self.notifications: list[Notification] = []
 
-    async def send(self, notice: Notification) -> None:
+    async def send(self, notification: Notification) -> None:
         self.attempts += 1
         if not self.works:
             raise ChannelError("no reception")
-        self.notices.append(notice)
+        self.notifications.append(notification)
 
     @property
     def states(self) -> list[str]:
-        return [notice.state for notice in self.notices]
+        return [notification.state for notification in self.notifications]
 
 
 class Field:
@@ -56,7 +56,7 @@ class Field:
             clock=lambda: self.now,
             retry_first=0,
         )
-        alerts._unsubscribe = self.control.subscribe("alert/", alerts._learned)
+        alerts._unsubscribe = self.control.subscribe("alert/", alerts._on_record)
         alerts._outbox.start()
         return alerts
 

@@ -55,8 +55,8 @@ def test_two_workers_tell_once_and_a_third_does_not_tell_again(
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
         async with worker(backbone, flow, "a", url) as a, worker(backbone, flow, "b", url) as b:
-            a.watch("warehouse").dead_lettered(2, Rejected("422"))
-            b.watch("warehouse").dead_lettered(3, Rejected("422"))
+            a.monitor("warehouse").dead_lettered(2, Rejected("422"))
+            b.monitor("warehouse").dead_lettered(3, Rejected("422"))
             await asyncio.wait_for(arrived.wait(), 30)
         async with worker(backbone, flow, "c", url) as c:
             c.evaluate()
@@ -65,4 +65,4 @@ def test_two_workers_tell_once_and_a_third_does_not_tell_again(
     asyncio.run(run())
     assert [(body["state"], body["amount"]) for body in bodies] == [("firing", 5)]
     value = read_control(backbone, topic_of(flow).name)["alert/deliver/warehouse/dead_letters"]
-    assert (value["state"], value["told"]) == ("firing", 1)
+    assert (value["state"], value["notified"]) == ("firing", 1)

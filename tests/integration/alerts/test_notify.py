@@ -36,7 +36,7 @@ newest error: Rejected: no <article> & no price
 to look: trunkline dlq group orders.warehouse"""
 
 
-def notice(number: int = 1, error: str = "Rejected: no <article> & no price") -> Notification:
+def notification(number: int = 1, error: str = "Rejected: no <article> & no price") -> Notification:
     subject = Subject("orders", "deliver", "warehouse", "dead_letters")
     what = "3 events dead-lettered"
     return Notification(subject, "firing", "orders/7", number, AT, AT + 60, 3, what, error)
@@ -85,7 +85,7 @@ def webhook(url: str, token: str | None = None, secret: str | None = None) -> We
 def test_a_webhook_gets_json_that_is_signed() -> None:
     async def run() -> Receiver:
         async with receiver() as there:
-            await webhook(there.url, "hush", "key").send(notice())
+            await webhook(there.url, "hush", "key").send(notification())
             return there
 
     there = asyncio.run(run())
@@ -115,7 +115,7 @@ def test_a_webhook_gets_json_that_is_signed() -> None:
 def test_slack_gets_text_that_it_does_not_take_for_markup() -> None:
     async def run() -> Receiver:
         async with receiver() as there:
-            await Slack(Secret(there.url)).send(notice())
+            await Slack(Secret(there.url)).send(notification())
             return there
 
     text = json.loads(asyncio.run(run()).bodies[0])["text"]
@@ -127,7 +127,7 @@ def test_an_answer_that_is_no_success_is_a_failure_without_the_secret_address(st
     async def run() -> None:
         async with receiver() as there:
             there.answers = [status]
-            await Slack(Secret(there.url)).send(notice())
+            await Slack(Secret(there.url)).send(notification())
 
     with pytest.raises(ChannelError, match=f"it answered {status}: 'not now'") as caught:
         asyncio.run(run())
@@ -137,7 +137,7 @@ def test_an_answer_that_is_no_success_is_a_failure_without_the_secret_address(st
 def test_a_server_that_is_not_there() -> None:
     channel = webhook(f"http://127.0.0.1:{free_port()}/hush")
     with pytest.raises(ChannelError, match="ConnectError") as caught:
-        asyncio.run(channel.send(notice()))
+        asyncio.run(channel.send(notification()))
     assert "hush" not in str(caught.value)
 
 
@@ -192,7 +192,9 @@ def smtp(port: int, *to: str, **more: Any) -> Smtp:
 
 def test_an_e_mail_is_urgent_and_says_it_all() -> None:
     with mail_server() as (port, box):
-        asyncio.run(smtp(port, "a@example.com", "b@example.com", starttls=False).send(notice()))
+        asyncio.run(
+            smtp(port, "a@example.com", "b@example.com", starttls=False).send(notification())
+        )
     (envelope,) = box.envelopes
     assert envelope.rcpt_tos == ["a@example.com", "b@example.com"]
     assert isinstance(envelope.content, bytes)
@@ -207,7 +209,7 @@ def test_an_e_mail_is_urgent_and_says_it_all() -> None:
 
 def test_an_error_of_several_lines_and_letters_is_no_danger_to_the_mail() -> None:
     with mail_server() as (port, box):
-        strange = notice(error="Rejected: naïve\r\nBcc: x@example.com\n.\n✓")
+        strange = notification(error="Rejected: naïve\r\nBcc: x@example.com\n.\n✓")
         asyncio.run(smtp(port, "a@example.com", starttls=False).send(strange))
     assert box.envelopes[0].rcpt_tos == ["a@example.com"]
 
@@ -216,17 +218,19 @@ def test_a_mail_server_that_wants_encryption_and_a_password(certificate: Path) -
     context = ssl.create_default_context(cafile=str(certificate))
     with mail_server(certificate) as (port, box):
         ours = smtp(port, "a@example.com", user="us", password=Secret("hush"), context=context)
-        asyncio.run(ours.send(notice()))
+        asyncio.run(ours.send(notification()))
         assert len(box.envelopes) == 1
         wrong = smtp(port, "a@example.com", user="us", password=Secret("no"), context=context)
         with pytest.raises(ChannelError, match="535"):
-            asyncio.run(wrong.send(notice()))
+            asyncio.run(wrong.send(notification()))
 
 
 def test_a_mail_server_that_cannot_encrypt_gets_nothing() -> None:
     with mail_server() as (port, box):
         with pytest.raises(ChannelError, match="STARTTLS"):
-            asyncio.run(smtp(port, "a@example.com", user="us", password=Secret("h")).send(notice()))
+            asyncio.run(
+                smtp(port, "a@example.com", user="us", password=Secret("h")).send(notification())
+            )
         assert box.envelopes == []
 
 
@@ -235,7 +239,7 @@ def test_one_address_that_is_gone_does_not_keep_the_others_from_it(
 ) -> None:
     with mail_server() as (port, box):
         channel = smtp(port, "gone@example.com", "b@example.com", starttls=False)
-        asyncio.run(channel.send(notice()))
+        asyncio.run(channel.send(notification()))
     assert box.envelopes[0].rcpt_tos == ["b@example.com"]
     assert "refused gone@example.com" in caplog.text
 
@@ -255,22 +259,22 @@ def test_the_command_sends_a_test_through_every_channel(
     assert b"TEST example.warehouse: this is a test" in (box.envelopes[0].content or b"")
 
 
-def test_a_notice_waits_for_its_channel_in_order_and_is_in_the_log(
+def test_a_notification_waits_for_its_channel_in_order_and_is_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def run() -> tuple[Receiver, list[int]]:
-        told: list[int] = []
+        sent: list[int] = []
         async with receiver() as there:
             there.answers = [503, 500, 404]
             outbox = Outbox([webhook(there.url)], first=0.001)
             outbox.start()
             for number in (1, 2):
-                outbox.post(notice(number), lambda number=number: told.append(number))
+                outbox.post(notification(number), lambda number=number: sent.append(number))
             await outbox.stop(grace=30)
-            return there, told
+            return there, sent
 
-    there, told = asyncio.run(run())
-    assert [json.loads(body)["number"] for body in there.bodies] == told == [1, 2]
+    there, sent = asyncio.run(run())
+    assert [json.loads(body)["number"] for body in there.bodies] == sent == [1, 2]
     errors = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
     assert sum("is not sent by webhook yet" in line for line in errors) == 3
     assert sum("3 events dead-lettered; flow orders" in line for line in errors) == 2
@@ -282,7 +286,7 @@ class Odd:
     name = "odd"
     attempts = 0
 
-    async def send(self, notice: Notification) -> None:
+    async def send(self, notification: Notification) -> None:
         self.attempts += 1
         if self.attempts < 3:
             raise ZeroDivisionError
@@ -290,25 +294,25 @@ class Odd:
 
 def test_a_mistake_in_a_channel_loses_nothing() -> None:
     async def run() -> list[str]:
-        told: list[str] = []
+        sent: list[str] = []
         channel: Channel = Odd()
         outbox = Outbox([channel], first=0.001)
         outbox.start()
-        outbox.post(notice(), lambda: told.append("told"))
+        outbox.post(notification(), lambda: sent.append("sent"))
         await outbox.stop(grace=30)
-        return told
+        return sent
 
-    assert asyncio.run(run()) == ["told"]
+    assert asyncio.run(run()) == ["sent"]
 
 
 def test_what_cannot_be_sent_before_the_end_is_not_told() -> None:
     async def run() -> list[str]:
-        told: list[str] = []
+        sent: list[str] = []
         outbox = Outbox([webhook(f"http://127.0.0.1:{free_port()}")], first=60)
         outbox.start()
-        outbox.post(notice(), lambda: told.append("told"))
+        outbox.post(notification(), lambda: sent.append("sent"))
         await outbox.stop(grace=0.2)
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        return told
+        return sent
 
     assert asyncio.run(run()) == []

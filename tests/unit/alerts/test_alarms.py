@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.streams.alerts.alarm import EXPIRES, HEARTBEAT, Alarm, Claim, Sighting, first_episode
+from trunkline.streams.alerts.alarm import (
+    CLAIM_TIMEOUT,
+    RENEWAL_INTERVAL,
+    Alarm,
+    Claim,
+    Sighting,
+    first_episode,
+)
 from trunkline.streams.alerts.conditions import Observation
 from trunkline.streams.alerts.kinds import BREAKER, DEAD_LETTERS, KINDS
 from trunkline.times import format_duration
@@ -17,7 +24,7 @@ START = 1_700_000_000.0
 
 times = st.integers(0, 10**7).map(lambda ms: round(START + ms / 1000, 3))
 names = st.sampled_from(["a", "b", "c"])
-sights = st.dictionaries(
+sightings = st.dictionaries(
     names, st.builds(Sighting, times, st.integers(0, 9).map(float)), max_size=3
 )
 claims = st.none() | st.builds(Claim, st.integers(1, 3), st.integers(0, 2), names, times)
@@ -25,17 +32,17 @@ claims = st.none() | st.builds(Claim, st.integers(1, 3), st.integers(0, 2), name
 
 @st.composite
 def alarms(draw: st.DrawFn) -> Alarm:
-    told = draw(st.integers(0, 2))
+    notified = draw(st.integers(0, 2))
     error = draw(st.sampled_from(["", "x", "y"]))
     return Alarm(
         draw(st.integers(1, 2)),
         draw(times),
-        draw(sights),
+        draw(sightings),
         error,
         draw(times) if error else 0.0,
-        told,
-        draw(times) if told else 0.0,
-        bool(told) and draw(st.booleans()),
+        notified,
+        draw(times) if notified else 0.0,
+        bool(notified) and draw(st.booleans()),
         draw(claims),
     )
 
@@ -60,9 +67,11 @@ def test_what_a_worker_sees_only_adds(alarm: Alarm, at: float, later: float) -> 
 
 
 @given(alarms(), names, times)
-def test_a_notice_that_was_told_is_told_for_everyone(alarm: Alarm, me: str, at: float) -> None:
-    after = alarm.after_telling(alarm.notified + 1, at, "reminder")
-    assert alarm.claimed(me, at).merge(after).notified == alarm.notified + 1
+def test_a_notification_that_was_sent_is_sent_for_everyone(
+    alarm: Alarm, me: str, at: float
+) -> None:
+    after = alarm.after_notification(alarm.notified + 1, at, "reminder")
+    assert alarm.claimed_by(me, at).merge(after).notified == alarm.notified + 1
 
 
 def seen(at: float, amount: float = 1.0, error: str = "") -> Observation:
@@ -72,12 +81,12 @@ def seen(at: float, amount: float = 1.0, error: str = "") -> Observation:
 def test_what_is_due() -> None:
     alarm = first_episode("a", seen(START))
     assert alarm.due(START, DEAD_LETTERS, HOUR) == "firing"
-    told = alarm.after_telling(1, START, "firing")
-    assert told.due(START + 900, DEAD_LETTERS, HOUR) is None
-    assert told.due(START + 900.1, DEAD_LETTERS, HOUR) == "resolved"
-    holding = told.observed("a", seen(START + HOUR), START + HOUR)
+    notified = alarm.after_notification(1, START, "firing")
+    assert notified.due(START + 900, DEAD_LETTERS, HOUR) is None
+    assert notified.due(START + 900.1, DEAD_LETTERS, HOUR) == "resolved"
+    holding = notified.observed("a", seen(START + HOUR), START + HOUR)
     assert holding.due(START + HOUR, DEAD_LETTERS, HOUR) == "reminder"
-    over = told.after_telling(2, START + 1000, "resolved")
+    over = notified.after_notification(2, START + 1000, "resolved")
     assert over.due(START + 9 * HOUR, DEAD_LETTERS, HOUR) is None
 
 
@@ -86,7 +95,7 @@ def test_an_alarm_that_nobody_told_is_told_however_late() -> None:
 
 
 def test_what_comes_after_the_end_is_a_new_episode() -> None:
-    over = first_episode("a", seen(START)).after_telling(1, START + 50, "resolved")
+    over = first_episode("a", seen(START)).after_notification(1, START + 50, "resolved")
     assert over.observed("a", seen(START + 50), START + 60) is over
     again = over.observed("a", seen(START + 51), START + 60)
     assert (again.episode, again.notified, again.resolved) == (2, 0, False)
@@ -94,9 +103,9 @@ def test_what_comes_after_the_end_is_a_new_episode() -> None:
 
 def test_a_worker_repeats_what_it_sees_now_and_then_only() -> None:
     alarm = first_episode("a", seen(START, 1))
-    early = START + HEARTBEAT - 1
+    early = START + RENEWAL_INTERVAL - 1
     assert alarm.observed("a", seen(early, 900), early) is alarm
-    late = alarm.observed("a", seen(early, 900), START + HEARTBEAT)
+    late = alarm.observed("a", seen(early, 900), START + RENEWAL_INTERVAL)
     assert late.amount(DEAD_LETTERS) == 900
 
 
@@ -116,20 +125,24 @@ def test_the_newest_error_is_kept() -> None:
 
 def test_of_two_claims_one_wins_everywhere() -> None:
     alarm = first_episode("a", seen(START))
-    a, b = alarm.claimed("a", START), alarm.claimed("b", START - 1)
+    a, b = alarm.claimed_by("a", START), alarm.claimed_by("b", START - 1)
     assert a.merge(b).claim == b.merge(a).claim == a.claim
 
 
 def test_a_claim_that_is_not_renewed_is_taken_over() -> None:
-    alarm = first_episode("a", seen(START)).claimed("a", START)
-    assert alarm.is_claimed(START + EXPIRES)
-    assert not alarm.is_claimed(START + EXPIRES + 1)
-    taken = alarm.claimed("b", START + EXPIRES + 1)
-    assert taken.merge(alarm.claimed("a", START + 30)).claim == taken.claim
+    alarm = first_episode("a", seen(START)).claimed_by("a", START)
+    assert alarm.is_claimed(START + CLAIM_TIMEOUT)
+    assert not alarm.is_claimed(START + CLAIM_TIMEOUT + 1)
+    taken = alarm.claimed_by("b", START + CLAIM_TIMEOUT + 1)
+    assert taken.merge(alarm.claimed_by("a", START + 30)).claim == taken.claim
 
 
-def test_a_claim_is_over_when_its_notice_was_told() -> None:
-    alarm = first_episode("a", seen(START)).claimed("a", START).after_telling(1, START, "firing")
+def test_a_claim_is_over_when_its_notification_was_sent() -> None:
+    alarm = (
+        first_episode("a", seen(START))
+        .claimed_by("a", START)
+        .after_notification(1, START, "firing")
+    )
     assert not alarm.is_claimed(START)
 
 

@@ -14,7 +14,7 @@ from docs_pages import ROOT, TEXTS, blocks_of
 from trunkline.cli import app
 from trunkline.local.ports import free_port
 from trunkline.params import ParameterError, Secret
-from trunkline.streams.alerts.notification import sample_notice
+from trunkline.streams.alerts.notification import sample_notification
 from trunkline.streams.alerts.settings import AlertSettings, SmtpSettings, load_alert_settings
 from trunkline.streams.check.environment import check_environment
 
@@ -127,7 +127,7 @@ def test_each_key_is_documented_with_its_default(model: type[BaseModel], prefix:
 
 def test_the_body_that_is_documented_is_the_one_that_is_sent() -> None:
     (block,) = [block for block in blocks_of(PAGE) if block.language == "json"]
-    shown, sent = json.loads(block.text), sample_notice(1_700_000_000.0).to_json()
+    shown, sent = json.loads(block.text), sample_notification(1_700_000_000.0).to_json()
     assert list(shown) == list(sent)
     kinds = {key: type(value) for key, value in shown.items() if key not in ("amount", "error")}
     assert kinds == {key: type(value) for key, value in sent.items() if key in kinds}

@@ -17,25 +17,27 @@ from trunkline.streams.flow.alert import Alert
 @in_field
 async def test_one_alert_when_it_begins_reminders_and_one_when_it_is_over(field: Field) -> None:
     worker = await field.worker()
-    watch = worker.watch("warehouse")
+    monitor = worker.monitor("warehouse")
     for _ in range(9 * 6):
-        watch.dead_lettered(1, ERROR)
+        monitor.dead_lettered(1, ERROR)
         await field.passes(600, worker, step=10)
     assert field.phone.states == ["firing", "reminder", "reminder"]
     await field.passes(1000, worker, step=10)
     assert field.phone.states == ["firing", "reminder", "reminder", "resolved"]
     await field.passes(9 * HOUR, worker, step=10)
-    assert len(field.phone.notices) == 4
-    assert {notice.id for notice in field.phone.notices} == {field.phone.notices[0].id}
+    assert len(field.phone.notifications) == 4
+    assert {notification.id for notification in field.phone.notifications} == {
+        field.phone.notifications[0].id
+    }
 
 
 @in_field
 async def test_it_says_who_what_since_when_how_many_why_and_where_to_look(field: Field) -> None:
     worker = await field.worker()
-    worker.watch("warehouse").dead_lettered(3, ERROR)
+    worker.monitor("warehouse").dead_lettered(3, ERROR)
     await field.passes(10, worker)
-    (notice,) = field.phone.notices
-    assert notice.text.splitlines() == [
+    (notification,) = field.phone.notifications
+    assert notification.text.splitlines() == [
         "FIRING orders.warehouse: 3 events dead-lettered",
         "flow orders, destination warehouse",
         "since 2023-11-14T22:13:20.000+00:00 (6 s)",
@@ -48,10 +50,10 @@ async def test_it_says_who_what_since_when_how_many_why_and_where_to_look(field:
 async def test_several_workers_tell_once(field: Field) -> None:
     workers = [await field.worker(name) for name in "abc"]
     for number, worker in enumerate(workers, 1):
-        worker.watch("warehouse").dead_lettered(number, ERROR)
+        worker.monitor("warehouse").dead_lettered(number, ERROR)
     await field.passes(30, *workers)
     assert field.phone.states == ["firing"]
-    assert field.phone.notices[0].amount == 6
+    assert field.phone.notifications[0].amount == 6
     await field.passes(1000, *workers)
     assert field.phone.states == ["firing", "resolved"]
     assert field.state["state"] == "resolved"
@@ -60,7 +62,7 @@ async def test_several_workers_tell_once(field: Field) -> None:
 @in_field
 async def test_a_new_worker_does_not_tell_again(field: Field) -> None:
     old = await field.worker("old")
-    old.watch("warehouse").dead_lettered(1, ERROR)
+    old.monitor("warehouse").dead_lettered(1, ERROR)
     await field.passes(10, old)
     new = await field.worker("new")
     await field.passes(800, new)
@@ -72,14 +74,14 @@ async def test_a_new_worker_does_not_tell_again(field: Field) -> None:
 @in_field
 async def test_a_breaker_counts_only_when_it_is_open_too_long(field: Field) -> None:
     worker = await field.worker()
-    watch = worker.watch("warehouse", Alert(open="10m"))
-    watch.breaker_open(field.now, "Unavailable: 503")
+    monitor = worker.monitor("warehouse", Alert(open="10m"))
+    monitor.breaker_open(field.now, "Unavailable: 503")
     await field.passes(600, worker)
-    assert field.phone.notices == []
+    assert field.phone.notifications == []
     await field.passes(10, worker)
-    assert field.phone.notices[0].what == "the breaker is open for 10 min, events wait"
-    assert field.phone.notices[0].since == START
-    watch.breaker_open(None)
+    assert field.phone.notifications[0].what == "the breaker is open for 10 min, events wait"
+    assert field.phone.notifications[0].since == START
+    monitor.breaker_open(None)
     await field.passes(70, worker)
     assert field.phone.states == ["firing", "resolved"]
 
@@ -87,34 +89,37 @@ async def test_a_breaker_counts_only_when_it_is_open_too_long(field: Field) -> N
 @in_field
 async def test_lag_that_moves_to_another_worker_is_one_alert(field: Field) -> None:
     first, second = await field.worker("a"), await field.worker("b")
-    first.watch("warehouse").lag(1000)
+    first.monitor("warehouse").lag(1000)
     await field.passes(10, first, second)
-    first.watch("warehouse").lag(0)
+    first.monitor("warehouse").lag(0)
     await field.passes(20, first, second)
-    second.watch("warehouse").lag(1030)
+    second.monitor("warehouse").lag(1030)
     await field.passes(100, first, second)
     assert field.phone.states == ["firing"]
-    assert field.phone.notices[0].what == "events are 16 min late"
+    assert field.phone.notifications[0].what == "events are 16 min late"
 
 
 @in_field
 async def test_a_valve_is_told_of(field: Field) -> None:
     worker = await field.worker()
-    worker.watch("warehouse").valve_closed(True, ERROR)
+    worker.monitor("warehouse").valve_closed(True, ERROR)
     await field.passes(10, worker)
-    worker.watch("warehouse").valve_closed(False)
+    worker.monitor("warehouse").valve_closed(False)
     await field.passes(100, worker)
-    assert [notice.subject.kind for notice in field.phone.notices] == ["valve", "valve"]
+    assert [notification.subject.kind for notification in field.phone.notifications] == [
+        "valve",
+        "valve",
+    ]
     assert field.phone.states == ["firing", "resolved"]
 
 
 @in_field
 async def test_sources_and_routes_can_lag_too(field: Field) -> None:
     worker = await field.worker()
-    worker.watch("orders", Alert(lag="1m"), step="route").lag(61)
-    worker.watch("shop", Alert(lag="1m"), step="publish").lag(61)
+    worker.monitor("orders", Alert(lag="1m"), step="route").lag(61)
+    worker.monitor("shop", Alert(lag="1m"), step="publish").lag(61)
     await field.passes(10, worker)
-    said = {notice.headline for notice in field.phone.notices}
+    said = {notification.headline for notification in field.phone.notifications}
     assert said == {
         "FIRING orders: events are 1 min late",
         "FIRING orders.shop: events are 1 min late",
@@ -125,27 +130,27 @@ async def test_sources_and_routes_can_lag_too(field: Field) -> None:
 async def test_the_same_condition_again_is_a_new_alert(field: Field) -> None:
     worker = await field.worker()
     for _ in range(2):
-        worker.watch("warehouse").dead_lettered(2, ERROR)
+        worker.monitor("warehouse").dead_lettered(2, ERROR)
         await field.passes(1000, worker, step=10)
     assert field.phone.states == ["firing", "resolved"] * 2
-    assert [notice.amount for notice in field.phone.notices] == [2, 2, 2, 2]
-    assert field.phone.notices[0].id != field.phone.notices[2].id
+    assert [notification.amount for notification in field.phone.notifications] == [2, 2, 2, 2]
+    assert field.phone.notifications[0].id != field.phone.notifications[2].id
 
 
 @in_field
 async def test_what_comes_before_the_message_is_written_counts(field: Field) -> None:
     worker = await field.worker()
     for _ in range(30):
-        worker.watch("warehouse").dead_lettered(1, ERROR)
+        worker.monitor("warehouse").dead_lettered(1, ERROR)
         await field.passes(1, worker)
-    sent = round(field.phone.notices[0].at - START)
-    assert field.phone.notices[0].amount == sent
+    sent = round(field.phone.notifications[0].at - START)
+    assert field.phone.notifications[0].amount == sent
 
 
 @in_field
 async def test_idle_workers_write_nothing(field: Field) -> None:
     worker = await field.worker()
-    worker.watch("warehouse").lag(10)
+    worker.monitor("warehouse").lag(10)
     await field.passes(100, worker)
     assert field.control.state == {}
 
@@ -154,7 +159,7 @@ def test_every_alert_is_an_error_in_the_log(caplog: pytest.LogCaptureFixture) ->
     async def run() -> None:
         field = Field()
         worker = AlertManager(field.control, flow="orders", worker="a", clock=lambda: field.now)
-        worker.watch("warehouse").dead_lettered(1, ERROR)
+        worker.monitor("warehouse").dead_lettered(1, ERROR)
         await worker.start()
         await field.passes(10, worker)
         await worker.stop()

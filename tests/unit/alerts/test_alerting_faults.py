@@ -16,10 +16,10 @@ async def test_what_a_dead_worker_did_not_send_another_sends(field: Field) -> No
     broken = Phone()
     broken.works = False
     dead, alive = await field.worker("a", broken), await field.worker("b")
-    dead.watch("warehouse").dead_lettered(1, ERROR)
+    dead.monitor("warehouse").dead_lettered(1, ERROR)
     await field.passes(100, dead, alive)
     assert broken.attempts > 1
-    assert field.phone.notices == [], "the first still tries and holds its claim"
+    assert field.phone.notifications == [], "the first still tries and holds its claim"
     await field.passes(100, alive)  # the first is dead now
     assert field.phone.states == ["firing"]
 
@@ -29,7 +29,7 @@ async def test_a_channel_that_fails_stays_pending_and_holds_up_no_other(field: F
     broken = Phone()
     broken.works = False
     worker = await field.worker("a", broken, field.phone)
-    worker.watch("warehouse").dead_lettered(1, ERROR)
+    worker.monitor("warehouse").dead_lettered(1, ERROR)
     await field.passes(2000, worker, step=10)
     assert field.phone.states == ["firing", "resolved"]
     broken.works = True
@@ -62,21 +62,21 @@ async def test_workers_tell_once_although_they_hear_of_each_other_late(field: Fi
     for _ in range(1000):
         if field.now < START + 30:
             for worker in workers:
-                worker.watch("warehouse").dead_lettered(1, ERROR)
+                worker.monitor("warehouse").dead_lettered(1, ERROR)
         await field.passes(1, *workers)
         await slow.arrive()
     assert field.phone.states == ["firing", "resolved"]
-    assert field.phone.notices[-1].amount == 90
+    assert field.phone.notifications[-1].amount == 90
 
 
 @in_field
 async def test_a_worker_that_stood_still_hears_the_others_first(field: Field) -> None:
     worker = await field.worker()
-    worker.watch("warehouse").dead_lettered(1, ERROR)
+    worker.monitor("warehouse").dead_lettered(1, ERROR)
     await field.passes(2, worker)
     field.now += 100
     await field.passes(1, worker)
-    assert field.phone.notices == []
+    assert field.phone.notifications == []
     await field.passes(6, worker)
     assert field.phone.states == ["firing"]
 
@@ -97,14 +97,14 @@ async def test_nothing_is_said_to_be_over_while_the_others_cannot_be_heard(field
     cut = field.control = Cut()
     cut.away = False
     sees, blind = await field.worker("a"), await field.worker("b")
-    sees.watch("warehouse").lag(1000)
+    sees.monitor("warehouse").lag(1000)
     await field.passes(10, sees, blind)
     cut.away = True
     await field.passes(300, sees, blind)
     cut.away = False
     await field.passes(100, sees, blind)
     assert field.phone.states == ["firing"]
-    sees.watch("warehouse").lag(0)
+    sees.monitor("warehouse").lag(0)
     await field.passes(100, sees, blind)
     assert field.phone.states == ["firing", "resolved"]
 
@@ -113,9 +113,9 @@ async def test_nothing_is_said_to_be_over_while_the_others_cannot_be_heard(field
 async def test_people_are_told_although_kafka_is_away(field: Field) -> None:
     field.control = Cut()
     worker = await field.worker()
-    worker.watch("warehouse").dead_lettered(1, ERROR)
+    worker.monitor("warehouse").dead_lettered(1, ERROR)
     await field.passes(UNSHARED_TIMEOUT, worker)
-    assert field.phone.notices == []
+    assert field.phone.notifications == []
     await field.passes(5, worker)
     assert field.phone.states == ["firing"]
 
@@ -125,7 +125,7 @@ async def test_a_record_that_is_no_alarm_is_replaced(field: Field) -> None:
     worker = await field.worker()
     await field.control.put(KEY, {"state": "who knows"})
     await field.passes(1, worker)
-    worker.watch("warehouse").dead_lettered(1, ERROR)
+    worker.monitor("warehouse").dead_lettered(1, ERROR)
     await field.passes(10, worker)
     assert field.state["state"] == "firing"
     assert field.phone.states == ["firing"]
@@ -142,7 +142,7 @@ def test_a_worker_stops_although_kafka_hangs() -> None:
     async def run() -> None:
         field = Field(Hanging())
         worker = AlertManager(field.control, (field.phone,), flow="orders")
-        worker.watch("warehouse").dead_lettered(1, ERROR)
+        worker.monitor("warehouse").dead_lettered(1, ERROR)
         await worker.start()
         await worker.stop(grace=0.01)
         assert worker.failure is None
