@@ -65,9 +65,9 @@ class Metrics:
             "trunkline_breaker_open_seconds",
             "How long the breaker has not been closed; 0 if it is.",
         )
-        self.valve_closed = self._gauge(
-            "trunkline_valve_closed",
-            "1 while the valve holds deliveries, since too many were dead-lettered.",
+        self.dead_letter_limit_tripped = self._gauge(
+            "trunkline_dead_letter_limit_tripped",
+            "1 while deliveries are stopped, since too many events were dead-lettered.",
         )
 
     def _counter(self, name: str, says: str, *more: str) -> Counter:
@@ -152,7 +152,7 @@ class DeliveryMetrics(StepMetrics):
         self.retry_lateness = metrics.retry_lateness.labels(*labels)
         self.breaker_state = metrics.breaker_state.labels(*labels)
         self.breaker_open_seconds = metrics.breaker_open_seconds.labels(*labels)
-        self.valve_closed = metrics.valve_closed.labels(*labels)
+        self.dead_letter_limit_tripped = metrics.dead_letter_limit_tripped.labels(*labels)
 
     def retried(self, topic: str) -> None:
         """Count an event that was written to a tier."""

@@ -1,5 +1,5 @@
-"""The gate of one destination as its policy has it: breaker, maintenance windows, an operator's
-hand, the valve, the throttle, limits."""
+"""The gate of one destination as its policy has it: an operator's override, maintenance windows,
+the dead-letter limit, the circuit breaker, the throttle, quotas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from trunkline.streams.admission.throttle import AdaptiveThrottle
 from trunkline.streams.flow.policy import Policy
 
 DestinationState = Literal[
-    "closed", "open", "half-open", "ramp", "paused", "maintenance", "valve", "throttled"
+    "closed",
+    "open",
+    "half-open",
+    "ramp",
+    "paused",
+    "maintenance",
+    "dead-letter-limit",
+    "throttled",
 ]
 
 
@@ -49,13 +56,15 @@ class AdmissionController:
         *,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.hand = ManualOverride(wall)
+        self.manual = ManualOverride(wall)
         self.breaker = CircuitBreakerState(policy.breaker, random=chance)
         self.maintenance = MaintenanceGate(policy.maintenance, wall)
-        self.valve = None if policy.valve is None else DeadLetterGate(policy.valve)
+        limit = policy.dead_letter_limit
+        self.dead_letter_limit = None if limit is None else DeadLetterGate(limit)
         self.throttle = AdaptiveThrottle()
-        valve = [self.valve] if self.valve is not None else []
-        first: list[Gate] = [self.hand, self.maintenance, *valve]
+        first: list[Gate] = [self.manual, self.maintenance]
+        if self.dead_letter_limit is not None:
+            first.append(self.dead_letter_limit)
         self._with_breaker = policy.outage == "hold"
         # Limits come last and are asked only if nothing else is shut: to ask them is to want a
         # share, which others can use meanwhile.
@@ -64,7 +73,7 @@ class AdmissionController:
         self._all = [*first, self.breaker, *last] if self._with_breaker else self._always
 
     def _asked(self) -> Sequence[Gate]:
-        return self._always if self.hand.overrides_breaker else self._all
+        return self._always if self.manual.overrides_breaker else self._all
 
     def permits(self, now: float) -> int:
         """How many events may be sent now."""
@@ -84,22 +93,22 @@ class AdmissionController:
         closed = (gate for gate in self._asked() if gate.permits(now) <= 0)
         return next((gate.retry_at(now) for gate in closed), now)
 
-    def command(self, state: Literal["open", "closed", "auto"], until: float) -> None:
+    def override(self, state: Literal["open", "closed", "auto"], until: float) -> None:
         """What an operator wants, until then (epoch seconds). Anything but a pause says also that
-        a person has looked: the valve opens."""
-        self.hand.command(state, None if until == NEVER else until)
-        if state != "open" and self.valve is not None:
-            self.valve.reset()
+        a person has looked, which resets the dead-letter limit."""
+        self.manual.set(state, None if until == NEVER else until)
+        if state != "open" and self.dead_letter_limit is not None:
+            self.dead_letter_limit.reset()
 
     def state(self, now: float) -> DestinationState:
         """In a word, the strongest reason first."""
-        if self.hand.state == "open":
+        if self.manual.state == "open":
             return "paused"
-        if self.valve is not None and self.valve.tripped_at is not None:
-            return "valve"
+        if self.dead_letter_limit is not None and self.dead_letter_limit.tripped_at is not None:
+            return "dead-letter-limit"
         if self.maintenance.permits(now) <= 0:
             return "maintenance"
-        overridden = self.hand.overrides_breaker or not self._with_breaker
+        overridden = self.manual.overrides_breaker or not self._with_breaker
         if not overridden and self.breaker.state != "closed":
             return self.breaker.state
         return "throttled" if self.throttle.is_throttling(now) else "closed"

@@ -1,7 +1,8 @@
-"""The valve: it shuts when so many events are dead-lettered that something else must be wrong.
+"""The dead-letter limit: it stops deliveries when so many events are dead-lettered that something
+else must be wrong.
 
-A schema that changed or a token that expired makes a destination reject everything. Without a
-valve the whole topic would drain into the DLQ while nobody looks, and would have to be re-driven.
+A schema that changed or a token that expired makes a destination reject everything. Without the
+limit the whole topic would drain into the DLQ while nobody looks, and would have to be re-driven.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ from trunkline.times import parse_duration
 
 
 class DeadLetterGate(OnOffGate):
-    """The valve of one destination in one worker: a Gate that only ``reset`` opens again.
+    """The dead-letter limit of one destination in one worker: a Gate that closes when the limit
+    trips, and that only ``reset`` opens again.
 
     Whoever delivers reports each event once, to ``finished`` or to ``dead_lettered``.
     """
 
     def __init__(self, policy: DeadLetterLimit) -> None:
         self._policy = policy
-        self._tally = SlidingWindow(parse_duration(policy.window))
-        self._closed_since: float | None = None
+        self._window = SlidingWindow(parse_duration(policy.window))
+        self._tripped_at: float | None = None
 
     @property
     def tripped_at(self) -> float | None:
-        """When it shut, on the clock of ``now``; None while it is open."""
-        return self._closed_since
+        """When it tripped, on the clock of ``now``; None while it is open."""
+        return self._tripped_at
 
     def finished(self, now: float, count: int) -> None:
         """So many events were delivered."""
@@ -38,16 +40,16 @@ class DeadLetterGate(OnOffGate):
 
     def reset(self) -> None:
         """A person has looked: it opens, and what was counted is forgotten."""
-        self._closed_since = None
-        self._tally.clear()
+        self._tripped_at = None
+        self._window.clear()
 
     def closed_until(self, now: float) -> float | None:
-        """NEVER while it is shut."""
-        return None if self._closed_since is None else NEVER
+        """NEVER once it has tripped."""
+        return None if self._tripped_at is None else NEVER
 
     def _count(self, now: float, total: int, bad: int) -> None:
-        tally, policy = self._tally, self._policy
-        tally.add(now, total, bad)
-        too_many = tally.total >= policy.minimum and tally.failures > policy.share * tally.total
-        if too_many and self._closed_since is None:
-            self._closed_since = now
+        window, policy = self._window, self._policy
+        window.add(now, total, bad)
+        too_many = window.total >= policy.minimum and window.failures > policy.share * window.total
+        if too_many and self._tripped_at is None:
+            self._tripped_at = now

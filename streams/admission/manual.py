@@ -18,24 +18,24 @@ class ManualOverride(OnOffGate):
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
-        self._command: Override = "auto"
+        self._state: Override = "auto"
         self._until: float | None = None
 
-    def command(self, state: Override, until: float | None = None) -> None:
+    def set(self, state: Override, until: float | None = None) -> None:
         """From now on, until the epoch second ``until`` or, if None, the next command.
 
         Raises ValueError for a state that there is not.
         """
         if state not in get_args(Override):
             raise ValueError(f"{state!r} is no state: write {', '.join(get_args(Override))}")
-        self._command = state
+        self._state = state
         self._until = until
 
     @property
     def state(self) -> Override:
         """The command that is in force."""
         over = self._until is not None and self._wall() >= self._until
-        return "auto" if over else self._command
+        return "auto" if over else self._state
 
     @property
     def until(self) -> float | None:

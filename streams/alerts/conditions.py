@@ -42,7 +42,7 @@ class ConditionMonitor:
         self._dead: Observation | None = None
         self._open_since: float | None = None
         self._lag = 0.0
-        self._closed_since: float | None = None
+        self._tripped_at: float | None = None
         self._errors: dict[AlertKind, tuple[str, float]] = {}
 
     def dead_lettered(self, count: int, error: BaseException | str = "") -> None:
@@ -67,9 +67,9 @@ class ConditionMonitor:
         since somebody wanted it so."""
         self._lag = seconds
 
-    def valve_closed(self, closed: bool, error: BaseException | str = "") -> None:
-        """Whether the valve stops delivery."""
-        self._closed_since = (self._closed_since or self._now()) if closed else None
+    def dead_letter_limit_tripped(self, tripped: bool, error: BaseException | str = "") -> None:
+        """Whether the dead-letter limit stops delivery."""
+        self._tripped_at = (self._tripped_at or self._now()) if tripped else None
         self._remember(DEAD_LETTER_LIMIT, error)
 
     def observations(self) -> Iterator[Observation]:
@@ -80,8 +80,8 @@ class ConditionMonitor:
             yield self._observed(BREAKER, now - held, held)
         if self._lag > self._policy.lag_seconds:
             yield self._observed(LAG, now - self._lag, self._lag)
-        if self._closed_since is not None:
-            yield self._observed(DEAD_LETTER_LIMIT, self._closed_since, 0)
+        if self._tripped_at is not None:
+            yield self._observed(DEAD_LETTER_LIMIT, self._tripped_at, 0)
         if self._dead is not None and now - self._dead.seen <= DEAD_LETTERS.quiet:
             dead = self._dead
             yield Observation(

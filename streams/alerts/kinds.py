@@ -61,11 +61,11 @@ LAG = AlertKind(
     _STATUS,
 )
 DEAD_LETTER_LIMIT = AlertKind(
-    "valve",
+    "dead_letter_limit",
     sum,
     60.0,
-    lambda amount: "the valve is closed: too many dead letters, delivery has stopped",
-    lambda amount: "the valve is open again",
+    lambda amount: "the dead-letter limit has tripped: too many dead letters, delivery has stopped",
+    lambda amount: "the dead-letter limit is reset, delivery goes on",
     _GROUP,
 )
 KINDS = {kind.name: kind for kind in (DEAD_LETTERS, BREAKER, LAG, DEAD_LETTER_LIMIT)}

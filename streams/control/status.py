@@ -79,10 +79,12 @@ class DestinationStatus:
         self.failure: BaseException | None = None
 
     def report(self, status: Mapping[str, Any]) -> None:
-        """How it is now: ``state`` (closed, open, half-open, ramp, paused, maintenance, valve,
-        throttled) and any figures, as ``lag`` and ``waiting``. Call it as often as you like: a
-        change of state is told within a second, and while it is not closed, the newest figures
-        every 30 seconds. ``since`` is added, when the state began."""
+        """How it is now: ``state`` (closed, open, half-open, ramp, paused, maintenance,
+        dead-letter-limit, throttled) and any figures, as ``lag`` and ``waiting``.
+
+        Call it as often as you like: a change of state is told within a second, and while it is
+        not closed, the newest figures every 30 seconds. ``since`` is added, when the state began.
+        """
         state = status["state"]
         changed = state != self._latest["state"]
         since = iso(self._clock()) if changed else self._latest.get("since")

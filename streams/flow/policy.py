@@ -43,7 +43,7 @@ class DestinationOptions(TypedDict, total=False):
     linger: str
     timeout: str
     system: System
-    valve: DeadLetterLimit
+    dead_letter_limit: DeadLetterLimit
     alert: Alert
 
 
@@ -65,7 +65,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How events reach one destination. ``delay``: seconds before the first attempt; ``reject``:
-    what is never accepted, whatever the sink makes of it; ``valve``: None for none."""
+    what is never accepted, whatever the sink makes of it; ``dead_letter_limit``: None for none."""
 
     order: Order = "key"
     retry: Retry = field(default_factory=lambda: Retry.DEFAULT)
@@ -77,7 +77,7 @@ class Policy:
     maintenance: tuple[Window, ...] = ()
     limits: Limits = Limits()
     system: System | None = None
-    valve: DeadLetterLimit | None = None
+    dead_letter_limit: DeadLetterLimit | None = None
     alert: Alert = field(default_factory=Alert)
     more: tuple[str, ...] = field(default=(), compare=False)
     """What a person wrote beside order and retry, as far as a few words say it."""
@@ -106,7 +106,9 @@ def parse_policy(arguments: Mapping[str, Any]) -> tuple[Policy, list[str]]:
         maintenance=given.read("maintenance", _windows, ()),
         limits=_limits(given),
         system=given.read("system", _a(System, "System('erp', rate='50/s')"), None),
-        valve=given.read("valve", _a(DeadLetterLimit, "DeadLetterLimit()"), None),
+        dead_letter_limit=given.read(
+            "dead_letter_limit", _a(DeadLetterLimit, "DeadLetterLimit(share=0.2)"), None
+        ),
         alert=given.read("alert", _a(Alert, "Alert(lag='15m')"), Alert()),
         more=tuple(given.words()),
     )

@@ -107,15 +107,15 @@ class DestinationSupervisor(Told):
 
     def delivered(self, count: int) -> None:
         """So many events were delivered."""
-        if self._guard.valve is not None:
-            self._guard.valve.finished(self._loop.time(), count)
+        if self._guard.dead_letter_limit is not None:
+            self._guard.dead_letter_limit.finished(self._loop.time(), count)
 
     def dead_lettered(self, event: Event[Any], error: Exception) -> None:
         """An event was dead-lettered."""
         self._newest = error
         self._watch.dead_lettered(1, error)
-        if self._guard.valve is not None:
-            self._guard.valve.dead_lettered(self._loop.time(), 1)
+        if self._guard.dead_letter_limit is not None:
+            self._guard.dead_letter_limit.dead_lettered(self._loop.time(), 1)
 
     def _commanded(self, key: str, value: Mapping[str, Any] | None) -> None:
         if key != self._key:  # another's, whose name begins like ours
@@ -123,7 +123,7 @@ class DestinationSupervisor(Told):
         command = OverrideRecord.of(value)
         if value is not None:
             log.warning("%s: %s, says %s", self._destination, command.state, command.by)
-        self._guard.command(command.state, command.ends_at)
+        self._guard.override(command.state, command.ends_at)
         self._step.pump()
 
     async def _run(self) -> None:
@@ -136,14 +136,14 @@ class DestinationSupervisor(Told):
         state, breaker = self._guard.state(self._loop.time()), self._guard.breaker
         since = breaker.opened_at if state in ("open", "half-open") and self._step.lag else None
         open_for = 0.0 if since is None else self._loop.time() - since
-        closed = state == "valve"
+        tripped = state == "dead-letter-limit"
         self._watch.breaker_open(None if since is None else self._clock() - open_for)
         planned = state in ("paused", "maintenance")
         self._watch.lag(0.0 if planned else self._step.lag_seconds)
-        self._watch.valve_closed(closed, self._newest or "")
+        self._watch.dead_letter_limit_tripped(tripped, self._newest or "")
         self._metrics.breaker_state.set(_STATES.get(state, 0))
         self._metrics.breaker_open_seconds.set(open_for)
-        self._metrics.valve_closed.set(closed)
+        self._metrics.dead_letter_limit_tripped.set(tripped)
         self._status.report({"state": state, "lag": self._step.lag, "waiting": self._step.waiting})
         self._step.pump()  # a command's end, or a window's, may have come
 

@@ -371,15 +371,17 @@ def i(env: Env) -> Picks: never(env)
 def j(env: Env) -> Picks: never(env)
 @flow.destination(maintenance="0 2 * * SUM 2h Europe/Rome")  # !! '0 2 * * SUM' is not a cron exp
 def k(env: Env) -> Picks: never(env)
-@flow.destination(maintenance=2, breaker=5, valve=1)  # !! maintenance: 2 # !! breaker: # !! valve:
+@flow.destination(maintenance=2, breaker=5)  # !! maintenance: 2 # !! breaker:
 def l(env: Env) -> Picks: never(env)
+@flow.destination(dead_letter_limit=1)  # !! dead_letter_limit: 1 is no DeadLetterLimit
+def m(env: Env) -> Picks: never(env)
 
 def route(end):
     def picks(order: Event[Order]) -> PickList: ...
     picks.__name__ = f"to_{end.name}"
     flow.route(orders, to=end)(picks)
 
-for end in (a, b, c, d, e, f, g, h, i, j, k, l):
+for end in (a, b, c, d, e, f, g, h, i, j, k, l, m):
     route(end)
 @flow.route(orders, to=warehouse)
 def picks(order: Event[Order]) -> PickList: ...

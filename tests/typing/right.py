@@ -87,7 +87,7 @@ def picker(env: Env) -> HttpSink[PickList]:
     linger="50ms",
     timeout="5s",
     system=System("erp", rate="50/s", concurrent=10),
-    valve=DeadLetterLimit(share=0.2),
+    dead_letter_limit=DeadLetterLimit(share=0.2),
     alert=Alert(lag="15m"),
 )
 def erp(env: Env) -> HttpSink[Order]:

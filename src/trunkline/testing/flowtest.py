@@ -205,7 +205,8 @@ class FlowTest(Generic[EnvT]):
         self._command(destination, "closed", until)
 
     def resume(self, destination: Destination[EnvT, Any]) -> None:
-        """As ``trunkline destination resume``: the end of a pause, or of a closed valve."""
+        """As ``trunkline destination resume``: the end of a pause, or of a dead-letter
+        limit that has tripped."""
         self._command(destination, "auto", None)
 
     def release(self, letter: DeadLetter, action: str = "retry") -> None:
@@ -240,7 +241,7 @@ class FlowTest(Generic[EnvT]):
 
     def state(self, destination: Destination[EnvT, Any]) -> str:
         """How sending is: ``closed`` (all is well), ``open``, ``half-open``, ``ramp``,
-        ``paused``, ``maintenance``, ``valve`` or ``throttled``."""
+        ``paused``, ``maintenance``, ``dead-letter-limit`` or ``throttled``."""
         return self._delivery(destination).guard.state(self._loop.time())
 
     def dead_letters(self, at: Destination[EnvT, Any] | SourceDefinition[EnvT]) -> list[DeadLetter]:

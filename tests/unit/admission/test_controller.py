@@ -14,11 +14,11 @@ def test_a_paused_destination_wants_no_share_of_a_limit() -> None:
     asked: list[float] = []
     gate.on_starved = asked.append
     guard = AdmissionController(Policy(), lambda: 0.0, [gate])
-    guard.command("open", NEVER)
+    guard.override("open", NEVER)
     assert guard.permits(1.0) == 0
     assert guard.retry_at(1.0) == NEVER
     assert asked == []
-    guard.command("auto", NEVER)
+    guard.override("auto", NEVER)
     assert guard.permits(2.0) == 0
     assert 2.0 in asked
 

@@ -1,4 +1,4 @@
-"""The valve: shut when too large a share is dead-lettered, and only a person opens it."""
+"""The dead-letter limit: trips at too large a share of dead letters; only a person resets it."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 
 
 def test_it_shuts_when_more_than_its_share_is_dead_lettered() -> None:
-    valve = DeadLetterGate(DeadLetterLimit())
-    valve.finished(10, 50)
-    valve.dead_lettered(11, 50)
-    assert (valve.permits(11), valve.retry_at(11), valve.tripped_at) == (UNLIMITED, 11, None)
-    valve.dead_lettered(12, 1)
-    assert (valve.permits(12), valve.retry_at(12), valve.tripped_at) == (0, NEVER, 12)
+    gate = DeadLetterGate(DeadLetterLimit())
+    gate.finished(10, 50)
+    gate.dead_lettered(11, 50)
+    assert (gate.permits(11), gate.retry_at(11), gate.tripped_at) == (UNLIMITED, 11, None)
+    gate.dead_lettered(12, 1)
+    assert (gate.permits(12), gate.retry_at(12), gate.tripped_at) == (0, NEVER, 12)
 
 
 def test_it_waits_for_enough_events() -> None:
-    valve = DeadLetterGate(DeadLetterLimit())
-    valve.dead_lettered(10, 99)
-    assert valve.tripped_at is None
-    valve.finished(11, 1)
-    assert valve.tripped_at == 11
+    gate = DeadLetterGate(DeadLetterLimit())
+    gate.dead_lettered(10, 99)
+    assert gate.tripped_at is None
+    gate.finished(11, 1)
+    assert gate.tripped_at == 11
 
 
 def test_it_forgets_what_its_window_has_left_behind() -> None:
-    valve = DeadLetterGate(DeadLetterLimit())
-    valve.dead_lettered(10, 99)
-    valve.dead_lettered(316, 99)
-    assert valve.tripped_at is None
+    gate = DeadLetterGate(DeadLetterLimit())
+    gate.dead_lettered(10, 99)
+    gate.dead_lettered(316, 99)
+    assert gate.tripped_at is None
 
 
 def test_good_events_of_long_ago_hide_nothing() -> None:
-    valve = DeadLetterGate(DeadLetterLimit())
-    valve.finished(10, 1_000_000)
-    valve.dead_lettered(316, 100)
-    assert valve.tripped_at == 316
+    gate = DeadLetterGate(DeadLetterLimit())
+    gate.finished(10, 1_000_000)
+    gate.dead_lettered(316, 100)
+    assert gate.tripped_at == 316
 
 
 def test_it_stays_shut_until_somebody_has_looked() -> None:
-    valve = DeadLetterGate(DeadLetterLimit())
-    valve.dead_lettered(10, 100)
-    valve.finished(20, 10)
-    valve.dead_lettered(30, 10)
-    assert valve.tripped_at == 10
-    assert valve.permits(1e9) == 0
-    valve.reset()
-    assert (valve.permits(40), valve.tripped_at) == (UNLIMITED, None)
-    valve.dead_lettered(41, 99)
-    assert valve.tripped_at is None, "it counts anew"
+    gate = DeadLetterGate(DeadLetterLimit())
+    gate.dead_lettered(10, 100)
+    gate.finished(20, 10)
+    gate.dead_lettered(30, 10)
+    assert gate.tripped_at == 10
+    assert gate.permits(1e9) == 0
+    gate.reset()
+    assert (gate.permits(40), gate.tripped_at) == (UNLIMITED, None)
+    gate.dead_lettered(41, 99)
+    assert gate.tripped_at is None, "it counts anew"
 
 
 def test_how_calls_end_is_nothing_to_it() -> None:
-    valve = DeadLetterGate(DeadLetterLimit(minimum=1))
-    valve.acquire(1, 5).finish(1, 4, ValueError())
-    valve.acquire(1, 5).finish(1, 0, None)
-    assert valve.permits(1) == UNLIMITED
+    gate = DeadLetterGate(DeadLetterLimit(minimum=1))
+    gate.acquire(1, 5).finish(1, 4, ValueError())
+    gate.acquire(1, 5).finish(1, 0, None)
+    assert gate.permits(1) == UNLIMITED
 
 
 @pytest.mark.parametrize(

@@ -33,22 +33,22 @@ def test_at_first_it_is_nobodys(hand: ManualOverride) -> None:
 
 
 def test_held_nothing_is_sent_until_the_next_command(hand: ManualOverride) -> None:
-    hand.command("open")
+    hand.set("open")
     assert (hand.permits(5), hand.retry_at(5), hand.until) == (0, NEVER, None)
     assert not hand.overrides_breaker
-    hand.command("auto")
+    hand.set("auto")
     assert hand.permits(5) == UNLIMITED
 
 
 def test_held_until_a_time_it_opens_by_itself_then(hand: ManualOverride, clock: Clock) -> None:
-    hand.command("open", until=clock.now + 60)
+    hand.set("open", until=clock.now + 60)
     assert (hand.permits(5), hand.retry_at(5), hand.until) == (0, 65, clock.now + 60)
     clock.now += 60
     assert (hand.state, hand.until, hand.permits(65)) == ("auto", None, UNLIMITED)
 
 
 def test_closed_it_overrides_the_breaker_until_its_time(hand: ManualOverride, clock: Clock) -> None:
-    hand.command("closed", until=clock.now + 60)
+    hand.set("closed", until=clock.now + 60)
     assert hand.overrides_breaker
     assert hand.permits(5) == UNLIMITED
     clock.now += 60
@@ -56,18 +56,18 @@ def test_closed_it_overrides_the_breaker_until_its_time(hand: ManualOverride, cl
 
 
 def test_the_newest_command_counts(hand: ManualOverride, clock: Clock) -> None:
-    hand.command("open", until=clock.now + 60)
-    hand.command("closed")
+    hand.set("open", until=clock.now + 60)
+    hand.set("closed")
     clock.now += 60
     assert hand.state == "closed"
 
 
 def test_a_command_that_came_too_late_does_nothing(hand: ManualOverride, clock: Clock) -> None:
-    hand.command("open", until=clock.now - 1)
+    hand.set("open", until=clock.now - 1)
     assert hand.permits(5) == UNLIMITED
 
 
 def test_what_is_no_command(hand: ManualOverride) -> None:
     with pytest.raises(ValueError, match="'shut' is no state: write open, closed, auto"):
-        hand.command("shut")  # type: ignore[arg-type]  # wrong on purpose
+        hand.set("shut")  # type: ignore[arg-type]  # wrong on purpose
     assert hand.state == "auto"

@@ -100,16 +100,14 @@ async def test_lag_that_moves_to_another_worker_is_one_alert(field: Field) -> No
 
 
 @in_field
-async def test_a_valve_is_told_of(field: Field) -> None:
+async def test_a_dead_letter_limit_that_trips_is_told_of(field: Field) -> None:
     worker = await field.worker()
-    worker.monitor("warehouse").valve_closed(True, ERROR)
+    worker.monitor("warehouse").dead_letter_limit_tripped(True, ERROR)
     await field.passes(10, worker)
-    worker.monitor("warehouse").valve_closed(False)
+    worker.monitor("warehouse").dead_letter_limit_tripped(False)
     await field.passes(100, worker)
-    assert [notification.subject.kind for notification in field.phone.notifications] == [
-        "valve",
-        "valve",
-    ]
+    kinds = [notification.subject.kind for notification in field.phone.notifications]
+    assert kinds == ["dead_letter_limit"] * 2
     assert field.phone.states == ["firing", "resolved"]
 
 

@@ -90,12 +90,12 @@ def test_a_pause_holds_until_it_ends_or_somebody_ends_it() -> None:
         assert test.arrived == ["a/1", "b/2"]
 
 
-def test_a_valve_shuts_before_a_topic_drains_into_the_dead_letter_queue() -> None:
-    with ErpTest(valve=DeadLetterLimit(share=0.2, minimum=10), concurrency=1) as test:
+def test_the_dead_letter_limit_trips_before_a_topic_drains_into_the_dead_letter_queue() -> None:
+    with ErpTest(dead_letter_limit=DeadLetterLimit(share=0.2, minimum=10), concurrency=1) as test:
         test.script.rejects(lambda e: True)
         test.send(*map(str, range(100)))
         test.advance("1m")
-        assert test.state(test.erp) == "valve"
+        assert test.state(test.erp) == "dead-letter-limit"
         assert len(test.dead_letters(test.erp)) == 10
         test.script.recovers()
         test.resume(test.erp)

@@ -1,4 +1,4 @@
-"""The page about breaker, windows and valve: its tables are those of the code."""
+"""The page about breaker, windows and dead-letter limit: its tables are those of the code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ PAGE = TEXTS[ROOT / "docs" / "breaker.md"]
 
 
 @pytest.mark.parametrize(
-    ("section", "policy"), [("Circuit breaker", CircuitBreaker), ("Valve", DeadLetterLimit)]
+    ("section", "policy"),
+    [("Circuit breaker", CircuitBreaker), ("Dead-letter limit", DeadLetterLimit)],
 )
 def test_each_argument_is_there_with_its_default(section: str, policy: type) -> None:
     text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]

@@ -39,7 +39,7 @@ EVERYTHING: dict[str, Any] = {
     "linger": "50ms",
     "timeout": "5s",
     "system": ERP,
-    "valve": DeadLetterLimit(share=0.2),
+    "dead_letter_limit": DeadLetterLimit(share=0.2),
     "alert": Alert(lag="1h"),
 }
 
@@ -61,7 +61,11 @@ def test_nothing_given_is_a_safe_policy() -> None:
     assert policy == Policy()
     assert (policy.order, policy.retry, policy.delay) == ("key", Retry.DEFAULT, 0)
     assert (policy.on_dead, policy.outage, policy.reject) == ("continue", "hold", ())
-    assert (policy.breaker, policy.maintenance, policy.valve) == (CircuitBreaker(), (), None)
+    assert (policy.breaker, policy.maintenance, policy.dead_letter_limit) == (
+        CircuitBreaker(),
+        (),
+        None,
+    )
     assert (policy.limits, policy.system, policy.alert) == (Limits(), None, Alert())
 
 
@@ -72,7 +76,7 @@ def test_everything_can_be_given() -> None:
     assert (policy.delay, policy.reject) == (300, (422, KeyError))
     assert policy.limits == Limits(rate=2, concurrent=10, batch=100, linger=0.05, timeout=5)
     assert [str(window) for window in policy.maintenance] == EVERYTHING["maintenance"]
-    for name in ("retry", "breaker", "system", "valve", "alert"):
+    for name in ("retry", "breaker", "system", "dead_letter_limit", "alert"):
         assert getattr(policy, name) is EVERYTHING[name]
 
 
@@ -113,7 +117,7 @@ def test_one_window_is_a_text() -> None:
         ("maintenance", [7], "[7]: write 'Sun 02:00 2h Europe/Rome', or several"),
         ("breaker", 5, "5 is no CircuitBreaker: write CircuitBreaker()"),
         ("system", "erp", "'erp' is no System: write System('erp', rate='50/s')"),
-        ("valve", 0.2, "0.2 is no DeadLetterLimit"),
+        ("dead_letter_limit", 0.2, "0.2 is no DeadLetterLimit"),
         ("alert", "10m", "'10m' is no Alert"),
     ],
 )
@@ -207,7 +211,7 @@ def test_a_policy_is_one_line() -> None:
         "rate": "50/s",
         "system": ERP,
         "reject": [422, KeyError],
-        "valve": DeadLetterLimit(),
+        "dead_letter_limit": DeadLetterLimit(),
         "batch": 5,
     }
     assert str(right(**given)) == (
