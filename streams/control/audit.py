@@ -34,10 +34,11 @@ def who() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecord:
-    """One deed. ``what``: pause, resume, replay, redrive, discard, …; ``on``: the destination.
+    """Something that was done by hand.
 
-    ``count``: how many events it concerned, or None. ``id``: of the deed, as a replay's; several
-    records can tell of one. ``at``: ISO 8601, UTC. ``more``: what else belongs to it, as JSON.
+    ``what``: pause, resume, replay, redrive, discard, …; ``on``: the destination. ``count``: how
+    many events it concerned, or None. ``id``: that of a replay or re-drive, whose request and
+    completion are two records. ``at``: ISO 8601, UTC. ``more``: what else belongs to it, as JSON.
     """
 
     what: str
@@ -51,7 +52,7 @@ class AuditRecord:
 
 
 def topic_of(flow: str) -> kafka.TopicSpec:
-    """The audit topic of the flow of this name."""
+    """The audit topic of the flow of this name; Kafka deletes nothing of it."""
     return kafka.TopicSpec(naming.audit(flow), 1, config={"retention.ms": "-1"})
 
 

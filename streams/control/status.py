@@ -1,7 +1,8 @@
 """How a destination is in each worker: the control records ``status/<destination>/<worker>``.
 
-Only what is out of the ordinary is told: a worker whose destination is closed (all is well) has no
-record, so workers that have nothing to tell write nothing.
+Only what is out of the ordinary is written: a worker whose destination is closed (all is well) has
+no record. Why: with 200 destinations in 10 workers, 2,000 records every 30 seconds would say that
+nothing is the matter, and every worker reads them all.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ log = logging.getLogger(__name__)
 CLOSED = "closed"
 
 REPEAT_INTERVAL = 30.0
-"""Seconds after which a state that lasts is told again, with its newest figures."""
+"""Seconds after which a state that lasts is written again, with its newest figures."""
 
-PAUSE = 1.0
+WRITE_INTERVAL = 1.0
 """Seconds between two records at the least, however often the state changes."""
 
 STOP_TIMEOUT = 5.0
 """Seconds that an ending worker tries to remove its record."""
 
-STALE = 120.0
-"""Seconds after which a record says nothing any more: its worker ended without a word."""
+STALE_AFTER = 120.0
+"""Seconds after which a record says nothing any more: its worker was killed, or has no Kafka."""
 
 REMOVE_AFTER = 3600.0
 """Seconds after which another worker removes such a record."""
@@ -56,7 +57,7 @@ def record_age(value: Mapping[str, Any], now: float) -> float:
 
 
 class DestinationStatus:
-    """Tells in the control topic how a destination is in this worker. For the event loop only.
+    """Writes into the control topic how a destination is in this worker. For the event loop only.
 
     ``failure``: an error that nobody foresaw; the worker must end then.
     """
@@ -79,11 +80,11 @@ class DestinationStatus:
         self.failure: BaseException | None = None
 
     def report(self, status: Mapping[str, Any]) -> None:
-        """How it is now: ``state`` (closed, open, half-open, ramp, paused, maintenance,
-        dead-letter-limit, throttled) and any figures, as ``lag`` and ``waiting``.
+        """Take over how it is now: ``state``, a word of AdmissionController.state, and any figures,
+        as ``lag`` and ``waiting``; when the state began is added as ``since``.
 
-        Call it as often as you like: a change of state is told within a second, and while it is
-        not closed, the newest figures every 30 seconds. ``since`` is added, when the state began.
+        Call it as often as you like: a change of state is written within a second, and the newest
+        figures every 30 seconds for as long as the state is not closed.
         """
         state = status["state"]
         changed = state != self._latest["state"]
@@ -92,7 +93,7 @@ class DestinationStatus:
         if changed:
             self._changed.set()
         if self._task is None and (state != CLOSED or self._key in self._control.state):
-            self._task = supervised_task(self._tell(), f"status {self._key}", self._failed)
+            self._task = supervised_task(self._keep_written(), f"status {self._key}", self._failed)
 
     async def stop(self) -> None:
         """Remove the record: this worker ends. Without Kafka it stays, and becomes stale."""
@@ -103,28 +104,29 @@ class DestinationStatus:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._put(self._key, None), STOP_TIMEOUT)
 
-    async def _tell(self) -> None:
-        """Lasts until the state is closed again and that is told."""
-        await self._sweep()
+    async def _keep_written(self) -> None:
+        """Write the state, and again when it changes or lasts; a task that ends once the topic has
+        no record any more, since the state is closed.
+
+        1. Write the latest state, or remove the record of one that is closed.
+        2. Rest for a second: a breaker that flaps must not write with each call.
+        3. End if Kafka has the removal and nothing has changed since; else wait for a change.
+        """
+        await self._remove_abandoned()
         while True:
             self._changed.clear()
-            told = await self._publish()
-            await asyncio.sleep(PAUSE)
-            if told == CLOSED and not self._changed.is_set():
+            latest = self._latest
+            value = None if latest["state"] == CLOSED else {**latest, "at": iso(self._clock())}
+            written = await self._put(self._key, value)
+            await asyncio.sleep(WRITE_INTERVAL)
+            if written and value is None and not self._changed.is_set():
                 break
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), REPEAT_INTERVAL - PAUSE)
+                await asyncio.wait_for(self._changed.wait(), REPEAT_INTERVAL - WRITE_INTERVAL)
         self._task = None
 
-    async def _publish(self) -> str:
-        """Write the latest state; returns the state that Kafka has now, "" if that failed."""
-        latest = self._latest
-        state = str(latest["state"])
-        value = None if state == CLOSED else {**latest, "at": iso(self._clock())}
-        return state if await self._put(self._key, value) else ""
-
-    async def _sweep(self) -> None:
-        """Remove what workers left behind that were killed."""
+    async def _remove_abandoned(self) -> None:
+        """Remove records of workers that were killed: nobody else does."""
         for key, value in list(self._control.state.items()):
             name = StatusKey.parse(key)
             ours = name is not None and name.destination == self._destination

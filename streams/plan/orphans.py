@@ -1,7 +1,8 @@
-"""Tiers of delays that were taken out of a policy: what waits in them must not be forgotten.
+"""Retry topics of delays that were taken out of a policy: what waits in them must not be forgotten.
 
-A tier's topic is named by its delay, so another delay is another topic, and nobody reads the one
-before.
+A retry topic is named by its delay. Example: a destination has ``Retry("10s", "1m")``, 40 events
+wait in ``orders.crm.retry.1m``, and somebody deploys ``Retry("10s", "5m")``. Nobody would read
+these 40 events any more, and the next event of their keys would overtake them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def require_drained_tiers(backbone: Backbone, flow: Flow[Any], there: Mapping[st
 
 
 def orphaned_tiers(destination: Destination[Any, Any], topics: Iterable[str]) -> list[str]:
-    """Those of ``topics`` that were tiers of the destination and are none now."""
+    """Those of ``topics`` that were retry topics of the destination and are none now."""
     flow, name = destination.flow.name, destination.name
     return sorted(
         topic
@@ -54,7 +55,11 @@ def _waiting(
 
 
 def _incomplete(backbone: Backbone, group: str, topic: str, partitions: int) -> int:
-    """How many records of a topic the group has not completed."""
+    """How many records of a topic the group has not completed.
+
+    1. Ask for the committed offsets. Their metadata have what is completed beyond each of them.
+    2. Read from the offsets to the ends, and count what is not completed.
+    """
     all_ = [TopicPartition(topic, partition) for partition in range(partitions)]
     with closing(kafka.consumer(backbone, group)) as asking:
         committed = asking.committed(all_, timeout=30)

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from trunkline import kafka
 from trunkline.params import Backbone
 from trunkline.streams.control.records import StatusKey
-from trunkline.streams.control.status import STALE, record_age
+from trunkline.streams.control.status import STALE_AFTER, record_age
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def _status(worker: str, value: Mapping[str, Any], now: float) -> WorkerStatus:
         waiting=value.get("waiting"),
         at=str(value.get("at")),
         age=age,
-        stale=age > STALE,
+        stale=age > STALE_AFTER,
     )
 
 

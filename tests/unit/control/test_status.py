@@ -70,7 +70,7 @@ async def until(happened: Callable[[], object]) -> None:
 
 @pytest.fixture(autouse=True)
 def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "PAUSE", 0.0)
+    monkeypatch.setattr(status, "WRITE_INTERVAL", 0.0)
 
 
 def test_a_worker_whose_destination_is_well_writes_nothing() -> None:
@@ -108,7 +108,7 @@ def test_trouble_that_comes_back_is_told_again() -> None:
 
 
 def test_what_flaps_between_two_writes_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "PAUSE", 0.05)
+    monkeypatch.setattr(status, "WRITE_INTERVAL", 0.05)
 
     async def story(control: Counting, own: DestinationStatus) -> None:
         own.report({"state": "open"})
