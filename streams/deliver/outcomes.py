@@ -4,7 +4,8 @@ queue, or held in place because the destination is down."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from trunkline.errors import DataError, DeliveryError, PartialFailure, Rejected, Unavailable
@@ -15,18 +16,19 @@ from trunkline.headers import (
     TL_ERROR_CLASS,
     TL_FIRST_FAILED_AT,
     TL_HALTED,
+    TL_ORIGIN,
     TL_SEQ,
 )
 from trunkline.kafka import Move
 from trunkline.logs import about
 from trunkline.streams.deliver.classifier import ErrorClassifier
 from trunkline.streams.deliver.committer import OffsetCommitter
-from trunkline.streams.deliver.key_queues import KeyQueues
 from trunkline.streams.deliver.senders import Events, SinkCall
 from trunkline.streams.dlq.envelope import dead_letter
+from trunkline.streams.dlq.halted import HaltDecisions, halted_event_of
 from trunkline.streams.flow.definition import Destination
-from trunkline.streams.metrics import StepMetrics
-from trunkline.streams.retry.key_order import KeyOrder
+from trunkline.streams.metrics import DeliveryMetrics
+from trunkline.streams.retry.key_order import Action, Discard, KeyOrder, Retry
 from trunkline.streams.retry.tiers import Tiers, failures_of
 from trunkline.times import iso_rounded_up
 
@@ -58,11 +60,11 @@ class OutcomeHandler:
         self,
         destination: Destination[Any, Any],
         *,
-        lanes: KeyQueues,
-        turns: KeyOrder,
+        order: KeyOrder,
         tiers: Tiers,
         commits: OffsetCommitter,
-        metrics: StepMetrics,
+        decisions: HaltDecisions,
+        metrics: DeliveryMetrics,
         clock: Callable[[], float],
         told: Told | None,
         rest: Callable[[Events, float], None],
@@ -70,10 +72,11 @@ class OutcomeHandler:
         self._destination = destination
         self._policy = destination.policy
         self._classifier = ErrorClassifier(destination.policy)
-        self._lanes = lanes
-        self._turns = turns
+        self._order = order
+        self._queues = order.queues
         self._tiers = tiers
         self._commits = commits
+        self._decisions = decisions
         self._metrics = metrics
         self._clock = clock
         self._told = told or Told()
@@ -101,6 +104,28 @@ class OutcomeHandler:
         self._commits.completed(event, self._dead_letter_record(event, error, 0, raw_key=raw_key))
         self._count_dead(event, error)
 
+    def carry_out(self, actions: Iterable[Action]) -> None:
+        """Do what key order wants to be done, in this order."""
+        for action in actions:
+            event = action.event
+            if isinstance(action, Retry):
+                record = self._tiers.retry_record(event, action.due, action.headers)
+                self._metrics.retried(record[0])
+                self._commits.completed(event, record)
+            elif isinstance(action, Discard):
+                log.warning("%r is discarded, as was decided", event, extra=about(event))
+                self._commits.completed(event)
+            else:
+                self.carry_out(self._order.on_decision(event, self._decision(event)))
+
+    def _decision(self, event: Event[Any]) -> str:
+        """What an operator decided about a halted event. The decision stands until what comes of
+        it is committed: a worker that dies before leaves it to the next."""
+        halted = halted_event_of(event, event.partition)
+        if decision := self._decisions.decision(halted):
+            self._commits.once_committed(event, partial(self._decisions.on_applied, halted))
+        return decision
+
     def _handle_failures(self, events: Events, failures: Mapping[int, Exception]) -> Events:
         """Each failed event by its own error; returns those that are held in place.
 
@@ -111,14 +136,14 @@ class OutcomeHandler:
         held: dict[Hashable, Events] = {}
         delivered: Events = []
         for index, event in enumerate(events):
-            failure, key = failures.get(index), self._lanes.key(event)
+            failure, key = failures.get(index), self._queues.key(event)
             if key in held:
                 held[key].append(event)
             elif key in moved:
-                self._turns.on_superseded(event)
+                self.carry_out(self._order.on_superseded(event))
             elif failure is None:
                 delivered.append(event)
-                self._turns.on_done(event)
+                self._order.on_done(event)
             elif self._is_held(failure):
                 held[key] = [event]
             elif self._failed(event, failure):
@@ -145,7 +170,8 @@ class OutcomeHandler:
         self._metrics.error(failure)
         due = self._tiers.due(failures, getattr(error, "after", None))
         history = self._history(event, failure, failures)
-        self._turns.on_retry(event, due, tl_origin="retry", tl_halted="", **history)
+        headers = {TL_ORIGIN: "retry", TL_HALTED: "", **history}
+        self.carry_out(self._order.on_retry(event, due, headers))
         return True
 
     def _dead_letter_or_halt(self, event: Event[Any], failure: Exception, failures: int) -> bool:
@@ -155,13 +181,13 @@ class OutcomeHandler:
             return False
         self._commits.add(event, self._dead_letter_record(event, failure, failures, halted=True))
         history = self._history(event, failure, failures)
-        self._turns.on_halt(event, **history)
+        self.carry_out(self._order.on_halt(event, history))
         self._count_dead(event, failure)
         return True
 
     def _dead_letter(self, event: Event[Any], failure: Exception, failures: int = 0) -> None:
         self._commits.completed(event, self._dead_letter_record(event, failure, failures))
-        self._turns.on_done(event)
+        self._order.on_done(event)
         self._count_dead(event, failure)
 
     def _dead_letter_record(
@@ -218,7 +244,7 @@ class OutcomeHandler:
 
     def _delivered(self, events: Events) -> None:
         for event in events:
-            self._turns.on_done(event)
+            self._order.on_done(event)
         self._finish(events)
 
     def _finish(self, events: Events) -> None:
@@ -229,11 +255,11 @@ class OutcomeHandler:
 
     def _free(self, batch: Events, held: Events) -> None:
         """The lanes are free again; those that hold something rest for a moment."""
-        keys = {self._lanes.key(event) for event in held}
+        keys = {self._queues.key(event) for event in held}
         if held:
-            self._lanes.requeue(held)
+            self._queues.requeue(held)
             self._rest(held, HOLD_BACKOFF)
-        self._rest([event for event in batch if self._lanes.key(event) not in keys], 0.0)
+        self._rest([event for event in batch if self._queues.key(event) not in keys], 0.0)
 
 
 def _failures(call: SinkCall) -> Mapping[int, Exception]:

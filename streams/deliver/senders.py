@@ -19,9 +19,9 @@ from trunkline.event import Event
 from trunkline.schemas.codec import PrefetchSchemas
 from trunkline.streams.admission.gate import NEVER, Gate, Permit
 from trunkline.streams.deliver.classifier import ErrorClassifier
-from trunkline.streams.deliver.key_queues import KeyQueues
 from trunkline.streams.deliver.ownership import OwnershipLease, OwnershipUncertain
 from trunkline.streams.flow.policy import Policy
+from trunkline.streams.retry.key_queues import KeyQueues
 from trunkline.tasks import supervised_task
 
 Events = list[Event[Any]]

@@ -1,10 +1,10 @@
 """The delivery step: from a destination's inbox and tiers to its sink, at least once, in order
 per key.
 
-Events are read (``log``), wait for their time (``parking``) and their turn (``turns``), stand in
-lanes and are sent (``sending``) as far as the gate has room. What the end of a call means for
-each of its events says ``outcomes``, and every such end is committed with the records that it
-leads to (``commits``): a move to a tier, a dead letter.
+Events are read (``broker``), wait for their time (``retry.delay_queue``) and their turn
+(``retry.key_order``), and are sent (``senders``) as far as the gate has room. What the end of a
+call means for each of its events says ``outcomes``, and every such end is committed with the
+records that it leads to (``committer``): a retry record, a dead letter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -24,18 +23,16 @@ from trunkline.errors import SCHEMA_UNAVAILABLE, DataError, Retryable, Unavailab
 from trunkline.event import Event
 from trunkline.kafka.messages import as_event, as_raw_event
 from trunkline.kafka.poll_loop import MicroBatch
-from trunkline.logs import about
 from trunkline.schemas.codec import PrefetchSchemas, nothing_to_learn
 from trunkline.streams.admission.gate import Gate
 from trunkline.streams.deliver.broker import Broker
 from trunkline.streams.deliver.committer import OffsetCommitter
-from trunkline.streams.deliver.key_queues import KeyQueues
 from trunkline.streams.deliver.offsets import MAX_OFFSET_SPAN
 from trunkline.streams.deliver.outcomes import OutcomeHandler, Told
 from trunkline.streams.deliver.ownership import OwnershipLease
 from trunkline.streams.deliver.recovery import AssignmentRecovery, copartitioned
 from trunkline.streams.deliver.senders import Events, SenderPool
-from trunkline.streams.dlq.halted import HaltDecisions, halted_event_of
+from trunkline.streams.dlq.halted import HaltDecisions
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.streams.retry.delay_queue import DelayQueue
@@ -86,29 +83,26 @@ class DeliveryStep:
         self._log = log
         self._metrics = metrics
         self._clock = clock
-        self._releases = releases or HaltDecisions()
         self._leaving = False
         self._choked = False
         self._woken: dict[int, float] = {}
         self._tiers = Tiers(destination, clock, chance=chance)
         self._parking = DelayQueue(clock, self._wake_later, self._woke)
-        self._lanes = KeyQueues(ordered=self._policy.order == "key")
-        self._turns = self._make_turns()
+        self._order = self._make_order()
         self._lease = OwnershipLease(self._confirm)
         self._commits = self._make_commits()
         topics = [destination.inbox, *self._tiers.topics]
         self.intake = log.reader(topics, room=ROOM, pace=self._tiers.resume_at)
-        self._outcomes = self._make_outcomes(told)
+        self._outcomes = self._make_outcomes(releases or HaltDecisions(), told)
         self._senders = self._make_senders(learn)
 
-    def _make_turns(self) -> KeyOrder:
+    def _make_order(self) -> KeyOrder:
         return KeyOrder(
             self,
-            inbox=self._destination.inbox,
             ordered=self._policy.order == "key",
-            shortest=self._tiers.shortest,
+            shortest_delay=self._tiers.shortest,
             soon=self._tiers.soon,
-            halt=self._tiers.halt_recheck,
+            halt_recheck=self._tiers.halt_recheck,
             clock=self._clock,
         )
 
@@ -123,13 +117,13 @@ class DeliveryStep:
             clock=self._clock,
         )
 
-    def _make_outcomes(self, told: Told | None) -> OutcomeHandler:
+    def _make_outcomes(self, decisions: HaltDecisions, told: Told | None) -> OutcomeHandler:
         return OutcomeHandler(
             self._destination,
-            lanes=self._lanes,
-            turns=self._turns,
+            order=self._order,
             tiers=self._tiers,
             commits=self._commits,
+            decisions=decisions,
             metrics=self._metrics,
             clock=self._clock,
             told=told,
@@ -140,7 +134,7 @@ class DeliveryStep:
         return SenderPool(
             self.name,
             self._sink,
-            self._lanes,
+            self._order.queues,
             self.gate,
             self._lease,
             policy=self._policy,
@@ -161,7 +155,7 @@ class DeliveryStep:
         partitions = copartitioned(partitions, 1 + len(self._tiers.topics))
         found = AssignmentRecovery(consumer, partitions, self._destination.inbox)
         ordered = self._policy.order == "key"
-        self._turns.begin(found.waiting(self._log.read_pending, self._decode) if ordered else ())
+        self._order.begin(found.waiting(self._log.read_pending, self._decode) if ordered else ())
         self._commits.assigned(found.progress, found.unread())
         self._leaving = self._choked = False
         self._lease.begin(began)
@@ -194,7 +188,7 @@ class DeliveryStep:
         self._log.close()
 
     async def accept(self, batch: MicroBatch) -> None:
-        """Take a micro-batch in: into lanes, or to wait."""
+        """Take a micro-batch in: its events may be sent, or wait."""
         if batch.epoch != self.intake.epoch or self._leaving:
             return
         self._metrics.events_in.inc(len(batch.messages))
@@ -221,7 +215,7 @@ class DeliveryStep:
             )
             return
         if event.topic == self._destination.inbox and not self._policy.delay:
-            self._turns.on_arrival(event)
+            self._outcomes.carry_out(self._order.on_arrival(event))
         else:
             self._park(event, message.timestamp()[1] / 1000)
 
@@ -235,10 +229,10 @@ class DeliveryStep:
 
     def _woke(self, event: Event[Any]) -> None:
         if event.topic == self._destination.inbox:
-            self._turns.on_arrival(event)
+            self._outcomes.carry_out(self._order.on_arrival(event))
         else:
             self._metrics.retry_lateness.observe(max(0.0, self._clock() - due_of(event)))
-            self._turns.on_due(event)
+            self._outcomes.carry_out(self._order.on_due(event))
 
     def _wake_later(self, delay: float) -> None:
         self._loop.call_later(delay, self._ripen)
@@ -249,8 +243,8 @@ class DeliveryStep:
 
     def _make_room(self) -> None:
         """Nothing that waits for one which is still to be read may keep it from being read."""
-        if not self.reading:
-            self._turns.spill()
+        if not self.reads_on():
+            self._outcomes.carry_out(self._order.spill())
         # Looked at anew: if nothing is open, no completion would ever end the choke.
         if self._commits.window > MAX_OFFSET_SPAN * 3 // 4 and not self._choked:
             self._choked = True
@@ -262,51 +256,18 @@ class DeliveryStep:
             self._choked = False
             self.intake.pause(False)
 
-    # What ``turns`` decides.
+    # What key order asks.
 
-    def send(self, event: Event[Any]) -> None:
-        """Put the event at the end of its lane."""
-        self._lanes.add(event)
-
-    def move(self, event: Event[Any], due: float, **headers: str) -> None:
-        """Write the event to a tier."""
-        move = self._tiers.retry_record(event, event.partition, due, **headers)
-        self._metrics.retried(move[0])
-        self._commits.completed(event, move)
-
-    def behind(self, key: str) -> Events:
-        """Take out what a lane holds."""
-        return self._lanes.drain_pending(key)
-
-    def active(self, key: str) -> bool:
-        """Whether a lane has the key."""
-        return key in self._lanes
-
-    def preceded(self, partition: int, sequence: int) -> bool:
-        """Whether all of the inbox was read that is before this number."""
+    def has_read_up_to(self, partition: int, sequence: int) -> bool:
+        """Whether the inbox's partition was read up to this sequence number."""
         return self._commits.has_read(partition, sequence)
 
-    def released(self, event: Event[Any]) -> str:
-        """What an operator decided about a halted event. The decision stands until what comes of
-        it is committed: a worker that dies before leaves it to the next."""
-        death = halted_event_of(event, event.partition)
-        if decision := self._releases.decision(death):
-            self._commits.once_committed(event, partial(self._releases.on_applied, death))
-        return decision
-
-    def discard(self, event: Event[Any]) -> None:
-        """Done with, unsent."""
-        log.warning("%r is discarded, as was decided", event, extra=about(event))
-        self._commits.completed(event)
-        self._turns.on_done(event)
-
-    @property
-    def reading(self) -> bool:
-        """Whether what is in tiers is surely read on, whatever waits in memory."""
+    def reads_on(self) -> bool:
+        """Whether what is in retry topics is surely read on, whatever waits in memory."""
         return self._commits.open <= ROOM // 2 and self._commits.window <= MAX_OFFSET_SPAN // 2
 
     def _rest(self, events: Events, delay: float) -> None:
-        """The lanes of these events are free again after a while; nothing said: now."""
+        """The queues of these events are free again after a while; nothing said: now."""
         if delay:
             self._loop.call_later(delay, self._free, events, self.intake.epoch)
         else:
@@ -314,9 +275,7 @@ class DeliveryStep:
 
     def _free(self, events: Events, epoch: int) -> None:
         if epoch == self.intake.epoch:
-            self._lanes.release(events)
-            if self._turns.followers and not self.reading:
-                self._turns.spill({event.key for event in events})
+            self._outcomes.carry_out(self._order.release(events))
         self._senders.dispatch()
 
     async def leave(self, lost: bool) -> None:
@@ -333,10 +292,9 @@ class DeliveryStep:
         await self._commits.leave(lost)
 
     def _forget(self) -> None:
-        self._lanes.clear()
         self._parking.clear()
         self._woken.clear()
-        self._turns.begin(())
+        self._order.begin(())
 
     def _failed(self, failure: BaseException) -> None:
         """A defect of ours ended a task: the worker must end too, and not stand still."""
@@ -379,4 +337,4 @@ class DeliveryStep:
     @property
     def waiting(self) -> int:
         """Events that wait in tiers, or for one that does."""
-        return self._turns.waiting.count
+        return self._order.blocked.count

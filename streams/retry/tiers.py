@@ -9,7 +9,7 @@ is nearly the order in which its events are due. One that is due later than its 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,8 +26,10 @@ AHEAD = 1.5
 """Seconds that a tier is read ahead of what is due, beyond its jitter."""
 
 ROUNDING = 0.005
-"""Seconds by which a record's times, whole milliseconds, may differ from what was meant: nobody
-whose jitter is the longest is to be looked at just before it is due, and go round once more."""
+"""Seconds by which a record's times may differ from what was meant, since Kafka and the headers
+keep whole milliseconds. Case: an event has the longest jitter of its tier. Written at 12.3456 s
+and due 11 s later, it would be looked at at 23.345 s, be early by a millisecond, and wait for
+another whole round."""
 
 HALT_RECHECK = 60.0
 """Seconds after which a halted event looks again whether somebody has decided about it, unless the
@@ -99,14 +101,14 @@ class Tiers:
             return written + self._delay - AHEAD if self._delay else 0.0
         return written + tier.delay - AHEAD
 
-    def retry_record(self, event: Event[Any], partition: int, due: float, **new: str) -> Move:
-        """The record that makes ``event`` wait until ``due``. ``new``: headers to replace; one
-        that is "" goes."""
-        headers = {TL_DUE_AT: iso_rounded_up(due), **new}
+    def retry_record(self, event: Event[Any], due: float, headers: Mapping[str, str]) -> Move:
+        """The record that makes ``event`` wait until ``due``, in the partition where it is.
+        ``headers``: those to replace; one that is "" is removed."""
+        headers = {TL_DUE_AT: iso_rounded_up(due), **headers}
         gone = frozenset(name for name, text in headers.items() if not text)
         return (
             self.tier_for(due).topic,
-            partition,
+            event.partition,
             event.key.encode(),
             event.value,
             replaced(

@@ -41,7 +41,7 @@ def test_nothing_stands_still_however_little_room_there_is(
     """Memory is tight all the time, while calls fail at random and the destination goes away."""
     for name, size in {"ROOM": 40, "MAX_OFFSET_SPAN": 80}.items():
         monkeypatch.setattr(f"trunkline.streams.deliver.step.{name}", size)
-    monkeypatch.setattr("trunkline.streams.retry.key_order.MEMORY", 20)
+    monkeypatch.setattr("trunkline.streams.retry.key_order.MAX_BUFFERED", 20)
     chance = random.Random(seed)
     with ErpTest(retry=Retry("500ms", "2s", "5s"), breaker=SOON, seed=seed) as test:
         test.script.does(partial(fail, chance))

@@ -13,7 +13,7 @@ from delivery_kit import ErpTest
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """One event waits in memory at the most."""
-    monkeypatch.setattr("trunkline.streams.retry.key_order.MEMORY", 1)
+    monkeypatch.setattr("trunkline.streams.retry.key_order.MAX_BUFFERED", 1)
 
 
 def killed_while_others_wait(test: ErpTest) -> None:

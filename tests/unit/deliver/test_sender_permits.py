@@ -12,10 +12,10 @@ from trunkline.connectors.base import Sink
 from trunkline.errors import DataError
 from trunkline.schemas.codec import nothing_to_learn
 from trunkline.streams.admission.gate import Permit
-from trunkline.streams.deliver.key_queues import KeyQueues
 from trunkline.streams.deliver.ownership import OwnershipLease
 from trunkline.streams.deliver.senders import SenderPool, SinkCall
 from trunkline.streams.flow.policy import Policy
+from trunkline.streams.retry.key_queues import KeyQueues
 
 
 @dataclass

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 BREACHES = {
     "streams/flow/retry.py": "import faust",
     "streams/flow/graph.py": "from trunkline.connectors.http import HttpSink",
-    "streams/deliver/key_queues.py": "from trunkline.local.stack import Stack",
+    "streams/retry/key_queues.py": "from trunkline.local.stack import Stack",
     "connectors/http/sink.py": "from confluent_kafka import Producer",
     "connectors/json_values.py": "from trunkline.streams.flow.definition import Flow",
     "connectors/base.py": "from trunkline.kafka import Out",

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from trunkline import Event, Flow, Params, PartialFailure, Rejected, Retry, Retryable, Unavailable
 from trunkline.connectors.base import Sink
 from trunkline.schemas.commerce import Order
-from trunkline.streams.retry import key_order as turns
+from trunkline.streams.retry import key_order
 from trunkline.streams.retry.tiers import due_of, failures_of
 from trunkline.testing import FlowTest
 
@@ -285,13 +285,13 @@ class WithLittleMemory(Machine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.memory, turns.MEMORY = turns.MEMORY, 1
+        self.memory, key_order.MAX_BUFFERED = key_order.MAX_BUFFERED, 1
 
     def teardown(self) -> None:
         try:
             super().teardown()
         finally:
-            turns.MEMORY = self.memory
+            key_order.MAX_BUFFERED = self.memory
 
 
 class WithoutOrder(Machine):

@@ -1,4 +1,4 @@
-"""Lanes against a model: order per key holds whatever is taken, fails, comes back or arrives."""
+"""Key queues against a model: order per key, whatever is taken, fails, comes back or arrives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from trunkline.event import Event
-from trunkline.streams.deliver.key_queues import KeyQueues
+from trunkline.streams.retry.key_queues import KeyQueues
 
 
 def event(key: str, offset: int) -> Event[Any]:
@@ -26,7 +26,7 @@ class Delivery(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lanes = KeyQueues()
+        self.queues = KeyQueues()
         self.count = 0
         self.under_way: list[list[Event[Any]]] = []
         self.held: list[list[Event[Any]]] = []
@@ -34,12 +34,12 @@ class Delivery(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from("abc"))
     def arrive(self, key: str) -> None:
-        self.lanes.add(event(key, self.count))
+        self.queues.add(event(key, self.count))
         self.count += 1
 
     @rule(limit=st.integers(1, 4))
     def take(self, limit: int) -> None:
-        batch = self.lanes.poll(limit)
+        batch = self.queues.poll(limit)
         assert len(batch) <= limit
         if batch:
             self.under_way.append(batch)
@@ -57,8 +57,8 @@ class Delivery(RuleBasedStateMachine):
                 back.append(one)
             else:
                 self.delivered[one.key].append(one.offset)
-        self.lanes.requeue(back)
-        self.lanes.release([one for one in batch if one.key not in failed])
+        self.queues.requeue(back)
+        self.queues.release([one for one in batch if one.key not in failed])
         if back:
             self.held.append(back)
 
@@ -66,7 +66,7 @@ class Delivery(RuleBasedStateMachine):
     @rule(data=st.data())
     def free(self, data: st.DataObject) -> None:
         index = data.draw(st.integers(0, len(self.held) - 1))
-        self.lanes.release(self.held.pop(index))
+        self.queues.release(self.held.pop(index))
 
     @invariant()
     def no_key_is_in_two_batches(self) -> None:
@@ -81,14 +81,14 @@ class Delivery(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Nothing is lost: with no more failures everything is delivered, in order."""
         for batch in self.under_way:
-            self.lanes.requeue(batch)
+            self.queues.requeue(batch)
         for batch in [*self.under_way, *self.held]:
-            self.lanes.release(batch)
-        while self.lanes.ready:
-            batch = self.lanes.poll(2)
+            self.queues.release(batch)
+        while self.queues.ready:
+            batch = self.queues.poll(2)
             for one in batch:
                 self.delivered[one.key].append(one.offset)
-            self.lanes.release(batch)
+            self.queues.release(batch)
         self.each_key_is_delivered_in_order()
         everything = [offset for done in self.delivered.values() for offset in done]
         assert sorted(everything) == list(range(self.count))
@@ -99,36 +99,36 @@ TestDelivery.settings = settings(max_examples=60, stateful_step_count=30, deadli
 
 
 def test_without_order_events_of_a_key_are_under_way_at_once() -> None:
-    lanes = KeyQueues(ordered=False)
+    queues = KeyQueues(ordered=False)
     for offset in range(3):
-        lanes.add(event("k", offset))
-    assert [offsets(lanes.poll(1)), offsets(lanes.poll(1))] == [[0], [1]]
+        queues.add(event("k", offset))
+    assert [offsets(queues.poll(1)), offsets(queues.poll(1))] == [[0], [1]]
 
 
 def test_a_key_waits_while_it_is_under_way() -> None:
-    lanes = KeyQueues()
-    lanes.add(event("k", 0))
-    batch = lanes.poll(10)
-    lanes.add(event("k", 1))
-    assert not lanes.ready
-    assert lanes.poll(10) == []
-    lanes.release(batch)
-    assert offsets(lanes.poll(10)) == [1]
+    queues = KeyQueues()
+    queues.add(event("k", 0))
+    batch = queues.poll(10)
+    queues.add(event("k", 1))
+    assert not queues.ready
+    assert queues.poll(10) == []
+    queues.release(batch)
+    assert offsets(queues.poll(10)) == [1]
 
 
 def test_keys_take_turns() -> None:
-    lanes = KeyQueues()
+    queues = KeyQueues()
     for offset, key in enumerate("aaab"):
-        lanes.add(event(key, offset))
-    first = lanes.poll(2)
-    lanes.release(first)
-    assert offsets(lanes.poll(2)) == [3, 2]
+        queues.add(event(key, offset))
+    first = queues.poll(2)
+    queues.release(first)
+    assert offsets(queues.poll(2)) == [3, 2]
 
 
 def test_a_batch_from_before_a_clear_may_be_released() -> None:
-    lanes = KeyQueues()
-    lanes.add(event("k", 0))
-    batch = lanes.poll(1)
-    lanes.clear()
-    lanes.release(batch)
-    assert not lanes.ready
+    queues = KeyQueues()
+    queues.add(event("k", 0))
+    batch = queues.poll(1)
+    queues.clear()
+    queues.release(batch)
+    assert not queues.ready
