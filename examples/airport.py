@@ -79,7 +79,7 @@ def notices(call: Record) -> Notice:
     )
 
 
-@flow.destination(breaker=CircuitBreaker(open="1s", longest="2s", ramp="2s"))
+@flow.destination(breaker=CircuitBreaker(open="1s", longest="2s", slow_start="2s"))
 def operations(env: Env) -> HttpSink[DelayAlert]:
     return HttpSink(env.operations_url, DelayAlert, path="/delays")
 

@@ -59,7 +59,7 @@ class Metrics:
             "How much later than due an event of a tier had its turn.",
         )
         self.breaker_state = self._gauge(
-            "trunkline_breaker_state", "0 closed, 1 half-open or ramping up, 2 open."
+            "trunkline_breaker_state", "0 closed, 1 half-open or slow start, 2 open."
         )
         self.breaker_open_seconds = self._gauge(
             "trunkline_breaker_open_seconds",

@@ -4,11 +4,11 @@
     closed ───────────────▶ open ───────────────────────▶ half-open
       ▲                     ▲  ▲                           │     │
       │      failures again │  └───────── probe fails ─────┘     │
-      └────── ramp ─────────┘                                    │
+      └─── slow start ──────┘                                    │
        full    ▲                  probe passes                   │
                └─────────────────────────────────────────────────┘
 
-The states are those of Nygard, *Release It!*, and of resilience4j; the ramp is TCP's slow start
+The states are those of Nygard, *Release It!*, and of resilience4j; slow start is TCP's
 (RFC 5681), held back by the clock so that a fast destination is not flooded within a second.
 """
 
@@ -25,7 +25,7 @@ from trunkline.streams.admission.slow_start import SlowStart
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 from trunkline.times import parse_duration
 
-BreakerState = Literal["closed", "open", "half-open", "ramp"]
+BreakerState = Literal["closed", "open", "half-open", "slow-start"]
 
 FIRST_BACKOFF = 0.2
 """Seconds without sending after a failure that does not open the breaker; doubles with each in
@@ -64,7 +64,7 @@ class CircuitBreakerState:
 
     **Half-open.** One event is sent, the probe, which its permit tells from the calls of before.
 
-    **Ramp.** See ``SlowStart``. Failures count as when closed, and halve what was gained.
+    **Slow start.** See ``SlowStart``. Failures count as when closed, and halve what was gained.
     """
 
     def __init__(
@@ -161,8 +161,8 @@ class CircuitBreakerState:
         if failure:
             self._open(now, failure)
             return
-        self._state = "ramp"
-        self._slow_start = SlowStart(now, parse_duration(self._policy.ramp))
+        self._state = "slow-start"
+        self._slow_start = SlowStart(now, parse_duration(self._policy.slow_start))
         self._succeeded(now, 1)
 
     def _late(self, now: float, failure: Unavailable | None) -> None:

@@ -19,7 +19,7 @@ DestinationState = Literal[
     "closed",
     "open",
     "half-open",
-    "ramp",
+    "slow-start",
     "paused",
     "maintenance",
     "dead-letter-limit",

@@ -2,7 +2,8 @@
 
 TCP's slow start (RFC 5681, section 3.1): each success earns room for one more, so that what is
 under way doubles with every round trip, and a failure halves it. As round trips may take
-milliseconds, a clock holds it back: until the ramp's time is over, it doubles ten times at most.
+milliseconds, a clock holds it back: until the time of ``slow_start=`` is over, it doubles ten times
+at most.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from math import log2
 from trunkline.streams.admission.gate import NEVER, UNLIMITED
 
 DOUBLINGS = 10
-"""How often the pace doubles within the ramp's time: from 1 to 1,024 events under way."""
+"""How often the pace doubles within the time of slow start: from 1 to 1,024 events under way."""
 
 _STEP = 0.001  # seconds: so that rounding never names a moment that is not yet there
 

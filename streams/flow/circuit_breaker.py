@@ -15,7 +15,7 @@ class CircuitBreaker:
     It is down after ``failures`` calls in succession that found it unavailable, or when at least
     ``share`` of the calls within ``window`` did, of ``minimum`` calls or more. Nothing is sent
     for ``open``, then one event as the probe; after each probe that fails the time doubles, up to
-    ``longest``. After one that passes, the rate grows for ``ramp`` before it is full.
+    ``longest``. After one that passes, the rate grows for ``slow_start`` before it is full.
 
     Durations are texts such as ``"250ms"``, ``"30s"``, ``"1m"``. Raises ConfigurationError.
     """
@@ -26,7 +26,7 @@ class CircuitBreaker:
     minimum: int = 20
     open: str = "5s"
     longest: str = "10s"
-    ramp: str = "10s"
+    slow_start: str = "10s"
 
     def __post_init__(self) -> None:
         for name in ("failures", "minimum"):
@@ -35,7 +35,7 @@ class CircuitBreaker:
         for name in ("window", "open", "longest"):
             text = getattr(self, name)
             _require(parse_duration(text) > 0, f"{name}={text!r}", "longer than nothing")
-        parse_duration(self.ramp)
+        parse_duration(self.slow_start)
         fits = parse_duration(self.open) <= parse_duration(self.longest)
         _require(fits, f"longest={self.longest!r}", f"at least open={self.open!r}")
 

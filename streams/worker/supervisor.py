@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 TICK = 1.0
 """Seconds between two looks."""
-_STATES = {"half-open": 1, "ramp": 1, "open": 2}
+_STATES = {"half-open": 1, "slow-start": 1, "open": 2}
 
 
 class ControlledHaltDecisions(HaltDecisions):

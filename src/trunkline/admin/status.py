@@ -18,10 +18,10 @@ from trunkline.streams.control.status import STALE_AFTER, record_age
 class WorkerStatus:
     """What one worker last told of a destination.
 
-    ``state``: open, half-open, ramp, paused, …, as docs/operations.md lists them; ``since`` when
-    (ISO 8601). ``lag``: events of its partitions that are not delivered yet; ``waiting``: of these
-    in retry tiers. ``at``: when it told this, ``age`` seconds ago. ``stale``: that is too long ago
-    to count, as the worker was killed or has lost Kafka.
+    ``state``: open, half-open, slow-start, paused, …, as docs/operations.md lists them; ``since``
+    when (ISO 8601). ``lag``: events of its partitions that are not delivered yet; ``waiting``: of
+    these in retry tiers. ``at``: when it told this, ``age`` seconds ago. ``stale``: that is too
+    long ago to count, as the worker was killed or has lost Kafka.
     """
 
     worker: str

@@ -240,7 +240,7 @@ class FlowTest(Generic[EnvT]):
         return datetime.fromtimestamp(self._loop.clock(), UTC)
 
     def state(self, destination: Destination[EnvT, Any]) -> str:
-        """How sending is: ``closed`` (all is well), ``open``, ``half-open``, ``ramp``,
+        """How sending is: ``closed`` (all is well), ``open``, ``half-open``, ``slow-start``,
         ``paused``, ``maintenance``, ``dead-letter-limit`` or ``throttled``."""
         return self._delivery(destination).guard.state(self._loop.time())
 

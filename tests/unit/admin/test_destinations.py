@@ -56,7 +56,13 @@ def test_a_pause_that_is_over_is_refused_before_anything_is_asked(written: Any) 
 
 
 def test_an_overview_has_the_command_and_what_workers_told() -> None:
-    told = {"state": "ramp", "since": None, "lag": 4, "waiting": 1, "at": "2030-05-31T11:59:50Z"}
+    told = {
+        "state": "slow-start",
+        "since": None,
+        "lag": 4,
+        "waiting": 1,
+        "at": "2030-05-31T11:59:50Z",
+    }
     command = OverrideRecord("auto", None, "ada@desk", "", "2030-05-31T11:00Z")
     state = {
         "destination/erp": command.value(),
@@ -68,7 +74,7 @@ def test_an_overview_has_the_command_and_what_workers_told() -> None:
     found = overview(ERP, state, 3, NOON.timestamp())
     assert (found.target, found.override, found.members) == (ERP, command, 3)
     one, other = found.workers
-    assert (one.worker, one.state, one.lag, one.waiting, one.age) == ("w1", "ramp", 4, 1, 10)
+    assert (one.worker, one.state, one.lag, one.waiting, one.age) == ("w1", "slow-start", 4, 1, 10)
     assert (one.stale, other.stale) == (False, True)
 
 

@@ -1,4 +1,4 @@
-"""The breaker: closed everything passes, open nothing, half-open one probe, then a ramp."""
+"""The breaker: closed everything passes, open nothing, half-open one probe, then slow start."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ def opened(now: float = 100.0, policy: CircuitBreaker | None = None) -> CircuitB
     return at
 
 
-def ramping(now: float = 100.0, policy: CircuitBreaker | None = None) -> CircuitBreakerState:
+def slowly_starting(
+    now: float = 100.0, policy: CircuitBreaker | None = None
+) -> CircuitBreakerState:
     at = opened(now - 5, policy)
     assert at.permits(now) == 1
     call(at, now)
-    assert at.state == "ramp"
+    assert at.state == "slow-start"
     return at
 
 
@@ -194,7 +196,7 @@ def test_calls_that_hang_hold_nobody_and_are_not_the_probe() -> None:
     third.finish(106, 40, None)
     assert (at.state, at.permits(106)) == ("half-open", 0), "those were not the probe"
     probe.finish(107, 1, None)
-    assert at.state == "ramp"
+    assert at.state == "slow-start"
 
 
 @pytest.mark.parametrize("answer", [DOWN, Unavailable("503", after=60), None])
@@ -206,9 +208,11 @@ def test_a_call_of_before_the_outage_that_ends_after_it_says_nothing(
     first.finish(95, 1, DOWN)
     assert at.permits(100) == 1
     call(at, 100)
-    assert (at.state, at.permits(100)) == ("ramp", 1), "what hangs takes no room of the ramp's"
+    assert (at.state, at.permits(100)) == ("slow-start", 1), (
+        "what hangs takes no permits of slow start"
+    )
     late.finish(101, 4, answer)
-    assert (at.state, at.permits(101)) == ("ramp", 1), "it earns nothing, and loses nothing"
+    assert (at.state, at.permits(101)) == ("slow-start", 1), "it earns nothing, and loses nothing"
 
 
 @pytest.mark.parametrize("answer", [DOWN, None])
@@ -221,7 +225,7 @@ def test_a_late_call_of_one_event_is_not_taken_for_the_probe(answer: Exception |
     late.finish(106, 1, answer)
     assert (at.state, at.permits(106)) == ("half-open", 0)
     probe.finish(107, 1, None)
-    assert at.state == "ramp"
+    assert at.state == "slow-start"
 
 
 def test_a_batch_of_which_nothing_could_be_sent_is_neither() -> None:
@@ -286,14 +290,14 @@ def test_an_answer_of_any_kind_passes_the_probe() -> None:
     at = opened(100)
     at.permits(105)
     call(at, 105, Rejected("400"))
-    assert at.state == "ramp"
+    assert at.state == "slow-start"
 
 
-# Ramp
+# Slow start
 
 
 def test_the_room_doubles_each_second_at_most() -> None:
-    at = ramping(100)
+    at = slowly_starting(100)
     for second, room in enumerate([1, 2, 4, 8, 16, 32, 64, 128, 256, 512]):
         now = 100 + second
         assert at.permits(now) == room
@@ -301,12 +305,12 @@ def test_the_room_doubles_each_second_at_most() -> None:
         assert at.permits(now) == 0
         for each in calls:
             each.finish(now, 1, None)
-        assert at.state == "ramp"
+        assert at.state == "slow-start"
     assert at.permits(110) == 1 + 1023
 
 
 def test_a_slow_destination_is_not_asked_for_more_than_it_has_answered() -> None:
-    at = ramping(100)
+    at = slowly_starting(100)
     under_way = at.acquire(100, 1)
     assert at.permits(109) == 0
     assert at.retry_at(109) == NEVER
@@ -315,7 +319,7 @@ def test_a_slow_destination_is_not_asked_for_more_than_it_has_answered() -> None
 
 
 def test_when_the_clock_holds_back_it_is_known_until_when() -> None:
-    at = ramping(100)
+    at = slowly_starting(100)
     call(at, 100)
     at.acquire(100, 1)
     assert at.permits(100) == 0
@@ -324,22 +328,22 @@ def test_when_the_clock_holds_back_it_is_known_until_when() -> None:
 
 
 def test_it_closes_when_the_time_is_over_and_nothing_was_held_back() -> None:
-    at = ramping(100)
+    at = slowly_starting(100)
     call(at, 105)
     call(at, 109.9)
-    assert at.state == "ramp"
+    assert at.state == "slow-start"
     call(at, 110)
     assert (at.state, at.opened_at) == ("closed", None)
     assert at.permits(110) == UNLIMITED
 
 
 def test_after_the_time_it_goes_on_doubling_as_long_as_all_it_allows_is_asked_for() -> None:
-    at = ramping(100)
+    at = slowly_starting(100)
     for now, room in ((110, 1), (115, 2), (120, 4)):
         assert at.permits(now) == room
         for each in [at.acquire(now, 1) for _ in range(room)]:
             each.finish(now + 5, 1, None)
-        assert at.state == "ramp"
+        assert at.state == "slow-start"
     call(at, 125)
     assert at.state == "closed", "it was asked for less than it would have allowed"
 
@@ -354,13 +358,13 @@ def test_a_failure_pauses_and_halves_the_room() -> None:
         call(at, 105)
     assert at.permits(105) == 32
     call(at, 105, DOWN)
-    assert at.state == "ramp"
+    assert at.state == "slow-start"
     assert at.permits(105) == 0
     assert at.permits(105 + FIRST_BACKOFF) == 16
 
 
 def test_when_it_fails_again_the_open_time_goes_on_growing_until_it_has_closed() -> None:
-    at = ramping(100)
+    at = slowly_starting(100)
     call(at, 101, DOWN)
     assert at.state == "open"
     assert at.retry_at(101) == 111
@@ -383,11 +387,11 @@ def test_failures_of_before_the_outage_do_not_count_after_it() -> None:
     at.permits(105)
     call(at, 105)
     call(at, 105, DOWN)
-    assert at.state == "ramp", "one of two: too few calls to judge by"
+    assert at.state == "slow-start", "one of two: too few calls to judge by"
 
 
-def test_without_a_ramp_the_probe_closes() -> None:
-    at = opened(100, CircuitBreaker(failures=1, ramp="0s"))
+def test_without_slow_start_the_probe_closes() -> None:
+    at = opened(100, CircuitBreaker(failures=1, slow_start="0s"))
     at.permits(105)
     call(at, 105)
     assert at.state == "closed"

@@ -88,12 +88,12 @@ def test_trouble_is_told_once_and_taken_back_when_it_is_over() -> None:
             own.report({"state": "open", "lag": lag})
             await asyncio.sleep(0)
         assert control.state[KEY]["since"] == control.state[KEY]["at"] == iso(Clock.now)
-        own.report({"state": "ramp"})
-        await until(lambda: control.state[KEY]["state"] == "ramp")
+        own.report({"state": "slow-start"})
+        await until(lambda: control.state[KEY]["state"] == "slow-start")
         own.report({"state": "closed"})
         await until(lambda: KEY not in control.state)
 
-    assert tell(story).writes == [(KEY, "open"), (KEY, "ramp"), (KEY, None)]
+    assert tell(story).writes == [(KEY, "open"), (KEY, "slow-start"), (KEY, None)]
 
 
 def test_trouble_that_comes_back_is_told_again() -> None:
@@ -116,10 +116,10 @@ def test_what_flaps_between_two_writes_is_not_written(monkeypatch: pytest.Monkey
         for _ in range(100):
             own.report({"state": "half-open"})
             own.report({"state": "open"})
-        own.report({"state": "ramp"})
-        await until(lambda: control.state[KEY]["state"] == "ramp")
+        own.report({"state": "slow-start"})
+        await until(lambda: control.state[KEY]["state"] == "slow-start")
 
-    assert tell(story).writes == [(KEY, "open"), (KEY, "ramp"), (KEY, None)]
+    assert tell(story).writes == [(KEY, "open"), (KEY, "slow-start"), (KEY, None)]
 
 
 def test_trouble_that_lasts_is_told_again_with_the_newest_figures(
@@ -186,15 +186,15 @@ def test_what_was_told_is_read_with_its_age() -> None:
     now = Clock.now
     state = {
         "status/erp/a": {"state": "open", "at": iso(now - 10), "lag": 7, "since": "x"},
-        "status/erp/b": {"state": "ramp", "at": iso(now - 121)},
-        "status/erp/c": {"state": "ramp"},
+        "status/erp/b": {"state": "slow-start", "at": iso(now - 121)},
+        "status/erp/c": {"state": "slow-start"},
         "status/erp2/d": {"state": "open", "at": iso(now)},
         "destination/erp": {"state": "open"},
     }
     found = worker_statuses(state, "erp", now)
     assert [(one.worker, one.state, one.stale) for one in found] == [
         ("a", "open", False),
-        ("b", "ramp", True),
-        ("c", "ramp", True),
+        ("b", "slow-start", True),
+        ("c", "slow-start", True),
     ]
     assert (found[0].lag, found[0].waiting, found[0].since) == (7, None, "x")

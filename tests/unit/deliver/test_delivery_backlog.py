@@ -54,7 +54,7 @@ def test_nothing_stands_still_however_little_room_there_is(
         assert len({*test.arrived, *dead}) == 1000
 
 
-SOON = CircuitBreaker(open="500ms", longest="2s", ramp="1s")
+SOON = CircuitBreaker(open="500ms", longest="2s", slow_start="1s")
 
 
 def fail(chance: random.Random, events: Sequence[Event[Order]]) -> None:

@@ -46,7 +46,7 @@ def test_the_breaker_opens_probes_with_one_and_ramps_up() -> None:
         test.advance("25s")
         assert len(test.script.attempts) == before + 1, "one probe"
         test.advance("40s")
-        assert test.state(test.erp) == "ramp"
+        assert test.state(test.erp) == "slow-start"
         test.run_until_idle()
         assert sorted(test.arrived) == sorted(f"{k}/{n}" for n, k in enumerate("abcdefghij", 1))
 

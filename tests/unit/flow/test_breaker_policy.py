@@ -17,7 +17,7 @@ from trunkline.streams.flow.circuit_breaker import CircuitBreaker
         ({"share": 50}, "CircuitBreaker(share=50): must be above 0 and up to 1, as 0.5 for half"),
         ({"window": "0s"}, "CircuitBreaker(window='0s'): must be longer than nothing"),
         ({"open": "5"}, "'5' is not a duration: write 250ms, 10s, 1m, 2h or 1d"),
-        ({"ramp": "-1s"}, "'-1s' is not a duration: write 250ms, 10s, 1m, 2h or 1d"),
+        ({"slow_start": "-1s"}, "'-1s' is not a duration: write 250ms, 10s, 1m, 2h or 1d"),
         ({"open": "2m"}, "CircuitBreaker(longest='10s'): must be at least open='2m'"),
     ],
 )
