@@ -1,6 +1,8 @@
-"""What a destination gets: canonical messages in, inbox records out. No connection here.
+"""The router: canonical messages in, inbox records and dead letters out. No connection here.
 
-The same code runs in a worker, in a test without a broker, and for a replay.
+The same code runs in a worker, in a test without a broker, and for a replay. It runs for every
+event, so what can be looked up once is looked up when a flow is compiled: budget and measure are
+in docs/benchmarks.md, job route.
 """
 
 from __future__ import annotations
@@ -15,21 +17,24 @@ from typing import Any
 from confluent_kafka import Message
 
 from trunkline.errors import SCHEMA_UNAVAILABLE, DataError, Rejected
-from trunkline.event import Event, Headers
+from trunkline.event import Event
 from trunkline.headers import CE_ID, CE_TYPE, TL_FROM, TL_ORIGIN
 from trunkline.kafka import MAX_VALUE, Out
+from trunkline.kafka.messages import as_raw_event
 from trunkline.schemas.codec import Decode, Encode, PrefetchSchemas, nothing_to_learn
 from trunkline.streams.dlq.envelope import dead_letter
 
 _ORIGINAL = (TL_ORIGIN, b"original")
-
-
 _REPLACED = frozenset((TL_FROM, TL_ORIGIN))
 
 
 @dataclass(slots=True)
 class CompiledRoute:
-    """A route with everything that it needs per event looked up once."""
+    """A route with everything that it needs per event looked up once.
+
+    ``only``: patterns of event types, () for all; ``accepts_deletes``: whether the destination's
+    sink takes deletes that carry only a key.
+    """
 
     function: Callable[[Event[Any]], Any]
     inbox: str
@@ -45,26 +50,25 @@ class CompiledRoute:
         return cls(function=function, is_async=iscoroutinefunction(function), **more)
 
     def listens(self, event_type: str) -> bool:
-        """Whether ``only`` names the event's type."""
+        """Whether the route wants events of this type."""
         return not self.only or any(fnmatchcase(event_type, pattern) for pattern in self.only)
 
 
 @dataclass(slots=True)
 class CompiledTopic:
-    """A canonical topic: how its values are read, and who listens to it."""
+    """A canonical topic: how its values are decoded, and its routes."""
 
     decode: Decode
     routes: list[CompiledRoute]
-    _listening: dict[bytes, list[CompiledRoute]] = field(default_factory=dict)
+    _routes_of_type: dict[bytes, list[CompiledRoute]] = field(default_factory=dict)
 
     def matching_routes(self, event: Event[Any]) -> list[CompiledRoute]:
-        """The routes that the event concerns, by its header alone. Types are few: each is
-        matched once."""
+        """The routes that want an event of this type. The value is not decoded for that."""
         event_type = event.raw_header(CE_TYPE)
-        found = self._listening.get(event_type)
-        if found is None:
+        found = self._routes_of_type.get(event_type)
+        if found is None:  # types are few: the patterns are matched once for each
             found = [route for route in self.routes if route.listens(event.type)]
-            self._listening[event_type] = found
+            self._routes_of_type[event_type] = found
         return found
 
 
@@ -79,7 +83,10 @@ class DeadLetterCount:
 
 @dataclass(slots=True)
 class RoutingResult:
-    """Records for inboxes and DLQs, in the order of the events that they were made of."""
+    """Records for inboxes and DLQs, in the order of the events that they were made of.
+
+    ``routed``: how many are for inboxes; ``dead_letters``: the others, by queue and class of error.
+    """
 
     records: list[Out] = field(default_factory=list)
     routed: int = 0
@@ -90,21 +97,19 @@ class RoutingResult:
         """Append what was made of later events."""
         self.records += more.records
         self.routed += more.routed
-        for cause, deaths in more.dead_letters.items():
-            known = self.dead_letters.setdefault(
-                cause, DeadLetterCount(deaths.example, deaths.error)
-            )
-            known.count += deaths.count
+        for cause, dead in more.dead_letters.items():
+            known = self.dead_letters.setdefault(cause, DeadLetterCount(dead.example, dead.error))
+            known.count += dead.count
 
     def drain(self) -> list[Out]:
-        """The records so far, which are someone else's from now on."""
+        """Take the records out, to produce them; the counts stay."""
         records, self.records = self.records, []
         return records
 
     @property
     def dead(self) -> int:
         """How many of the records are dead letters."""
-        return sum(deaths.count for deaths in self.dead_letters.values())
+        return sum(dead.count for dead in self.dead_letters.values())
 
     def add_dead_letter(
         self, event: Event[Any], error: Exception, dlq: str, raw_key: bytes | None
@@ -127,17 +132,18 @@ class RoutingResult:
 
 @dataclass(slots=True)
 class _Pending:
-    """An async route's result that is still to come: its records belong at ``index``."""
+    """An async route that has not ended. ``index``: where its records belong among the others."""
 
     index: int
     event: Event[Any]
     raw_key: bytes
     route: CompiledRoute
-    result: Coroutine[Any, Any, Any]
+    call: Coroutine[Any, Any, Any]
 
 
 class Router:
-    """Routes micro-batches. A route that raises sends that event to its destination's DLQ.
+    """Routes batches of canonical messages. A route that raises sends that event to the DLQ of its
+    destination, and the other routes get it all the same.
 
     Raises one of SCHEMA_UNAVAILABLE when a value's schema cannot be asked for: hold the batch, and
     route it again later.
@@ -146,47 +152,65 @@ class Router:
     def __init__(
         self,
         topics: dict[str, CompiledTopic],
-        learn: PrefetchSchemas = nothing_to_learn,
+        prefetch_schemas: PrefetchSchemas = nothing_to_learn,
         flow_version: str = "",
     ) -> None:
         self._topics = topics
-        self._learn = learn
+        self._prefetch_schemas = prefetch_schemas
         self._version = flow_version
 
     async def route(self, messages: Sequence[Message]) -> RoutingResult:
-        """The records of these messages, whose async routes run at the same time."""
-        await self._learn(message.value() for message in messages)
+        """The records of these messages, in the messages' order.
+
+        1. Fetch the schemas that are not known yet, since nothing can wait while values are read.
+        2. Call the routes, message by message. An async route only begins here.
+        3. Await the async routes, all of the batch at once, and put their records in between.
+        """
+        await self._prefetch_schemas(message.value() for message in messages)
         done = RoutingResult(flow_version=self._version)
         pending: list[_Pending] = []
         try:
             for message in messages:
-                self._route_one(message, done, pending)
+                self._call_routes(message, done, pending)
         except SCHEMA_UNAVAILABLE:
             for waiting in pending:
-                waiting.result.close()
+                waiting.call.close()  # Python would warn of a coroutine that nobody awaits
             raise
         if pending:
-            await self._settle(done, pending)
+            await self._await_routes(done, pending)
         return done
 
-    def _route_one(self, message: Message, done: RoutingResult, pending: list[_Pending]) -> None:
-        compiled = self._topics[message.topic()]  # type: ignore[index]
+    def _call_routes(self, message: Message, done: RoutingResult, pending: list[_Pending]) -> None:
+        """Call each route that wants the message; its records go to ``done``.
+
+        1. A message without a proper key is no event: its dead letters are made here.
+        2. A delete has no value that a route could read: it is forwarded by its key.
+        3. What an async route returns is awaited later; any other result is encoded at once.
+        """
+        topic: str = message.topic()  # type: ignore[assignment]
+        compiled = self._topics[topic]
         raw_key = message.key()
-        headers: Any = message.headers() or []
         try:
             key = _key(raw_key)
         except DataError as error:
-            _refuse(message, raw_key, headers, compiled, error, done)
+            _refuse(message, raw_key, compiled, error, done)
             return
         assert raw_key is not None
-        event = _event(message, key, headers, compiled.decode)
+        event = Event(
+            key=key,
+            value=message.value(),
+            headers=message.headers() or [],  # type: ignore[arg-type]
+            decode=compiled.decode,
+            topic=topic,
+            partition=message.partition(),  # type: ignore[arg-type]
+            offset=message.offset(),  # type: ignore[arg-type]
+        )
         for route in compiled.matching_routes(event):
             if event.value is None:
-                self._forward_delete(event, raw_key, route, done)
+                _forward_delete(event, raw_key, route, done)
             elif route.is_async:
-                pending.append(
-                    _Pending(len(done.records), event, raw_key, route, route.function(event))
-                )
+                call = route.function(event)
+                pending.append(_Pending(len(done.records), event, raw_key, route, call))
             else:
                 try:
                     result = route.function(event)
@@ -197,46 +221,36 @@ class Router:
                 except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
                     done.add_dead_letter(event, error, route.dlq, raw_key)
 
-    async def _settle(self, done: RoutingResult, pending: list[_Pending]) -> None:
-        results = await asyncio.gather(*(p.result for p in pending), return_exceptions=True)
+    async def _await_routes(self, done: RoutingResult, pending: list[_Pending]) -> None:
+        """Await the async routes of a batch, and insert their records where they belong.
+
+        1. Await all of them at once: 200 look-ups of 50 ms take 50 ms, and not 10 s.
+        2. If one found a schema unavailable, the whole batch is held.
+        3. Insert each one's records, or its dead letter.
+        """
+        results = await asyncio.gather(*(p.call for p in pending), return_exceptions=True)
         for result in results:
             if isinstance(result, (*SCHEMA_UNAVAILABLE, asyncio.CancelledError)):
                 raise result
-        moved = 0  # by as many as were inserted before it, a place lies further on now
+        # An index counts the records that were there when the route began. If an earlier async
+        # route has inserted two records since, index 5 means position 7.
+        inserted = 0
         for waiting, result in zip(pending, results, strict=True):
-            one = RoutingResult(dead_letters=done.dead_letters, flow_version=self._version)
-            _settle_one(waiting, result, one)
-            place = waiting.index + moved
-            done.records[place:place] = one.records
-            moved += len(one.records)
-            done.routed += one.routed
-
-    def _forward_delete(
-        self, event: Event[Any], raw_key: bytes, route: CompiledRoute, done: RoutingResult
-    ) -> None:
-        if event.change == "truncate":
-            error = Rejected(
-                "the source truncated its table: empty the destination by hand, then discard this"
-            )
-            done.add_dead_letter(event, error, route.dlq, raw_key)
-        elif route.accepts_deletes:
-            done.records.append((route.inbox, raw_key, None, _headers(event, 1)))
-            done.routed += 1
-
-
-def _refuse(
-    message: Message,
-    raw_key: bytes | None,
-    headers: Headers,
-    compiled: CompiledTopic,
-    error: DataError,
-    done: RoutingResult,
-) -> None:
-    """An event that is none goes to the DLQ of everyone who would have seen it, once each."""
-    shown = (raw_key or b"").decode(errors="replace")
-    event = _event(message, shown, headers, compiled.decode)
-    for dlq in dict.fromkeys(route.dlq for route in compiled.routes):
-        done.add_dead_letter(event, error, dlq, raw_key)
+            event, raw_key, route = waiting.event, waiting.raw_key, waiting.route
+            own = RoutingResult(dead_letters=done.dead_letters, flow_version=self._version)
+            try:
+                if isinstance(result, BaseException):
+                    raise result
+                if result is not None:
+                    _emit(event, raw_key, route, result, own)
+            except SCHEMA_UNAVAILABLE:
+                raise
+            except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
+                own.add_dead_letter(event, error, route.dlq, raw_key)
+            at = waiting.index + inserted
+            done.records[at:at] = own.records
+            inserted += len(own.records)
+            done.routed += own.routed
 
 
 def _key(raw_key: bytes | None) -> str:
@@ -248,22 +262,43 @@ def _key(raw_key: bytes | None) -> str:
         raise DataError(f"the key is not UTF-8: {error}") from error
 
 
-def _event(message: Message, key: str, headers: Headers, decode: Decode) -> Event[Any]:
-    return Event(
-        key=key,
-        value=message.value(),
-        headers=headers,
-        decode=decode,
-        topic=message.topic(),  # type: ignore[arg-type]
-        partition=message.partition(),  # type: ignore[arg-type]
-        offset=message.offset(),  # type: ignore[arg-type]
-    )
+def _refuse(
+    message: Message,
+    raw_key: bytes | None,
+    compiled: CompiledTopic,
+    error: DataError,
+    done: RoutingResult,
+) -> None:
+    """Add a dead letter to the DLQ of each destination of the topic.
+
+    To each of them, since nobody can say which ones it was meant for; and one only, where two
+    routes of the topic lead to one destination.
+    """
+    event = as_raw_event(message, compiled.decode)
+    for dlq in dict.fromkeys(route.dlq for route in compiled.routes):
+        done.add_dead_letter(event, error, dlq, raw_key)
+
+
+def _forward_delete(
+    event: Event[Any], raw_key: bytes, route: CompiledRoute, done: RoutingResult
+) -> None:
+    """Send a delete on as it is, to a destination whose sink takes deletes; others ignore it."""
+    if event.change == "truncate":
+        # A whole table, and so no key: a sink cannot know which of its entities are meant.
+        error = Rejected(
+            "the source truncated its table: empty the destination by hand, then discard this"
+        )
+        done.add_dead_letter(event, error, route.dlq, raw_key)
+    elif route.accepts_deletes:
+        done.records.append((route.inbox, raw_key, None, _headers(event, 1)))
+        done.routed += 1
 
 
 def _emit(
     event: Event[Any], raw_key: bytes, route: CompiledRoute, result: Any, done: RoutingResult
 ) -> None:
-    """The records of what a route returned: a message, or several."""
+    """Add the records of what a route returned: a message, or a list of several. All or none: an
+    error in the third of three leaves no record of the first two."""
     if isinstance(result, (list, tuple)):
         records = [
             (route.inbox, raw_key, _value(event, route, one), _headers(event, part))
@@ -288,20 +323,7 @@ def _value(event: Event[Any], route: CompiledRoute, result: Any) -> bytes:
 def _headers(event: Event[Any], part: int) -> list[tuple[str, bytes]]:
     came_from = f"{event.topic}/{event.partition}/{event.offset}/{part}".encode()
     headers = [*event.headers_without(_REPLACED), (TL_FROM, came_from), _ORIGINAL]
-    if part > 1:
+    if part > 1:  # each message of a list has an id of its own; the first keeps the event's
         id_ = f"{event.id}#{part}".encode()
         headers = [(name, id_ if name == CE_ID else value) for name, value in headers]
     return headers
-
-
-def _settle_one(waiting: _Pending, result: Any, done: RoutingResult) -> None:
-    event, raw_key, route = waiting.event, waiting.raw_key, waiting.route
-    try:
-        if isinstance(result, BaseException):
-            raise result
-        if result is not None:
-            _emit(event, raw_key, route, result, done)
-    except SCHEMA_UNAVAILABLE:
-        raise
-    except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
-        done.add_dead_letter(event, error, route.dlq, raw_key)
