@@ -227,7 +227,7 @@ async def test_it_survives_the_broker(broker: Broker, topic: Callable[[str], str
 async def test_a_worker_that_ends_without_kafka_gives_up_what_it_writes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kafka_topic, "GOODBYE", 0.0)
+    monkeypatch.setattr(kafka_topic, "STOP_TIMEOUT", 0.0)
     alone = KafkaControl(Backbone(bootstrap="127.0.0.1:1"), "nowhere.control")
     putting = asyncio.create_task(alone.put("k", {}))
     starting = asyncio.create_task(alone.start())
