@@ -52,7 +52,7 @@ def control(flow: str) -> str:
 
 
 def audit(flow: str) -> str:
-    """The topic of who did what by hand."""
+    """The audit topic: what operators did to the flow's destinations."""
     return f"{flow}.audit"
 
 

@@ -9,9 +9,9 @@ from typing import Literal
 
 from trunkline.streams.admission.circuit_breaker import CircuitBreakerState
 from trunkline.streams.admission.dead_letter_limit import DeadLetterGate
-from trunkline.streams.admission.gate import NEVER, UNLIMITED, Gate, Permit
+from trunkline.streams.admission.gate import UNLIMITED, Gate, Permit
 from trunkline.streams.admission.maintenance import MaintenanceGate
-from trunkline.streams.admission.manual import ManualOverride
+from trunkline.streams.admission.manual import ManualOverride, Override
 from trunkline.streams.admission.throttle import AdaptiveThrottle
 from trunkline.streams.flow.policy import Policy
 
@@ -73,7 +73,7 @@ class AdmissionController:
         self._all = [*first, self.breaker, *last] if self._with_breaker else self._always
 
     def _asked(self) -> Sequence[Gate]:
-        return self._always if self.manual.overrides_breaker else self._all
+        return self._always if self.manual.state == "forced" else self._all
 
     def permits(self, now: float) -> int:
         """How many events may be sent now."""
@@ -93,22 +93,22 @@ class AdmissionController:
         closed = (gate for gate in self._asked() if gate.permits(now) <= 0)
         return next((gate.retry_at(now) for gate in closed), now)
 
-    def override(self, state: Literal["open", "closed", "auto"], until: float) -> None:
+    def override(self, state: Override, until: float) -> None:
         """What an operator wants, until then (epoch seconds). Anything but a pause says also that
         a person has looked, which resets the dead-letter limit."""
-        self.manual.set(state, None if until == NEVER else until)
-        if state != "open" and self.dead_letter_limit is not None:
+        self.manual.set(state, until)
+        if state != "paused" and self.dead_letter_limit is not None:
             self.dead_letter_limit.reset()
 
     def state(self, now: float) -> DestinationState:
         """In a word, the strongest reason first."""
-        if self.manual.state == "open":
+        if self.manual.state == "paused":
             return "paused"
         if self.dead_letter_limit is not None and self.dead_letter_limit.tripped_at is not None:
             return "dead-letter-limit"
         if self.maintenance.permits(now) <= 0:
             return "maintenance"
-        overridden = self.manual.overrides_breaker or not self._with_breaker
+        overridden = self.manual.state == "forced" or not self._with_breaker
         if not overridden and self.breaker.state != "closed":
             return self.breaker.state
         return "throttled" if self.throttle.is_throttling(now) else "closed"

@@ -57,7 +57,7 @@ class ConditionMonitor:
     def breaker_open(self, since: float | None, error: BaseException | str = "") -> None:
         """The breaker is open, or probing, since then (epoch seconds); None: it is closed.
 
-        A destination that is paused by hand or in maintenance is closed in this sense.
+        A destination that is paused or in maintenance is closed in this sense.
         """
         self._open_since = None if since is None else round(since, 3)
         self._remember(BREAKER, error)

@@ -1,4 +1,4 @@
-"""The audit topic of a flow: who did what by hand, when and why. Kept for ever.
+"""The audit topic of a flow: which operator did what, when and why. Kept for ever.
 
 One partition of JSON records. A command and its audit record are written in one transaction, so
 neither is there without the other.
@@ -34,7 +34,7 @@ def who() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecord:
-    """Something that was done by hand.
+    """Something that a person did to a destination.
 
     ``what``: pause, resume, replay, redrive, discard, …; ``on``: the destination. ``count``: how
     many events it concerned, or None. ``id``: that of a replay or re-drive, whose request and

@@ -13,8 +13,8 @@ from typing import Any
 
 from trunkline.event import Event
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.admission.command import OverrideRecord
 from trunkline.streams.admission.controller import AdmissionController
+from trunkline.streams.admission.manual import OverrideRecord
 from trunkline.streams.alerts.conditions import ConditionMonitor
 from trunkline.streams.control.records import HaltKey, OverrideKey
 from trunkline.streams.control.status import DestinationStatus

@@ -1,4 +1,4 @@
-"""What people did by hand: every deed is written together with its audit record, and can be read.
+"""What operators did: every deed is written together with its audit record, and can be read.
 
 All functions of this room that change something write through ``put_audited``.
 """

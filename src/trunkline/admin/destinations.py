@@ -18,7 +18,7 @@ from trunkline.admin.status import WorkerStatus, group_members, worker_statuses
 from trunkline.admin.targets import Target, require_destination
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
-from trunkline.streams.admission.command import Override, OverrideRecord
+from trunkline.streams.admission.manual import Override, OverrideRecord
 from trunkline.streams.control.audit import AuditRecord, who
 from trunkline.streams.control.kafka_topic import read_control
 from trunkline.streams.control.records import OverrideKey
@@ -61,7 +61,7 @@ def pause_destination(
         ends = iso(until.timestamp())
         if until.timestamp() <= time.time():
             raise ConfigurationError(f"a pause until {ends} is over already")
-    return _commanded(backbone, target, "open", ends, why, by)
+    return _commanded(backbone, target, "paused", ends, why, by)
 
 
 def force_destination(
@@ -72,7 +72,7 @@ def force_destination(
     For a system that an operator knows is up, while the breaker still waits to probe it. Returns,
     blocks, writes and raises as ``pause_destination`` does.
     """
-    return _commanded(backbone, target, "closed", None, why, by)
+    return _commanded(backbone, target, "forced", None, why, by)
 
 
 def resume_destination(
@@ -118,7 +118,7 @@ def _commanded(
     require_destination(backbone, target)
     command = OverrideRecord(state, until, by=by or who(), why=why, at=iso(time.time()))
     audit = AuditRecord(
-        what="pause" if state == "open" else "resume",
+        what="pause" if state == "paused" else "resume",
         on=target.destination,
         why=why,
         who=command.by,

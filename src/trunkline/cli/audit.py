@@ -18,11 +18,11 @@ def audit(
     env: EnvOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what people did to a flow's destinations by hand, oldest first."""
+    """Show what people did to a flow's destinations, oldest first."""
     found = read_audit(backbone_of(env), flow)
     if as_json:
         print_json([asdict(one) for one in found])
     elif found:
         print_table(AUDIT_HEADINGS, map(audit_row, found))
     else:
-        typer.echo(f"nothing was done to {flow!r} by hand, or there is no flow of this name")
+        typer.echo(f"nothing was done to {flow!r}, or there is no flow of this name")

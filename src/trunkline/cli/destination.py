@@ -21,14 +21,12 @@ from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, TargetArgument, WhyOption
 from trunkline.cli.output import WORKER_HEADINGS, print_json, print_table, worker_row
 from trunkline.errors import ConfigurationError
-from trunkline.streams.admission.command import OverrideRecord
+from trunkline.streams.admission.manual import OverrideRecord
 from trunkline.times import parse_duration, parse_time
 
 destination_app = typer.Typer(
     name="destination", help="Pause, resume and look at a destination.", no_args_is_help=True
 )
-
-_MEANING = {"open": "paused", "closed": "forced closed", "auto": "auto"}
 
 
 @destination_app.callback()
@@ -58,16 +56,16 @@ def pause(
 @destination_app.command()
 def resume(
     destination: TargetArgument,
-    force_closed: Annotated[
-        bool, typer.Option("--force-closed", help="Send whatever the circuit breaker says.")
+    force: Annotated[
+        bool, typer.Option("--force", help="Send whatever the circuit breaker says.")
     ] = False,
     why: WhyOption = "",
     env: EnvOption = None,
 ) -> None:
-    """End a pause, or a forced closed: the circuit breaker decides again."""
+    """End a pause, or what was forced: the circuit breaker decides again."""
     target, do = (
         Target.parse(destination),
-        force_destination if force_closed else resume_destination,
+        force_destination if force else resume_destination,
     )
     command = do(backbone_of(env), target, why=why)
     typer.echo(f"{target}: {_in_words(command, time.time())}")
@@ -103,7 +101,7 @@ def _in_words(command: OverrideRecord, now: float) -> str:
     """A command as a person says it."""
     if not command.at:
         return "auto (nothing is commanded)"
-    words = _MEANING[command.state]
+    words: str = command.state
     if command.until:
         words += f" until {command.until}"
     if now >= command.ends_at:

@@ -117,7 +117,7 @@ AUDIT_HEADINGS = ("at", "who", "what", "on", "events", "why")
 
 
 def audit_row(audit: AuditRecord) -> tuple[object, ...]:
-    """What somebody did by hand, in one line of a table."""
+    """What somebody did, in one line of a table."""
     count = "" if audit.count is None else audit.count
     return audit.at[:19], audit.who, audit.what, audit.on, count, audit.why
 

@@ -20,7 +20,7 @@ from trunkline.kafka.messages import as_raw_event
 from trunkline.params import Params
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import subject
-from trunkline.streams.admission.command import Override, OverrideRecord
+from trunkline.streams.admission.manual import Override, OverrideRecord
 from trunkline.streams.control.records import HaltKey, OverrideKey
 from trunkline.streams.dlq.halted import halted_event_of
 from trunkline.streams.dlq.letters import DeadLetter
@@ -198,11 +198,11 @@ class FlowTest(Generic[EnvT]):
 
     def pause(self, destination: Destination[EnvT, Any], *, until: datetime | None = None) -> None:
         """As ``trunkline destination pause``: nothing is sent."""
-        self._command(destination, "open", until)
+        self._command(destination, "paused", until)
 
     def force(self, destination: Destination[EnvT, Any], *, until: datetime | None = None) -> None:
         """Events are sent whatever the breaker says."""
-        self._command(destination, "closed", until)
+        self._command(destination, "forced", until)
 
     def resume(self, destination: Destination[EnvT, Any]) -> None:
         """As ``trunkline destination resume``: the end of a pause, or of a dead-letter

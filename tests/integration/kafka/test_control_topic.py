@@ -26,7 +26,7 @@ from trunkline.local.kafka import Kafka
 from trunkline.local.ports import free_port
 from trunkline.local.process import Child
 from trunkline.params import Backbone
-from trunkline.streams.admission.command import OverrideRecord
+from trunkline.streams.admission.manual import OverrideRecord
 from trunkline.streams.control import audit, kafka_topic
 from trunkline.streams.control import topic as control
 from trunkline.streams.control.kafka_topic import KafkaControl, read_control
@@ -99,15 +99,15 @@ async def test_a_pause_is_seen_by_all_workers_and_survives_their_restart(
         assert one.state == other.state
     async with followed(backbone, flow) as restarted:
         given = OverrideRecord.of(restarted.state[KEY])
-        assert given.in_force(time.time()) == "open"
+        assert given.in_force(time.time()) == "paused"
         assert given.in_force(time.time() + 7200) == "auto"
         assert (
             shown
             == f"{flow}.erp: paused until {given.until}, by {audit.who()} at {given.at}"
             + (": upgrade\n")
         )
-        await asyncio.to_thread(command, "destination", "resume", f"{flow}.erp", "--force-closed")
-        await eventually(lambda: restarted.state[KEY]["state"] == "closed", "it is forced")
+        await asyncio.to_thread(command, "destination", "resume", f"{flow}.erp", "--force")
+        await eventually(lambda: restarted.state[KEY]["state"] == "forced", "it is forced")
         await asyncio.to_thread(command, "destination", "resume", f"{flow}.erp")
         await eventually(lambda: restarted.state[KEY]["state"] == "auto", "it is resumed")
 
@@ -143,7 +143,7 @@ async def test_a_start_waits_for_what_an_open_transaction_hides(
     producer.begin_transaction()
     kafka.produce(producer, [control.record(topic, "undone", {})])
     await asyncio.to_thread(producer.flush)
-    put_control(backbone, topic, {KEY: {"state": "open"}})
+    put_control(backbone, topic, {KEY: {"state": "paused"}})
     follower = KafkaControl(backbone, topic)
     starting = asyncio.create_task(follower.start())
     await eventually(lambda: follower.state, "what stands before is read")
@@ -286,7 +286,7 @@ def test_each_command_is_in_the_audit(
     command("destination", "resume", f"{flow}.erp")
     first, second = read_audit(backbone, flow)
     assert (first.what, first.on, first.why, first.who) == ("pause", "erp", "upgrade", audit.who())
-    assert first.more == {"state": "open", "until": None}
+    assert first.more == {"state": "paused", "until": None}
     assert (second.what, second.more["state"]) == ("resume", "auto")
     assert first.id != second.id
     shown = orjson.loads(command("audit", flow, "--json"))

@@ -16,7 +16,7 @@ from trunkline.admin.destinations import (
 from trunkline.admin.targets import Target
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
-from trunkline.streams.admission.command import OverrideRecord
+from trunkline.streams.admission.manual import OverrideRecord
 from trunkline.streams.control.audit import who
 
 ERP = Target("orders", "erp")

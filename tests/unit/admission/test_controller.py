@@ -14,7 +14,7 @@ def test_a_paused_destination_wants_no_share_of_a_limit() -> None:
     asked: list[float] = []
     gate.on_starved = asked.append
     guard = AdmissionController(Policy(), lambda: 0.0, [gate])
-    guard.override("open", NEVER)
+    guard.override("paused", NEVER)
     assert guard.permits(1.0) == 0
     assert guard.retry_at(1.0) == NEVER
     assert asked == []

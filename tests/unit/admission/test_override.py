@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trunkline.streams.admission.command import OverrideRecord
+from trunkline.streams.admission.manual import OverrideRecord
 from trunkline.streams.control.records import OverrideKey
 
 NOON = datetime(2030, 5, 31, 12, tzinfo=UTC).timestamp()
@@ -15,7 +15,7 @@ NOON = datetime(2030, 5, 31, 12, tzinfo=UTC).timestamp()
 
 def test_it_survives_its_record() -> None:
     command = OverrideRecord(
-        "open", "2030-05-31T14:00Z", "anna@desk", "upgrade", "2030-05-31T12:00Z"
+        "paused", "2030-05-31T14:00Z", "anna@desk", "upgrade", "2030-05-31T12:00Z"
     )
     assert OverrideRecord.of(command.value()) == command
     assert OverrideKey("warehouse").text == "destination/warehouse"
@@ -26,24 +26,24 @@ def test_without_a_record_the_destination_decides() -> None:
 
 
 def test_a_pause_ends_by_itself() -> None:
-    command = OverrideRecord("open", until="2030-05-31T14:00+02:00")
+    command = OverrideRecord("paused", until="2030-05-31T14:00+02:00")
     assert command.ends_at == NOON
-    assert command.in_force(NOON - 1) == "open"
+    assert command.in_force(NOON - 1) == "paused"
     assert command.in_force(NOON) == "auto"
 
 
-@pytest.mark.parametrize("state", ["open", "closed", "auto"])
+@pytest.mark.parametrize("state", ["paused", "forced", "auto"])
 def test_without_an_end_it_lasts(state: Any) -> None:
     assert OverrideRecord(state).in_force(NOON * 100) == state
 
 
 def test_what_a_newer_version_adds_is_no_trouble() -> None:
-    assert OverrideRecord.of({"state": "open", "ticket": 7}) == OverrideRecord("open")
+    assert OverrideRecord.of({"state": "paused", "ticket": 7}) == OverrideRecord("paused")
 
 
 @pytest.mark.parametrize(
     "value",
-    [{"state": "paused"}, {"state": "open", "until": "soon"}, {"state": "open", "until": 7}],
+    [{"state": "open"}, {"state": "paused", "until": "soon"}, {"state": "paused", "until": 7}],
 )
 def test_a_record_that_makes_no_sense_is_logged_and_ignored(
     value: dict[str, Any], caplog: pytest.LogCaptureFixture

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from trunkline.cli import app
 from trunkline.cli.destination import _end, _in_words
 from trunkline.errors import ConfigurationError
-from trunkline.streams.admission.command import OverrideRecord
+from trunkline.streams.admission.manual import OverrideRecord
 
 NOON = datetime(2030, 5, 31, 12, tzinfo=UTC).timestamp()
 
@@ -61,9 +61,9 @@ def test_a_command_is_told_in_words() -> None:
         return _in_words(OverrideRecord(state, until, "anna@desk", why, "2030-05-31T11:00Z"), NOON)  # type: ignore[arg-type]
 
     by = "by anna@desk at 2030-05-31T11:00Z"
-    assert told("open", why="upgrade") == f"paused, {by}: upgrade"
-    assert told("open", "2030-05-31T13:00Z") == f"paused until 2030-05-31T13:00Z, {by}"
-    assert told("open", "2030-05-31T12:00Z") == f"auto (was paused until 2030-05-31T12:00Z), {by}"
-    assert told("closed") == f"forced closed, {by}"
+    assert told("paused", why="upgrade") == f"paused, {by}: upgrade"
+    assert told("paused", "2030-05-31T13:00Z") == f"paused until 2030-05-31T13:00Z, {by}"
+    assert told("paused", "2030-05-31T12:00Z") == f"auto (was paused until 2030-05-31T12:00Z), {by}"
+    assert told("forced") == f"forced, {by}"
     assert told("auto") == f"auto, {by}"
     assert _in_words(OverrideRecord(), NOON) == "auto (nothing is commanded)"

@@ -20,10 +20,10 @@ async def round_of_the_loop() -> None:
 def test_a_write_comes_back_and_not_before() -> None:
     async def story() -> None:
         control = MemoryControl()
-        await control.put("destination/erp", {"state": "open"})
+        await control.put("destination/erp", {"state": "paused"})
         assert control.state == {}
         await round_of_the_loop()
-        assert control.state == {"destination/erp": {"state": "open"}}
+        assert control.state == {"destination/erp": {"state": "paused"}}
         await control.put("destination/erp", None)
         await round_of_the_loop()
         assert control.state == {}
@@ -44,7 +44,7 @@ def test_changes_are_told_in_order_by_prefix_and_after_the_state_has_them() -> N
         unsubscribe = control.subscribe("replay/", told)
         assert seen == [("replay/1", {"at": 0})], "what is there is told at once"
         await control.put("replay/1", {"at": 1})
-        await control.put("destination/erp", {"state": "open"})
+        await control.put("destination/erp", {"state": "paused"})
         await control.put("replay/1", None)
         await round_of_the_loop()
         unsubscribe()

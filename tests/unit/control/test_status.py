@@ -189,7 +189,7 @@ def test_what_was_told_is_read_with_its_age() -> None:
         "status/erp/b": {"state": "slow-start", "at": iso(now - 121)},
         "status/erp/c": {"state": "slow-start"},
         "status/erp2/d": {"state": "open", "at": iso(now)},
-        "destination/erp": {"state": "open"},
+        "destination/erp": {"state": "paused"},
     }
     found = worker_statuses(state, "erp", now)
     assert [(one.worker, one.state, one.stale) for one in found] == [

@@ -89,7 +89,7 @@ def test_a_letter_is_handled_where_its_home_says_so() -> None:
         "dlq/erp/orders/2": Handled({2: Offsets([(0, 18)])}).encode(),
         "dlq/erp/orders/1": Handled({2: Offsets([(0, 99)])}).encode(),
         "dlq/crm/orders/2": Handled({2: Offsets([(0, 99)])}).encode(),
-        "destination/erp": {"state": "open"},
+        "destination/erp": {"state": "paused"},
     }
     handled = HandledLetters(state, "erp")
     assert handled.has(letter())

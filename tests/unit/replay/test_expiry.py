@@ -27,7 +27,7 @@ def test_old_ones_go_with_what_was_done_for_each_partition_which_goes_first() ->
         "replay/new": asked(KEPT - 1),
         "replay/new/orders/0": {"done": True},
         "replay/old/orders/1": {"done": True},
-        "destination/erp": {"state": "open"},
+        "destination/erp": {"state": "paused"},
     }
     assert expired_keys(state, NOW) == ["replay/old/orders/0", "replay/old/orders/1", "replay/old"]
 

@@ -1,4 +1,4 @@
-"""A destination by hand: what a running worker does with the commands."""
+"""An operator's override of a destination: what a running worker does with the commands."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_paused_destination_gets_nothing_until_it_is_resumed_also_after_a_rest
     asyncio.run(run())
 
 
-def test_a_breaker_can_be_forced_closed(kit: Kit) -> None:
+def test_events_can_be_sent_although_the_breaker_is_open(kit: Kit) -> None:
     up = asyncio.Event()
     sink = Scripted(lambda event, attempt: None if up.is_set() else Unavailable("down"))
     flow = delivering(sink)
@@ -80,7 +80,7 @@ def test_a_breaker_can_be_forced_closed(kit: Kit) -> None:
             kit.produce(f"{flow.name}.erp.inbox", [kit.event("a", "1", order())])
             await until_told(flow.name, ["open"])
             calls = len(sink.attempts)
-            await destination("resume", flow.name, "--force-closed")
+            await destination("resume", flow.name, "--force")
             await eventually(lambda: len(sink.attempts) > calls + 3, "it is sent all the same")
             up.set()
             await eventually(lambda: sink.ids == ["1"], "it is delivered")
