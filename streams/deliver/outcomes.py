@@ -28,7 +28,7 @@ from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.dlq.halted import HaltDecisions, halted_event_of
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.metrics import DeliveryMetrics
-from trunkline.streams.retry.key_order import Action, Discard, KeyOrder, Retry
+from trunkline.streams.retry.key_order import Action, Discard, KeyOrder, RetryLater
 from trunkline.streams.retry.tiers import Tiers, failures_of
 from trunkline.times import iso_rounded_up
 
@@ -108,7 +108,7 @@ class OutcomeHandler:
         """Do what key order wants to be done, in this order."""
         for action in actions:
             event = action.event
-            if isinstance(action, Retry):
+            if isinstance(action, RetryLater):
                 record = self._tiers.retry_record(event, action.due, action.headers)
                 self._metrics.retried(record[0])
                 self._commits.completed(event, record)

@@ -9,8 +9,8 @@ became of those that were sent (``on_done``, ``on_retry``, ``on_halt``, ``on_sup
 goes out: events that may be sent stand in ``queues``; whatever else must happen is returned as
 actions, which the caller carries out at once, in their order.
 
-Example: orders 1, 2 and 3 of one customer. 1 fails: ``on_retry(1)`` returns a ``Retry`` of 1, and
-the key is blocked. 2 and 3 arrive: they are buffered. 1 comes back from its retry topic
+Example: orders 1, 2 and 3 of one customer. 1 fails: ``on_retry(1)`` returns ``RetryLater`` for 1,
+and the key is blocked. 2 and 3 arrive: they are buffered. 1 comes back from its retry topic
 (``on_due(1)``) into the queue and is delivered: ``on_done(1)`` puts 2 and 3 into the queue.
 """
 
@@ -33,7 +33,7 @@ MAX_BUFFERED = 5_000
 """Successors that are buffered in memory, at the most."""
 
 
-class Retry(NamedTuple):
+class RetryLater(NamedTuple):
     """Write the event to a retry topic, due at ``due`` (epoch seconds) and with these headers
     replaced (one that is "" is removed), and count it as completed where it was read."""
 
@@ -54,7 +54,7 @@ class AskOperator(NamedTuple):
     event: Event[Any]
 
 
-Action = Retry | Discard | AskOperator
+Action = RetryLater | Discard | AskOperator
 
 
 class ReadProgress(Protocol):
@@ -301,7 +301,7 @@ class KeyOrder:
         self.buffered -= len(successors)
         return [self._retry_behind(event) for _, event in sorted(successors.items())]
 
-    def _retry_behind(self, event: Event[Any]) -> Retry:
+    def _retry_behind(self, event: Event[Any]) -> RetryLater:
         """Write a successor to a retry topic until the first of its key is due, and for the
         shortest delay at least.
 
@@ -315,8 +315,8 @@ class KeyOrder:
 
     def _retry(
         self, event: Event[Any], due: float, headers: Mapping[str, str] | None = None
-    ) -> Retry:
-        return Retry(event, due, {TL_SEQ: str(event.sequence), **(headers or {})})
+    ) -> RetryLater:
+        return RetryLater(event, due, {TL_SEQ: str(event.sequence), **(headers or {})})
 
 
 WEIGHT = 1 / 16

@@ -25,7 +25,7 @@ CONTROL_KEY = re.compile(r"^(destination|status|alert|replay|dlq|release)/")
 
 
 def spelled(source: str, pattern: re.Pattern[str]) -> list[str]:
-    """Where a source has a string in which the pattern is found.
+    """Where a source has a string, or the name of an argument, in which the pattern is found.
 
     Docstrings and texts below a name, which say what it is, may spell what they like.
     """
@@ -35,6 +35,8 @@ def spelled(source: str, pattern: re.Pattern[str]) -> list[str]:
     for node in ast.walk(tree):
         match node:
             case ast.Constant(value=str(text)) if id(node) not in prose:
+                pass
+            case ast.keyword(arg=str(text)) | ast.arg(arg=text):
                 pass
             case _:
                 continue

@@ -124,6 +124,8 @@ def test_a_name_that_others_rely_on_is_spelled_in_one_place(
     [
         (HEADER, 'event.header("tl_seq")'),
         (HEADER, 'f"no ce_type in {x}"'),
+        (HEADER, "move(tl_attempt=1)"),
+        (HEADER, "def move(tl_attempt): pass"),
         (TOPIC, 'f"{flow}.{name}.dlq"'),
         (TOPIC, 'topic.partition(".retry.")'),
         (TOPIC, 'group = "orders.route"'),

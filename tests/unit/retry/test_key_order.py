@@ -17,7 +17,7 @@ from trunkline.streams.retry.key_order import (
     AskOperator,
     Discard,
     KeyOrder,
-    Retry,
+    RetryLater,
     ServiceTime,
 )
 from trunkline.times import iso_rounded_up
@@ -63,7 +63,7 @@ def arrived(key: str, offset: int) -> Event[Any]:
 
 def in_tier(retry: Action, offset: int = 0) -> Event[Any]:
     """The event that a retry record holds."""
-    assert isinstance(retry, Retry)
+    assert isinstance(retry, RetryLater)
     headers = {**retry.headers, TL_DUE_AT: iso_rounded_up(retry.due)}
     return Event(
         key=retry.event.key,
@@ -82,8 +82,8 @@ def sent(order: KeyOrder) -> list[int]:
 
 def moved(actions: Sequence[Action]) -> list[tuple[int, float]]:
     """Sequence number and due time of each that goes to a retry topic."""
-    assert all(isinstance(action, Retry) for action in actions)
-    return [(a.event.sequence, a.due) for a in actions if isinstance(a, Retry)]
+    assert all(isinstance(action, RetryLater) for action in actions)
+    return [(a.event.sequence, a.due) for a in actions if isinstance(a, RetryLater)]
 
 
 def deliver_first(order: KeyOrder, *, key: str = "a", offset: int = 0) -> Event[Any]:
@@ -110,7 +110,7 @@ def test_a_failed_event_goes_to_a_tier_and_those_behind_it_follow_when_it_is_thr
     first = deliver_first(order)
     order.on_arrival(arrived("a", 1))
     (retry,) = order.on_retry(first, world.now + DELAY, {TL_ATTEMPT: "1"})
-    assert retry == Retry(first, 1010.0, {TL_SEQ: "0", TL_ATTEMPT: "1"})
+    assert retry == RetryLater(first, 1010.0, {TL_SEQ: "0", TL_ATTEMPT: "1"})
     assert order.release([first]) == ()
     assert order.on_arrival(arrived("a", 2)) == ()
     assert sent(order) == []
@@ -191,7 +191,7 @@ def test_after_a_restart_the_first_in_a_tier_waits_until_the_inbox_was_read_up_t
     order = order_in(world)
     world.read_up_to = 0
     order.begin([("a", 1, world.now)])
-    second = in_tier(Retry(arrived("a", 1), world.now, {TL_SEQ: "1"}))
+    second = in_tier(RetryLater(arrived("a", 1), world.now, {TL_SEQ: "1"}))
     assert moved(order.on_due(second)) == [(1, 1010.0)]
     world.read_up_to = 2
     assert order.on_arrival(arrived("a", 0)) == ()
@@ -204,14 +204,14 @@ def test_a_halted_event_asks_an_operator_until_there_is_a_decision() -> None:
     order = order_in(world)
     first = deliver_first(order)
     (retry,) = order.on_halt(first, HALTED)
-    assert retry == Retry(first, 1060.0, {TL_SEQ: "0", TL_HALTED: "1", **HALTED})
+    assert retry == RetryLater(first, 1060.0, {TL_SEQ: "0", TL_HALTED: "1", **HALTED})
     order.release([first])
     order.on_arrival(arrived("a", 1))
     world.now += 60
     back = in_tier(retry)
     assert order.on_due(back) == (AskOperator(back),)
     (again,) = order.on_decision(back, "")
-    assert again == Retry(back, 1120.0, {TL_SEQ: "0"})
+    assert again == RetryLater(back, 1120.0, {TL_SEQ: "0"})
     assert order.on_decision(back, "retry") == ()
     assert sent(order) == [0]
 
@@ -281,7 +281,7 @@ class Topics(RuleBasedStateMachine):
 
     def carry_out(self, actions: Sequence[Action]) -> None:
         for action in actions:
-            if isinstance(action, Retry):
+            if isinstance(action, RetryLater):
                 self.tier[self.written] = self.world.now + DELAY, in_tier(action, self.written)
                 self.written += 1
             assert not isinstance(action, AskOperator)
