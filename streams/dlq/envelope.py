@@ -20,7 +20,7 @@ from trunkline.headers import (
 from trunkline.kafka import Out
 from trunkline.times import iso
 
-LONGEST = 8_000
+MAX_TEXT_BYTES = 8_000
 """Bytes of an error's message, and of its traceback, that a dead letter carries."""
 
 DEAD_LETTER_HEADERS = frozenset(
@@ -81,5 +81,5 @@ def _attempts(given: int | None, before: bytes | None) -> bytes:
 
 def _cut(text: str) -> bytes:
     """At most 8,000 bytes of UTF-8, keeping the end, where a traceback says what happened."""
-    end = text.encode(errors="replace")[-LONGEST:]
+    end = text.encode(errors="replace")[-MAX_TEXT_BYTES:]
     return end.decode(errors="ignore").encode()  # a character that was cut in two goes whole

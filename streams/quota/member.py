@@ -28,7 +28,7 @@ BEAT = 1.0
 GAP = 0.05
 """Seconds between demands at least."""
 
-PATIENCE = 2.0
+ANSWER_TIMEOUT = 2.0
 """Seconds without an answer after which somebody else must be coordinator, and up to one more, so
 that not everybody claims at once. With the lease, a failure is over before shares run out."""
 
@@ -117,7 +117,7 @@ class QuotaMember:
 
     def _reset_answer_timeout(self, now: float) -> None:
         """Who is coordinator has changed: whoever waits for an answer waits anew."""
-        wait = 0.0 if self._ledger.vacant else PATIENCE
+        wait = 0.0 if self._ledger.vacant else ANSWER_TIMEOUT
         self._patience = wait + self._random.random() * (1.0 if wait else 0.2)
         if self._unanswered is not None:
             self._unanswered = now
@@ -199,7 +199,7 @@ class QuotaMember:
         if now < self._claims_at():
             return []
         self._unanswered = now
-        self._patience = PATIENCE + self._random.random()
+        self._patience = ANSWER_TIMEOUT + self._random.random()
         return [{"claim": {"member": self.member}}]
 
     def _seats(self, now: float) -> Record:

@@ -17,10 +17,10 @@ from trunkline.streams.control.topic import ControlTopic, Value
 
 log = logging.getLogger(__name__)
 
-KEPT = 90 * 86_400.0
+RETENTION = 90 * 86_400.0
 """Seconds for which a replay is remembered, from when it was asked for."""
-EVERY = 3600.0
-"""Seconds between two looks."""
+INTERVAL = 3600.0
+"""Seconds between two runs."""
 OVER = ("done", "cancelled", "refused")
 
 
@@ -28,7 +28,7 @@ async def expire_requests(control: ControlTopic, clock: Callable[[], float] = ti
     """Removes what is outdated, hour by hour; never ends. ``clock``: epoch seconds. Several workers
     may do it at a time: they remove the same."""
     while True:
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(INTERVAL)
         try:
             for key in expired_keys(control.state, clock()):
                 await control.put(key, None)
@@ -51,6 +51,6 @@ def _is_old(value: Value, now: float) -> bool:
     if value.get("state") not in OVER:
         return False
     try:
-        return now - datetime.fromisoformat(value["at"]).timestamp() > KEPT
+        return now - datetime.fromisoformat(value["at"]).timestamp() > RETENTION
     except (KeyError, TypeError, ValueError):  # it does not say when: it may be new
         return False

@@ -10,7 +10,7 @@ import pytest
 
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.replay import expiry as tidying
-from trunkline.streams.replay.expiry import KEPT, expire_requests, expired_keys
+from trunkline.streams.replay.expiry import RETENTION, expire_requests, expired_keys
 from trunkline.testing.control import MemoryControl
 
 NOW = 1_800_000_000.0
@@ -22,9 +22,9 @@ def asked(ago: float, state: str = "done") -> dict[str, Any]:
 
 def test_old_ones_go_with_what_was_done_for_each_partition_which_goes_first() -> None:
     state = {
-        "replay/old": asked(KEPT + 1),
+        "replay/old": asked(RETENTION + 1),
         "replay/old/orders/0": {"done": True},
-        "replay/new": asked(KEPT - 1),
+        "replay/new": asked(RETENTION - 1),
         "replay/new/orders/0": {"done": True},
         "replay/old/orders/1": {"done": True},
         "destination/erp": {"state": "paused"},
@@ -34,12 +34,12 @@ def test_old_ones_go_with_what_was_done_for_each_partition_which_goes_first() ->
 
 @pytest.mark.parametrize("state", ["cancelled", "refused"])
 def test_so_do_those_that_were_not_finished(state: str) -> None:
-    assert expired_keys({"replay/a": asked(KEPT + 1, state)}, NOW) == ["replay/a"]
+    assert expired_keys({"replay/a": asked(RETENTION + 1, state)}, NOW) == ["replay/a"]
 
 
 @pytest.mark.parametrize(
     "value",
-    [asked(10 * KEPT, "running"), asked(10 * KEPT, "paused"), {"state": "done"}, {}],
+    [asked(10 * RETENTION, "running"), asked(10 * RETENTION, "paused"), {"state": "done"}, {}],
     ids=["running", "paused", "without a time", "nothing"],
 )
 def test_what_is_not_over_or_perhaps_new_stays(value: dict[str, Any]) -> None:
@@ -59,11 +59,11 @@ class Failing(MemoryControl):
 
 
 def test_it_is_tried_again_when_kafka_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tidying, "EVERY", 0.0)
+    monkeypatch.setattr(tidying, "INTERVAL", 0.0)
 
     async def story() -> None:
         control = Failing()
-        control.state.update({"replay/old/orders/0": {}, "replay/old": asked(KEPT + 1)})
+        control.state.update({"replay/old/orders/0": {}, "replay/old": asked(RETENTION + 1)})
         empty = asyncio.Event()
         control.subscribe("", lambda key, value: None if control.state else empty.set())
         task = asyncio.create_task(expire_requests(control, lambda: NOW))
