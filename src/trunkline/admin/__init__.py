@@ -4,5 +4,83 @@ In come the backbone's addresses and what is meant; out go records in the flow's
 topics, written in one transaction, or what these topics tell. ``targets`` finds out which
 destination is meant, ``destinations`` pauses and shows one, ``dead_letters`` and ``replays`` have
 events sent again, ``audit`` says who did what. Workers do what is asked for; nothing here waits for
-them. All functions block: call them outside an event loop, or in a thread.
+them. All functions but ``follow_request`` block: call them outside an event loop, or in a thread.
+Nothing is printed; errors are those of ``trunkline.errors``, with messages for people.
+
+    from trunkline import admin
+    from trunkline.params import environment_file, load_backbone
+
+    backbone = load_backbone(environment_file("prod"))
+    letters = admin.open_dead_letters(backbone, admin.Target.parse("orders.warehouse"))
+    request = letters.plan_redrive(admin.DeadLetterFilter(error="Rejected"), why="mended")
+    if request.count:
+        letters.submit(request)
+
+``docs/admin.md`` has an example of each.
 """
+
+from trunkline.admin.audit import read_audit
+from trunkline.admin.dead_letters import DeadLetters, LetterValue, open_dead_letters
+from trunkline.admin.destinations import (
+    DestinationOverview,
+    destination_status,
+    force_destination,
+    pause_destination,
+    resume_destination,
+)
+from trunkline.admin.replay_scope import Bound, Preview
+from trunkline.admin.replays import (
+    RequestStatus,
+    cancel_request,
+    continue_request,
+    follow_request,
+    list_requests,
+    pause_request,
+    plan_replay,
+    preview_replay,
+    request_status,
+    routing_workers,
+    submit_request,
+)
+from trunkline.admin.status import WorkerStatus
+from trunkline.admin.targets import Target, require_destination
+from trunkline.streams.admission.manual import OverrideRecord
+from trunkline.streams.control.audit import AuditRecord
+from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
+from trunkline.streams.dlq.queue import CauseGroup
+from trunkline.streams.replay.request import PartitionProgress, Request
+
+__all__ = [
+    "AuditRecord",
+    "Bound",
+    "CauseGroup",
+    "DeadLetter",
+    "DeadLetterFilter",
+    "DeadLetters",
+    "DestinationOverview",
+    "LetterValue",
+    "OverrideRecord",
+    "PartitionProgress",
+    "Preview",
+    "Request",
+    "RequestStatus",
+    "Target",
+    "WorkerStatus",
+    "cancel_request",
+    "continue_request",
+    "destination_status",
+    "follow_request",
+    "force_destination",
+    "list_requests",
+    "open_dead_letters",
+    "pause_destination",
+    "pause_request",
+    "plan_replay",
+    "preview_replay",
+    "read_audit",
+    "request_status",
+    "require_destination",
+    "resume_destination",
+    "routing_workers",
+    "submit_request",
+]
