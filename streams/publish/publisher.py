@@ -1,4 +1,7 @@
-"""Source records made canonical: Avro values with CloudEvents headers. No connection here."""
+"""A source's records become canonical events: Avro values with CloudEvents headers.
+
+No connection here: the steps produce what this module makes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class TopicMapping:
-    """A canonical topic as its source's side sees it. ``streams``: those it takes; () is all."""
+    """How records of a source become events of one canonical topic.
+
+    ``function``: the flow's own; None leaves a record out. ``key``: the record's own by default.
+    ``event_type``: a text, or a function of the value; the topic and the change by default.
+    ``streams``: the tables whose records it takes; () for all.
+    """
 
     topic: str
     function: Callable[[Record], Any]
@@ -118,7 +126,7 @@ class Publisher:
 
 
 def _key(record: Record, output: TopicMapping) -> bytes:
-    if record.change == "truncate":  # it concerns a whole table and so has no entity's key
+    if record.change == "truncate":  # a whole table, which has no entity's key: the table's name
         return (record.key or record.stream).encode()
     key = output.key(record) if output.key is not None else record.key
     if not key:
@@ -136,7 +144,7 @@ def _type(record: Record, output: TopicMapping, data: Any) -> str:
 
 
 def _as_json(record: Record) -> bytes:
-    """Whatever a row holds must be written: a dead letter that fails would stop the source."""
+    """The record as JSON, whatever it holds: a dead letter that failed would stop the source."""
     row = {each.name: getattr(record, each.name) for each in fields(record)}
     try:
         option = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME

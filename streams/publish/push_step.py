@@ -1,6 +1,7 @@
 """The publishing step of a source that calls us: every worker runs one, and there is no position.
 
-The caller is told yes only after all of its records are acknowledged by Kafka (acks=all).
+The caller gets its answer after Kafka has acknowledged all of its records (acks=all), so that what
+was accepted outlives this worker. A caller that gets no answer sends again, with the same ids.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class PushStep:
-    """Runs a push source."""
+    """Runs a push source: its server in the event loop, Kafka's delivery reports in a thread."""
 
     def __init__(
         self,
@@ -39,7 +40,9 @@ class PushStep:
         self._make_producer = make_producer
         self._metrics = metrics
         self._stopping = threading.Event()
-        self._reports = threading.Thread(target=self._poll, name=f"push-{name}", daemon=True)
+        self._reports = threading.Thread(
+            target=self._serve_reports, name=f"push-{name}", daemon=True
+        )
         self.failure: BaseException | None = None
 
     async def start(self) -> None:
@@ -67,19 +70,22 @@ class PushStep:
         if not records:
             return
         waiting = _DeliveryReports(len(records))
+        # In a thread, since it waits while the producer's queue is full.
         await asyncio.to_thread(produce, self._producer, records, waiting.report)
         error = await waiting.all
         if error is not None:
             self._metrics.error(KafkaUnavailable())
             raise KafkaUnavailable(f"Kafka did not take the records: {error.str()}")
 
-    def _poll(self) -> None:
+    def _serve_reports(self) -> None:
+        # librdkafka calls ``report`` only from within a poll.
         while not self._stopping.is_set():
             self._producer.poll(0.2)
 
 
 class _DeliveryReports:
-    """Counts delivery reports, which come in another thread. ``all``: the first error, or None."""
+    """Counts the delivery reports of ``count`` records, in the thread in which they come. ``all``
+    has the first error, or None, once there is one for each record; it is for the event loop."""
 
     def __init__(self, count: int) -> None:
         self._loop = asyncio.get_running_loop()

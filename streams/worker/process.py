@@ -25,11 +25,18 @@ from trunkline.streams.quota import client as quota
 from trunkline.streams.quota.client import limited
 from trunkline.streams.worker.assembly import Assembly, Step
 from trunkline.streams.worker.faust_app import FlowApp
+from trunkline.tasks import backoff
 
 log = logging.getLogger(__name__)
 
 ROLES = ("source", "route", "deliver")
 JSON = "application/json"
+
+WATCH_INTERVAL = 1.0
+"""Seconds between two looks at gauges and failures."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+"""Seconds before Kafka and the registry are asked again that could not be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +75,23 @@ class Worker:
         self._starting: list[asyncio.Task[None]] = []
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until ``stop`` is set."""
+        """Run until ``stop`` is set, or something fails that nothing here can go on from.
+
+        1. Serve the pages: they tell also of a worker that waits for Kafka.
+        2. Wait for Kafka and the registry; create what topics are missing, build the steps.
+        3. Begin in a task: a step may wait for its system for hours, and ``stop`` must not.
+        4. Look at gauges and failures, once a second, until it is time to end.
+        5. End in order: steps, then what they share, then queues and pages.
+        """
         options = self._options
         app = FlowApp(self._flow.name, self._metrics, host=options.host, port=options.port)
         self._pages(app)
         try:
-            await app.start()  # the pages tell also of a worker that waits for Kafka
+            await app.start()
             await self._wait_for_kafka(app, stop)
             await app.start_agents()
             self._starting = [asyncio.create_task(self._begin(app))]
-            await self._until(stop, app)
+            await self._watch(stop, app)
         finally:
             await self._stop_steps()
             if self._assembly is not None:
@@ -87,22 +101,26 @@ class Worker:
             raise app.failed.result()
 
     async def _begin(self, app: FlowApp) -> None:
-        """First what operators command, then the steps, side by side."""
+        """Start what the steps share, then the steps, side by side.
+
+        What operators command comes first: a destination that somebody paused must not send for
+        the second that the control topic takes.
+        """
         if self._assembly is None:  # the worker was stopped before it could start
             return
         await self._assembly.begin()
         await asyncio.gather(*(self._start(step, app) for step in self._steps))
 
     async def _start(self, step: Step, app: FlowApp) -> None:
-        """A step that waits for its system holds up no other step."""
+        """Start one step; what it cannot go on from ends the worker, which raises it."""
         try:
             await step.start()
-        except Exception as failure:  # noqa: BLE001 - it ends the worker, which raises it
+        except Exception as failure:  # noqa: BLE001 - it ends the worker
             app.fail(failure)
 
     async def _stop_steps(self) -> None:
-        """Sources first, then routing, then deliveries, side by side: nothing new comes while the
-        rest ends."""
+        """Stop sources, then replays and routing, then all deliveries side by side, so that nothing
+        new comes to a step that ends. Deliveries take as long as their slowest call of a sink."""
         for starting in self._starting:
             starting.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
@@ -112,20 +130,21 @@ class Worker:
                 await step.stop()
         await asyncio.gather(*(step.stop() for step in deliveries))
 
-    async def _until(self, stop: asyncio.Event, app: FlowApp) -> None:
+    async def _watch(self, stop: asyncio.Event, app: FlowApp) -> None:
         stopped = asyncio.ensure_future(stop.wait())
         while not stopped.done() and not app.failed.done():
             ends: set[asyncio.Future[Any]] = {stopped, app.failed}
-            await asyncio.wait(ends, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, timeout=WATCH_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
             self._refresh()
             for failure in self._failures():
                 app.fail(failure)
         stopped.cancel()
 
     async def _wait_for_kafka(self, app: FlowApp, stop: asyncio.Event) -> None:
-        """Topics, schemas and steps; waits while Kafka or the registry cannot be reached."""
-        delay = 0.5
-        while not stop.is_set():
+        """Make topics, schemas and steps; while Kafka or the registry cannot be reached, again."""
+        for pause in backoff(FIRST_PAUSE, LONGEST_PAUSE):
+            if stop.is_set():
+                return
             try:
                 await asyncio.to_thread(self._ensure_topics)
                 self._steps = await asyncio.to_thread(self._assembled, app)
@@ -133,8 +152,7 @@ class Worker:
             except (kafka.KafkaUnavailable, RegistryUnavailable) as error:
                 log.warning("the start waits: %s", error)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), delay)
-                delay = min(delay * 2, 10.0)
+                    await asyncio.wait_for(stop.wait(), pause)
 
     def _ensure_topics(self) -> None:
         specs = required_topics(self._flow, self._backbone.partitions)
