@@ -60,6 +60,7 @@ def check_together(flows: Sequence[Flow[Any]]) -> list[Problem]:
 
 
 def _names(flow: Flow[Any]) -> Problems:
+    """Names that Kafka refuses, since they become topics: a flow "täglich"."""
     if not _is_legal(flow.name):
         yield Problem(flow.place, f"flow {flow.name!r}: {_RULE}")
         return
@@ -79,6 +80,7 @@ _RULE = "Kafka takes letters, digits, '.', '_' and '-', up to 249 of them"
 
 
 def _params_type(flow: Flow[Any]) -> Problems:
+    """A flow whose parameters are no ``Params``: they could not be loaded."""
     if not is_a(flow.params, (Params,)):
         given = format_annotation(flow.params)
         message = f"flow {flow.name!r}: {given} is no class that derives from Params"
@@ -86,6 +88,7 @@ def _params_type(flow: Flow[Any]) -> Problems:
 
 
 def _defined_twice(flow: Flow[Any]) -> Problems:
+    """Two parts of one name: a source and a destination ``erp`` would share a DLQ."""
     first: dict[str, Definition] = {}
     for definition in sorted(_definitions(flow), key=lambda d: d.place):
         before = first.setdefault(definition.name, definition)
@@ -95,6 +98,7 @@ def _defined_twice(flow: Flow[Any]) -> Problems:
 
 
 def _published_twice(flow: Flow[Any]) -> Problems:
+    """Two functions that declare one canonical topic."""
     first: dict[str, Topic[Any]] = {}
     for topic in flow.topics:
         before = first.setdefault(topic.topic, topic)
@@ -103,8 +107,8 @@ def _published_twice(flow: Flow[Any]) -> Problems:
             yield _problem(topic, f"{message}: declare it once, with source=[…] for several")
 
 
-def _not_the_users(flow: Flow[Any]) -> Problems:
-    """A canonical topic under the name of one that Trunkline makes for itself."""
+def _reserved_topics(flow: Flow[Any]) -> Problems:
+    """A canonical topic under the name of one that Trunkline makes for itself, as an inbox."""
     makers = (*flow.sources, *flow.destinations)
     taken = {name: maker.name for maker in makers for name in _topics_of(maker)}
     taken |= dict.fromkeys((flow.control, flow.audit), flow.name)
@@ -115,6 +119,8 @@ def _not_the_users(flow: Flow[Any]) -> Problems:
 
 
 def _foreign_definitions(flow: Flow[Any]) -> Problems:
+    """A route or topic that names a part of another flow, imported from its file: that flow's
+    worker does not know of it."""
     used: list[tuple[Definition, Definition]] = []
     used += [(topic, source) for topic in flow.topics for source in topic.sources]
     used += [(route, part) for route in flow.routes for part in (route.topic, route.to)]
@@ -128,8 +134,10 @@ def _foreign_definitions(flow: Flow[Any]) -> Problems:
 
 
 def _unconnected(flow: Flow[Any]) -> Problems:
+    """Sources without a topic, topics without a source, destinations without a route; and, as a
+    warning, topics that no route of this flow reads: another flow's may."""
     fed = [source for topic in flow.topics for source in topic.sources]
-    for source in _without(flow.sources, fed):
+    for source in _not_among(flow.sources, fed):
         yield _problem(
             source, f"no topic takes its records: add @flow.topic(…, source={source.name})"
         )
@@ -137,44 +145,46 @@ def _unconnected(flow: Flow[Any]) -> Problems:
     for topic in flow.topics:
         if not topic.sources and not _is_existing(topic) and topic.place not in known:
             yield _problem(topic, "no source feeds it: give source=")
-    for destination in _without(flow.destinations, [route.to for route in flow.routes]):
+    for destination in _not_among(flow.destinations, [route.to for route in flow.routes]):
         yield _problem(
             destination, f"no route leads to it: add @flow.route(…, to={destination.name})"
         )
-    for topic in _without(flow.topics, [route.topic for route in flow.routes]):
+    for topic in _not_among(flow.topics, [route.topic for route in flow.routes]):
         yield Problem(topic.place, f"topic {topic.name}: no route of this flow reads it", True)
 
 
-def _shapes(flow: Flow[Any]) -> Problems:
-    """One annotated parameter, an annotated result, and plain functions where Python waits."""
-    for definition in _written(flow):
-        yield from _caught(parameter, definition)
-        yield from _caught(returned, definition)
+def _signatures(flow: Flow[Any]) -> Problems:
+    """Functions without one annotated parameter or an annotated result, and async ones that are
+    no routes: only the router awaits."""
+    for definition in _functions_of_the_file(flow):
+        yield from _error_of(parameter, definition)
+        yield from _error_of(returned, definition)
         if iscoroutinefunction(definition.function) and not isinstance(definition, Route):
             yield _problem(definition, "is async: only routes may be")
 
 
 def _builders(flow: Flow[Any]) -> Problems:
+    """Sources and destinations that take other parameters than the flow's, or build no source."""
     for builder in (*flow.sources, *flow.destinations):
-        takes = _known(parameter, builder)
+        takes = _type_or_none(parameter, builder)
         if takes is not None and not is_a(flow.params, (takes,)) and takes is not Any:
             wanted, given = format_annotation(takes), format_annotation(flow.params)
             message = f"takes {wanted}, but the flow's parameters are {given}"
             yield _problem(builder, message)
     for source in flow.sources:
-        returns = _known(returned, source)
+        returns = _type_or_none(returned, source)
         if returns is not None and not all(is_a(m, (Source, PushSource)) for m in members(returns)):
             yield _problem(source, f"returns {format_annotation(returns)}, which is no Source")
 
 
 def _types(flow: Flow[Any]) -> Problems:
-    """Topics and destinations have one type each, and each type has a schema."""
+    """Topics and destinations without one type of their own, or whose type has no schema."""
     typed: list[tuple[Any, Callable[[Any], type]]] = []
     typed += [(topic, type_of_topic) for topic in flow.topics]
     typed += [(destination, type_of_destination) for destination in flow.destinations]
     for definition, type_of in typed:
-        yield from _caught(type_of, definition)
-        found = _known(type_of, definition)
+        yield from _error_of(type_of, definition)
+        found = _type_or_none(type_of, definition)
         if found is not None and not has_schema(found):
             yield _problem(
                 definition, f"{format_annotation(found)} has no Avro schema: {_DESCRIBE}"
@@ -188,23 +198,29 @@ _DESCRIBE = (
 
 
 def _route_types(flow: Flow[Any]) -> Problems:
+    """Routes that take another type than their topic carries, or return another one than their
+    destination accepts."""
     for route in flow.routes:
-        yield from _caught(type_of_event, route)
-        yield from _caught(types_of_messages, route)
-        takes, sends = _known(type_of_event, route), _known(type_of_topic, route.topic)
+        yield from _error_of(type_of_event, route)
+        yield from _error_of(types_of_messages, route)
+        takes, sends = (
+            _type_or_none(type_of_event, route),
+            _type_or_none(type_of_topic, route.topic),
+        )
         if takes not in (None, Any, sends) and sends is not None:
             event = f"takes Event[{format_annotation(takes)}]"
             yield _problem(
                 route, f"{event}, but {route.topic.topic} carries {format_annotation(sends)}"
             )
-        accepts = _known(type_of_destination, route.to)
-        for message in _known(types_of_messages, route) or ():
+        accepts = _type_or_none(type_of_destination, route.to)
+        for message in _type_or_none(types_of_messages, route) or ():
             if accepts is not None and message not in (Any, accepts):
                 sink = f"the destination {route.to.name} accepts {format_annotation(accepts)}"
                 yield _problem(route, f"returns {format_annotation(message)}, but {sink}")
 
 
 def _unmatched_filters(flow: Flow[Any]) -> Problems:
+    """A pattern of ``only=`` that no event of the topic can match: a typing error."""
     for route in flow.routes:
         possible = _event_types(route.topic)
         for pattern in route.only if possible else ():
@@ -214,7 +230,7 @@ def _unmatched_filters(flow: Flow[Any]) -> Problems:
 
 
 def _arguments(flow: Flow[Any]) -> Problems:
-    """What type checkers see too, for those who use none."""
+    """Arguments of a wrong type: type checkers see them too, but not everybody uses one."""
     for topic in flow.topics:
         if topic.key is not None and not callable(topic.key):
             yield _problem(topic, f"key={topic.key!r}: it is a function of the record")
@@ -230,10 +246,10 @@ _CHECKS: list[Callable[[Flow[Any]], Problems]] = [
     _params_type,
     _defined_twice,
     _published_twice,
-    _not_the_users,
+    _reserved_topics,
     _foreign_definitions,
     _unconnected,
-    _shapes,
+    _signatures,
     _builders,
     _types,
     _route_types,
@@ -243,6 +259,7 @@ _CHECKS: list[Callable[[Flow[Any]], Problems]] = [
 
 
 def _same_name(flows: Sequence[Flow[Any]]) -> Problems:
+    """Two flows of one name: each would route the other's events."""
     for one, other in combinations(flows, 2):
         if one.name == other.name:
             message = f"flow {other.name!r}: the flow at {one.place} has the same name"
@@ -250,8 +267,9 @@ def _same_name(flows: Sequence[Flow[Any]]) -> Problems:
 
 
 def _types_disagree(flows: Sequence[Flow[Any]]) -> Problems:
+    """One topic in two flows with two types: one of them cannot decode it."""
     for one, other in combinations([topic for flow in flows for topic in flow.topics], 2):
-        types = _known(type_of_topic, one), _known(type_of_topic, other)
+        types = _type_or_none(type_of_topic, one), _type_or_none(type_of_topic, other)
         if one.topic == other.topic and None not in types and types[0] is not types[1]:
             there = f"{format_annotation(types[0])} at {one.place}"
             yield _problem(
@@ -260,7 +278,8 @@ def _types_disagree(flows: Sequence[Flow[Any]]) -> Problems:
 
 
 def _colliding_topics(flows: Sequence[Flow[Any]]) -> Problems:
-    """Kafka refuses a topic that differs from another only by '.' and '_'."""
+    """Topics that differ only by '.' and '_'. Kafka refuses the second one: in the names of its
+    metrics both would be the same."""
     first: dict[str, str] = {}
     for definition in chain.from_iterable(map(_definitions, flows)):
         for name in _topics_of(definition):
@@ -271,6 +290,7 @@ def _colliding_topics(flows: Sequence[Flow[Any]]) -> Problems:
 
 
 def _systems_disagree(flows: Sequence[Flow[Any]]) -> Problems:
+    """One system with other limits in another flow: the workers of the two would divide different totals."""
     first: dict[str, tuple[str, System]] = {}
     for destination in chain.from_iterable(flow.destinations for flow in flows):
         if (system := destination.policy.system) is not None:
@@ -283,8 +303,8 @@ def _definitions(flow: Flow[Any]) -> list[Definition]:
     return [*flow.sources, *flow.topics, *flow.destinations, *flow.routes]
 
 
-def _written(flow: Flow[Any]) -> list[Definition]:
-    """Those that are functions of the flow file."""
+def _functions_of_the_file(flow: Flow[Any]) -> list[Definition]:
+    """The definitions that are functions of the flow's file: all but existing topics."""
     return [definition for definition in _definitions(flow) if not _is_existing(definition)]
 
 
@@ -312,19 +332,19 @@ def _event_types(topic: Topic[Any]) -> list[str]:
     return []
 
 
-def _without(all_: Iterable[T], used: Sequence[Any]) -> Iterator[T]:
+def _not_among(all_: Iterable[T], used: Sequence[Any]) -> Iterator[T]:
     return (one for one in all_ if not any(one is other for other in used))
 
 
-def _known(type_of: Callable[[Any], T], definition: Definition) -> T | None:
-    """What ``type_of`` finds; None where it raises, which another check reports."""
+def _type_or_none(type_of: Callable[[Any], T], definition: Definition) -> T | None:
+    """The type that ``type_of`` finds, or None where it raises: another check reports that."""
     try:
         return type_of(definition)
     except FlowError:
         return None
 
 
-def _caught(type_of: Callable[[Any], object], definition: Definition) -> Problems:
+def _error_of(type_of: Callable[[Any], object], definition: Definition) -> Problems:
     try:
         type_of(definition)
     except FlowError as error:
