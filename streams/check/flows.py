@@ -290,7 +290,7 @@ def _colliding_topics(flows: Sequence[Flow[Any]]) -> Problems:
 
 
 def _systems_disagree(flows: Sequence[Flow[Any]]) -> Problems:
-    """One system with other limits in another flow: the workers of the two would divide different totals."""
+    """One system with other limits in another flow: their workers would divide different totals."""
     first: dict[str, tuple[str, System]] = {}
     for destination in chain.from_iterable(flow.destinations for flow in flows):
         if (system := destination.policy.system) is not None:
