@@ -32,11 +32,16 @@ FIRST_BACKOFF = 0.2
 succession, so that five of them, the default, take three seconds and not one millisecond."""
 
 JITTER = 0.2
-"""By up to this share an open time is longer than written: workers do not probe as a choir."""
+"""The share by which an open time is longer than written, at the most. Why: fifty workers find a
+destination down within the same second. Without jitter each of them would send its probe at the
+same moment, again and again, and a system that is just starting would get fifty at once."""
 
 
 class _BreakerPermit:
-    """One call, told from every other. ``opening``: how often the breaker had opened before."""
+    """One call of the sink, told from every other one by being an object of its own.
+
+    ``opening``: how often the breaker had opened when the call began.
+    """
 
     __slots__ = ("_breaker", "count", "opening")
 
@@ -53,18 +58,22 @@ class _BreakerPermit:
 class CircuitBreakerState:
     """The breaker of one destination in one worker: a Gate. No I/O, no clock of its own.
 
-    Only ``Unavailable`` is a failure. Anything else is an answer of the destination.
+    Only ``Unavailable`` is a failure. Anything else that a call ends with is an answer: the
+    destination is there.
 
-    **Closed.** A failure pauses for a moment (see PAUSE), which any success ends. Enough of them,
-    or one ``Unavailable.after`` longer than the first open time, open it.
+    **Closed.** Everything is sent. A failure pauses the destination for a moment (FIRST_BACKOFF),
+    which any success ends. Enough failures, or one ``Unavailable.after`` that is longer than the
+    first open time, open the breaker.
 
     **Open.** Nothing is sent until the open time is over; ``Unavailable.after`` lengthens it.
-    Calls that were under way end without meaning, then or later: they are of the outage that is
-    known.
 
-    **Half-open.** One event is sent, the probe, which its permit tells from the calls of before.
+    **Half-open.** One event is sent, the probe. What it ends with decides: open again, for twice
+    as long, or slow start. A probe that was cancelled decides nothing, and another one is sent.
 
-    **Slow start.** See ``SlowStart``. Failures count as when closed, and halve what was gained.
+    **Slow start.** More and more is sent (see ``SlowStart``) until the breaker closes. Failures
+    count as when closed, and halve what may be sent.
+
+    A call that began before the breaker opened the last time says nothing, whenever it ends.
     """
 
     def __init__(
@@ -77,8 +86,8 @@ class CircuitBreakerState:
         self._calls = SlidingWindow(parse_duration(policy.window))
         self._state: BreakerState = "closed"
         self._opened_at: float | None = None
-        self._until = 0.0  # when a pause or the open time ends
-        self._wait = self._first  # the next open time
+        self._until = 0.0  # when a pause, or the open time, ends
+        self._wait = self._first  # how long it will be open the next time
         self._failures = 0  # in succession
         self._openings = 0
         self._under_way = 0  # events, of calls that began since it opened the last time
@@ -87,7 +96,8 @@ class CircuitBreakerState:
 
     @property
     def state(self) -> BreakerState:
-        """The state as of the last question: an open time that is over ends when someone asks."""
+        """The state as of the last call of ``permits`` or ``retry_at``: only these notice that an
+        open time is over."""
         return self._state
 
     @property
@@ -102,20 +112,16 @@ class CircuitBreakerState:
             return 1 if self._probe is None else 0
         if self._state == "open" or now < self._until:
             return 0
-        return (
-            max(0, self._slow_start.allowed(now) - self._under_way)
-            if self._slow_start
-            else UNLIMITED
-        )
+        if self._slow_start is None:
+            return UNLIMITED
+        return max(0, self._slow_start.allowed(now) - self._under_way)
 
     def retry_at(self, now: float) -> float:
-        """When more may be sent."""
+        """When more may be sent; NEVER while only the end of a call can tell."""
         self._tick(now)
         if self._state == "half-open":
             return now if self._probe is None else NEVER
-        if self._state == "open":
-            return self._until
-        if now < self._until:
+        if self._state == "open" or now < self._until:
             return self._until
         return self._slow_start.grows_at(now) if self._slow_start else now
 
@@ -126,23 +132,25 @@ class CircuitBreakerState:
         if self._state == "half-open" and self._probe is None:
             self._probe = permit
         if self._slow_start:
-            self._slow_start.sent(self._under_way)
+            self._slow_start.observe(self._under_way)
         return permit
 
     def on_finish(
         self, permit: _BreakerPermit, now: float, sent: int, failure: Exception | None
     ) -> None:
-        """A call is over; its permit reports it."""
+        """Learn from the end of the call that has this permit. Called by the permit alone."""
         down = failure if isinstance(failure, Unavailable) else None
-        # A call of before the outage is no news, even where it ends after the probe has passed:
-        # five calls that hung for 30 s in an outage of 5 s would open the breaker once more.
+        # Eight calls hang for 30 s when the breaker opens for 5 s. The probe passes, the
+        # destination is back; then they time out, one by one. Were they counted, five of them would
+        # open the breaker of a destination that is up. And a success among them was sent before
+        # the outage: it does not mean that it is over.
         late = permit.opening < self._openings
         if not late:
             self._under_way -= permit.count
         was_probe = permit is self._probe
         if was_probe:
             self._probe = None
-        if not sent:  # no news either; if it was the probe, another one may be sent
+        if not sent:
             return
         if was_probe:
             self._probed(now, down)
@@ -166,7 +174,8 @@ class CircuitBreakerState:
         self._succeeded(now, 1)
 
     def _late(self, now: float, failure: Unavailable | None) -> None:
-        """A call ended that was sent before: no news, unless it names a later time."""
+        # All that such a call can tell while the breaker is open is a later time to come back: one
+        # of eight 503s that arrive together may be the one with the ``Retry-After``.
         if failure and failure.after and self._state == "open":
             self._until = max(self._until, now + failure.after)
 
@@ -188,6 +197,8 @@ class CircuitBreakerState:
         if self._is_down() or after > self._first:
             self._open(now, failure)
         else:
+            # At 100 calls a second, five refused connections take 50 ms: the moment in which a
+            # load balancer swaps its backends. The pauses make three seconds of it.
             self._until = now + max(FIRST_BACKOFF * 2 ** (self._failures - 1), after)
 
     def _is_down(self) -> bool:
@@ -198,7 +209,7 @@ class CircuitBreakerState:
     def _open(self, now: float, failure: Unavailable) -> None:
         wait = max(self._wait, failure.after or 0.0)
         self._until = now + wait * (1 + JITTER * self._random())
-        self._wait = min(self._wait * 2, self._longest)
+        self._wait = min(self._wait * 2, self._longest)  # begins anew only once it has closed
         self._state = "open"
         self._openings += 1
         self._under_way = 0

@@ -42,41 +42,43 @@ class _PermitOfAll:
 
 
 class AdmissionController:
-    """Every reason not to send to one destination, asked as one: a Gate of gates.
+    """Every reason not to send to one destination in one worker, asked as one: a Gate of gates.
 
-    With ``outage="tiers"`` there is no breaker: such a destination must not hold. ``wall``: epoch
-    seconds; ``limits``: further gates; ``chance``: numbers from 0 to 1, for jitter.
+    ``clock``: returns epoch seconds; ``limits``: further gates, the quotas; ``random``: returns
+    numbers from 0 to 1, for jitter.
     """
 
     def __init__(
         self,
         policy: Policy,
-        wall: Callable[[], float],
+        clock: Callable[[], float],
         limits: Sequence[Gate] = (),
         *,
-        chance: Callable[[], float] = random.random,
+        random: Callable[[], float] = random.random,
     ) -> None:
-        self.manual = ManualOverride(wall)
-        self.breaker = CircuitBreakerState(policy.breaker, random=chance)
-        self.maintenance = MaintenanceGate(policy.maintenance, wall)
+        self.manual = ManualOverride(clock)
+        self.breaker = CircuitBreakerState(policy.breaker, random=random)
+        self.maintenance = MaintenanceGate(policy.maintenance, clock)
         limit = policy.dead_letter_limit
         self.dead_letter_limit = None if limit is None else DeadLetterGate(limit)
         self.throttle = AdaptiveThrottle()
         first: list[Gate] = [self.manual, self.maintenance]
         if self.dead_letter_limit is not None:
             first.append(self.dead_letter_limit)
+        # A destination with outage="tiers" must not hold: its events walk their tiers instead.
         self._with_breaker = policy.outage == "hold"
-        # Limits come last and are asked only if nothing else is shut: to ask them is to want a
-        # share, which others can use meanwhile.
+        # Quotas come last, and are asked only if nothing else is closed. To ask one is to demand a
+        # share of the limit: a paused destination would keep half of 50 events a second from one
+        # that could use them.
         last = [self.throttle, *limits]
-        self._always = [*first, *last]
-        self._all = [*first, self.breaker, *last] if self._with_breaker else self._always
+        self._without_breaker = [*first, *last]
+        self._all = [*first, self.breaker, *last] if self._with_breaker else self._without_breaker
 
     def _asked(self) -> Sequence[Gate]:
-        return self._always if self.manual.state == "forced" else self._all
+        return self._without_breaker if self.manual.state == "forced" else self._all
 
     def permits(self, now: float) -> int:
-        """How many events may be sent now."""
+        """How many events may be sent now: as many as the strictest gate permits."""
         permits = UNLIMITED
         for gate in self._asked():
             permits = min(permits, gate.permits(now))
@@ -86,6 +88,8 @@ class AdmissionController:
 
     def acquire(self, now: float, count: int) -> Permit:
         """A permit of every gate, in one."""
+        # Of the breaker, too, while an operator forces past it: when the forcing ends, it must know
+        # what is under way.
         return _PermitOfAll([gate.acquire(now, count) for gate in self._all])
 
     def retry_at(self, now: float) -> float:
@@ -94,14 +98,20 @@ class AdmissionController:
         return next((gate.retry_at(now) for gate in closed), now)
 
     def override(self, state: Override, until: float) -> None:
-        """What an operator wants, until then (epoch seconds). Anything but a pause says also that
-        a person has looked, which resets the dead-letter limit."""
+        """Obey an operator until ``until``, in epoch seconds.
+
+        A ``resume``, forced or not, resets the dead-letter limit: it says that a person has looked.
+        """
         self.manual.set(state, until)
         if state != "paused" and self.dead_letter_limit is not None:
             self.dead_letter_limit.reset()
 
     def state(self, now: float) -> DestinationState:
-        """In a word, the strongest reason first."""
+        """How sending is, in a word; ``closed`` is the breaker's word for "all is well".
+
+        Of several reasons the one that a person must know first: what only a person ends
+        (``paused``, ``dead-letter-limit``), then what ends by itself.
+        """
         if self.manual.state == "paused":
             return "paused"
         if self.dead_letter_limit is not None and self.dead_letter_limit.tripped_at is not None:

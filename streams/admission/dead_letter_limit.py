@@ -17,7 +17,8 @@ class DeadLetterGate(OnOffGate):
     """The dead-letter limit of one destination in one worker: a Gate that closes when the limit
     trips, and that only ``reset`` opens again.
 
-    Whoever delivers reports each event once, to ``finished`` or to ``dead_lettered``.
+    Whoever delivers reports each event once, when it ends: to ``finished`` or to
+    ``dead_lettered``. An event that goes to a retry tier has not ended.
     """
 
     def __init__(self, policy: DeadLetterLimit) -> None:
@@ -39,7 +40,7 @@ class DeadLetterGate(OnOffGate):
         self._count(now, count, count)
 
     def reset(self) -> None:
-        """A person has looked: it opens, and what was counted is forgotten."""
+        """Open again: a person has looked. What was counted is forgotten."""
         self._tripped_at = None
         self._window.clear()
 
@@ -47,9 +48,9 @@ class DeadLetterGate(OnOffGate):
         """NEVER once it has tripped."""
         return None if self._tripped_at is None else NEVER
 
-    def _count(self, now: float, total: int, bad: int) -> None:
+    def _count(self, now: float, total: int, dead: int) -> None:
         window, policy = self._window, self._policy
-        window.add(now, total, bad)
+        window.add(now, total, dead)
         too_many = window.total >= policy.minimum and window.failures > policy.share * window.total
         if too_many and self._tripped_at is None:
             self._tripped_at = now

@@ -11,51 +11,52 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from trunkline.streams.admission.gate import OnOffGate
+from trunkline.streams.admission.gate import NEVER, OnOffGate
 from trunkline.streams.flow.maintenance import Window
 
-_CHAIN = 100  # how many windows in a row, without a gap, are looked through for their end
+_CHAIN = 100
+"""How many windows in a row, without a gap, are looked through for their end. "daily 00:00 12h" and
+"daily 12:00 12h" together never end: then the answer is the end of the hundredth, weeks away, and
+asked for again when it comes."""
 
 
 class MaintenanceGate(OnOffGate):
-    """The maintenance windows of a destination: a Gate that is shut within any of them.
+    """The maintenance windows of a destination: a Gate that is closed within any of them.
 
-    Calls that are under way when one begins just end. ``wall``: returns the time in epoch
-    seconds; windows are of that time, and the clock of ``now`` is only for waiting.
+    Calls that are under way when a window begins just end. ``clock``: returns the time in epoch
+    seconds; windows are of that clock, and the time of ``now`` is only for waiting.
     """
 
-    def __init__(self, windows: Sequence[Window], wall: Callable[[], float]) -> None:
+    def __init__(self, windows: Sequence[Window], clock: Callable[[], float]) -> None:
         self._windows = tuple(windows)
-        self._wall = wall
-        self._until: float | None = None
-        self._valid = (0.0, 0.0)
-
-    @property
-    def until(self) -> float | None:
-        """When the window ends that it is in, in epoch seconds, windows that follow without a gap
-        included; None outside."""
-        self._look(self._wall())
-        return self._until
+        self._clock = clock
+        self._until: float | None = None  # the last answer of the calendar, and from when to
+        self._valid = (0.0, 0.0)  # when it holds, in epoch seconds
 
     def closed_until(self, now: float) -> float | None:
-        """When the window ends, on the clock of ``now``."""
-        wall = self._wall()
-        self._look(wall)
-        return None if self._until is None else now + self._until - wall
-
-    def _look(self, wall: float) -> None:
-        """Ask the calendar, unless the last answer still holds: it is asked for every batch."""
+        """When the window ends, on the clock of ``now``, windows that follow it without a gap
+        included; None outside of windows."""
+        at = self._clock()
         since, until = self._valid
-        if since <= wall < until:
-            return
-        at = datetime.fromtimestamp(wall, UTC)
+        # The gate is asked for every batch, and the calendar of two windows takes half a
+        # millisecond. The beginning is compared, too: a clock that is set back may leave the window
+        # that it was in.
+        if not since <= at < until:
+            self._ask_calendar(at)
+        return None if self._until is None else now + self._until - at
+
+    def _ask_calendar(self, now: float) -> None:
+        at = datetime.fromtimestamp(now, UTC)
         end = self._end(at)
         self._until = end.timestamp() if end else None
         change = end or min((w.next_start(at) for w in self._windows), default=None)
-        self._valid = (wall, change.timestamp() if change else float("inf"))
+        self._valid = (now, change.timestamp() if change else NEVER)
 
     def _end(self, at: datetime) -> datetime | None:
-        """The end of all windows that ``at`` is in, one within or right after the other."""
+        """When the windows end that ``at`` is in; None outside.
+
+        A window that begins before the last one ends, or just then, prolongs it.
+        """
         end = None
         for _ in range(_CHAIN):
             later = [stop for w in self._windows if (stop := w.current(end or at))]

@@ -1,7 +1,8 @@
 """Counts over a sliding window, in constant memory.
 
-The window is cut into buckets of equal length. A count is exact for whole buckets: the current
-one and those before it, so that it covers the window and at most one bucket less.
+The window is cut into buckets of equal length. What is counted is the current bucket and the
+whole ones before it: so the count covers the window, or up to one bucket less. With 60 buckets a
+window of 5 minutes forgets in steps of 5 seconds.
 """
 
 from __future__ import annotations
@@ -10,37 +11,40 @@ from collections import deque
 
 
 class SlidingWindow:
-    """How many things happened within the last ``window`` seconds, and how many of them badly.
+    """How many things happened within the last ``window`` seconds, and how many of them failed.
 
-    Times are of one monotonic clock, in seconds. Holds ``buckets`` pairs of numbers at most.
+    Times are of one monotonic clock, in seconds. Holds ``buckets`` triples of numbers at most.
+    ``total`` and ``failures`` are as of the last ``add`` or ``expire``.
     """
 
     def __init__(self, window: float, *, buckets: int = 60) -> None:
         self._width = window / buckets
         self._size = buckets
-        self._buckets: deque[tuple[int, int, int]] = deque()
+        self._buckets: deque[tuple[int, int, int]] = deque()  # number, total, failures
         self.total = 0
         self.failures = 0
 
-    def add(self, now: float, total: int, bad: int) -> None:
-        """So many happened now, ``bad`` of them badly."""
+    def add(self, now: float, total: int, failures: int) -> None:
+        """Count ``total`` things that happened now, ``failures`` of them failed."""
         self.expire(now)
         number = self._number(now)
+        # ``now`` may be a moment older than the newest bucket, where the caller read its clock
+        # before somebody else did: then it counts there.
         if self._buckets and self._buckets[-1][0] >= number:
-            number, before, bad_before = self._buckets.pop()
-            self._buckets.append((number, before + total, bad_before + bad))
+            number, total_before, failures_before = self._buckets.pop()
+            self._buckets.append((number, total_before + total, failures_before + failures))
         else:
-            self._buckets.append((number, total, bad))
+            self._buckets.append((number, total, failures))
         self.total += total
-        self.failures += bad
+        self.failures += failures
 
     def expire(self, now: float) -> None:
-        """Forget what the window has left behind; ``total`` and ``bad`` are then of ``now``."""
+        """Forget what the window has left behind at ``now``."""
         oldest = self._number(now) - self._size + 1
         while self._buckets and self._buckets[0][0] < oldest:
-            _, total, bad = self._buckets.popleft()
+            _, total, failures = self._buckets.popleft()
             self.total -= total
-            self.failures -= bad
+            self.failures -= failures
 
     def clear(self) -> None:
         """Forget everything."""

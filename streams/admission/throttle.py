@@ -1,12 +1,12 @@
-"""What a 429 teaches: pause, go on at half the pace, and find the way back step by step.
+"""Adaptive throttling: after a 429 pause, go on at half the rate, and grow back step by step.
 
 A 429 ("Too Many Requests", RFC 6585) concerns the system and not the event. The event that got it
 goes to its tier as any Retryable; the throttle keeps the others from following it there, one by
 one. Additive increase, multiplicative decrease: Chiu and Jain, 1989, as TCP does it.
 
-A system that refuses one request in a hundred, at random or because of somebody else's load, does
-not ask for less of ours: halving for each would bring any rate down to a trickle. So an isolated
-429 slows nothing down, and only its own ``Retry-After`` makes the others wait.
+An isolated 429 slows nothing down; only its own ``Retry-After`` makes the others wait. Why: a
+system that refuses one request in a hundred, at random or because of somebody else's load, does not
+ask for less of ours. Halving the rate for each such answer would bring any rate down to a trickle.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ from trunkline.streams.admission.token_bucket import TokenBucket
 
 TOO_MANY = 429
 
-PAUSE = 1.0
+FIRST_PAUSE = 1.0
 """Seconds of a pause for a 429 without ``Retry-After``; doubled while the answer stays so."""
 
-LONGEST = 60.0
+LONGEST_PAUSE = 60.0
 """Seconds that such pauses grow to."""
 
-LOOKED_AT = 2.0
-"""Seconds over which the pace is measured."""
+RATE_WINDOW = 2.0
+"""Seconds over which the rate is measured that was too much."""
 
 RECOVERY = 0.05
-"""What is added each second, of the pace at which the system had enough: it is back in ten."""
+"""What is added to the rate each second, as a share of the one that was too much. From half of it
+the full rate is reached in ten seconds, twice of it in thirty."""
 
 MEMORY = 32
-"""Answers that the share of 429s looks back on: each weighs one 32nd, and fades as others come."""
+"""How many answers the share of 429s looks back on: each weighs one 32nd, and fades as others
+come."""
 
 ISOLATED = 2 / MEMORY
 """The share up to which 429s are isolated: the third among some thirty answers is not."""
@@ -41,35 +43,40 @@ SLOWEST = 0.5
 
 
 class AdaptiveThrottle:
-    """A gate that opens and shuts by the 429s of one destination in one worker; without
-    them it lets everything through. Every destination has one, with limits or without."""
+    """A Gate that learns from the 429s of one destination in one worker how much is too much.
+
+    Without a 429 it lets everything through. Every destination has one, with limits or without.
+    """
 
     def __init__(self) -> None:
-        self._sent = SlidingWindow(LOOKED_AT)
+        self._sent = SlidingWindow(RATE_WINDOW)
         self._bucket = TokenBucket()
         self._paused_until = 0.0
         self._consecutive_rejections = 0
         self._refused = 0.0  # the share of 429s among the last answers
-        self._rate_at_rejection: float | None = None
+        self._rate_at_rejection: float | None = None  # None: it does not throttle
 
     def permits(self, now: float) -> int:
-        """0 in a pause; after it as far as the pace has recovered; UNLIMITED once it has."""
+        """0 in a pause; then as much as the rate allows that grows back; UNLIMITED once it has."""
         if now < self._paused_until:
             return 0
         return UNLIMITED if self._recovered(now) else self._bucket.tokens(now)
 
     def acquire(self, now: float, count: int) -> Permit:
-        """The throttle itself: the events count for the pace, whichever call has them."""
+        """The throttle itself: events count for the rate, whichever call has them."""
         self._sent.add(now, count, 0)
         if self._rate_at_rejection is not None:
             self._bucket.take(now, count)
         return self
 
     def finish(self, now: float, sent: int, failure: Exception | None) -> None:
-        """429s pause, and more than isolated ones slow down; a success ends a row of them."""
+        """Learn from the answers of a call: a 429 pauses, more than isolated ones slow down, and a
+        success ends a row of them."""
         if not sent:
             return
         pauses = pauses_of(failure, sent)
+        # The share of 429s as a moving average, for all events of the call at once: each answer
+        # leaves 31/32 of what was, so a call of 500 events nearly replaces it.
         fading = (1 - 1 / MEMORY) ** sent
         self._refused = self._refused * fading + (1 - fading) * len(pauses) / sent
         if pauses and self._refused > ISOLATED:
@@ -80,44 +87,51 @@ class AdaptiveThrottle:
             self._consecutive_rejections = 0
 
     def is_throttling(self, now: float) -> bool:
-        """Whether the pace is not yet what it was. What only an isolated 429 asked to wait for is
-        over too soon to be told."""
+        """Whether the rate has not grown back yet. The pause of an isolated 429 does not count."""
+        # It is mostly over within seconds: as a state it would come and go in the status of a
+        # destination for which all is well.
         if self._rate_at_rejection is None:
             return False
         return now < self._paused_until or not self._recovered(now)
 
     def retry_at(self, now: float) -> float:
-        """The end of the pause, or when the pace allows more."""
+        """The end of the pause, or when the rate allows more."""
         if now < self._paused_until:
             return self._paused_until
         return now if self.permits(now) > 0 else self._bucket.full_enough_at(now)
 
     def _slow_down(self, now: float, pause: float) -> None:
-        if now >= self._paused_until:  # answers of one burst count once
+        # Twenty calls were under way when the system had enough, and twenty 429s come within
+        # milliseconds. They are one rejection: counted one by one, the rate would be halved twenty
+        # times. Those that come in the pause only lengthen it, if they ask for that.
+        if now >= self._paused_until:
             self._sent.expire(now)
-            self._rate_at_rejection = max(self._sent.total / LOOKED_AT, SLOWEST)
+            self._rate_at_rejection = max(self._sent.total / RATE_WINDOW, SLOWEST)
             self._consecutive_rejections += 1
             self._bucket.adjust(now, 0.0)
-        longest = min(LONGEST, PAUSE * 2 ** (self._consecutive_rejections - 1))
-        self._paused_until = max(self._paused_until, now + (pause or longest))
+        backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._consecutive_rejections - 1))
+        self._paused_until = max(self._paused_until, now + (pause or backoff))
 
     def _recovered(self, now: float) -> bool:
-        """Whether twice the pace is reached at which it was too much: then nobody asks for less."""
+        """Set the bucket to the rate that has grown back; whether nothing is held back any more."""
         if self._rate_at_rejection is None:
             return True
-        pace = self._rate_at_rejection * (0.5 + RECOVERY * (now - self._paused_until))
-        if pace >= 2 * self._rate_at_rejection:
+        rate = self._rate_at_rejection * (0.5 + RECOVERY * (now - self._paused_until))
+        # Twice, and not once: the system's limit was somewhere near the rate at the rejection, or
+        # above it by now. At twice of it without a 429, it does not ask for less any more.
+        if rate >= 2 * self._rate_at_rejection:
             self._rate_at_rejection = None
             return True
-        self._bucket.adjust(now, pace)
+        self._bucket.adjust(now, rate)
         return False
 
 
 def pauses_of(failure: Exception | None, count: int) -> list[float]:
-    """For each of a call's ``count`` events that got a 429: the seconds that it asks us to wait,
-    0 if it does not say.
+    """How long the 429s of one call ask to wait: seconds for each of its ``count`` events that got
+    one, 0 where it does not say.
 
-    A Retryable of another status with ``after`` concerns its event: others need not wait.
+    A Retryable without the status 429 concerns its event alone, also with ``after`` (a record that
+    is locked for a minute): the others need not wait.
     """
     if isinstance(failure, PartialFailure):
         return [pause for each in failure.failures.values() for pause in pauses_of(each, 1)]

@@ -12,10 +12,11 @@ from trunkline.times import parse_duration
 class CircuitBreaker:
     """When a destination counts as down, and how it is asked whether it is up again.
 
-    It is down after ``failures`` calls in succession that found it unavailable, or when at least
-    ``share`` of the calls within ``window`` did, of ``minimum`` calls or more. Nothing is sent
-    for ``open``, then one event as the probe; after each probe that fails the time doubles, up to
-    ``longest``. After one that passes, the rate grows for ``slow_start`` before it is full.
+    A destination is down after ``failures`` calls in succession that found it unavailable, or when
+    at least ``share`` of the calls within ``window`` did, of ``minimum`` calls or more. Then
+    nothing is sent for ``open``, and after that one event, the probe. A probe that fails doubles
+    the time, up to ``longest``; after one that passes, the rate grows for ``slow_start`` before it
+    is full.
 
     Durations are texts such as ``"250ms"``, ``"30s"``, ``"1m"``. Raises ConfigurationError.
     """

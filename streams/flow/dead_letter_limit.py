@@ -10,20 +10,21 @@ from trunkline.times import parse_duration
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterLimit:
-    """Deliveries stop when more than ``share`` of the events that ended within ``window`` were
-    dead-lettered, of ``minimum`` events or more, until a person has looked.
+    """How many dead letters are too many: then deliveries stop until a person has looked.
 
-    The defaults: a cause that concerns everything rejects nearly everything, while bad data of
-    one origin, even a burst of it, stays well below half; so a share of 0.5 tells them apart. A
-    hundred events are enough to mean it and few enough to look through. At fewer than twenty
-    events a minute it never shuts: what a slow feed loses, the alert of the first dead letter
-    still tells in time.
+    The limit trips when more than ``share`` of the events that ended within ``window`` were
+    dead-lettered, of ``minimum`` events or more. With the defaults it never trips at fewer than
+    twenty events a minute: what a slow feed loses, the alert of the first dead letter tells in
+    time.
 
     ``window`` is a text as ``"5m"``. Raises ConfigurationError.
     """
 
+    # A schema that changed or a token that expired rejects nearly everything, while bad data of one
+    # origin, even a burst of it, stays well below half: so a share of 0.5 tells them apart.
     share: float = 0.5
     window: str = "5m"
+    # Enough to mean it, and few enough to look through.
     minimum: int = 100
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 _CRON_FIELDS = 5
 
 
-_STARTS = 400  # how many to look at for the shortest period: more than a year's of any day
+_STARTS = 400  # how many starts to look at for the shortest period: a year's of "daily 02:00"
 
 
 _FORMS = "as 'Sun 02:00 2h Europe/Rome', 'daily 22:30 90m UTC' or '0 2 * * SUN 2h Europe/Rome'"
@@ -44,13 +44,14 @@ class Window:
 
     @classmethod
     def parse(cls, text: str) -> Window:
-        """A window as it is written: its days and time, its duration, its zone.
+        """The window that a text means: its days and time, its duration, its zone.
 
         ``Sun 02:00 2h Europe/Rome``, ``Mon-Fri,Sun 22:30 90m UTC``, ``daily 02:00 1h …``, or a cron
-        expression of five fields in place of days and time. The zone is an IANA name and
-        mandatory: a window in a zone that was guessed is off by hours and nobody notices.
-        Raises ConfigurationError.
+        expression of five fields in place of days and time. The zone is an IANA name, and
+        mandatory. Raises ConfigurationError.
         """
+        # Mandatory, since a zone that is guessed is wrong in silence: containers run in UTC, so the
+        # window "Sun 02:00 2h" of people in Rome would begin when theirs is over.
         try:
             return cls(text, *_parse(text.split()))
         except ConfigurationError as error:

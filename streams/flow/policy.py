@@ -1,7 +1,7 @@
 """A destination's delivery policy: everything that decides when an event is sent, and again.
 
-Written by users as the arguments of ``@flow.destination`` (``Arguments``); ``parse`` makes the
-``Policy`` of them, in seconds, and tells all that is wrong with them at once.
+Users write it as the arguments of ``@flow.destination`` (``DestinationOptions``);
+``parse_policy`` makes a ``Policy`` of them, in seconds, and finds all that is wrong at once.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class DestinationOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a system is spared, over all workers together. None: no limit.
+    """What a destination may be sent at most, by all workers together. None: no limit.
 
     ``rate``: events per second; ``concurrent``: calls under way; ``batch``: events in one call;
     ``linger``: seconds that a batch may wait to fill; ``timeout``: seconds of one call.
@@ -64,8 +64,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How events reach one destination. ``delay``: seconds before the first attempt; ``reject``:
-    what is never accepted, whatever the sink makes of it; ``dead_letter_limit``: None for none."""
+    """How events reach one destination.
+
+    ``delay``: seconds before the first attempt; ``reject``: errors that mean "never", whatever the
+    sink calls them; ``dead_letter_limit``: None for none.
+    """
 
     order: Order = "key"
     retry: Retry = field(default_factory=lambda: Retry.DEFAULT)
@@ -80,7 +83,8 @@ class Policy:
     dead_letter_limit: DeadLetterLimit | None = None
     alert: Alert = field(default_factory=Alert)
     more: tuple[str, ...] = field(default=(), compare=False)
-    """What a person wrote beside order and retry, as far as a few words say it."""
+    """What a person wrote besides order and retry, as far as it fits into a few words: for the
+    picture that ``trunkline graph`` draws."""
 
     def __str__(self) -> str:
         """The policy in a line, as a person wrote it."""
@@ -90,9 +94,10 @@ class Policy:
 
 
 def parse_policy(arguments: Mapping[str, Any]) -> tuple[Policy, list[str]]:
-    """The policy that a destination's arguments say, and what is wrong with them.
+    """The policy that a destination's arguments mean, and what is wrong with them, in sentences.
 
-    A wrong argument counts as not given, so that whoever looks at the policy next finds one.
+    Raises nothing: a wrong argument counts as not given, so that ``trunkline check`` can go on and
+    show every mistake of a flow at once, and not the first one.
     """
     given = _Options(arguments)
     policy = Policy(
@@ -156,7 +161,7 @@ class _Options:
 
 
 def _contradictions(policy: Policy) -> list[str]:
-    """Arguments that are right by themselves, and wrong together."""
+    """What is wrong with arguments that are right each by itself."""
     found = []
     if policy.on_dead == "halt" and policy.order == "none":
         found.append("on_dead='halt' keeps a key blocked, and needs order='key'")

@@ -80,11 +80,6 @@ class QuotaGate:
 
     # The quota's side.
 
-    @property
-    def until(self) -> float:
-        """When the lease ends."""
-        return self._until
-
     def share(self, now: float) -> Share:
         """What may be used now: nothing once the lease is over."""
         if now >= self._until and self._share is not NOTHING:

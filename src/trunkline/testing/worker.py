@@ -55,7 +55,7 @@ class Delivery:
         name, clock = destination.name, parts.clock
         metrics = DeliveryMetrics(parts.metrics, parts.flow.name, name)
         self.failure: BaseException | None = None
-        self.guard = AdmissionController(destination.policy, clock, limits, chance=parts.chance)
+        self.guard = AdmissionController(destination.policy, clock, limits, random=parts.chance)
         watch = ConditionMonitor(destination.policy.alert, clock)
         self.oversight = DestinationSupervisor(
             self.guard, parts.control, watch, metrics, destination=name, clock=clock

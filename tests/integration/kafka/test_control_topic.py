@@ -151,7 +151,7 @@ async def test_a_start_waits_for_what_an_open_transaction_hides(
     assert not done
     await asyncio.to_thread(producer.abort_transaction)
     await asyncio.wait_for(starting, PATIENCE)
-    assert follower.state == {"before": {}, KEY: {"state": "open"}}
+    assert follower.state == {"before": {}, KEY: {"state": "paused"}}
     await follower.stop()
 
 

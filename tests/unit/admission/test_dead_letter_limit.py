@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from trunkline import ConfigurationError
 from trunkline.streams.admission.dead_letter_limit import DeadLetterGate
 from trunkline.streams.admission.gate import NEVER, UNLIMITED
-from trunkline.streams.admission.sliding_window import SlidingWindow
 from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 
 
@@ -78,23 +75,3 @@ def test_what_cannot_be_a_policy(arguments: dict[str, object], message: str) -> 
     with pytest.raises(ConfigurationError) as caught:
         DeadLetterLimit(**arguments)  # type: ignore[arg-type]  # wrong on purpose
     assert str(caught.value) == message
-
-
-STEPS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9), st.integers(0, 9)))
-
-
-@given(steps=STEPS, window=st.integers(1, 60), buckets=st.integers(1, 8))
-def test_the_tally_is_exact_for_whole_buckets_and_bounded(
-    steps: list[tuple[int, int, int]], window: int, buckets: int
-) -> None:
-    tally, history, now = SlidingWindow(window, buckets=buckets), [], 0
-    for pause, bad, good in steps:
-        now += pause
-        tally.add(now, bad + good, bad)
-        history.append((now, bad + good, bad))
-        width = window / buckets
-        recent = [entry for entry in history if entry[0] // width > now // width - buckets]
-        assert tally.total == sum(total for _, total, _ in recent)
-        assert tally.failures == sum(bad for _, _, bad in recent)
-        assert len(tally._buckets) <= buckets
-        assert {e for e in history if e[0] > now - window + width} <= {*recent}

@@ -6,7 +6,7 @@ import pytest
 
 from trunkline.errors import PartialFailure, Rejected, Retryable, Unavailable
 from trunkline.streams.admission.gate import UNLIMITED
-from trunkline.streams.admission.throttle import PAUSE, AdaptiveThrottle, pauses_of
+from trunkline.streams.admission.throttle import FIRST_PAUSE, AdaptiveThrottle, pauses_of
 
 TOO_MANY = Retryable("slow down", status=429)
 
@@ -65,7 +65,7 @@ def test_it_pauses_as_long_as_it_was_asked_to() -> None:
 def test_after_the_pause_it_goes_at_half_the_pace_and_recovers() -> None:
     throttle = busy()
     refuse(throttle, 10.0)
-    assert sent_between(throttle, 10.0, 10.0 + PAUSE) == 0
+    assert sent_between(throttle, 10.0, 10.0 + FIRST_PAUSE) == 0
     assert sent_between(throttle, 11.0, 12.0) == pytest.approx(52, abs=3)
     assert sent_between(throttle, 12.0, 21.0) == pytest.approx(9 * 77, abs=25)
     assert sent_between(throttle, 21.0, 22.0) == pytest.approx(102, abs=5)
@@ -76,7 +76,7 @@ def test_the_answers_of_one_burst_slow_down_once() -> None:
     throttle = busy()
     for late in range(10):
         refuse(throttle, 10.0 + late / 100)
-    assert throttle.retry_at(10.1) == pytest.approx(10.0 + PAUSE + 0.09)
+    assert throttle.retry_at(10.1) == pytest.approx(10.0 + FIRST_PAUSE + 0.09)
     assert sent_between(throttle, 11.1, 12.1) == pytest.approx(52, abs=3)
 
 
@@ -89,7 +89,7 @@ def test_pauses_grow_while_the_answer_stays_the_same_and_not_for_ever() -> None:
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
     throttle.finish(now, 1, None)
     refuse(throttle, now)
-    assert throttle.retry_at(now) - now == PAUSE
+    assert throttle.retry_at(now) - now == FIRST_PAUSE
 
 
 def test_one_that_was_slow_goes_on_slowly() -> None:
@@ -111,7 +111,7 @@ def test_the_third_among_thirty_does() -> None:
     for answer in range(31):
         assert throttle.permits(10.0) == UNLIMITED
         throttle.finish(10.0, 1, TOO_MANY if answer % 15 == 0 else None)
-    assert throttle.retry_at(10.0) == 10.0 + PAUSE
+    assert throttle.retry_at(10.0) == 10.0 + FIRST_PAUSE
 
 
 def test_it_says_that_it_slows_down_until_the_pace_is_back() -> None:

@@ -1,58 +1,13 @@
-"""Token buckets, and a gate that uses the share it was given."""
+"""A gate that uses the share of a limit that it was given."""
 
 from __future__ import annotations
 
 import pytest
 
 from trunkline.streams.admission.gate import NEVER, UNLIMITED
-from trunkline.streams.admission.token_bucket import TokenBucket
 from trunkline.streams.quota.fair_share import NOTHING, Share
 from trunkline.streams.quota.limiter import QuotaGate
 from trunkline.streams.quota.usage import IDLE
-
-
-def spend(bucket: TokenBucket, now: float) -> int:
-    """Take whatever there is."""
-    count = bucket.tokens(now)
-    bucket.take(now, count)
-    return count
-
-
-def test_a_bucket_starts_empty_and_fills_at_its_rate() -> None:
-    bucket = TokenBucket()
-    bucket.adjust(0.0, 10.0)
-    assert bucket.tokens(0.0) == 0
-    assert spend(bucket, 0.1) == 1
-    assert spend(bucket, 0.15) == 0
-    assert sum(spend(bucket, 0.1 + step / 100) for step in range(1, 101)) == 10
-
-
-@pytest.mark.parametrize(("rate", "burst"), [(1000.0, 100), (50.0, 5), (1.0, 1)])
-def test_a_bucket_saves_up_a_tenth_of_a_second_and_at_least_one_event(
-    rate: float, burst: int
-) -> None:
-    bucket = TokenBucket()
-    bucket.adjust(0.0, rate)
-    assert bucket.tokens(3600.0) == burst
-
-
-def test_a_bucket_that_slows_down_keeps_no_larger_burst() -> None:
-    bucket = TokenBucket()
-    bucket.adjust(0.0, 1000.0)
-    bucket.adjust(1.0, 20.0)
-    assert bucket.tokens(1.0) == 2
-    bucket.adjust(1.0, 0.0)
-    assert bucket.tokens(1e6) == 0
-    assert bucket.full_enough_at(1e6) == NEVER
-
-
-@pytest.mark.parametrize("rate", [0.1, 3.0, 50.0, 999.0])
-def test_when_to_come_back_there_is_something(rate: float) -> None:
-    bucket = TokenBucket()
-    bucket.adjust(0.0, rate)
-    for _ in range(100):
-        now = bucket.full_enough_at(0.0)
-        assert spend(bucket, now) >= 1
 
 
 def gate(rate: float | None = 10.0, calls: int | None = None) -> QuotaGate:
