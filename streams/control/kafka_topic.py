@@ -19,7 +19,9 @@ from typing import Any
 from confluent_kafka import KafkaError, Message, Producer
 
 from trunkline import kafka
-from trunkline.kafka.tail import Tail, low_latency, read_all
+from trunkline.kafka.clients import low_latency
+from trunkline.kafka.reading import read_all
+from trunkline.kafka.tail import Tail
 from trunkline.params import Backbone
 from trunkline.streams.control.topic import (
     StateStore,

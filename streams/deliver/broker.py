@@ -16,9 +16,9 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 
 from trunkline import kafka
 from trunkline.kafka import LastingProducer, Move, transact
-from trunkline.kafka import reading as kafka_read
 from trunkline.kafka.poll_loop import PollListener, PollLoop
 from trunkline.kafka.purge import RecordPurger
+from trunkline.kafka.reading import records_to_end
 from trunkline.params import Backbone
 
 
@@ -67,7 +67,7 @@ class Broker(Protocol):
 
     def read_pending(self, starts: list[TopicPartition]) -> Iterator[Message]:
         """What is in these partitions from these offsets on, to their ends as of now. From the
-        reader's thread. Raises KafkaException."""
+        reader's thread. Raises KafkaException, KafkaUnavailable."""
         ...
 
     async def write(self, moves: list[Move], cuts: list[TopicPartition], group: Any) -> None:
@@ -107,7 +107,7 @@ class KafkaBroker:
 
     def read_pending(self, starts: list[TopicPartition]) -> Iterator[Message]:
         """What waits in tiers, for whom their partitions are new."""
-        return kafka_read.rest(self._backbone, self._group, starts)
+        return records_to_end(self._backbone, self._group, starts)
 
     async def write(self, moves: list[Move], cuts: list[TopicPartition], group: Any) -> None:
         """One transaction, in a thread of its own."""

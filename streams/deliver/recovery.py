@@ -23,7 +23,7 @@ TIMEOUT = 60.0
 class AssignmentRecovery:
     """How far the group is in each partition of the inbox and its tiers, and what waits.
 
-    Asks Kafka, and so runs in the reader's thread. Raises KafkaException.
+    Asks Kafka, and so runs in the reader's thread. Raises KafkaException, KafkaUnavailable.
     """
 
     def __init__(self, consumer: Consumer, partitions: list[TopicPartition], inbox: str) -> None:

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from trunkline import kafka
+from trunkline.kafka.clients import low_latency
 from trunkline.kafka.offsets import Partition
+from trunkline.kafka.reading import records
 from trunkline.params import Backbone
 from trunkline.streams.dlq.causes import mask
 from trunkline.streams.dlq.handled import handled_by_home, origin_of
@@ -24,10 +26,6 @@ from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
 MOST = 1000
 """Causes that are told apart; the letters of further ones are one group for each stage and class,
 so that messages that have nothing in common cannot fill the memory."""
-READ = 500
-"""Records that are handed over at once."""
-PATIENCE = 30.0
-"""Seconds without a sign of Kafka after which reading gives up."""
 
 
 class HandledLetters:
@@ -53,8 +51,7 @@ class DeadLetterQueue:
     """
 
     def __init__(self, backbone: Backbone, topic: str, handled: HandledLetters) -> None:
-        at_once = {"fetch.wait.max.ms": "10", **backbone.kafka}  # the end is told without waiting
-        self._backbone = backbone.model_copy(update={"kafka": at_once})
+        self._backbone = low_latency(backbone)
         self._topic = topic
         self._handled = handled
         self.ranges = self._ranges()
@@ -84,7 +81,7 @@ class DeadLetterQueue:
 
     def _read(self, ranges: Mapping[Partition, range]) -> Generator[DeadLetter, None, None]:
         with closing(self._reader()) as reader:
-            for message in _messages(reader, self._topic, ranges):
+            for message in records(reader, ranges):
                 letter = DeadLetter.of(message)
                 yield replace(letter, handled=True) if self._handled.has(letter) else letter
 
@@ -118,41 +115,6 @@ def _watermarks(reader: Consumer, topic: str, partition: int) -> range:
             f"partition {partition} of {topic!r} does not answer: {failure.args[0].str()}"
         ) from failure
     return range(low, high)
-
-
-def _messages(reader: Consumer, topic: str, ranges: Mapping[Partition, range]) -> Iterator[Message]:
-    """The committed records of these ranges. A range ends at a record or at the partition's end,
-    whichever is first: its last offsets may be those of transaction markers."""
-    unread = {n: span.stop for (_, n), span in ranges.items() if span}
-    reader.assign([TopicPartition(topic, n, ranges[topic, n].start) for n in unread])
-    while unread:
-        for message in _polled(reader, topic):
-            number, at = message.partition(), message.offset()
-            behind = unread.get(-1 if number is None else number, -1)
-            if number is None or at is None or behind < 0:
-                continue
-            record = message.error() is None
-            if record and at < behind:
-                yield message
-            if at + record >= behind:
-                del unread[number]
-
-
-def _polled(reader: Consumer, topic: str) -> list[Message]:
-    """What has arrived: records and ends of partitions."""
-    polled = reader.consume(1, PATIENCE)
-    if not polled:
-        raise kafka.KafkaUnavailable(f"topic {topic!r} could not be read to its end; try again")
-    polled += reader.consume(READ - 1, 0)
-    for error in (message.error() for message in polled):
-        if error is not None and error.fatal():
-            raise KafkaException(error)
-    return [message for message in polled if not _is_trouble(message.error())]
-
-
-def _is_trouble(error: KafkaError | None) -> bool:
-    """Whether it is one of those that pass by themselves, as a broker that is restarted."""
-    return error is not None and error.code() != KafkaError._PARTITION_EOF
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from trunkline import kafka, naming
 from trunkline.errors import ConfigurationError
-from trunkline.kafka import reading as kafka_read
+from trunkline.kafka.reading import records_to_end
 from trunkline.params import Backbone
 from trunkline.streams.deliver.offsets import decode_completed
 from trunkline.streams.flow.definition import Destination, Flow
@@ -67,8 +67,8 @@ def _incomplete(backbone: Backbone, group: str, topic: str, partitions: int) -> 
         at.partition: decode_completed(max(at.offset, 0), at.metadata or "") for at in committed
     }
     starts = [TopicPartition(topic, at.partition, max(at.offset, 0)) for at in committed]
-    rest = kafka_read.rest(backbone, group, starts)
-    return sum(message.offset() not in done[message.partition() or 0] for message in rest)
+    pending = records_to_end(backbone, group, starts)
+    return sum(message.offset() not in done[message.partition() or 0] for message in pending)
 
 
 def _mistake(destination: Destination[Any, Any], topic: str, count: int) -> str:

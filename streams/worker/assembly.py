@@ -9,9 +9,9 @@ from typing import Any, Protocol, cast
 
 from trunkline import kafka, naming
 from trunkline.connectors.base import PushSource, Sink, Source
-from trunkline.kafka import reading as kafka_read
 from trunkline.kafka.poll_loop import PollLoop
 from trunkline.kafka.range_reader import RangeReader, reader_of
+from trunkline.kafka.reading import last_record
 from trunkline.params import Backbone, Params
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import registry_of
@@ -139,9 +139,7 @@ class Assembly:
             build=cast(Callable[[], Source], partial(definition, self._env)),
             make_consumer=partial(kafka.consumer, self._backbone, group),
             make_producer=partial(kafka.producer, self._backbone, transactional_id=fenced),
-            newest_position=partial(
-                kafka_read.last_record, self._backbone, definition.positions, group
-            ),
+            newest_position=partial(last_record, self._backbone, definition.positions, group),
             metrics=metrics,
         )
 
@@ -182,7 +180,7 @@ class Assembly:
             JobContext(
                 flow.name,
                 transactions,
-                past=lambda: RangeReader(reader, busy=lambda: intake.lag > 0),
+                past=lambda: RangeReader(reader, lambda: intake.lag > 0),
                 durable=partial(read_control, backbone, flow.control),
             ),
             self._control,

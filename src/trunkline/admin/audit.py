@@ -12,7 +12,7 @@ import orjson
 from confluent_kafka import KafkaException
 
 from trunkline import kafka
-from trunkline.kafka.tail import read_all
+from trunkline.kafka.reading import read_all
 from trunkline.params import Backbone
 from trunkline.streams.control import topic as control
 from trunkline.streams.control.audit import AuditRecord, log, record, topic_of

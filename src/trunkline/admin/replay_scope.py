@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from trunkline import kafka, naming
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event
 from trunkline.kafka.offsets import Partition, committed_offsets
 from trunkline.kafka.range_reader import reader_of
+from trunkline.kafka.reading import records
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Decode
 from trunkline.streams.replay.predicate import Predicate
@@ -107,13 +108,10 @@ class ReplayScope:
         """The committed records that have a key, this one if it is given."""
         meant = None if key is None else key.encode()
         with self._reader() as reader:
-            for partition, offsets in ranges.items():
-                if offsets:
-                    place = TopicPartition(*partition, offsets.start)
-                    for message in _range(reader, place, offsets.stop):
-                        found = message.key()
-                        if found and (meant is None or found == meant):
-                            yield message
+            for message in records(reader, ranges):
+                found = message.key()
+                if found and (meant is None or found == meant):
+                    yield message
 
     def _reader(self) -> closing[Consumer]:
         return closing(reader_of(self._backbone, self._group))
@@ -135,32 +133,6 @@ def _clamped(low: int, first: int, end: int, routed: int) -> range:
     """The range that there is of the one that is asked for."""
     end = max(low, min(end, routed))
     return range(min(max(low, first), end), end)
-
-
-def _range(reader: Consumer, start: TopicPartition, until: int) -> Iterator[Message]:
-    """The committed records of a partition from its offset to before ``until``."""
-    reader.assign([start])
-    while True:
-        for message in _polled(reader, start):
-            error, offset = message.error(), message.offset() or 0
-            if error is None and offset < until:
-                yield message
-            if offset >= until - (error is None):
-                return
-
-
-def _polled(reader: Consumer, place: TopicPartition) -> list[Message]:
-    """What has arrived: records, and the partition's end."""
-    polled = reader.consume(1, TIMEOUT)
-    if not polled:
-        raise kafka.KafkaUnavailable(
-            f"{place.topic}/{place.partition} could not be read; try again"
-        )
-    polled += reader.consume(499, 0)
-    errors = [error for m in polled if (error := m.error()) is not None]
-    if fatal := [error for error in errors if error.fatal()]:
-        raise KafkaException(fatal[0])
-    return [m for m in polled if (e := m.error()) is None or e.code() == KafkaError._PARTITION_EOF]
 
 
 def _asked(call: Any, *arguments: Any) -> Any:

@@ -74,6 +74,12 @@ def consumer(
     )
 
 
+def low_latency(backbone: Backbone) -> Backbone:
+    """For a consumer that reads to the end: Kafka tells of an end without waiting for more, which
+    is 500 ms else."""
+    return backbone.model_copy(update={"kafka": {"fetch.wait.max.ms": "10", **backbone.kafka}})
+
+
 def producer(backbone: Backbone, *, transactional_id: str = "") -> Producer:
     """An idempotent producer with acks=all; transactional if it has an id.
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from trunkline.kafka.clients import KafkaUnavailable
 from trunkline.kafka.offsets import committed_offsets
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class PollListener(Protocol):
         self, consumer: Consumer, partitions: list[TopicPartition]
     ) -> list[TopicPartition]:
         """Partitions are ours now; returns those that are to be read, and from where. Called
-        again if it raises a KafkaException that is not fatal."""
+        again if it raises KafkaUnavailable, or a KafkaException that is not fatal."""
         ...
 
     def on_revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
@@ -310,8 +311,8 @@ class PollLoop:
         while not self._stopping:
             try:
                 return self._listener.on_assigned(consumer, partitions)
-            except KafkaException as failure:
-                if failure.args[0].fatal():
+            except (KafkaException, KafkaUnavailable) as failure:
+                if isinstance(failure, KafkaException) and failure.args[0].fatal():
                     raise
                 log.warning(NOT_KNOWN, _named(partitions), failure)
                 with self._changed:

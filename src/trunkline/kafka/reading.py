@@ -1,10 +1,18 @@
-"""Reading topics outside of any group's progress, on confluent-kafka."""
+"""Reading ranges of partitions, outside of any group's progress: one loop for whoever reads a part
+of the log to its end.
+
+``BoundedRead`` is the loop; ``records`` waits for all of it; ``records_to_end``, ``read_all`` and
+``last_record`` ask Kafka first where the end is. ``range_reader`` reads the same way from an event
+loop, ``tail`` reads on for ever. Each blocks the thread that calls it.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple
 
 from confluent_kafka import (
     Consumer,
@@ -16,8 +24,12 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from trunkline.kafka import admin, consumer
+from trunkline.kafka.clients import KafkaUnavailable, admin, consumer, low_latency
+from trunkline.kafka.offsets import Partition
+from trunkline.kafka.topics import existing_topics
 from trunkline.params import Backbone
+
+log = logging.getLogger(__name__)
 
 NOT_LED_YET = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -27,6 +39,174 @@ NOT_LED_YET = (
 """What a broker answers about a topic that was made a moment ago, or whose leader moves."""
 LEADERLESS = 30.0
 """Seconds to wait for a leader."""
+READ = 500
+"""Most records of one piece."""
+POLL = 0.5
+"""Seconds that one poll waits."""
+PATIENCE = 30.0
+"""Seconds without a sign of Kafka after which reading gives up."""
+
+
+class Polled(NamedTuple):
+    """What one poll of a consumer brought.
+
+    ``arrived``: records and ends of partitions, in order per partition. ``trouble``: what Kafka
+    complained about last, or "".
+    """
+
+    arrived: list[Message]
+    trouble: str
+
+
+def poll(client: Consumer, limit: int, timeout: float) -> Polled:
+    """Take up to ``limit`` messages from a consumer that is told of ends (``eof=True``); waits at
+    most ``timeout`` seconds for the first one.
+
+    Errors that pass by themselves are logged. Raises KafkaException if the client can never go on.
+    """
+    polled = client.consume(1, timeout)
+    if polled:
+        # consume(limit) would wait until there are so many: only what is here already.
+        polled += client.consume(limit - 1, 0)
+    arrived, trouble = [], ""
+    for message in polled:
+        error = message.error()
+        if error is None or error.code() == KafkaError._PARTITION_EOF:
+            arrived.append(message)
+        elif error.fatal():
+            raise KafkaException(error)
+        else:
+            trouble = error.str()
+            log.warning("Kafka: %s", trouble, extra={"topic": message.topic()})
+    return Polled(arrived, trouble)
+
+
+def partition_of(message: Message) -> Partition:
+    """The topic and partition of a record, or of an end."""
+    return message.topic(), message.partition()  # type: ignore[return-value]
+
+
+class BoundedRead:
+    """Reads ranges of offsets, of several partitions side by side. For one thread.
+
+    Assigns the partitions to ``client``, which must be told of ends (``eof=True``). ``next``: the
+    offset of each partition to go on from. ``trouble``: what Kafka complained about last, or "".
+    ``cut``: whether a range also ends where its partition does, as that of a topic which was made
+    anew with fewer records; else such a range is never read to its end.
+    """
+
+    def __init__(
+        self, client: Consumer, ranges: Mapping[Partition, range], *, cut: bool = False
+    ) -> None:
+        self._client = client
+        self._unread = {partition: span for partition, span in ranges.items() if span}
+        self._cut = cut
+        self.next = {partition: span.start for partition, span in ranges.items()}
+        self.trouble = ""
+        if self._unread:
+            client.assign([TopicPartition(*p, span.start) for p, span in self._unread.items()])
+
+    @property
+    def ended(self) -> bool:
+        """Whether all ranges are read."""
+        return not self._unread
+
+    def read(self, limit: int = READ, timeout: float = POLL) -> tuple[list[Message], bool]:
+        """The next committed records of the ranges; and whether anything was heard of them, which
+        may be an end alone. Raises KafkaException if the client can never go on."""
+        arrived, trouble = poll(self._client, limit, timeout)
+        self.trouble = trouble or self.trouble
+        return [message for message in arrived if self._advance(message)], bool(arrived)
+
+    def _advance(self, message: Message) -> bool:
+        """Note how far a partition is read; returns whether the message is a record of its range.
+
+        A range ends with its last record, or with the partition's end at or behind it: the last
+        offsets of a range may be those of transaction markers, which no consumer sees.
+        """
+        partition, offset = partition_of(message), message.offset()
+        span = self._unread.get(partition)
+        if span is None or offset is None:  # the consumer fetches on behind the range
+            return False
+        if message.error() is None:
+            ours, reached = offset in span, offset + 1
+        else:  # an end is told with the offset that the next record will have
+            ours, reached = False, offset
+            if self._cut and self._ends_before(partition, span.stop):
+                reached = span.stop
+        # A record before the range: the topic was made anew or cut, and reading began there.
+        self.next[partition] = min(max(self.next[partition], reached), span.stop)
+        if reached >= span.stop:
+            del self._unread[partition]
+        return ours
+
+    def _ends_before(self, partition: Partition, stop: int) -> bool:
+        """Whether the partition has no offset ``stop - 1``. An end that an open transaction makes
+        is none: the high watermark counts what it hides."""
+        _, high = self._client.get_watermark_offsets(TopicPartition(*partition), cached=True)
+        return high < stop
+
+
+def records(
+    client: Consumer, ranges: Mapping[Partition, range], *, patience: float = PATIENCE
+) -> Iterator[Message]:
+    """The committed records of these ranges of offsets, in order within each partition.
+
+    Waits for what an open transaction hides. Raises KafkaUnavailable when nothing was heard for
+    ``patience`` seconds, KafkaException if the client can never go on.
+    """
+    reading = BoundedRead(client, ranges)
+    heard_at = time.monotonic()
+    while not reading.ended:
+        found, heard = reading.read()
+        if heard:
+            yield from found
+            heard_at = time.monotonic()  # after the yield: what is done with a record may take long
+        elif time.monotonic() - heard_at > patience:
+            topics = ", ".join(sorted({topic for topic, _ in ranges}))
+            raise KafkaUnavailable(
+                f"{topics} could not be read to the end, nothing came for {patience:.0f} s: "
+                f"{reading.trouble or 'Kafka does not answer'}; try again once Kafka is up"
+            )
+
+
+def records_to_end(
+    backbone: Backbone, group: str, starts: Sequence[TopicPartition]
+) -> Iterator[Message]:
+    """The committed records of partitions from their offsets on, to their ends as of now.
+
+    The end is the high watermark and not the last stable offset. Worker A dies with an open
+    transaction; worker B, which gets its partitions, would take what stands before it for
+    everything. So that transaction is waited for, at most its timeout (10 s).
+    Raises KafkaException, KafkaUnavailable.
+    """
+    if not starts:
+        return
+    ends = _high_watermarks(backbone, starts)
+    # An offset that is not known is 0, not OFFSET_INVALID: librdkafka would ask for it, and again
+    # only after 500 ms.
+    ranges = {
+        (at.topic, at.partition): range(max(0, at.offset), ends[at.topic, at.partition])
+        for at in starts
+    }
+    if any(ranges.values()):  # a consumer costs a connection to each broker
+        with closing(consumer(backbone, group, eof=True)) as client:
+            yield from records(client, ranges)
+
+
+def read_all(backbone: Backbone, topic: str) -> list[Message]:
+    """The committed records of a one-partition topic; none if there is no such topic.
+
+    Raises KafkaUnavailable if it cannot be read to its end.
+    """
+    if topic not in existing_topics(admin(backbone)):
+        return []
+    begin = TopicPartition(topic, 0, 0)
+    try:
+        return list(records_to_end(low_latency(backbone), topic, [begin]))
+    except KafkaException as failure:
+        reason = failure.args[0].str()
+        raise KafkaUnavailable(f"topic {topic!r} could not be read: {reason}") from failure
 
 
 def last_record(backbone: Backbone, topic: str, group: str) -> Message | None:
@@ -34,59 +214,23 @@ def last_record(backbone: Backbone, topic: str, group: str) -> Message | None:
 
     Reads backwards in growing steps, since transaction markers take up offsets too.
     """
-    reader = consumer(backbone, group, eof=True)
-    try:
-        low, high = reader.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)
-        step = 50
-        while True:
+    with closing(consumer(backbone, group, eof=True)) as client:
+        low, high = client.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)
+        start, step = high, 50
+        while start > low:
             start = max(low, high - step)
-            found = _read_to_end(reader, TopicPartition(topic, 0, start))
-            if found or start == low:
-                return found[-1] if found else None
+            newest = None
+            for message in records(client, {(topic, 0): range(start, high)}):
+                newest = message
+            if newest is not None:
+                return newest
             step *= 8
-    finally:
-        reader.close()
-
-
-def rest(backbone: Backbone, group: str, starts: Sequence[TopicPartition]) -> Iterator[Message]:
-    """The committed records of partitions from their offsets on, to their ends as of now.
-
-    To the high watermark and not to the last stable offset, which the open transaction of a
-    worker that died holds back: that is waited for, at most its timeout (10 s).
-    Raises KafkaException.
-    """
-    if not starts:
-        return
-    ends = _high_watermarks(backbone, starts)
-    # Not OFFSET_INVALID, for which librdkafka would ask, and again only after 500 ms.
-    begin = [TopicPartition(at.topic, at.partition, max(0, at.offset)) for at in starts]
-    unread = [at for at in begin if at.offset < ends[at.topic, at.partition]]
-    if not unread:
-        return
-    open_ = {(at.topic, at.partition) for at in unread}
-    reader = consumer(backbone, group, eof=True)
-    try:
-        reader.assign(unread)
-        while open_:
-            for message in reader.consume(2000, timeout=0.1):
-                error = message.error()
-                if error is None:
-                    yield message
-                elif error.code() != KafkaError._PARTITION_EOF:
-                    raise KafkaException(error)
-                elif (message.offset() or 0) >= ends[_place(message)]:
-                    open_.discard(_place(message))
-    finally:
-        reader.close()
-
-
-def _place(message: Message) -> tuple[str, int]:
-    return message.topic(), message.partition()  # type: ignore[return-value]
+        return None
 
 
 def _high_watermarks(
     backbone: Backbone, partitions: Sequence[TopicPartition]
-) -> dict[tuple[str, int], int]:
+) -> dict[Partition, int]:
     """The end of each partition, transactions that are still open included. Waits for leaders."""
     client = admin(backbone)  # without it there would be no answer
     deadline = time.monotonic() + LEADERLESS
@@ -99,24 +243,10 @@ def _high_watermarks(
         time.sleep(0.1)
 
 
-def _ends(client: AdminClient, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
+def _ends(client: AdminClient, partitions: Sequence[TopicPartition]) -> dict[Partition, int]:
     latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     asked = {TopicPartition(p.topic, p.partition): latest for p in partitions}
     answers = client.list_offsets(
         asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=30
     )
     return {(p.topic, p.partition): answer.result().offset for p, answer in answers.items()}
-
-
-def _read_to_end(reader: Consumer, start: TopicPartition) -> list[Message]:
-    reader.assign([start])
-    found: list[Message] = []
-    while True:
-        for message in reader.consume(500, timeout=0.1):
-            error = message.error()
-            if error is None:
-                found.append(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                return found
-            elif error.fatal():
-                raise KafkaException(error)
