@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from trunkline.kafka.messages import as_raw_event
+from trunkline.kafka.messages import event_of
 from trunkline.kafka.offsets import Partition, committed_offsets
 from trunkline.streams.deliver.offsets import PartitionOffsets
 from trunkline.streams.retry.tiers import due_of
@@ -44,7 +44,7 @@ class AssignmentRecovery:
             place: Any = message.topic(), message.partition()
             at: Any = message.offset()
             if not self.progress[place].is_done(at):
-                event = as_raw_event(message, decode)
+                event = event_of(message, decode)
                 sequence = event.sequence
                 latest = self._latest.get(event.partition, -1)
                 self._latest[event.partition] = max(latest, sequence)

@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from trunkline.connectors.base import Sink
 from trunkline.errors import SCHEMA_UNAVAILABLE, DataError, Retryable, Unavailable
 from trunkline.event import Event
-from trunkline.kafka.messages import as_event, as_raw_event
+from trunkline.kafka.messages import event_of
 from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.schemas.codec import PrefetchSchemas, nothing_to_learn
 from trunkline.streams.admission.gate import Gate
@@ -208,10 +208,10 @@ class DeliveryStep:
 
     def _enter(self, message: Message) -> None:
         try:
-            event = as_event(message, self._decode)
+            event = event_of(message, self._decode, strict=True)
         except DataError as error:
             self._outcomes.dead_letter_unreadable(
-                as_raw_event(message, self._decode), error, message.key()
+                event_of(message, self._decode), error, message.key()
             )
             return
         if event.topic == self._destination.inbox and not self._policy.delay:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from confluent_kafka import Message
-
 from trunkline.headers import (
     CE_ID,
     CE_TYPE,
@@ -19,6 +17,7 @@ from trunkline.headers import (
     TL_ERROR_CLASS,
     TL_STAGE,
 )
+from trunkline.kafka.messages import AnyMessage
 from trunkline.streams.dlq.causes import fingerprint
 from trunkline.times import _in_utc, parse_moment
 
@@ -44,7 +43,7 @@ class DeadLetter:
         object.__setattr__(self, "_named", dict(self.headers))
 
     @classmethod
-    def of(cls, message: Message, *, handled: bool = False) -> DeadLetter:
+    def of(cls, message: AnyMessage, *, handled: bool = False) -> DeadLetter:
         """The dead letter that a record is."""
         headers: Any = message.headers() or []
         return cls(

@@ -11,6 +11,7 @@ from confluent_kafka import Message
 from trunkline.event import Event, Headers, replaced
 from trunkline.headers import CE_TYPE, TL_DEAD_FROM, TL_FROM, TL_ORIGIN, TL_REPLAY_ID
 from trunkline.kafka import Out
+from trunkline.kafka.messages import event_of
 from trunkline.schemas.codec import PrefetchSchemas
 from trunkline.streams.route.router import CompiledTopic, Router
 
@@ -36,17 +37,8 @@ class DestinationPath:
         return any(route.listens(event_type) for route in routes)
 
     def event(self, message: Message) -> Event[Any]:
-        """The canonical event of a record whose key is text."""
-        topic, headers = message.topic() or "", message.headers() or []
-        return Event(
-            key=(message.key() or b"").decode(errors="replace"),
-            value=message.value(),
-            headers=headers,  # type: ignore[arg-type]
-            decode=self.topics[topic].decode,
-            topic=topic,
-            partition=message.partition() or 0,
-            offset=message.offset() or 0,
-        )
+        """The canonical event of a record of one of the topics."""
+        return event_of(message, self.topics[message.topic() or ""].decode)
 
 
 def with_replay_headers(records: Sequence[Out], origin: str, id: str) -> list[Out]:

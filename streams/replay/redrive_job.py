@@ -252,8 +252,8 @@ class RedriveJob(Job):
         """What today's route makes of it: maybe another dead letter."""
         home = origin_of(letter.headers)
         at = int(letter.came_from.removeprefix(f"{home[0]}/").split("/")[1])
-        event = StoredMessage(home, at, letter.key, letter.value, kept)
-        done = await self._way.router.route([event])  # type: ignore[list-item]
+        event = StoredMessage(*home, at, letter.key, letter.value, kept)
+        done = await self._way.router.route([event])
         return done.drain()
 
     def _release(self, letter: DeadLetter, action: str) -> Out:

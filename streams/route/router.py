@@ -14,13 +14,11 @@ from fnmatch import fnmatchcase
 from inspect import iscoroutinefunction
 from typing import Any
 
-from confluent_kafka import Message
-
 from trunkline.errors import SCHEMA_UNAVAILABLE, DataError, Rejected
 from trunkline.event import Event
 from trunkline.headers import CE_ID, CE_TYPE, TL_FROM, TL_ORIGIN
 from trunkline.kafka import MAX_VALUE, Out
-from trunkline.kafka.messages import as_raw_event
+from trunkline.kafka.messages import AnyMessage, event_of
 from trunkline.schemas.codec import Decode, Encode, PrefetchSchemas, nothing_to_learn
 from trunkline.streams.dlq.envelope import dead_letter
 
@@ -159,7 +157,7 @@ class Router:
         self._prefetch_schemas = prefetch_schemas
         self._version = flow_version
 
-    async def route(self, messages: Sequence[Message]) -> RoutingResult:
+    async def route(self, messages: Sequence[AnyMessage]) -> RoutingResult:
         """The records of these messages, in the messages' order.
 
         1. Fetch the schemas that are not known yet, since nothing can wait while values are read.
@@ -180,31 +178,24 @@ class Router:
             await self._await_routes(done, pending)
         return done
 
-    def _call_routes(self, message: Message, done: RoutingResult, pending: list[_Pending]) -> None:
+    def _call_routes(
+        self, message: AnyMessage, done: RoutingResult, pending: list[_Pending]
+    ) -> None:
         """Call each route that wants the message; its records go to ``done``.
 
         1. A message without a proper key is no event: its dead letters are made here.
         2. A delete has no value that a route could read: it is forwarded by its key.
         3. What an async route returns is awaited later; any other result is encoded at once.
         """
-        topic: str = message.topic()  # type: ignore[assignment]
-        compiled = self._topics[topic]
+        compiled = self._topics[message.topic()]  # type: ignore[index]
         raw_key = message.key()
         try:
-            key = _key(raw_key)
+            if not raw_key:
+                raise DataError("the event has no key: without one there is no order to keep")
+            event = event_of(message, compiled.decode, strict=True)
         except DataError as error:
-            _refuse(message, raw_key, compiled, error, done)
+            _refuse(message, compiled, error, done)
             return
-        assert raw_key is not None
-        event = Event(
-            key=key,
-            value=message.value(),
-            headers=message.headers() or [],  # type: ignore[arg-type]
-            decode=compiled.decode,
-            topic=topic,
-            partition=message.partition(),  # type: ignore[arg-type]
-            offset=message.offset(),  # type: ignore[arg-type]
-        )
         for route in compiled.matching_routes(event):
             if event.value is None:
                 _forward_delete(event, raw_key, route, done)
@@ -253,30 +244,17 @@ class Router:
             done.routed += own.routed
 
 
-def _key(raw_key: bytes | None) -> str:
-    if not raw_key:
-        raise DataError("the event has no key: without one there is no order to keep")
-    try:
-        return raw_key.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"the key is not UTF-8: {error}") from error
-
-
 def _refuse(
-    message: Message,
-    raw_key: bytes | None,
-    compiled: CompiledTopic,
-    error: DataError,
-    done: RoutingResult,
+    message: AnyMessage, compiled: CompiledTopic, error: DataError, done: RoutingResult
 ) -> None:
     """Add a dead letter to the DLQ of each destination of the topic.
 
     To each of them, since nobody can say which ones it was meant for; and one only, where two
     routes of the topic lead to one destination.
     """
-    event = as_raw_event(message, compiled.decode)
+    event = event_of(message, compiled.decode)
     for dlq in dict.fromkeys(route.dlq for route in compiled.routes):
-        done.add_dead_letter(event, error, dlq, raw_key)
+        done.add_dead_letter(event, error, dlq, message.key())
 
 
 def _forward_delete(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
@@ -11,21 +10,17 @@ from confluent_kafka import Message
 from faulty_server import Request
 from history import Account
 
+from trunkline.kafka.messages import StoredMessage
+
 KILL = Strike("kill", 50.0, 50.0, worker=7)
 FREEZE = Strike("freeze", 50.0, 70.0, worker=7)
 
 
-@dataclass
-class Letter:
+def letter(id: str, why: str, attempts: int) -> StoredMessage:
     """A dead letter of the event ``id``."""
-
-    id: str
-    why: str
-    attempts: int
-
-    def headers(self) -> list[tuple[str, bytes]]:
-        named = {"ce_id": self.id, "tl_error_class": self.why, "tl_attempt": str(self.attempts)}
-        return [(name, text.encode()) for name, text in named.items()]
+    named = {"ce_id": id, "tl_error_class": why, "tl_attempt": str(attempts)}
+    headers = [(name, text.encode()) for name, text in named.items()]
+    return StoredMessage("f.erp.dlq", 0, 0, b"k", b"{}", headers)
 
 
 def asked(number: int, at: float, does: str = "204", **more: Any) -> Request:
@@ -34,7 +29,7 @@ def asked(number: int, at: float, does: str = "204", **more: Any) -> Request:
     return Request(at=at, key="k", number=number, id=f"id{number}", does=does, **known | more)
 
 
-def faults(*requests: Request, letters: tuple[Letter, ...] = (), **more: Any) -> list[str]:
+def faults(*requests: Request, letters: tuple[StoredMessage, ...] = (), **more: Any) -> list[str]:
     """The first line of each fault, where events 0, 1, 2 were to arrive."""
     known: dict[str, Any] = {"lost": set(), "open": set(), "strikes": [], "fates": {}}
     events = {f"id{number}": ("k", number) for number in range(3)}
@@ -106,32 +101,34 @@ EXHAUSTED = [asked(2, at, "500", attempt=at - 3) for at in range(3, 7)]
 
 
 def test_a_dead_letter_has_its_reason() -> None:
-    assert faults(*ALL[:2], *EXHAUSTED, letters=(Letter("id2", "Retryable", 4),)) == []
+    assert faults(*ALL[:2], *EXHAUSTED, letters=(letter("id2", "Retryable", 4),)) == []
     poison = asked(2, 3, "400")
-    right = {"letters": (Letter("id2", "Rejected", 1),), "fates": {("k", 2): "400"}}
+    right = {"letters": (letter("id2", "Rejected", 1),), "fates": {("k", 2): "400"}}
     assert faults(*ALL[:2], poison, **cast(Any, right)) == []
 
 
 @pytest.mark.parametrize(
     ("letters", "fault"),
     [
-        ((Letter("id2", "Rejected", 4),), "2 is dead by Rejected, and should be by Retryable"),
-        ((Letter("id2", "Retryable", 3),), "2 is dead after 3 attempts"),
-        ((Letter("id2", "Retryable", 4),) * 2, "2 has 2 dead letters"),
+        ((letter("id2", "Rejected", 4),), "2 is dead by Rejected, and should be by Retryable"),
+        ((letter("id2", "Retryable", 3),), "2 is dead after 3 attempts"),
+        ((letter("id2", "Retryable", 4),) * 2, "2 has 2 dead letters"),
     ],
 )
-def test_a_dead_letter_that_is_wrong_is_told(letters: tuple[Letter, ...], fault: str) -> None:
+def test_a_dead_letter_that_is_wrong_is_told(
+    letters: tuple[StoredMessage, ...], fault: str
+) -> None:
     assert f"k: {fault}" in faults(*ALL[:2], *EXHAUSTED, letters=letters)
 
 
 def test_what_an_outage_made_dead_is_told() -> None:
     down = [asked(2, at, "503") for at in range(3, 7)]
-    found = faults(*ALL[:2], *down, letters=(Letter("id2", "Retryable", 4),))
+    found = faults(*ALL[:2], *down, letters=(letter("id2", "Retryable", 4),))
     assert found == ["k: 2: 4 attempts, 0 answers count"]
 
 
 def test_what_halts_holds_up_its_key_until_it_is_discarded() -> None:
-    letters = tuple(Letter("id1", "Rejected", attempts) for attempts in (1, 2))
+    letters = tuple(letter("id1", "Rejected", attempts) for attempts in (1, 2))
     halted: dict[str, Any] = {"letters": letters, "halts": True, "fates": {("k", 1): "400"}}
     died, again = asked(1, 2, "400"), asked(1, 2.5, "400", attempt=1)
     assert faults(ALL[0], died, again, ALL[2], **halted) == []

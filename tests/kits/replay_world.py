@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 import orjson
 
 from trunkline.kafka import Out
+from trunkline.kafka.messages import StoredMessage
 from trunkline.kafka.offsets import Partition
 from trunkline.schemas.codec import nothing_to_learn
 from trunkline.streams.replay.job import Job, JobContext
@@ -24,41 +25,6 @@ PLACE: Partition = (TOPIC, 0)
 
 class Crash(Exception):
     """The worker is killed."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """A record as a consumer gives it."""
-
-    of: str
-    at: int
-    raw_key: bytes | None
-    raw_value: bytes | None = b"{}"
-    named: tuple[tuple[str, bytes], ...] = ()
-
-    def topic(self) -> str:
-        return self.of
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return self.at
-
-    def key(self) -> bytes | None:
-        return self.raw_key
-
-    def value(self) -> bytes | None:
-        return self.raw_value
-
-    def headers(self) -> list[tuple[str, bytes]]:
-        return list(self.named)
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, 0
-
-    def error(self) -> None:
-        return None
 
 
 @dataclass(frozen=True)
@@ -80,7 +46,7 @@ class World:
     epoch = 1
     only: tuple[str, ...] = ()
     appends: bool = False
-    logs: dict[str, list[Record]] = field(default_factory=lambda: {TOPIC: [], DLQ: []})
+    logs: dict[str, list[StoredMessage]] = field(default_factory=lambda: {TOPIC: [], DLQ: []})
     live: int = 0
     inbox: list[Sent] = field(default_factory=list)
     durable: dict[str, Any] = field(default_factory=dict)
@@ -93,7 +59,8 @@ class World:
     def publish(self, key: bytes, kind: str = "paid") -> None:
         log = self.logs[TOPIC]
         id = f"e{len(log)}".encode()
-        log.append(Record(TOPIC, len(log), key, named=(("ce_id", id), ("ce_type", kind.encode()))))
+        headers = [("ce_id", id), ("ce_type", kind.encode())]
+        log.append(StoredMessage(TOPIC, 0, len(log), key, b"{}", headers))
 
     def route(self) -> None:
         """Route the next live event, published before or now."""
@@ -103,10 +70,11 @@ class World:
             self.publish(*self.coming.pop(0))
         record = self.logs[TOPIC][self.live]
         self.live += 1
-        kind = dict(record.named)["ce_type"].decode()
+        kind = dict(record.headers())["ce_type"].decode()
         if not self.only or kind in self.only:
-            assert record.raw_key is not None
-            self.inbox.append(Sent(record.raw_key, record.at, "original", f"e{record.at}"))
+            key, at = record.key(), record.offset()
+            assert key is not None
+            self.inbox.append(Sent(key, at, "original", f"e{at}"))
         if self.job is not None:
             self.job.on_routed(record)  # type: ignore[arg-type]
 

@@ -9,8 +9,8 @@ import orjson
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from keeping_producer import KeepingProducer
-from replay_world import Record
 from trunkline.event import Event
+from trunkline.kafka.messages import StoredMessage
 from trunkline.kafka.poll_loop import MicroBatch, PollLoop
 from trunkline.streams.metrics import Metrics, StepMetrics
 from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
@@ -77,7 +77,7 @@ class Routing:
 
     def batch(self, *keys: bytes) -> MicroBatch:
         """Events of these keys, one behind the other, as the poll loop would hand them over."""
-        messages: Any = [Record(TOPIC, at, key) for at, key in enumerate(keys)]
+        messages: Any = [StoredMessage(TOPIC, 0, at, key, b"{}") for at, key in enumerate(keys)]
         self.intake._outstanding += len(messages)
         return MicroBatch(cast("list[Message]", messages), self.intake.epoch, "metadata")
 

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from trunkline import kafka, naming
 from trunkline.errors import ConfigurationError
-from trunkline.event import Event
+from trunkline.kafka.messages import event_of
 from trunkline.kafka.offsets import Partition, committed_offsets
 from trunkline.kafka.range_reader import reader_of
 from trunkline.kafka.reading import records
@@ -84,7 +84,7 @@ class ReplayScope:
         newest = self._newest(request) if request.mode == "state" else None
         for message in self._read(request.ranges, request.key):
             key, at = message.key() or b"", (message.partition() or 0, message.offset() or 0)
-            event = _event(message, decode)
+            event = event_of(message, decode)
             if newest is not None and newest.get(key) != at:
                 count.superseded += 1
             elif where is not None and not where.matches(event):
@@ -140,9 +140,3 @@ def _asked(call: Any, *arguments: Any) -> Any:
         return call(*arguments)
     except KafkaException as failure:
         raise kafka.KafkaUnavailable(f"Kafka does not answer: {failure.args[0].str()}") from failure
-
-
-def _event(message: Message, decode: Decode) -> Event[Any]:
-    headers: Any = message.headers() or []
-    key = (message.key() or b"").decode(errors="replace")
-    return Event(key=key, value=message.value(), headers=headers, decode=decode)

@@ -25,6 +25,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from trunkline.kafka.clients import KafkaUnavailable, admin, consumer, low_latency
+from trunkline.kafka.messages import partition_of
 from trunkline.kafka.offsets import Partition
 from trunkline.kafka.topics import existing_topics
 from trunkline.params import Backbone
@@ -79,11 +80,6 @@ def poll(client: Consumer, limit: int, timeout: float) -> Polled:
             trouble = error.str()
             log.warning("Kafka: %s", trouble, extra={"topic": message.topic()})
     return Polled(arrived, trouble)
-
-
-def partition_of(message: Message) -> Partition:
-    """The topic and partition of a record, or of an end."""
-    return message.topic(), message.partition()  # type: ignore[return-value]
 
 
 class BoundedRead:

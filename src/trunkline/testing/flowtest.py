@@ -11,12 +11,10 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any, Generic, Self, TypeVar, cast
 
-from confluent_kafka import Message
-
 from trunkline import naming
 from trunkline.errors import ConfigurationError
 from trunkline.event import Change, Event, Record
-from trunkline.kafka.messages import as_raw_event
+from trunkline.kafka.messages import event_of
 from trunkline.params import Params
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import subject
@@ -246,7 +244,7 @@ class FlowTest(Generic[EnvT]):
 
     def dead_letters(self, at: Destination[EnvT, Any] | SourceDefinition[EnvT]) -> list[DeadLetter]:
         """What is in a destination's, or a source's, dead-letter queue."""
-        return [DeadLetter.of(cast(Message, record)) for record in self.backbone.records(at.dlq)]
+        return [DeadLetter.of(record) for record in self.backbone.records(at.dlq)]
 
     def waiting(self, destination: Destination[EnvT, Any]) -> list[Wait]:
         """What is neither delivered nor dead-lettered, as far as is committed: commits come
@@ -257,7 +255,7 @@ class FlowTest(Generic[EnvT]):
         """The events of a canonical topic."""
         decode: Callable[[bytes], T] = self._codec.decoder(type_of_topic(topic))
         records = self.backbone.records(topic.topic)
-        return [as_raw_event(cast(Message, record), decode) for record in records]
+        return [event_of(record, decode) for record in records]
 
     def _delivery(self, destination: Destination[EnvT, Any]) -> Delivery:
         return self._worker.deliveries[destination.name]

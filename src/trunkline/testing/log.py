@@ -9,10 +9,11 @@ from typing import Any, cast
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from trunkline.kafka import Move
+from trunkline.kafka.messages import StoredMessage, partition_of
 from trunkline.kafka.offsets import Partition
 from trunkline.kafka.poll_loop import MicroBatch, PollListener
 from trunkline.streams.deliver.step import DeliveryStep
-from trunkline.testing.topics import Generation, MemoryMessage, Topics
+from trunkline.testing.topics import Generation, Topics
 
 EVERYTHING = 1 << 40
 
@@ -201,14 +202,14 @@ class MemoryConsumer:
             self._slow_down(messages)
             self._step.on_batch(batch)
 
-    def _fetch(self) -> list[MemoryMessage]:
-        messages: list[MemoryMessage] = []
+    def _fetch(self) -> list[StoredMessage]:
+        messages: list[StoredMessage] = []
         places, batch, shuffle = self._readable(), self._topics.batch, self._topics.shuffle
         while places and len(messages) < batch:
             place = places.pop(shuffle.randrange(len(places)) if shuffle else 0)
             limit = batch - len(messages)
             if found := self._topics.read(place, self._positions[place], limit):
-                self._positions[place] = found[-1].at + 1
+                self._positions[place] = found[-1].offset() + 1
                 self._lag = None
                 messages += found
         return messages
@@ -221,12 +222,13 @@ class MemoryConsumer:
         shut = self._paced.keys()
         return [p for p in self._positions if p not in shut and not self._topics.stalled(p[0])]
 
-    def _slow_down(self, messages: list[MemoryMessage]) -> None:
+    def _slow_down(self, messages: list[StoredMessage]) -> None:
         """Pause the partitions whose next records can wait: what was read last tells."""
         now = self._topics.clock()
-        for message in {message.place: message for message in messages}.values():
+        last = {partition_of(message): message for message in messages}
+        for place, message in last.items():
             if (until := self._pace(cast(Message, message))) > now:
-                self._paced[message.place] = until
+                self._paced[place] = until
 
     def _set_alarm(self, delay: float) -> None:
         if self._alarm is not None:

@@ -15,50 +15,8 @@ from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPar
 
 from trunkline.event import Headers
 from trunkline.kafka import Move, Out
+from trunkline.kafka.messages import StoredMessage
 from trunkline.kafka.offsets import Partition
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryMessage:
-    """A record as a Kafka consumer gives it: the methods of ``confluent_kafka.Message``."""
-
-    place: Partition
-    at: int
-    raw_key: bytes | None
-    raw_value: bytes | None
-    named: Headers
-    written: int
-
-    def topic(self) -> str:
-        """Its topic."""
-        return self.place[0]
-
-    def partition(self) -> int:
-        """Its partition."""
-        return self.place[1]
-
-    def offset(self) -> int:
-        """Its offset in the partition."""
-        return self.at
-
-    def key(self) -> bytes | None:
-        """Its key."""
-        return self.raw_key
-
-    def value(self) -> bytes | None:
-        """Its value."""
-        return self.raw_value
-
-    def headers(self) -> list[tuple[str, bytes]]:
-        """Its headers; a new list, as from Kafka."""
-        return list(self.named)
-
-    def timestamp(self) -> tuple[int, int]:
-        """Kind and time of its writing, in milliseconds."""
-        return 1, self.written
-
-    def error(self) -> None:
-        """It is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +46,7 @@ class Topics:
     latency: float = 0.0
     failures: int = 0
     _stalled: set[str] = field(default_factory=set)
-    _logs: dict[Partition, list[MemoryMessage]] = field(default_factory=dict)
+    _logs: dict[Partition, list[StoredMessage]] = field(default_factory=dict)
     _truncated: dict[Partition, int] = field(default_factory=dict)
     _offsets: dict[tuple[str, Partition], tuple[int, str]] = field(default_factory=dict)
     _generations: dict[str, int] = field(default_factory=dict)
@@ -100,7 +58,7 @@ class Topics:
         """Where a record with this key goes."""
         return topic, crc32(key or b"") % self.partitions
 
-    def records(self, topic: str) -> list[MemoryMessage]:
+    def records(self, topic: str) -> list[StoredMessage]:
         """All records of a topic, in the order of their partitions and offsets."""
         return [
             message
@@ -108,10 +66,10 @@ class Topics:
             for message in self._logs.get((topic, number), ())
         ]
 
-    def read(self, place: Partition, start: int, limit: int) -> list[MemoryMessage]:
+    def read(self, place: Partition, start: int, limit: int) -> list[StoredMessage]:
         """Up to ``limit`` records of a partition from an offset on."""
         log = self._logs.get(place, [])
-        first = bisect_left(log, start, key=lambda message: message.at)
+        first = bisect_left(log, start, key=lambda message: message.offset())
         return log[first : first + limit]
 
     def stall(self, topic: str, on: bool = True) -> None:
@@ -126,12 +84,12 @@ class Topics:
     def end(self, place: Partition) -> int:
         """The offset that the next record of a partition will have, or a smaller one."""
         log = self._logs.get(place)
-        return log[-1].at + 1 if log else self._truncated.get(place, 0)
+        return log[-1].offset() + 1 if log else self._truncated.get(place, 0)
 
     def extent(self, place: Partition) -> tuple[int, int]:
         """The first offset that a partition has, and ``end``."""
         log, end = self._logs.get(place), self.end(place)
-        return (log[0].at if log else end), end
+        return (log[0].offset() if log else end), end
 
     def truncate(self, topic: str) -> None:
         """Forget a topic's records so far, as when their retention is over."""
@@ -140,7 +98,7 @@ class Topics:
                 self._truncated[place] = self.end(place)
                 log.clear()
 
-    def write(self, records: Iterable[Out]) -> list[MemoryMessage]:
+    def write(self, records: Iterable[Out]) -> list[StoredMessage]:
         """Append records, each where its key belongs; returns them as they are read."""
         now = int(self.clock() * 1000)
         written = [self._append(self.place(t, k), k, v, h, now) for t, k, v, h in records]
@@ -154,10 +112,10 @@ class Topics:
         value: bytes | None,
         headers: Headers,
         written: int,
-    ) -> MemoryMessage:
+    ) -> StoredMessage:
         log = self._logs.setdefault(place, [])
         offset = self.end(place) + (1 if self.gaps and log else 0)
-        log.append(MemoryMessage(place, offset, key, value, tuple(headers), written))
+        log.append(StoredMessage(*place, offset, key, value, headers, timestamp=written))
         return log[-1]
 
     # Groups.

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import TopicPartition
 
 from trunkline import naming
 from trunkline.event import Event
 from trunkline.headers import TL_HALTED
-from trunkline.kafka.messages import as_raw_event
+from trunkline.kafka.messages import StoredMessage, event_of
 from trunkline.kafka.offsets import Partition
 from trunkline.streams.deliver.offsets import PartitionOffsets
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.retry.tiers import due_of, failures_of
 from trunkline.testing.log import EVERYTHING
-from trunkline.testing.topics import MemoryMessage, Topics
+from trunkline.testing.topics import Topics
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +48,19 @@ def waits(topics: Topics, destination: Destination[Any, Any], start: float) -> l
     return [_wait(message, destination.inbox, start) for message in left]
 
 
-def _unfinished(topics: Topics, group: str, place: Partition) -> Iterator[MemoryMessage]:
+def _unfinished(topics: Topics, group: str, place: Partition) -> Iterator[StoredMessage]:
     at = topics.committed(group, TopicPartition(*place))
     offset = max(0, at.offset)
     if offset >= topics.end(place):
         return
     progress = PartitionOffsets(offset, at.metadata or "")
     for message in topics.read(place, offset, EVERYTHING):
-        if not progress.is_done(message.at):
+        if not progress.is_done(message.offset()):
             yield message
 
 
-def _wait(message: MemoryMessage, inbox: str, start: float) -> Wait:
-    event: Event[Any] = as_raw_event(cast(Message, message), bytes)
+def _wait(message: StoredMessage, inbox: str, start: float) -> Wait:
+    event: Event[Any] = event_of(message, bytes)
     inside = event.topic == inbox
     return Wait(
         id=event.id,

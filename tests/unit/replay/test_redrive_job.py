@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_replay_state import EVENTS, happening
 
-from replay_world import CONTROL, DLQ, INBOX, PLACE, TOPIC, Record, World
+from replay_world import CONTROL, DLQ, INBOX, PLACE, TOPIC, World
+from trunkline.kafka.messages import StoredMessage
 from trunkline.streams.control.records import HandledKey
 from trunkline.streams.dlq.handled import Handled, owner_of
 from trunkline.streams.dlq.letters import DeadLetterFilter
@@ -39,8 +40,8 @@ def bury(world: World, offset: int, *, stage: str = "deliver", **headers: str) -
     if stage == "route":
         origin = {"tl_dead_from": place}
     told = {"tl_stage": stage, "tl_error_class": "Rejected", **origin, **headers}
-    named = (*event.named, *((name, text.encode()) for name, text in told.items()))
-    log.append(Record(DLQ, len(log), event.key(), event.value(), named))
+    named = (*event.headers(), *((name, text.encode()) for name, text in told.items()))
+    log.append(StoredMessage(DLQ, 0, len(log), event.key(), event.value(), named))
 
 
 def job_of(world: World, *, window: int = 500, **more: Any) -> RedriveJob:
@@ -144,7 +145,7 @@ def test_only_what_is_selected_and_in_the_set(world: World) -> None:
 def test_letters_of_other_partitions_are_left_to_their_routers(world: World) -> None:
     log = world.logs[DLQ]
     elsewhere = (("tl_stage", b"deliver"), ("tl_from", b"orders/1/7/1"))
-    log.append(Record(DLQ, len(log), b"z", b"{}", elsewhere))
+    log.append(StoredMessage(DLQ, 0, len(log), b"z", b"{}", elsewhere))
     assert run(world) == {"sent": 3, "superseded": 1}
 
 

@@ -97,7 +97,7 @@ def assert_complete(world: World, before: int, start: int, until: int) -> None:
 def assert_counted(world: World, request: Request, only: tuple[str, ...]) -> None:
     """Each event of the set is counted once, however often somebody began anew."""
     start, until = request.ranges[PLACE].start, request.ranges[PLACE].stop
-    kinds = [dict(record.named)["ce_type"].decode() for record in world.logs["orders"]]
+    kinds = [dict(record.headers())["ce_type"].decode() for record in world.logs["orders"]]
     concerned = sum(not only or kind in only for kind in kinds[start:until])
     assert world.job is not None
     counts = world.job.progress.counts

@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import json
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -14,42 +13,26 @@ import pytest
 from trunkline import ConfigurationError, Event
 from trunkline.errors import RegistryUnavailable, SerializationError
 from trunkline.kafka import MAX_VALUE
+from trunkline.kafka.messages import StoredMessage
 from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router, RoutingResult
 
 
-@dataclass
-class Raw:
+def raw(
+    value: bytes | None = b'{"n": 1}',
+    key: bytes | None = b"k",
+    at: int = 0,
+    *,
+    type: str = "order.paid",
+    change: str = "create",
+    more: Sequence[tuple[str, Any]] = (),
+) -> StoredMessage:
     """A message as Kafka's client gives it."""
-
-    raw_value: bytes | None = b'{"n": 1}'
-    raw_key: bytes | None = b"k"
-    at: int = 0
-    type: str = "order.paid"
-    change: str = "create"
-    more: list[tuple[str, Any]] = field(default_factory=list)
-
-    def topic(self) -> str:
-        return "orders"
-
-    def partition(self) -> int:
-        return 3
-
-    def offset(self) -> int:
-        return self.at
-
-    def key(self) -> bytes | None:
-        return self.raw_key
-
-    def value(self) -> bytes | None:
-        return self.raw_value
-
-    def headers(self) -> list[tuple[str, Any]]:
-        return [
-            ("ce_id", f"id-{self.at}".encode()),
-            ("ce_type", self.type.encode()),
-            ("tl_change", self.change.encode()),
-            *self.more,
-        ]
+    named = [
+        ("ce_id", f"id-{at}".encode()),
+        ("ce_type", type.encode()),
+        ("tl_change", change.encode()),
+    ]
+    return StoredMessage("orders", 3, at, key, value, [*named, *more])
 
 
 Made = Any
@@ -76,11 +59,12 @@ def compiled(function: RouteFunction, to: str = "erp", **more: Any) -> CompiledR
 
 
 def routed(
-    messages: Sequence[Raw], *routes: CompiledRoute, decode: Callable[[bytes], Any] = decode
+    messages: Sequence[StoredMessage],
+    *routes: CompiledRoute,
+    decode: Callable[[bytes], Any] = decode,
 ) -> RoutingResult:
     router = Router({"orders": CompiledTopic(decode, list(routes))}, flow_version="v1")
-    given: Any = messages
-    return asyncio.run(router.route(given))
+    return asyncio.run(router.route(messages))
 
 
 def headers(record: Any) -> dict[str, bytes]:
@@ -96,7 +80,7 @@ def places(done: RoutingResult) -> list[tuple[str, str]]:
 
 
 def test_a_message_goes_to_the_inbox_with_its_key_and_attributes() -> None:
-    done = routed([Raw(at=7)], compiled(lambda event: {"n": event.data["n"] + 1}))
+    done = routed([raw(at=7)], compiled(lambda event: {"n": event.data["n"] + 1}))
     ((topic, key, value, _),) = done.records
     assert (topic, key, value) == ("erp.inbox", b"k", b'encoded:{"n": 2}')
     named = headers(done.records[0])
@@ -107,7 +91,7 @@ def test_a_message_goes_to_the_inbox_with_its_key_and_attributes() -> None:
 
 def test_delivery_headers_of_an_earlier_hop_are_replaced() -> None:
     earlier = [("tl_from", b"elsewhere/0/0/1"), ("tl_origin", b"replay"), ("mine", b"kept")]
-    (record,) = routed([Raw(more=earlier)], compiled(lambda event: event.data)).records
+    (record,) = routed([raw(more=earlier)], compiled(lambda event: event.data)).records
     named = headers(record)
     assert (named["tl_from"], named["tl_origin"]) == (b"orders/3/0/1", b"original")
     assert named["mine"] == b"kept"
@@ -115,9 +99,9 @@ def test_delivery_headers_of_an_earlier_hop_are_replaced() -> None:
 
 def test_what_hands_on_the_data_itself_forwards_the_bytes() -> None:
     odd = b'{ "n" :   1 }'
-    (record,) = routed([Raw(odd)], compiled(lambda event: event.data)).records
+    (record,) = routed([raw(odd)], compiled(lambda event: event.data)).records
     assert record[2] == odd
-    (record,) = routed([Raw(odd)], compiled(lambda event: {**event.data})).records
+    (record,) = routed([raw(odd)], compiled(lambda event: {**event.data})).records
     assert record[2] == b'encoded:{"n": 1}'
 
 
@@ -129,20 +113,20 @@ def test_a_value_is_decoded_once_for_all_routes_and_not_at_all_for_none() -> Non
         return decode(value)
 
     readers = [compiled(lambda event: event.data, to) for to in ("a", "b")]
-    routed([Raw()], *readers, decode=counting)
+    routed([raw()], *readers, decode=counting)
     assert len(calls) == 1
     ignorant = compiled(lambda event: event.data, only=("order.cancelled",))
-    assert routed([Raw()], ignorant, decode=counting).records == []
+    assert routed([raw()], ignorant, decode=counting).records == []
     assert len(calls) == 1
 
 
 def test_none_goes_nowhere() -> None:
-    assert routed([Raw()], compiled(lambda event: None)) == RoutingResult()
+    assert routed([raw()], compiled(lambda event: None)) == RoutingResult()
 
 
 @pytest.mark.parametrize("kind", [list, tuple])
 def test_several_messages_are_numbered_and_the_first_keeps_the_id(kind: Any) -> None:
-    done = routed([Raw(at=7)], compiled(lambda event: kind([{"n": n} for n in (1, 2, 3)])))
+    done = routed([raw(at=7)], compiled(lambda event: kind([{"n": n} for n in (1, 2, 3)])))
     ids = [headers(record)["ce_id"] for record in done.records]
     assert ids == [b"id-7", b"id-7#2", b"id-7#3"]
     assert [place for _, place in places(done)] == [f"orders/3/7/{part}" for part in (1, 2, 3)]
@@ -150,11 +134,11 @@ def test_several_messages_are_numbered_and_the_first_keeps_the_id(kind: Any) -> 
 
 
 def test_an_empty_list_goes_nowhere() -> None:
-    assert routed([Raw()], compiled(lambda event: [])).records == []
+    assert routed([raw()], compiled(lambda event: [])).records == []
 
 
 def test_of_several_messages_all_or_none() -> None:
-    done = routed([Raw()], compiled(lambda event: [{"n": 1}, "no dict"]))
+    done = routed([raw()], compiled(lambda event: [{"n": 1}, "no dict"]))
     assert [record[0] for record in done.records] == ["erp.dlq"]
     assert (done.routed, done.dead) == (0, 1)
 
@@ -172,7 +156,7 @@ def test_of_several_messages_all_or_none() -> None:
     ],
 )
 def test_only_decides_on_the_type(only: tuple[str, ...], listens: bool) -> None:
-    done = routed([Raw(), Raw(at=1)], compiled(lambda event: event.data, only=only))
+    done = routed([raw(), raw(at=1)], compiled(lambda event: event.data, only=only))
     assert len(done.records) == (2 if listens else 0)
 
 
@@ -186,7 +170,7 @@ def test_records_are_in_the_order_of_events_whichever_route_is_async() -> None:
         return [event.data] * event.offset if event.offset else event.data
 
     quick = compiled(lambda event: event.data, "quick")
-    done = routed([Raw(at=n) for n in range(4)], quick, compiled(slow, "slow"), quick)
+    done = routed([raw(at=n) for n in range(4)], quick, compiled(slow, "slow"), quick)
     quick_, slow_ = "quick.inbox", "slow.inbox"
     assert places(done) == [
         (quick_, "orders/3/0/1"),
@@ -216,7 +200,7 @@ def test_async_routes_of_a_batch_run_at_the_same_time() -> None:
             return event.data
 
         router = Router({"orders": CompiledTopic(decode, [compiled(meet)])})
-        messages: Any = [Raw(at=n) for n in range(5)]
+        messages: Any = [raw(at=n) for n in range(5)]
         return await router.route(messages)
 
     assert asyncio.run(run()).routed == 5
@@ -228,11 +212,11 @@ async def later(event: Event[Any]) -> Any:
 
 @pytest.mark.parametrize("function", [lambda event: 1 / 0, later], ids=["sync", "async"])
 def test_what_a_route_raises_ends_in_its_dlq_and_the_others_go_on(function: Any) -> None:
-    poison = Raw(b'{"n": 1}', at=1)
-    done = routed([Raw(), poison], compiled(function), compiled(lambda event: event.data, "crm"))
+    poison = raw(b'{"n": 1}', at=1)
+    done = routed([raw(), poison], compiled(function), compiled(lambda event: event.data, "crm"))
     assert [record[0] for record in done.records] == ["erp.dlq", "crm.inbox"] * 2
     topic, key, value, _ = done.records[2]
-    assert (topic, key, value) == ("erp.dlq", b"k", poison.raw_value)
+    assert (topic, key, value) == ("erp.dlq", b"k", poison.value())
     named = headers(done.records[2])
     assert named["tl_dead_from"] == b"orders/3/1"
     assert named["tl_stage"] == b"route"
@@ -246,7 +230,7 @@ def test_what_a_route_raises_ends_in_its_dlq_and_the_others_go_on(function: Any)
 
 def test_what_cannot_be_read_dies_only_where_it_is_read() -> None:
     done = routed(
-        [Raw(b"\x00 no JSON")],
+        [raw(b"\x00 no JSON")],
         compiled(lambda event: event.data, "reading"),
         compiled(lambda event: {"n": event.offset}, "headers"),
     )
@@ -258,7 +242,7 @@ def test_what_cannot_be_read_dies_only_where_it_is_read() -> None:
 )
 def test_an_event_without_a_proper_key_dies_once_a_dlq(key: bytes | None, reason: bytes) -> None:
     twice = [compiled(lambda event: event.data, "erp"), compiled(lambda event: event.data, "erp")]
-    done = routed([Raw(raw_key=key)], *twice, compiled(lambda event: event.data, "crm"))
+    done = routed([raw(key=key)], *twice, compiled(lambda event: event.data, "crm"))
     assert [record[:3] for record in done.records] == [
         ("erp.dlq", key, b'{"n": 1}'),
         ("crm.dlq", key, b'{"n": 1}'),
@@ -271,7 +255,7 @@ def test_a_message_that_is_too_large_dies() -> None:
     def huge(data: Any) -> bytes:
         return bytes(MAX_VALUE + 1)
 
-    done = routed([Raw()], compiled(lambda event: {}, encode=huge))
+    done = routed([raw()], compiled(lambda event: {}, encode=huge))
     assert done.records[0][0] == "erp.dlq"
     assert headers(done.records[0])["tl_error_class"] == b"Rejected"
 
@@ -282,7 +266,7 @@ def test_deletes_go_by_their_key_to_who_accepts_them_and_call_no_route() -> None
 
     accepting = compiled(never, "accepting", accepts_deletes=True)
     deaf = compiled(never, "deaf", accepts_deletes=True, only=("refund.*",))
-    done = routed([Raw(None, change="delete")], accepting, compiled(never, "other"), deaf)
+    done = routed([raw(None, change="delete")], accepting, compiled(never, "other"), deaf)
     ((topic, key, value, _),) = done.records
     assert (topic, key, value) == ("accepting.inbox", b"k", None)
     assert headers(done.records[0])["tl_change"] == b"delete"
@@ -291,7 +275,7 @@ def test_deletes_go_by_their_key_to_who_accepts_them_and_call_no_route() -> None
 
 def test_a_truncate_dies_everywhere_for_a_person_to_see() -> None:
     routes = [compiled(lambda event: None, to, accepts_deletes=to == "a") for to in ("a", "b")]
-    done = routed([Raw(None, change="truncate")], *routes)
+    done = routed([raw(None, change="truncate")], *routes)
     assert [record[0] for record in done.records] == ["a.dlq", "b.dlq"]
     assert b"empty the destination by hand" in headers(done.records[0])["tl_error"]
 
@@ -300,8 +284,8 @@ def test_a_header_without_a_value_kills_nobody() -> None:
     """Kafka allows it, and other programs write it."""
     nulls = [("ce_type", None), ("tl_change", None)]
     route = compiled(lambda event: event.data, only=("order.paid",), accepts_deletes=True)
-    assert routed([Raw(more=nulls)], route).records == []
-    assert routed([Raw(None, more=nulls)], compiled(lambda event: None)).records == []
+    assert routed([raw(more=nulls)], route).records == []
+    assert routed([raw(None, more=nulls)], compiled(lambda event: None)).records == []
 
 
 @pytest.mark.parametrize("hold", [RegistryUnavailable("down"), ConfigurationError("no access")])
@@ -317,7 +301,7 @@ def test_a_schema_that_cannot_be_asked_for_holds_the_batch(
 
     function = waits if asynchronous else lambda event: event.data
     with pytest.raises(type(hold)):
-        routed([Raw()], compiled(function), decode=down)
+        routed([raw()], compiled(function), decode=down)
 
 
 def test_async_routes_of_a_batch_that_is_held_are_ended() -> None:
@@ -336,5 +320,5 @@ def test_async_routes_of_a_batch_that_is_held_are_ended() -> None:
     first = compiled(begin)
     first.is_async = True
     with pytest.raises(RegistryUnavailable):
-        routed([Raw()], first, compiled(lambda event: event.data), decode=down)
+        routed([raw()], first, compiled(lambda event: event.data), decode=down)
     assert [inspect.getcoroutinestate(one) for one in begun] == [inspect.CORO_CLOSED]
