@@ -98,6 +98,8 @@ class Alarm:
             return None
         if self.notified == 0:
             return "firing"
+        # Not at once: a rebalance takes the destination to a worker that needs some seconds to see
+        # the same, and people must not be told "over" and "again" for each.
         if now - self.seen > kind.quiet:
             return "resolved"
         return "reminder" if now - self.notified_at >= reminder else None
@@ -112,6 +114,8 @@ class Alarm:
     def claimed_by(self, worker: str, now: float) -> Alarm:
         """With the next notification claimed by this worker, or its claim renewed."""
         old, number = self.claim, self.notified + 1
+        # It grows only where the claim changes hands: so of a claim that its owner renewed and one
+        # that took it over meanwhile, the second wins in every worker.
         takeovers = 0
         if old is not None and old.number == number:
             takeovers = old.takeovers if old.worker == worker else old.takeovers + 1
@@ -119,7 +123,7 @@ class Alarm:
 
     def after_notification(self, number: int, at: float, due: Due) -> Alarm:
         """After notification number ``number``, written at ``at``, was sent by one channel."""
-        if number <= self.notified:
+        if number <= self.notified:  # another channel, or another worker, was first
             return self
         resolved = self.resolved or due == "resolved"
         return replace(
@@ -142,6 +146,8 @@ class Alarm:
 
     def merge(self, other: Alarm) -> Alarm:
         """What both know together; a later episode wins over an earlier one."""
+        # Every field takes the greater of two, or the smaller: so the order in which workers read
+        # each other's records makes no difference, nor does reading one twice.
         if self.episode != other.episode:
             return self if self.episode > other.episode else other
         error = max((self.error_at, self.error), (other.error_at, other.error))

@@ -124,6 +124,8 @@ class Worker:
         for starting in self._starting:
             starting.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
+        # One after the other, 40 destinations of which each finishes a call of 30 s would take 20
+        # minutes, and Kubernetes kills after its grace period.
         deliveries = [step for step in self._steps if isinstance(step, DeliveryStep)]
         for step in self._steps:
             if step not in deliveries:
@@ -155,6 +157,7 @@ class Worker:
                     await asyncio.wait_for(stop.wait(), pause)
 
     def _ensure_topics(self) -> None:
+        # What is there stays as it is: an operator may have given it more partitions.
         specs = required_topics(self._flow, self._backbone.partitions)
         if limited(self._flow.destinations):
             specs.append(quota.topic())
