@@ -3,9 +3,10 @@
 In come the backbone's addresses and what is meant; out go records in the flow's control and audit
 topics, written in one transaction, or what these topics tell. ``targets`` finds out which
 destination is meant, ``destinations`` pauses and shows one, ``dead_letters`` and ``replays`` have
-events sent again, ``audit`` says who did what. Workers do what is asked for; nothing here waits for
-them. All functions but ``follow_request`` block: call them outside an event loop, or in a thread.
-Nothing is printed; errors are those of ``trunkline.errors``, with messages for people.
+events sent again, ``audit`` says who did what, ``alerts`` sends a test message. Workers do what is
+asked for; nothing here waits for them. All functions but ``follow_request`` block: call them
+outside an event loop, or in a thread. Nothing is printed; what cannot be is a ``TrunklineError``
+with a message for people.
 
     from trunkline import admin
     from trunkline.params import environment_file, load_backbone
@@ -19,6 +20,7 @@ Nothing is printed; errors are those of ``trunkline.errors``, with messages for 
 ``docs/admin.md`` has an example of each.
 """
 
+from trunkline.admin.alerts import ChannelTest, send_test_alert
 from trunkline.admin.audit import read_audit
 from trunkline.admin.dead_letters import DeadLetters, LetterValue, open_dead_letters
 from trunkline.admin.destinations import (
@@ -54,6 +56,7 @@ __all__ = [
     "AuditRecord",
     "Bound",
     "CauseGroup",
+    "ChannelTest",
     "DeadLetter",
     "DeadLetterFilter",
     "DeadLetters",
@@ -82,5 +85,6 @@ __all__ = [
     "require_destination",
     "resume_destination",
     "routing_workers",
+    "send_test_alert",
     "submit_request",
 ]

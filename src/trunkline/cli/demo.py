@@ -32,7 +32,7 @@ its dead-letter queue, the topic airport.<destination>.dlq."""
 
 
 class Course(NamedTuple):
-    """How it is to go; see the options."""
+    """How the demo is to go: the options of the same names."""
 
     rows: int
     rate: int

@@ -16,7 +16,11 @@ from trunkline.streams.flow.loading import load
 
 
 def prepare(flow: str, env: str) -> tuple[Flow[Any], Params, Backbone, AlertSettings]:
-    """A flow and what it runs with, everything checked. Raises ConfigurationError."""
+    """Load a flow, check it, and find what it runs with: parameters, addresses, who is alerted.
+
+    ``env``: "" for the process environment alone. Raises ConfigurationError, which names every
+    mistake of the flow, and ParameterError.
+    """
     loaded = load(flow)
     errors = [problem for problem in check(loaded) if not problem.warning]
     if errors:

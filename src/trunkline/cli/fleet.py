@@ -1,4 +1,4 @@
-"""Several workers on one machine: the same command once a process, kept running."""
+"""Several workers on one machine: each is a process that runs this command, and is kept running."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Fleet:
         self._lock = threading.Lock()
 
     def run(self) -> None:
-        """Until SIGTERM or Ctrl-C, which every worker gets too; then wait for all of them."""
+        """Keep the workers running until SIGTERM or Ctrl-C; hand that on, and wait for all of them.
+        Blocks; for the main thread, which signals come to."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         threads = [threading.Thread(target=self._keep, args=(i,)) for i in range(self._size)]
@@ -65,7 +66,8 @@ class Fleet:
 
 
 def _command(index: int, port: int) -> list[str]:
-    """This command line as worker ``index`` alone: the last option of a name wins."""
+    """The command line of worker ``index``: this one, but for one worker and with its own port."""
+    # Both options may stand in sys.argv already: of two of a name the last one counts.
     own = ["--workers", "1", "--port", str(port + index if port else 0)]
     command = [sys.executable, "-m", "trunkline", *sys.argv[1:], *own]
     return dying_with_us(command, signal.SIGTERM)

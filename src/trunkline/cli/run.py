@@ -60,7 +60,8 @@ def _roles(only: str) -> tuple[str, ...]:
 
 
 def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed (``trunkline[fast]``), else asyncio's own."""
+    """What makes the event loop: uvloop where it is installed (``trunkline[fast]``), else None, for
+    asyncio's own."""
     try:
         import uvloop
     except ImportError:
@@ -79,11 +80,12 @@ async def _until_signal(worker: Worker) -> None:
 
 
 def _tune_interpreter() -> None:
-    """Micro-batches make thousands of short-lived objects without cycles: at the default
-    threshold the garbage collector walks them again and again, for a quarter of routing's time.
-    And a thread that comes back from Kafka waits 5 ms for a busy event loop by default, several
-    times a transaction."""
+    """Set the garbage collector and the switching of threads for what a worker does."""
+    # Micro-batches make thousands of short-lived objects without cycles. At the default threshold
+    # of 700 the collector walked them again and again, for a quarter of routing's time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 20, 50)
+    # A thread that comes back from Kafka waits for a busy event loop to let it go on: 5 ms by
+    # default, several times a transaction.
     sys.setswitchinterval(0.0005)

@@ -97,7 +97,8 @@ def status(
 
 
 def _run(stack: Stack) -> None:
-    """The foreground: until Ctrl-C, SIGTERM, SIGHUP, or a server that cannot be kept alive."""
+    """Run the stack in the foreground until Ctrl-C, SIGTERM, SIGHUP, or until one of its servers
+    cannot be kept alive."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         stack.request_stop()
@@ -116,7 +117,7 @@ def _run(stack: Stack) -> None:
 
 
 def _detach(home: Path) -> None:
-    """The same command again without --detach, as a session of its own."""
+    """Start the same command without --detach in the background, and wait until all is up."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
     home.mkdir(parents=True, exist_ok=True)
     log = home / "up.log"

@@ -8,11 +8,8 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from typer.testing import CliRunner
 
 from docs_pages import ROOT, TEXTS, blocks_of
-from trunkline.cli import app
-from trunkline.local.ports import free_port
 from trunkline.params import ParameterError, Secret
 from trunkline.streams.alerts.notification import sample_notification
 from trunkline.streams.alerts.settings import AlertSettings, SmtpSettings, load_alert_settings
@@ -131,19 +128,3 @@ def test_the_body_that_is_documented_is_the_one_that_is_sent() -> None:
     assert list(shown) == list(sent)
     kinds = {key: type(value) for key, value in shown.items() if key not in ("amount", "error")}
     assert kinds == {key: type(value) for key, value in sent.items() if key in kinds}
-
-
-def test_the_command_says_of_each_channel_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
-    nowhere = f"http://127.0.0.1:{free_port()}"
-    monkeypatch.setenv("TRUNKLINE_ALERTS_SLACK", f"{nowhere}/{HUSH}")
-    done = CliRunner().invoke(app, ["alert", "test"])
-    assert done.exit_code == 1
-    assert done.stdout.startswith("slack: failed: ConnectError")
-    assert HUSH not in done.output
-
-
-def test_the_command_fails_where_nobody_would_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TRUNKLINE_ALERTS_SLACK", raising=False)
-    done = CliRunner().invoke(app, ["alert", "test"])
-    assert done.exit_code == 1
-    assert "no channel: name one in [alerts]" in done.stderr

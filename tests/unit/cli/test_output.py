@@ -1,8 +1,9 @@
-"""Dead letters as text and JSON, whatever bytes they hold."""
+"""What commands print: dead letters whatever bytes they hold, workers, audits, counts."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,9 +13,11 @@ import pytest
 from letters_kit import letter
 from trunkline import Rejected
 from trunkline.admin.dead_letters import decoded
+from trunkline.admin.status import WorkerStatus
 from trunkline.cli import output as shown
 from trunkline.errors import SerializationError
 from trunkline.schemas.codec import Decode
+from trunkline.streams.control.audit import AuditRecord
 from trunkline.streams.dlq.letters import DeadLetter
 
 
@@ -90,3 +93,30 @@ def test_messages_of_others_move_no_cursor(evil: str, capsys: pytest.CaptureFixt
 def test_markup_in_a_message_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     shown.print_table(["message"], [["[red]no[/red]"]])
     assert "[red]no[/red]" in capsys.readouterr().out
+
+
+def test_a_worker_is_told_in_a_line() -> None:
+    told = WorkerStatus("w1", "open", "2026-11-22T14:30:00.123+00:00", 7, None, "", 12.4, False)
+    assert shown.worker_row(told) == ("w1", "open", "2026-11-22T14:30:00", 7, "", "12 s ago")
+    stale = replace(told, stale=True, since=None, lag=None)
+    assert shown.worker_row(stale)[1:4] == ("stale (was open)", "", "")
+
+
+def test_an_audit_is_told_in_a_line() -> None:
+    deed = AuditRecord(
+        what="redrive", on="erp", why="back", who="ada@desk", at="2026-11-22T14:30:00.123Z"
+    )
+    assert shown.audit_row(deed) == (
+        "2026-11-22T14:30:00",
+        "ada@desk",
+        "redrive",
+        "erp",
+        "",
+        "back",
+    )
+    assert shown.audit_row(replace(deed, count=0))[4] == 0
+
+
+def test_counts_are_told_in_words() -> None:
+    assert shown.counts_in_words({"sent": 412, "superseded": 3}) == "412 sent, 3 superseded"
+    assert shown.counts_in_words({}) == "nothing yet"

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from trunkline.admin.status import worker_statuses
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.control import status
 from trunkline.streams.control.status import DestinationStatus
@@ -180,21 +179,3 @@ def test_records_of_workers_that_are_long_gone_are_removed() -> None:
 
     left = tell(story).state
     assert sorted(left) == ["status/crm/gone", "status/erp/silent"]
-
-
-def test_what_was_told_is_read_with_its_age() -> None:
-    now = Clock.now
-    state = {
-        "status/erp/a": {"state": "open", "at": iso(now - 10), "lag": 7, "since": "x"},
-        "status/erp/b": {"state": "slow-start", "at": iso(now - 121)},
-        "status/erp/c": {"state": "slow-start"},
-        "status/erp2/d": {"state": "open", "at": iso(now)},
-        "destination/erp": {"state": "paused"},
-    }
-    found = worker_statuses(state, "erp", now)
-    assert [(one.worker, one.state, one.stale) for one in found] == [
-        ("a", "open", False),
-        ("b", "slow-start", True),
-        ("c", "slow-start", True),
-    ]
-    assert (found[0].lag, found[0].waiting, found[0].since) == (7, None, "x")
