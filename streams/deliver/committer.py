@@ -1,28 +1,24 @@
-"""The commits of one destination: how far each partition of its inbox and its tiers is, and the
-moves and dead letters on the way.
+"""The commits of one destination: offsets, and the records that completed events became.
 
-A cut is taken in the event loop, where nothing completes meanwhile, and written while deliveries
-go on. All partitions that changed, and the records that their completed events became, are one
-transaction: so an event is moved or dead-lettered exactly once, and what a crash repeats is the
-newest that a key was given, in order.
+All partitions that changed, and all retry records and dead letters, are one transaction: so an
+event is moved or dead-lettered exactly once, and what a crash repeats are the newest events that a
+key was given, in order.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, Message
 
 from trunkline.event import Event
 from trunkline.kafka import Move
-from trunkline.kafka.offsets import Partition
-from trunkline.streams.deliver.offsets import PartitionOffsets
+from trunkline.streams.deliver.broker import Broker, Consumer
+from trunkline.streams.deliver.tracker import OffsetTracker
 from trunkline.streams.metrics import StepMetrics
 from trunkline.tasks import supervised_task
 
@@ -30,63 +26,61 @@ log = logging.getLogger(__name__)
 
 INTERVAL = 0.2
 """Seconds between commits while events complete."""
-EVERY = 2000
+MAX_EVENTS = 2000
 """Completed events after which a commit does not wait for the interval."""
+PORTION = MAX_EVENTS // 8
+"""Completed events of which the listener is told in one call: not of each single one."""
 
-Write = Callable[[list[Move], list[TopicPartition]], Awaitable[None]]
-"""Writes records and a group's offsets, all or nothing. Raises KafkaException."""
+
+class CommitListener(Protocol):
+    """Who is told how commits go. Called in the event loop."""
+
+    def on_advanced(self, count: int) -> None:
+        """So many more events are completed without a gap before them; told in portions."""
+
+    def on_committed(self, began: float) -> None:
+        """Kafka took a commit that began then, by the event loop's time."""
+
+    def on_fatal(self, error: BaseException) -> None:
+        """A defect ended the committing: the worker must end, too."""
 
 
 class OffsetCommitter:
-    """What one worker has completed of one destination's topics, and its commits.
+    """Commits what ``tracker`` knows to be completed, while deliveries go on.
 
-    ``released``: told how many events are behind the prefix, in portions. ``taken``: told when a
-    commit that Kafka took began, by the event loop's time. ``clock``: epoch seconds.
+    ``inbox``: names the task, and the destination in logs. ``consumer``: whose group commits.
     """
 
     def __init__(
         self,
         inbox: str,
+        tracker: OffsetTracker,
+        broker: Broker,
+        consumer: Consumer,
         *,
-        write: Write,
+        listener: CommitListener,
         metrics: StepMetrics,
-        released: Callable[[int], None],
-        taken: Callable[[float], None],
-        failed: Callable[[BaseException], None],
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._inbox = inbox
-        self._write = write
+        self._tracker = tracker
+        self._broker = broker
+        self._consumer = consumer
+        self._listener = listener
         self._metrics = metrics
-        self._released = released
-        self._taken = taken
-        self._failed_for_good = failed
-        self._clock = clock
-        self._progress: dict[Partition, PartitionOffsets] = {}
-        self._unread: dict[int, range] = {}
-        self._written: dict[Partition, deque[tuple[int, int]]] = {}
-        self._moves: list[Move] = []
+        self._records: list[Move] = []
         self._awaited: dict[tuple[str, int, int], Callable[[], None]] = {}
         self._after: list[Callable[[], None]] = []  # awaited ones, completed but not committed
         self._completed = 0
-        self._passed = 0
+        self._advanced = 0
         self._dirty = asyncio.Event()
         self._full = asyncio.Event()
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    def assigned(
-        self, progress: dict[Partition, PartitionOffsets], unread: dict[int, range]
-    ) -> None:
-        """Begin with these partitions. ``unread``: which offsets of the inbox's partitions are
-        still to be read, if it matters. From the intake's thread, while nothing is under way."""
-        self._progress = progress
-        self._unread = unread
-        self._written = {place: deque() for place in progress if place[0] == self._inbox}
-
     def start(self) -> None:
         """Begin to commit."""
-        self._task = supervised_task(self._run(), f"commit-{self._inbox}", self._failed_for_good)
+        failed = self._listener.on_fatal
+        self._task = supervised_task(self._run(), f"commit-{self._inbox}", failed)
 
     async def stop(self) -> None:
         """End. ``leave`` has committed everything before."""
@@ -96,76 +90,92 @@ class OffsetCommitter:
 
     def receive(self, messages: Sequence[Message]) -> list[Message]:
         """Note what was read; returns what was not completed before a restart."""
-        fresh = []
-        for message in messages:
-            place, offset = (message.topic(), message.partition()), message.offset()
-            progress = self._progress[place]  # type: ignore[index]
-            before = progress.incomplete
-            if progress.receive(offset):  # type: ignore[arg-type]
-                fresh.append(message)
-            self._pass(before + 1 - progress.incomplete)
-            if place[0] == self._inbox:
-                self._note_timestamp(place, message)  # type: ignore[arg-type]
+        fresh, advanced = self._tracker.receive(messages)
+        self._advance(advanced)
         return fresh
 
-    def _note_timestamp(self, place: Partition, message: Message) -> None:
-        """Remember when about every hundredth message was written, for the age of the oldest."""
-        marks, offset = self._written[place], message.offset() or 0
-        if not marks or offset >= marks[-1][0] + 100:
-            marks.append((offset, message.timestamp()[1]))
+    def complete(self, events: Sequence[Event[Any]], *records: Move) -> None:
+        """The events are done with, and became these records: retry records, dead letters. They
+        are written with the offsets that count the events as completed.
 
-    def completed(self, event: Event[Any], *records: Move) -> None:
-        """The event is done with here, and became these records (a dead letter, a move). They are
-        written with the cut that counts it as completed."""
-        progress = self._progress.get((event.topic, event.partition))
-        if progress is None:  # its partition went away: someone else gets it again
+        Records of an event whose partition went away are dropped: its new owner writes them.
+        """
+        if records and not all(map(self._tracker.owns, events)):
             return
-        self._moves += records
-        place = (event.topic, event.partition, event.offset)
-        if self._awaited and place in self._awaited:
-            self._after.append(self._awaited.pop(place))
-        self._pass(progress.complete(event.offset))
-        self._completed += 1
+        self._records += records
+        if self._awaited:
+            for event in events:
+                call = self._awaited.pop((event.topic, event.partition, event.offset), None)
+                if call is not None and self._tracker.owns(event):
+                    self._after.append(call)
+        self._advance(self._tracker.complete(events))
+        self._completed += len(events)
         self._dirty.set()
-        if self._completed >= EVERY:
+        if self._completed >= MAX_EVENTS:
             self._full.set()
 
-    def has_read(self, partition: int, offset: int) -> bool:
-        """Whether the inbox was read up to there, in this assignment or one before; or never will
-        be, since the offset is not there any more."""
-        progress = self._progress.get((self._inbox, partition))
-        if progress is None:
-            return False
-        return progress.end > offset or offset not in self._unread.get(partition, ())
+    def add(self, event: Event[Any], record: Move) -> None:
+        """A record that is written with the event's completion, which comes at once."""
+        if self._tracker.owns(event):
+            self._records.append(record)
 
     def once_committed(self, event: Event[Any], call: Callable[[], None]) -> None:
         """Call this when a commit counts the event as completed; never, if its partition goes
         away before."""
         self._awaited[event.topic, event.partition, event.offset] = call
 
-    def add(self, event: Event[Any], record: Move) -> None:
-        """A record that is written with the event's completion, which comes at once."""
-        if (event.topic, event.partition) in self._progress:
-            self._moves.append(record)
-
-    def _pass(self, count: int) -> None:
-        """So many events are behind the prefix now: room for others, told in portions."""
-        self._passed += count
-        if self._passed >= EVERY // 8:
-            self._tell_room()
-
-    def _tell_room(self) -> None:
-        if self._passed:
-            self._released(self._passed)
-            self._passed = 0
+    def force_commit(self) -> None:
+        """Commit at once, also where nothing has changed: to hear whether Kafka takes it."""
+        self._tracker.touch()
+        self._dirty.set()
+        self._full.set()
 
     async def leave(self, lost: bool) -> None:
         """Commit what is completed, unless the partitions are already another's; forget them."""
         if not lost:
             await self.commit()
-        self._progress, self._written, self._moves = {}, {}, []
-        self._awaited, self._after = {}, []
-        self._completed = self._passed = 0
+        self._tracker.clear()
+        self._records, self._awaited, self._after = [], {}, []
+        self._completed = self._advanced = 0
+
+    async def commit(self) -> None:
+        """Commit everything that is completed by now; what fails is part of the next commit.
+
+        1. Take offsets and records in one go: in the event loop nothing completes meanwhile.
+        2. Write them in one transaction, while deliveries go on.
+        3. If Kafka took it, the right to send is renewed, and what waited for the commit follows.
+        4. If it did not, and the partitions are still ours, all of it goes into the next commit.
+           If they went away meanwhile, the records are the new owner's to write.
+        """
+        async with self._lock:
+            self._dirty.clear()
+            self._full.clear()
+            self._completed = 0
+            self._tell_advanced()
+            changed = self._tracker.changed()
+            if not changed:
+                return
+            records, self._records = self._records, []
+            after, self._after = self._after, []
+            offsets = [self._tracker.to_commit(*item) for item in changed.items()]
+            began = asyncio.get_running_loop().time()
+            try:
+                await self._broker.write(records, offsets, self._consumer.group)
+            except KafkaException as failure:
+                self._metrics.transaction_failures.inc()
+                if not self._tracker.owns_still(changed):
+                    log.warning("a commit of %s came too late, others deliver again", self._inbox)
+                    return
+                log.warning("a commit of %s is repeated: %s", self._inbox, failure)
+                for partition in changed.values():
+                    partition.changed = True
+                self._records = records + self._records
+                self._after = after + self._after
+                self._dirty.set()
+                return
+            self._listener.on_committed(began)
+            for call in after:
+                call()
 
     async def _run(self) -> None:
         while True:
@@ -174,77 +184,12 @@ class OffsetCommitter:
                 await asyncio.wait_for(self._full.wait(), INTERVAL)
             await self.commit()
 
-    async def commit(self) -> None:
-        """One commit of everything completed so far; a failed one is part of the next."""
-        async with self._lock:
-            self._dirty.clear()
-            self._full.clear()
-            self._completed = 0
-            self._tell_room()
-            changed = {place: p for place, p in self._progress.items() if p.changed}
-            if not changed:
-                return
-            moves, self._moves = self._moves, []
-            after, self._after = self._after, []
-            cuts = [self._cut(place, progress) for place, progress in changed.items()]
-            began = asyncio.get_running_loop().time()
-            try:
-                await self._write(moves, cuts)
-            except KafkaException as failure:
-                self._failed(failure, changed, moves, after)
-                return
-            self._taken(began)
-            for call in after:
-                call()
+    def _advance(self, count: int) -> None:
+        self._advanced += count
+        if self._advanced >= PORTION:
+            self._tell_advanced()
 
-    def force_commit(self) -> None:
-        """Commit at once, also where nothing has changed: to hear whether Kafka takes it."""
-        for progress in self._progress.values():
-            progress.changed = True
-        self._dirty.set()
-        self._full.set()
-
-    def _cut(self, place: Partition, progress: PartitionOffsets) -> TopicPartition:
-        offset, metadata = progress.to_commit()
-        marks = self._written.get(place, deque())
-        while len(marks) > 1 and marks[1][0] <= offset:
-            marks.popleft()
-        return TopicPartition(*place, offset, metadata)
-
-    def _failed(
-        self,
-        failure: KafkaException,
-        changed: dict[Partition, PartitionOffsets],
-        moves: list[Move],
-        after: list[Callable[[], None]],
-    ) -> None:
-        self._metrics.transaction_failures.inc()
-        if not all(self._progress.get(place) is progress for place, progress in changed.items()):
-            log.warning("a commit of %s came too late, others deliver again", self._inbox)
-            return  # above all, its moves and dead letters are theirs to write now
-        log.warning("a commit of %s is repeated: %s", self._inbox, failure)
-        for progress in changed.values():
-            progress.changed = True
-        self._moves = moves + self._moves
-        self._after = after + self._after
-        self._dirty.set()
-
-    @property
-    def open(self) -> int:
-        """Events that were read and are not behind the prefix."""
-        return sum(progress.incomplete for progress in self._progress.values())
-
-    @property
-    def window(self) -> int:
-        """How many offsets lie between a prefix and the newest event read, at the most."""
-        return max((progress.window for progress in self._progress.values()), default=0)
-
-    def oldest_age(self) -> float:
-        """Seconds since the oldest open event of the inbox was written, to a micro-batch; 0 if
-        none is open."""
-        oldest = [
-            marks[0][1]
-            for place, marks in self._written.items()
-            if marks and self._progress[place].incomplete
-        ]
-        return max(0.0, self._clock() - min(oldest) / 1000) if oldest else 0.0
+    def _tell_advanced(self) -> None:
+        if self._advanced:
+            self._listener.on_advanced(self._advanced)
+            self._advanced = 0

@@ -4,8 +4,7 @@ queue, or held in place because the destination is down."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from trunkline.errors import DataError, DeliveryError, PartialFailure, Rejected, Unavailable
@@ -21,22 +20,20 @@ from trunkline.headers import (
 )
 from trunkline.kafka import Move
 from trunkline.logs import about
+from trunkline.streams.deliver.actions import ActionRunner
 from trunkline.streams.deliver.classifier import ErrorClassifier
 from trunkline.streams.deliver.committer import OffsetCommitter
-from trunkline.streams.deliver.senders import Events, SinkCall
+from trunkline.streams.deliver.schedule import Schedule
+from trunkline.streams.deliver.sink_call import Events, SinkCall
 from trunkline.streams.dlq.envelope import dead_letter
-from trunkline.streams.dlq.halted import HaltDecisions, halted_event_of
 from trunkline.streams.flow.definition import Destination
-from trunkline.streams.metrics import DeliveryMetrics
-from trunkline.streams.retry.key_order import Action, Discard, KeyOrder, RetryLater
+from trunkline.streams.metrics import StepMetrics
+from trunkline.streams.retry.key_order import KeyOrder
 from trunkline.streams.retry.tiers import Tiers, failures_of
 from trunkline.times import iso_rounded_up
 
 log = logging.getLogger(__name__)
 
-HOLD_BACKOFF = 0.2
-"""Seconds that a lane rests after the destination was found down, or a schema was not to be had;
-how long nothing at all is sent is the gate's affair."""
 MAX_ERROR_CHARS = 500
 """Characters of an error that go with an event to its tier; a dead letter has it whole."""
 LOG_INTERVAL = 30.0
@@ -54,37 +51,43 @@ class Told:
 
 
 class OutcomeHandler:
-    """Concludes the calls of one destination. ``rest``: frees the lanes of events, later."""
+    """Judges the calls of one destination's sink, event by event. ``clock``: epoch seconds."""
 
     def __init__(
         self,
         destination: Destination[Any, Any],
         *,
         order: KeyOrder,
+        runner: ActionRunner,
+        schedule: Schedule,
         tiers: Tiers,
-        commits: OffsetCommitter,
-        decisions: HaltDecisions,
-        metrics: DeliveryMetrics,
+        committer: OffsetCommitter,
+        metrics: StepMetrics,
         clock: Callable[[], float],
-        told: Told | None,
-        rest: Callable[[Events, float], None],
+        told: Told,
     ) -> None:
         self._destination = destination
         self._policy = destination.policy
         self._classifier = ErrorClassifier(destination.policy)
         self._order = order
-        self._queues = order.queues
+        self._runner = runner
+        self._schedule = schedule
         self._tiers = tiers
-        self._commits = commits
-        self._decisions = decisions
+        self._committer = committer
         self._metrics = metrics
         self._clock = clock
-        self._told = told or Told()
-        self._rest = rest
-        self._said = 0.0
+        self._told = told
+        self._held_logged_at = 0.0
 
     def handle(self, call: SinkCall) -> None:
-        """A call is over."""
+        """Judge a call that is over.
+
+        1. What could not be read, or is not taken (a delete), is dead-lettered.
+        2. If nothing could be read at all, or the destination is down, events are held in place.
+        3. What was delivered is completed, and the next of its key may go.
+        4. What failed goes to a retry topic, or is dead-lettered.
+        5. The keys of the batch are free again; those of held events after a while.
+        """
         for event, reason in call.unreadable:
             self._dead_letter(event, reason)
         held: Events = []
@@ -92,7 +95,9 @@ class OutcomeHandler:
             self._hold_back(call.held)
             held = call.batch
         elif call.failure is None:
-            self._delivered(call.sent)
+            for event in call.sent:
+                self._order.on_done(event)
+            self._finish(call.sent)
         else:
             held = self._handle_failures(call.sent, _failures(call))
         self._free(call.batch, held)
@@ -100,47 +105,27 @@ class OutcomeHandler:
     def dead_letter_unreadable(
         self, event: Event[Any], error: DataError, raw_key: bytes | None
     ) -> None:
-        """An event that is none: to the dead-letter queue, its key as it is."""
-        self._commits.completed(event, self._dead_letter_record(event, error, 0, raw_key=raw_key))
+        """Dead-letter a record that is no event, since its key is not UTF-8. ``raw_key``: the
+        key's bytes, which the dead letter keeps; ``event`` shows them with replacements."""
+        record = self._dead_letter_record(event, error, 0, raw_key=raw_key)
+        self._committer.complete((event,), record)
         self._count_dead(event, error)
 
-    def carry_out(self, actions: Iterable[Action]) -> None:
-        """Do what key order wants to be done, in this order."""
-        for action in actions:
-            event = action.event
-            if isinstance(action, RetryLater):
-                record = self._tiers.retry_record(event, action.due, action.headers)
-                self._metrics.retried(record[0])
-                self._commits.completed(event, record)
-            elif isinstance(action, Discard):
-                log.warning("%r is discarded, as was decided", event, extra=about(event))
-                self._commits.completed(event)
-            else:
-                self.carry_out(self._order.on_decision(event, self._decision(event)))
-
-    def _decision(self, event: Event[Any]) -> str:
-        """What an operator decided about a halted event. The decision stands until what comes of
-        it is committed: a worker that dies before leaves it to the next."""
-        halted = halted_event_of(event, event.partition)
-        if decision := self._decisions.decision(halted):
-            self._commits.once_committed(event, partial(self._decisions.on_applied, halted))
-        return decision
-
     def _handle_failures(self, events: Events, failures: Mapping[int, Exception]) -> Events:
-        """Each failed event by its own error; returns those that are held in place.
+        """Judge each event by its own error. Returns those that are held in place.
 
         Once an event of a key must wait, the later ones of its key in this call wait behind it,
-        even if they were applied: the newest state comes last.
+        even if they were applied; see ``KeyOrder.on_superseded``.
         """
         moved: set[Hashable] = set()
         held: dict[Hashable, Events] = {}
         delivered: Events = []
         for index, event in enumerate(events):
-            failure, key = failures.get(index), self._queues.key(event)
+            failure, key = failures.get(index), self._order.queues.key(event)
             if key in held:
                 held[key].append(event)
             elif key in moved:
-                self.carry_out(self._order.on_superseded(event))
+                self._runner.run(self._order.on_superseded(event))
             elif failure is None:
                 delivered.append(event)
                 self._order.on_done(event)
@@ -149,7 +134,7 @@ class OutcomeHandler:
             elif self._failed(event, failure):
                 moved.add(key)
         self._finish(delivered)
-        return [event for lane in held.values() for event in lane]
+        return [event for queue in held.values() for event in queue]
 
     def _is_held(self, failure: Exception) -> bool:
         """Whether the failure is an outage, which burns no attempt."""
@@ -171,7 +156,7 @@ class OutcomeHandler:
         due = self._tiers.due(failures, getattr(error, "after", None))
         history = self._history(event, failure, failures)
         headers = {TL_ORIGIN: "retry", TL_HALTED: "", **history}
-        self.carry_out(self._order.on_retry(event, due, headers))
+        self._runner.run(self._order.on_retry(event, due, headers))
         return True
 
     def _dead_letter_or_halt(self, event: Event[Any], failure: Exception, failures: int) -> bool:
@@ -179,14 +164,14 @@ class OutcomeHandler:
         if self._policy.on_dead == "continue":
             self._dead_letter(event, failure, failures)
             return False
-        self._commits.add(event, self._dead_letter_record(event, failure, failures, halted=True))
+        self._committer.add(event, self._dead_letter_record(event, failure, failures, halted=True))
         history = self._history(event, failure, failures)
-        self.carry_out(self._order.on_halt(event, history))
+        self._runner.run(self._order.on_halt(event, history))
         self._count_dead(event, failure)
         return True
 
     def _dead_letter(self, event: Event[Any], failure: Exception, failures: int = 0) -> None:
-        self._commits.completed(event, self._dead_letter_record(event, failure, failures))
+        self._committer.complete((event,), self._dead_letter_record(event, failure, failures))
         self._order.on_done(event)
         self._count_dead(event, failure)
 
@@ -232,8 +217,8 @@ class OutcomeHandler:
 
     def _hold_back(self, reason: Exception) -> None:
         self._metrics.error(reason)
-        if self._clock() >= self._said + LOG_INTERVAL:
-            self._said = self._clock()
+        if self._clock() >= self._held_logged_at + LOG_INTERVAL:
+            self._held_logged_at = self._clock()
             log.warning("deliveries are held: %s", reason)
 
     def _count_dead(self, event: Event[Any], failure: Exception) -> None:
@@ -242,24 +227,23 @@ class OutcomeHandler:
         log.error("%r is dead-lettered: %s", event, failure, extra=about(event))
         self._told.dead_lettered(event, failure)
 
-    def _delivered(self, events: Events) -> None:
-        for event in events:
-            self._order.on_done(event)
-        self._finish(events)
-
-    def _finish(self, events: Events) -> None:
-        for event in events:
-            self._commits.completed(event)
-        self._metrics.events_out.inc(len(events))
-        self._told.delivered(len(events))
+    def _finish(self, delivered: Events) -> None:
+        if not delivered:
+            return
+        self._committer.complete(delivered)
+        self._metrics.events_out.inc(len(delivered))
+        self._told.delivered(len(delivered))
 
     def _free(self, batch: Events, held: Events) -> None:
-        """The lanes are free again; those that hold something rest for a moment."""
-        keys = {self._queues.key(event) for event in held}
+        """Free the keys of a call; those of which events are held rest for a while."""
+        free = batch
         if held:
-            self._queues.requeue(held)
-            self._rest(held, HOLD_BACKOFF)
-        self._rest([event for event in batch if self._queues.key(event) not in keys], 0.0)
+            queues = self._order.queues
+            queues.requeue(held)
+            self._schedule.hold(held)
+            resting = {queues.key(event) for event in held}
+            free = [event for event in batch if queues.key(event) not in resting]
+        self._runner.run(self._order.release(free))
 
 
 def _failures(call: SinkCall) -> Mapping[int, Exception]:

@@ -1,7 +1,7 @@
 """The senders of one destination: a fixed number of calls of its sink side by side.
 
-A call is made when a sender is idle, a lane has events, and the gate permits it. What a call's end
-means for its events is not decided here.
+A call is made when a sender is idle, a key queue has events, and the gate permits it. What its
+outcome means for the events is decided in ``outcomes``.
 """
 
 from __future__ import annotations
@@ -10,93 +10,92 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from trunkline.connectors.base import Sink
-from trunkline.errors import DataError, PartialFailure, Rejected, Unavailable
+from trunkline.errors import SCHEMA_UNAVAILABLE, DataError, PartialFailure, Rejected, Unavailable
 from trunkline.event import Event
 from trunkline.schemas.codec import PrefetchSchemas
-from trunkline.streams.admission.gate import NEVER, Gate, Permit
+from trunkline.streams.admission.gate import NEVER, Gate
 from trunkline.streams.deliver.classifier import ErrorClassifier
+from trunkline.streams.deliver.outcomes import OutcomeHandler
 from trunkline.streams.deliver.ownership import OwnershipLease, OwnershipUncertain
+from trunkline.streams.deliver.sink_call import Events, SinkCall
 from trunkline.streams.flow.policy import Policy
+from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.retry.key_queues import KeyQueues
 from trunkline.tasks import supervised_task
 
-Events = list[Event[Any]]
+HOLDS = (*SCHEMA_UNAVAILABLE, OwnershipUncertain)
+"""Errors that say nothing of an event: its batch waits in its place."""
 
 
-@dataclass(slots=True, eq=False)
-class SinkCall:
-    """One call of the sink, from the moment that the gate has admitted it.
+class BatchPolicy:
+    """When a batch is made, and of how many events: as many as are there, up to ``size``; if they
+    are fewer, after waiting ``linger`` seconds for more."""
 
-    ``batch``: what was taken from the lanes; ``permit``: the gate's, finished once; ``sent``:
-    those of the batch that the sink was given; ``unreadable``: those that it cannot be given, each
-    with the reason; ``failure``: what the sink raised, or None; ``held``: why nothing could be
-    read at all (a registry that is down).
-    """
+    def __init__(self, size: int, linger: float) -> None:
+        self.size = size
+        self._linger = linger
+        self._ready_at: float | None = None
 
-    batch: Events
-    permit: Permit
-    sent: Events = field(default_factory=list)
-    unreadable: list[tuple[Event[Any], DataError | Rejected]] = field(default_factory=list)
-    failure: Exception | None = None
-    held: Exception | None = None
-
-    def break_reference_cycle(self) -> None:
-        """Break the circle of an error, its traceback, a frame in it, and this call: else each
-        failure waits for the garbage collector, which then stops everything for a while."""
-        self.failure = self.held = None
-        self.unreadable.clear()
+    def ready_at(self, now: float, ready: int) -> float:
+        """When to make a batch of the events of ``ready`` keys: at once if that is not after
+        ``now``."""
+        if not self._linger or ready >= self.size:
+            return now
+        if self._ready_at is None:
+            self._ready_at = now + self._linger
+        ready_at = self._ready_at
+        if ready_at <= now:
+            self._ready_at = None
+        return ready_at
 
 
 class SenderPool:
-    """Takes from ``lanes`` what ``gate`` admits, gives it to ``sink``, and tells ``concluded``."""
+    """Takes from ``queues`` what ``gate`` permits, gives it to ``sink``, and the outcome of each
+    call to ``results``. ``on_fatal``: told of a defect that ended a sender."""
 
     def __init__(
         self,
         name: str,
         sink: Sink[Any],
-        lanes: KeyQueues,
+        queues: KeyQueues,
         gate: Gate,
         lease: OwnershipLease,
         *,
         policy: Policy,
-        learn: PrefetchSchemas,
-        holds: tuple[type[Exception], ...],
-        concluded: Callable[[SinkCall], None],
-        failed: Callable[[BaseException], None],
-        observe: Callable[[float], None],
+        prefetch_schemas: PrefetchSchemas,
+        results: OutcomeHandler,
+        metrics: StepMetrics,
+        on_fatal: Callable[[BaseException], None],
     ) -> None:
         self._name = name
         self._sink = sink
-        self._lanes = lanes
+        self._queues = queues
         self._gate = gate
         self._lease = lease
-        self._largest = min(sink.max_batch, policy.limits.batch or sink.max_batch)
-        self._linger = policy.limits.linger
+        size = min(sink.max_batch, policy.limits.batch or sink.max_batch)
+        self._batches = BatchPolicy(size, policy.limits.linger)
         self._timeout = policy.limits.timeout
         self._classifier = ErrorClassifier(policy)
-        self._learn = learn
-        self._holds = (*holds, OwnershipUncertain)
-        self._concluded = concluded
-        self._failed = failed
-        self._observe = observe
+        self._prefetch_schemas = prefetch_schemas
+        self._results = results
+        self._metrics = metrics
+        self._on_fatal = on_fatal
         self._idle: deque[asyncio.Future[SinkCall]] = deque()
         self._tasks: list[asyncio.Task[None]] = []
         self._under_way: set[SinkCall] = set()
         self._alarm = NEVER
-        self._lingering = 0.0
         self.idle = asyncio.Event()
         """Set while no call is under way."""
         self.idle.set()
 
     def start(self) -> None:
-        """Begin; ``pump`` gives out work."""
+        """Begin; ``dispatch`` gives out work."""
         self._loop = asyncio.get_running_loop()
         self._tasks = [
-            supervised_task(self._work(), f"deliver-{self._name}-{number}", self._failed)
+            supervised_task(self._work(), f"deliver-{self._name}-{number}", self._on_fatal)
             for number in range(self._sink.concurrency)
         ]
 
@@ -115,31 +114,21 @@ class SenderPool:
 
     def dispatch(self) -> None:
         """Give ready events to idle senders, as far as the gate permits."""
-        while self._idle and self._lanes.ready:
+        while self._idle and self._queues.ready:
             now = self._loop.time()
             permits = self._gate.permits(now)
             if permits <= 0:
                 self._ask_again(self._gate.retry_at(now))
                 return
-            if self._linger and not self._full_or_late(now):
+            ready_at = self._batches.ready_at(now, self._queues.ready)
+            if ready_at > now:
+                self._ask_again(ready_at)
                 return
-            batch = self._lanes.poll(min(permits, self._largest))
+            batch = self._queues.poll(min(permits, self._batches.size))
             call = SinkCall(batch, self._gate.acquire(now, len(batch)))
             self._under_way.add(call)
             self.idle.clear()
             self._idle.popleft().set_result(call)
-
-    def _full_or_late(self, now: float) -> bool:
-        """Whether a batch is full, or the first event for it has waited as long as it may."""
-        if self._lanes.ready >= self._largest:
-            return True
-        if not self._lingering:
-            self._lingering = now + self._linger
-        if now < self._lingering:
-            self._ask_again(self._lingering)
-            return False
-        self._lingering = 0.0
-        return True
 
     def _ask_again(self, at: float) -> None:
         """One timer, for the earliest time at which somebody wants to be asked."""
@@ -177,17 +166,27 @@ class SenderPool:
             self._under_way.discard(call)
             if not self._under_way:
                 self.idle.set()
-        self._concluded(call)
+        self._results.handle(call)
         call.break_reference_cycle()
-        self._observe(time.monotonic() - started)
+        self._metrics.batch_seconds.observe(time.monotonic() - started)
 
     async def _attempt(self, call: SinkCall) -> None:
+        """Read the events of a call and give them to the sink; its outcome is in ``call`` then.
+
+        1. Ask for schemas that are not known yet, in a thread.
+        2. Decode the events, and sort out those that cannot be read.
+        3. Make sure that the partitions are still ours: last, so that it is still so in step 4.
+        4. Call the sink.
+
+        What keeps 1 to 3 from being done for a while (HOLDS) holds the whole batch, and blames no
+        event. Any other error of a reader is an outcome like one of the sink: nothing is lost.
+        """
         try:
-            await self._learn(event.value for event in call.batch)
+            await self._prefetch_schemas(event.value for event in call.batch)
             self._read(call)
-            await self._lease.ensure()  # last, so that what it says is still so
+            await self._lease.ensure()
         except Exception as error:  # noqa: BLE001 - whatever a reader raises must lose nothing
-            call.held = error if isinstance(error, self._holds) else None
+            call.held = error if isinstance(error, HOLDS) else None
             call.failure = error
             call.sent = [] if call.held else call.batch
             return
@@ -211,7 +210,7 @@ class SenderPool:
             raise Unavailable(f"no answer in {self._timeout} s (timeout=)") from error
 
     def _read(self, call: SinkCall) -> None:
-        """Sort out what cannot be read or is not taken. Raises one of ``holds``."""
+        """Sort out what cannot be read or is not taken. Raises one of HOLDS."""
         sent: Events = []
         unreadable: list[tuple[Event[Any], DataError | Rejected]] = []
         for event in call.batch:

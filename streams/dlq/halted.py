@@ -33,12 +33,13 @@ def halted_event_of(headed: Headed, partition: int) -> HaltedEvent:
     return HaltedEvent(partition, headed.header(TL_SEQ), headed.header(TL_ATTEMPT))
 
 
-class HaltDecisions:
-    """What operators decided about halted events. This one: nothing."""
+class HaltDecisions(Protocol):
+    """What operators decided about halted events."""
 
     def decision(self, death: HaltedEvent) -> str:
-        """``retry``, ``discard``, or "" for nothing."""
-        return ""
+        """``retry``, ``discard``, or "" if nothing is decided."""
+        ...
 
     def on_applied(self, death: HaltedEvent) -> None:
-        """What came of the decision is committed."""
+        """What came of the decision is committed: it is no more needed."""
+        ...

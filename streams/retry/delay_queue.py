@@ -1,56 +1,40 @@
-"""Events that were read a little before their time: a heap, and one timer for all of them."""
+"""Events that were read a little before their time, the earliest first."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from itertools import count
 from typing import Any
 
 from trunkline.event import Event
 
+NEVER = float("inf")
+
 
 class DelayQueue:
-    """Holds events until they ripen. ``clock``: epoch seconds; ``later(seconds)``: asks for a
-    call of ``ripen`` in so many seconds."""
+    """Holds events until the time that is given with each, in epoch seconds. Events of one time
+    come out in the order in which they came in."""
 
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        later: Callable[[float], object],
-        woke: Callable[[Event[Any]], None],
-    ) -> None:
-        self._clock = clock
-        self._later = later
-        self._woke = woke
+    def __init__(self) -> None:
         self._heap: list[tuple[float, int, Event[Any]]] = []
-        self._ticket = count()
-        self._alarm = float("inf")
+        self._number = count()
 
-    def __len__(self) -> int:
-        return len(self._heap)
+    @property
+    def next_at(self) -> float:
+        """When the earliest event's time comes; NEVER if none is held."""
+        return self._heap[0][0] if self._heap else NEVER
 
-    def add(self, wake: float, event: Event[Any]) -> None:
-        """Hold an event until ``wake``; one whose time has come wakes at once."""
-        if wake <= self._clock():
-            self._woke(event)
-            return
-        heapq.heappush(self._heap, (wake, next(self._ticket), event))
-        self._set_alarm()
+    def add(self, at: float, event: Event[Any]) -> None:
+        """Hold an event until then."""
+        heapq.heappush(self._heap, (at, next(self._number), event))
 
-    def expire(self) -> None:
-        """Wake what is ripe, the earliest first."""
-        self._alarm = float("inf")
-        now = self._clock()
+    def expire(self, now: float) -> list[Event[Any]]:
+        """Take out the events whose time has come, the earliest first."""
+        due: list[Event[Any]] = []
         while self._heap and self._heap[0][0] <= now:
-            self._woke(heapq.heappop(self._heap)[2])
-        self._set_alarm()
+            due.append(heapq.heappop(self._heap)[2])
+        return due
 
     def clear(self) -> None:
         """Forget everything: the partitions are somebody else's."""
         self._heap.clear()
-
-    def _set_alarm(self) -> None:
-        if self._heap and self._heap[0][0] < self._alarm:
-            self._alarm = self._heap[0][0]
-            self._later(max(0.0, self._alarm - self._clock()) + 0.001)

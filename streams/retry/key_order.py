@@ -9,7 +9,7 @@ became of those that were sent (``on_done``, ``on_retry``, ``on_halt``, ``on_sup
 goes out: events that may be sent stand in ``queues``; whatever else must happen is returned as
 actions, which the caller carries out at once, in their order.
 
-Example: orders 1, 2 and 3 of one customer. 1 fails: ``on_retry(1)`` returns ``RetryLater`` for 1,
+Example: orders 1, 2 and 3 of one customer. 1 fails: ``on_retry(1)`` returns a ``RetryLater`` of 1,
 and the key is blocked. 2 and 3 arrive: they are buffered. 1 comes back from its retry topic
 (``on_due(1)``) into the queue and is delivered: ``on_done(1)`` puts 2 and 3 into the queue.
 """
@@ -23,7 +23,7 @@ from trunkline.event import Event
 from trunkline.headers import TL_HALTED, TL_SEQ
 from trunkline.streams.retry.blocked_keys import BlockedKeys
 from trunkline.streams.retry.key_queues import KeyQueues
-from trunkline.streams.retry.tiers import due_of
+from trunkline.streams.retry.tiers import Delays, due_of
 
 MAX_DELAYS = 10
 """A successor that is written to a retry topic waits at most so many times the shortest delay:
@@ -73,26 +73,21 @@ class ReadProgress(Protocol):
 class KeyOrder:
     """The order of one destination's events in one worker. Called in the event loop only.
 
-    ``shortest_delay``: of the shortest retry topic, in seconds; ``soon``: what is due within so
-    many seconds is waited for in memory; ``halt_recheck``: seconds after which a halted event
-    asks again for an operator's decision. ``clock``: epoch seconds.
+    ``ordered=False``: there is no order, and a failed event holds up nobody. ``clock``: epoch
+    seconds.
     """
 
     def __init__(
         self,
         progress: ReadProgress,
+        delays: Delays,
         *,
         ordered: bool,
-        shortest_delay: float,
-        soon: float,
-        halt_recheck: float,
         clock: Callable[[], float],
     ) -> None:
         self._progress = progress
         self._ordered = ordered
-        self._shortest_delay = shortest_delay
-        self._soon_within = soon
-        self._halt_recheck = halt_recheck
+        self._delays = delays
         self._clock = clock
         self._service_time = ServiceTime()
         self.queues = KeyQueues(ordered=ordered)
@@ -140,7 +135,7 @@ class KeyOrder:
         if decision == "discard":
             self.on_done(event)
             return (Discard(event),)
-        return self.on_retry(event, self._clock() + self._halt_recheck, {})
+        return self.on_retry(event, self._clock() + self._delays.halt_recheck, {})
 
     # What became of an event that was sent.
 
@@ -191,7 +186,7 @@ class KeyOrder:
     def on_halt(self, event: Event[Any], headers: Mapping[str, str]) -> Sequence[Action]:
         """The event halts its key: it waits until an operator has decided about it."""
         headers = {TL_HALTED: "1", **headers}
-        return self.on_retry(event, self._clock() + self._halt_recheck, headers)
+        return self.on_retry(event, self._clock() + self._delays.halt_recheck, headers)
 
     def on_superseded(self, event: Event[Any]) -> Sequence[Action]:
         """An earlier event of the key has failed, perhaps in the same call: this one becomes its
@@ -263,7 +258,7 @@ class KeyOrder:
         if not self._progress.has_read_up_to(event.partition, sequence):
             return False
         rank = self.blocked.rank(key, sequence)
-        if self.buffered >= MAX_BUFFERED or rank * self._service_time.seconds > self._soon_within:
+        if self.buffered >= MAX_BUFFERED or rank * self._service_time.seconds > self._delays.soon:
             return False
         if not (key in self.queues or self._progress.reads_on()):
             return False
@@ -280,7 +275,7 @@ class KeyOrder:
         return key in self.queues or self._first_is_due_soon(key)
 
     def _first_is_due_soon(self, key: str) -> bool:
-        return self.blocked.due(key) <= self._clock() + self._soon_within
+        return self.blocked.due(key) <= self._clock() + self._delays.soon
 
     def _send_successors(self, key: str) -> None:
         """Put the successors whose turn it is, one behind the other, into the key's queue."""
@@ -309,8 +304,8 @@ class KeyOrder:
         of a key at 100 ms each, tier of 10 s: the last would go round ten times in vain.
         """
         rank = self.blocked.rank(event.key, event.sequence)
-        wait = min(rank * self._service_time.seconds / 2, MAX_DELAYS * self._shortest_delay)
-        soonest = self._clock() + max(wait, self._shortest_delay)
+        wait = min(rank * self._service_time.seconds / 2, MAX_DELAYS * self._delays.shortest)
+        soonest = self._clock() + max(wait, self._delays.shortest)
         return self._retry(event, max(self.blocked.due(event.key), soonest))
 
     def _retry(

@@ -8,7 +8,6 @@ is nearly the order in which its events are due. One that is due later than its 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,19 +44,33 @@ class Tier:
     spread: float
 
 
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """What the order of keys must know of a destination's retry topics, all in seconds.
+
+    ``shortest``: the shortest delay; ``soon``: that, with its longest jitter: what is due by then
+    is waited for in memory; ``halt_recheck``: after which a halted event asks again for an
+    operator's decision.
+    """
+
+    shortest: float
+    soon: float
+    halt_recheck: float
+
+
 class Tiers:
-    """The tiers of one destination; times are epoch seconds of ``clock``."""
+    """The tiers of one destination; times are epoch seconds of ``clock``. ``random``: numbers from
+    0 to 1, for jitter."""
 
     def __init__(
         self,
         destination: Destination[Any, Any],
         clock: Callable[[], float],
-        *,
-        chance: Callable[[], float] = random.random,
+        random: Callable[[], float],
     ) -> None:
         self._retry = retry = destination.policy.retry
         self._clock = clock
-        self._chance = chance
+        self._random = random
         self._delay = destination.policy.delay
         self._tiers = [
             Tier(topic, delay, retry.spread(step, 1.0) - delay)
@@ -67,9 +80,12 @@ class Tiers:
         ]
         self._by_topic = {tier.topic: tier for tier in self._tiers}
         self.topics = list(self._by_topic)
-        self.shortest = self._tiers[0].delay
-        self.soon = self.shortest + self._tiers[0].spread
-        self.halt_recheck = min(HALT_RECHECK, self._tiers[-1].delay)
+        shortest, longest = self._tiers[0], self._tiers[-1]
+        self.delays = Delays(
+            shortest.delay,
+            shortest.delay + shortest.spread,
+            min(HALT_RECHECK, longest.delay),
+        )
 
     def exhausted(self, failures: int) -> bool:
         """Whether an event that failed so often has no attempt left."""
@@ -77,7 +93,7 @@ class Tiers:
 
     def due(self, failures: int, after: float | None = None) -> float:
         """When an event that failed so often is due again; not before ``after`` seconds."""
-        wait = self._retry.spread(failures - 1, self._chance())
+        wait = self._retry.spread(failures - 1, self._random())
         return self._clock() + max(wait, after or 0.0)
 
     def tier_for(self, due: float) -> Tier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -194,7 +195,7 @@ class Assembly:
         metrics = DeliveryMetrics(self._metrics, self._flow.name, name)
 
         def changed() -> None:
-            step.pump()
+            step.wake()
 
         guard = AdmissionController(
             destination.policy, time.time, self._limits(destination, changed)
@@ -203,24 +204,26 @@ class Assembly:
         oversight = DestinationSupervisor(
             guard, self._control, watch, metrics, destination=name, clock=time.time
         )
+        batches = self._app.queue(f"deliver-{name}")
         step = DeliveryStep(
             sink,
             destination,
-            decode=self._compiler.decoder_of(destination),
-            learn=self._codec.prefetch_schemas,
-            log=self._log(destination),
-            metrics=metrics,
+            broker=self._broker(destination),
             gate=guard,
-            releases=ControlledHaltDecisions(self._control, name),
+            decode=self._compiler.decoder_of(destination),
+            prefetch_schemas=self._codec.prefetch_schemas,
+            enqueue=batches.put,
+            decisions=ControlledHaltDecisions(self._control, name),
             told=oversight,
+            metrics=metrics,
+            clock=time.time,
+            random=random.random,
         )
-        batches = self._app.queue(f"deliver-{name}")
-        step.enqueue = batches.put
         batches.consume(step.accept)
         self._overseen.append((oversight, step))
         return step
 
-    def _log(self, destination: Destination[Any, Any]) -> KafkaBroker:
+    def _broker(self, destination: Destination[Any, Any]) -> KafkaBroker:
         group = naming.delivery_group(self._flow.name, destination.name)
         own = kafka.unique_id(self._flow.name, destination.name)
         return KafkaBroker(self._backbone, group, own, destination.tiers)

@@ -124,7 +124,7 @@ class DestinationSupervisor(Told):
         if value is not None:
             log.warning("%s: %s, says %s", self._destination, command.state, command.by)
         self._guard.override(command.state, command.ends_at)
-        self._step.pump()
+        self._step.wake()
 
     async def _run(self) -> None:
         while True:
@@ -133,19 +133,20 @@ class DestinationSupervisor(Told):
 
     def publish_status(self) -> None:
         """Tell how it is now."""
+        gauges = self._step.gauges
         state, breaker = self._guard.state(self._loop.time()), self._guard.breaker
-        since = breaker.opened_at if state in ("open", "half-open") and self._step.lag else None
+        since = breaker.opened_at if state in ("open", "half-open") and gauges.lag else None
         open_for = 0.0 if since is None else self._loop.time() - since
         tripped = state == "dead-letter-limit"
         self._watch.breaker_open(None if since is None else self._clock() - open_for)
         planned = state in ("paused", "maintenance")
-        self._watch.lag(0.0 if planned else self._step.lag_seconds)
+        self._watch.lag(0.0 if planned else gauges.lag_seconds)
         self._watch.dead_letter_limit_tripped(tripped, self._newest or "")
         self._metrics.breaker_state.set(_STATES.get(state, 0))
         self._metrics.breaker_open_seconds.set(open_for)
         self._metrics.dead_letter_limit_tripped.set(tripped)
-        self._status.report({"state": state, "lag": self._step.lag, "waiting": self._step.waiting})
-        self._step.pump()  # a command's end, or a window's, may have come
+        self._status.report({"state": state, "lag": gauges.lag, "waiting": gauges.waiting})
+        self._step.wake()  # a command's end, or a window's, may have come
 
     def _failed(self, failure: BaseException) -> None:
         self._broken = failure

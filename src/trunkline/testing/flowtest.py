@@ -94,9 +94,9 @@ class FlowTest(Generic[EnvT]):
                 d.name: ScriptedSink(built(d, env), scripts[d.name])
                 for d in self._flow.destinations
             },
-            learn=self._codec.prefetch_schemas,
+            prefetch_schemas=self._codec.prefetch_schemas,
             clock=self._loop.clock,
-            chance=(lambda: 0.0) if seed is None else Random(seed).random,
+            random=(lambda: 0.0) if seed is None else Random(seed).random,
         )
 
     def __enter__(self) -> Self:

@@ -20,7 +20,7 @@ from trunkline.streams.alerts.conditions import ConditionMonitor
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.metrics import DeliveryMetrics, Metrics
-from trunkline.streams.quota.client import limits_of as limits_of
+from trunkline.streams.quota.client import limits_of
 from trunkline.streams.quota.limiter import QuotaGate
 from trunkline.streams.worker.compiler import Compiler
 from trunkline.streams.worker.supervisor import ControlledHaltDecisions, DestinationSupervisor
@@ -32,7 +32,7 @@ from trunkline.testing.topics import Topics
 
 @dataclass(slots=True)
 class Parts:
-    """What a worker is made of, and what survives it. ``clock``: epoch seconds; ``chance``:
+    """What a worker is made of, and what survives it. ``clock``: epoch seconds; ``random``:
     numbers from 0 to 1, for jitter."""
 
     flow: Flow[Any]
@@ -41,9 +41,9 @@ class Parts:
     compiler: Compiler
     metrics: Metrics
     sinks: Mapping[str, Sink[Any]]
-    learn: PrefetchSchemas
+    prefetch_schemas: PrefetchSchemas
     clock: Callable[[], float]
-    chance: Callable[[], float]
+    random: Callable[[], float]
 
 
 class Delivery:
@@ -55,28 +55,28 @@ class Delivery:
         name, clock = destination.name, parts.clock
         metrics = DeliveryMetrics(parts.metrics, parts.flow.name, name)
         self.failure: BaseException | None = None
-        self.guard = AdmissionController(destination.policy, clock, limits, random=parts.chance)
+        self.guard = AdmissionController(destination.policy, clock, limits, random=parts.random)
         watch = ConditionMonitor(destination.policy.alert, clock)
         self.oversight = DestinationSupervisor(
             self.guard, parts.control, watch, metrics, destination=name, clock=clock
         )
-        self.log = MemoryBroker(parts.topics, delivery_group(parts.flow.name, name))
+        self.broker = MemoryBroker(parts.topics, delivery_group(parts.flow.name, name))
+        self._batches: asyncio.Queue[MicroBatch] = asyncio.Queue()
         self.step = DeliveryStep(
             parts.sinks[name],
             destination,
-            decode=parts.compiler.decoder_of(destination),
-            learn=parts.learn,
-            log=self.log,
-            metrics=metrics,
+            broker=self.broker,
             gate=self.guard,
-            clock=clock,
-            chance=parts.chance,
-            releases=ControlledHaltDecisions(parts.control, name),
+            decode=parts.compiler.decoder_of(destination),
+            prefetch_schemas=parts.prefetch_schemas,
+            enqueue=self._batches.put_nowait,
+            decisions=ControlledHaltDecisions(parts.control, name),
             told=self.oversight,
+            metrics=metrics,
+            clock=clock,
+            random=parts.random,
         )
         self.reader = cast(MemoryConsumer, self.step.intake)
-        self._batches: asyncio.Queue[MicroBatch] = asyncio.Queue()
-        self.step.enqueue = self._batches.put_nowait
 
     async def start(self) -> None:
         """Begin."""
@@ -91,7 +91,7 @@ class Delivery:
 
     async def crash(self) -> None:
         """End as a worker does that is killed: nothing more is sent or written."""
-        self.log.die()
+        self.broker.die()
         await self.reader.die()
         await self.stop()
 

@@ -39,8 +39,9 @@ def test_nothing_stands_still_however_little_room_there_is(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Memory is tight all the time, while calls fail at random and the destination goes away."""
-    for name, size in {"ROOM": 40, "MAX_OFFSET_SPAN": 80}.items():
-        monkeypatch.setattr(f"trunkline.streams.deliver.step.{name}", size)
+    sizes = {"step.MAX_OPEN": 40, "backpressure.MAX_OPEN": 40, "backpressure.MAX_OFFSET_SPAN": 80}
+    for name, size in sizes.items():
+        monkeypatch.setattr(f"trunkline.streams.deliver.{name}", size)
     monkeypatch.setattr("trunkline.streams.retry.key_order.MAX_BUFFERED", 20)
     chance = random.Random(seed)
     with ErpTest(retry=Retry("500ms", "2s", "5s"), breaker=SOON, seed=seed) as test:

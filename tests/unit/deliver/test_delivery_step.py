@@ -12,8 +12,8 @@ import pytest
 from delivery_kit import ErpTest, ids, times
 from trunkline import ConfigurationError, Event, Retry, Retryable
 from trunkline.errors import RegistryUnavailable, SerializationError
-from trunkline.streams.deliver.senders import SinkCall
-from trunkline.streams.deliver.step import ROOM
+from trunkline.streams.deliver.backpressure import MAX_OPEN
+from trunkline.streams.deliver.sink_call import SinkCall
 from trunkline.streams.retry.tiers import due_of
 
 # Order
@@ -133,11 +133,11 @@ def test_a_hundred_thousand_blocked_keys_hold_up_no_other(
             test.advance("1s")
         test.advance("2s")
         step = test._worker.deliveries["erp"].step
-        assert step.waiting == 100_000
+        assert step.gauges.waiting == 100_000
         test.send("free")
         test.advance("1s")
         assert test.arrived == ["free/100001"]
-        assert step._commits.open < 2 * ROOM, "what waits in tiers is not in memory"
+        assert step._tracker.open < 2 * MAX_OPEN, "what waits in tiers is not in memory"
 
 
 # Time

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from trunkline import Event, Unavailable
 from trunkline.connectors.base import Sink
@@ -13,8 +13,10 @@ from trunkline.errors import DataError
 from trunkline.schemas.codec import nothing_to_learn
 from trunkline.streams.admission.gate import Permit
 from trunkline.streams.deliver.ownership import OwnershipLease
-from trunkline.streams.deliver.senders import SenderPool, SinkCall
+from trunkline.streams.deliver.senders import SenderPool
+from trunkline.streams.deliver.sink_call import SinkCall
 from trunkline.streams.flow.policy import Policy
+from trunkline.streams.metrics import Metrics, StepMetrics
 from trunkline.streams.retry.key_queues import KeyQueues
 
 
@@ -64,12 +66,13 @@ def decode(value: bytes) -> Any:
     return value
 
 
-def pool(sink: Hangs, lanes: KeyQueues, gate: Ledger) -> SenderPool:
+def pool(sink: Hangs, queues: KeyQueues, gate: Ledger) -> SenderPool:
     lease = OwnershipLease(lambda: None)
     lease.begin(asyncio.get_running_loop().time())
 
-    def concluded(call: SinkCall) -> None:
-        lanes.release(call.batch)
+    class Results:
+        def handle(self, call: SinkCall) -> None:
+            queues.release(call.batch)
 
     def failed(failure: BaseException) -> None:
         raise failure
@@ -77,15 +80,14 @@ def pool(sink: Hangs, lanes: KeyQueues, gate: Ledger) -> SenderPool:
     return SenderPool(
         "erp",
         sink,
-        lanes,
+        queues,
         gate,
         lease,
         policy=Policy(),
-        learn=nothing_to_learn,
-        holds=(),
-        concluded=concluded,
-        failed=failed,
-        observe=lambda _: None,
+        prefetch_schemas=nothing_to_learn,
+        results=cast(Any, Results()),
+        metrics=StepMetrics(Metrics(), "sales", "deliver", "erp"),
+        on_fatal=failed,
     )
 
 
@@ -93,12 +95,12 @@ def run(story: Callable[[SenderPool, Hangs, Ledger], Any], *values: bytes) -> Le
     """What the gate heard of one batch with these values, while the story went on."""
 
     async def told() -> Ledger:
-        gate, lanes, sink = Ledger(), KeyQueues(), Hangs()
-        senders = pool(sink, lanes, gate)
+        gate, queues, sink = Ledger(), KeyQueues(), Hangs()
+        senders = pool(sink, queues, gate)
         senders.start()
         await asyncio.sleep(0)  # the senders are idle now
         for number, value in enumerate(values):
-            lanes.add(Event(key=str(number), value=value, headers=(), decode=decode))
+            queues.add(Event(key=str(number), value=value, headers=(), decode=decode))
         senders.dispatch()
         assert not senders.idle.is_set()
         await story(senders, sink, gate)

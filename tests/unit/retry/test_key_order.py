@@ -20,6 +20,7 @@ from trunkline.streams.retry.key_order import (
     RetryLater,
     ServiceTime,
 )
+from trunkline.streams.retry.tiers import Delays
 from trunkline.times import iso_rounded_up
 
 INBOX, TIER = "f.erp.inbox", "f.erp.retry.10s"
@@ -46,14 +47,7 @@ class World:
 
 
 def order_in(world: World, *, ordered: bool = True) -> KeyOrder:
-    return KeyOrder(
-        world,
-        ordered=ordered,
-        shortest_delay=DELAY,
-        soon=DELAY + 1,
-        halt_recheck=60.0,
-        clock=world.clock,
-    )
+    return KeyOrder(world, Delays(DELAY, DELAY + 1, 60.0), ordered=ordered, clock=world.clock)
 
 
 def arrived(key: str, offset: int) -> Event[Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, ClassVar, Literal
 
@@ -35,8 +35,12 @@ ATTEMPTS = 3
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> None:
-    logging.getLogger("trunkline").setLevel(logging.CRITICAL)
+def quiet() -> Iterator[None]:
+    logger = logging.getLogger("trunkline")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(before)
 
 
 class Env(Params):
