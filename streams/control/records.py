@@ -128,22 +128,22 @@ class ReplayKey:
 @dataclass(frozen=True, slots=True)
 class HandledKey:
     """Which dead letters are re-driven or discarded. ``name``: of the destination or source;
-    ``home``: the canonical partition that they were made of."""
+    ``origin``: the canonical partition that they were made of."""
 
     name: str
-    home: Partition
+    origin: Partition
 
     @property
     def text(self) -> str:
         """The key as the control topic has it."""
-        return f"dlq/{self.name}/{_partition_text(self.home)}"
+        return f"dlq/{self.name}/{_partition_text(self.origin)}"
 
     @classmethod
     def parse(cls, text: str) -> HandledKey | None:
         """The key that was written so; None for any other."""
         match text.split("/"):
-            case ["dlq", name, topic, number] if name and (home := _partition(topic, number)):
-                return cls(name, home)
+            case ["dlq", name, topic, number] if name and (origin := _partition(topic, number)):
+                return cls(name, origin)
         return None
 
 

@@ -110,11 +110,13 @@ class Handled:
         return cls({int(number): _decode(one) for number, one in kept.items()})
 
 
-def handled_by_home(state: Mapping[str, Mapping[str, Any]], name: str) -> dict[Partition, Handled]:
+def handled_by_origin(
+    state: Mapping[str, Mapping[str, Any]], name: str
+) -> dict[Partition, Handled]:
     """What is handled of a destination's or source's dead letters, in a control topic's state."""
     keys = {key: HandledKey.parse(key) for key in state}
     return {
-        parsed.home: Handled.decode(state[key])
+        parsed.origin: Handled.decode(state[key])
         for key, parsed in keys.items()
         if parsed is not None and parsed.name == name
     }

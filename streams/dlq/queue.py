@@ -20,7 +20,7 @@ from trunkline.kafka.offsets import Partition
 from trunkline.kafka.reading import records
 from trunkline.params import Backbone
 from trunkline.streams.dlq.causes import mask
-from trunkline.streams.dlq.handled import handled_by_home, origin_of
+from trunkline.streams.dlq.handled import handled_by_origin, origin_of
 from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
 
 MOST = 1000
@@ -35,7 +35,7 @@ class HandledLetters:
     """
 
     def __init__(self, state: Mapping[str, Mapping[str, Any]], name: str) -> None:
-        self._homes = handled_by_home(state, name)
+        self._homes = handled_by_origin(state, name)
 
     def has(self, letter: DeadLetter) -> bool:
         """Whether the letter is re-driven or discarded."""

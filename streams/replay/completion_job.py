@@ -1,8 +1,8 @@
-"""The end of a replay: the worker that routes its first partition writes that it is done."""
+"""The end of a request: whoever routes its first partition writes that it is done."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from trunkline.errors import ConfigurationError, DataError
@@ -15,41 +15,43 @@ from trunkline.streams.replay.request import PartitionProgress, Request, merge_c
 
 
 class CompletionJob(Job):
-    """Writes that a request is done, and what became of its events, into the control topic and the
-    audit: in one transaction, and unless somebody else has done it or it is paused or cancelled.
+    """Writes that a request is done, and what became of its events: into the control topic and the
+    audit, in one transaction.
+
+    ``partitions``: all that have a part in it; the job belongs to the first one's router. It
+    writes nothing if the request is over already, paused or cancelled, or a partition is not done.
     """
 
     def __init__(
-        self,
-        request: Request,
-        places: Sequence[Partition],
-        desk: JobContext,
-        share: Callable[[], float | None],
+        self, request: Request, partitions: Sequence[Partition], context: JobContext
     ) -> None:
-        super().__init__(request, places[0], desk, share)
-        self._places = places
+        super().__init__(request, partitions[0], context)
+        self._partitions = partitions
+        self._current: Request | None = None
+        self._progress: list[PartitionProgress] = []
 
     def _restore(self, state: Mapping[str, control.Value]) -> None:
-        # As it is now: it may be paused, or another worker may have written that it is done.
-        self._current: Request | None = None
+        keys = map(self.request.progress_key, self._partitions)
+        self._progress = [PartitionProgress.from_record(state.get(key)) for key in keys]
+        # The request as it is now: since this job was made, somebody may have paused it, or the
+        # worker that had the partition before may have written that it is done.
         if (record := state.get(self.request.record_key)) is not None:
-            with suppress(DataError, ConfigurationError):  # no request any more, to anybody
+            with suppress(DataError, ConfigurationError):  # overwritten by what is no request
                 self._current = Request.from_record(self.request.id, record)
-        keys = map(self.request.progress_key, self._places)
-        self._done = [PartitionProgress.from_record(state.get(key)) for key in keys]
 
     async def _work(self) -> None:
-        running = self._current and self._current.state == "running"
-        if running and all(one.done for one in self._done):
-            await self._transact(self._records)
+        current = self._current
+        if current is None or current.state != "running":
+            return
+        if all(progress.done for progress in self._progress):
+            await self._transact(lambda: self._records(current))
 
-    async def _records(self) -> list[Out]:
-        assert self._current is not None
-        request, counts = self.request, dict[str, int]()
-        for progress in self._done:
+    async def _records(self, request: Request) -> list[Out]:
+        counts: dict[str, int] = {}
+        for progress in self._progress:
             counts = merge_counts(counts, progress.counts)
-        done = self._current.with_state("done", counts=counts)
-        told = audit.AuditRecord(
+        done = request.with_state("done", counts=counts)
+        audited = audit.AuditRecord(
             what=f"{request.kind} done",
             on=request.destination,
             why=request.why,
@@ -59,6 +61,6 @@ class CompletionJob(Job):
             more={"counts": counts},
         )
         return [
-            control.record(self._desk.control, request.record_key, done.to_record()),
-            audit.record(self._desk.flow, told),
+            control.record(self._context.control_topic, done.record_key, done.to_record()),
+            audit.record(self._context.flow, audited),
         ]

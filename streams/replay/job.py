@@ -1,9 +1,13 @@
-"""One worker's part in a replay: what one canonical partition has to send, chunk by chunk.
+"""What one worker does of a request: a job for each canonical partition that it routes.
 
-Each chunk is one transaction of the routing step, in its turn: records for the inbox, how far the
-partition is, and the group's unchanged offset, by which Kafka fences a worker that has lost the
-partition. A job knows its partition's live position: it asks Kafka for it once and hears of every
-batch that is routed from before that question on.
+A job works chunk by chunk. A chunk is one transaction of the routing step: records for the inbox,
+how far the partition is, and the consumer group's unchanged offset, by which Kafka refuses a worker
+that has lost the partition meanwhile.
+
+Three locks stand in a chain for one chunk, and are always taken in this order, so that no two jobs
+wait for each other: the partition's (``JobScheduler``: requests about the same dead letters, one
+after the other, for a whole job), ``JobContext.chunk_lock`` (one job at a time queues for the next
+one), ``RoutingTransactions.lock`` (one transaction at a time, also those of live batches).
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from trunkline.kafka import Out
 from trunkline.kafka.offsets import Partition
 from trunkline.kafka.range_reader import RangeReader
 from trunkline.streams.control import topic as control
+from trunkline.streams.replay.rate_limit import RateLimit
 from trunkline.streams.replay.request import PartitionProgress, Request
 from trunkline.streams.route.transactions import RoutingTransactions
 from trunkline.tasks import backoff
@@ -31,11 +36,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CHUNK = 200
-"""Most events of one transaction: live batches wait for it, and are up to 25 times as large."""
-BEHIND = 1.0
-"""Seconds that a slow transaction may be behind its rate and catch up."""
-TOLD = 1.0
+PROGRESS_INTERVAL = 1.0
 """Seconds after which progress is written even if nothing was to be sent."""
 
 
@@ -47,94 +48,130 @@ class JobEnded(Exception):
 class JobContext:
     """What all jobs of a worker share.
 
-    ``past``: makes a reader of the group's topics. ``durable``: the
-    control topic's state, all of it as of now; blocks. ``chunks``: one job at a time asks for the
-    turn, so that every second one is for a live batch.
+    ``make_reader``: a reader of the canonical topics and dead-letter queues. ``read_control``: the
+    control topic's state, all of it as of now; blocks.
     """
 
     flow: str
     transactions: RoutingTransactions
-    past: Callable[[], RangeReader]
-    durable: Callable[[], Mapping[str, control.Value]]
-    chunks: asyncio.Lock = field(default_factory=asyncio.Lock)
+    make_reader: Callable[[], RangeReader]
+    read_control: Callable[[], Mapping[str, control.Value]]
+    chunk_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the one job that waits for the transactions' lock or has it. Why: that lock is fair.
+    Four jobs in its queue would leave live batches every fifth turn; so they get every second."""
 
     @property
-    def control(self) -> str:
-        """The flow's control topic."""
+    def control_topic(self) -> str:
+        """The name of the flow's control topic."""
         return control.topic_of(self.flow).name
 
 
-class RateLimit:
-    """Keeps to a rate. ``rate``: events a second as of now, or None for no limit."""
-
-    def __init__(self, rate: Callable[[], float | None]) -> None:
-        self._rate = rate
-        self._next = 0.0
-
-    @property
-    def chunk(self) -> int:
-        """How many events to send at once: about two chunks a second."""
-        rate = self._rate()
-        return CHUNK if rate is None else max(1, min(CHUNK, int(rate / 2)))
-
-    def wait(self, count: int, now: float) -> float:
-        """Seconds to wait before so many events are sent."""
-        rate = self._rate()
-        start = max(now - BEHIND, self._next or now)
-        self._next = start + (count / rate if rate else 0.0)
-        return max(0.0, start - now)
-
-
 class Job:
-    """The frame of every job. ``share``: events a second that this partition may send.
+    """The frame of every job: where the partition's live routing is, stopping, transactions.
 
-    ``run`` raises Over; KafkaException and KafkaUnavailable, after which another job must begin
-    anew from what is durable.
+    ``partition``: a canonical one that this worker routes. ``epoch``: of the assignment in which
+    the job was made; it ends when that does. For the event loop only.
     """
 
-    def __init__(
-        self,
-        request: Request,
-        place: Partition,
-        desk: JobContext,
-        share: Callable[[], float | None],
-    ) -> None:
+    def __init__(self, request: Request, partition: Partition, context: JobContext) -> None:
         self.request = request
-        self.place = place
-        self.epoch = desk.transactions.epoch
-        self.progress = PartitionProgress()
-        self._desk = desk
-        self._past = desk.past()
-        self._pace = RateLimit(share)
-        self._position = 0
+        self.partition = partition
+        self.epoch = context.transactions.epoch
+        self._context = context
+        self._reader = context.make_reader()
+        self._live = 0
         self._stopped = asyncio.Event()
-        self._progress_written_at = time.monotonic()
 
     def stop(self) -> None:
         """End after what is under way."""
         self._stopped.set()
 
     def on_routed(self, message: Message) -> None:
-        """This record of the partition is routed and committed."""
-        self._position = max(self._position, (message.offset() or 0) + 1)
+        """This record of the partition is routed and committed; nothing was written since."""
+        self._live = max(self._live, (message.offset() or 0) + 1)
 
     async def run(self) -> None:
-        """Do what is left to do."""
-        async with self._past:
-            committed = await self._past.position(self.place)
-            self._position = max(self._position, committed)  # more may have been heard meanwhile
-            # Only now: whatever another worker wrote for this partition is in the topic by now, or
-            # can never be committed.
-            self._restore(await asyncio.to_thread(self._desk.durable))
-            if not self.progress.done:
-                await self._work()
+        """Do what is left to do.
+
+        Raises JobEnded; KafkaException and KafkaUnavailable, after which another job must begin
+        anew from what is durable.
+        """
+        async with self._reader:
+            committed = await self._reader.position(self.partition)
+            # A batch that was routed while Kafka answered is newer than the answer.
+            self._live = max(self._live, committed)
+            # Only now. Worker A, which had the partition before, wrote a chunk and froze before it
+            # was told of the commit. Kafka told the position above only once that transaction was
+            # over: so its progress is in the topic by now, or can never be committed. Read before
+            # that, it might be missing, and the chunk would be sent twice.
+            self._restore(await asyncio.to_thread(self._context.read_control))
+            await self._work()
 
     def _restore(self, state: Mapping[str, control.Value]) -> None:
-        self.progress = PartitionProgress.from_record(
-            state.get(self.request.progress_key(self.place))
-        )
+        """Take over what is durable; ``state``: of the control topic."""
+        raise NotImplementedError
 
     async def _work(self) -> None:
+        raise NotImplementedError
+
+    async def _transact(self, make: Callable[[], Awaitable[list[Out]]]) -> None:
+        """Write the records that ``make`` gives; it is called when nothing is routed meanwhile."""
+
+        async def write() -> None:
+            async with self._context.chunk_lock, self._context.transactions.lock:
+                self._check()
+                records = await make()
+                at = TopicPartition(*self.partition, self._live)
+                await self._context.transactions.write(records, at, self.epoch)
+
+        await self._retried(write)
+
+    async def _retried(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of ``work``, which is repeated while schemas cannot be asked for."""
+        for delay in backoff(0.1, 5.0):
+            try:
+                return await work()
+            except SCHEMA_UNAVAILABLE as error:
+                log.warning("%s of %s is held: %s", self.request.kind, self.request.id, error)
+                await self._sleep(delay)
+        raise AssertionError("delays are endless")
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep so long, or raise JobEnded as soon as the job is stopped."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+        self._check()
+
+    def _check(self) -> None:
+        """Raises JobEnded if the job must do nothing more."""
+        if self._stopped.is_set() or self.epoch != self._context.transactions.epoch:
+            raise JobEnded
+
+
+class PartitionJob(Job):
+    """A job that sends or discards what its partition has of a request, at a rate.
+
+    ``progress``: how far it is; what is durable of it, it need not do again.
+    """
+
+    def __init__(
+        self, request: Request, partition: Partition, context: JobContext, rate: RateLimit
+    ) -> None:
+        super().__init__(request, partition, context)
+        self.progress = PartitionProgress()
+        self._rate = rate
+        self._written_at = time.monotonic()
+
+    def _restore(self, state: Mapping[str, control.Value]) -> None:
+        record = state.get(self.request.progress_key(self.partition))
+        self.progress = PartitionProgress.from_record(record)
+
+    async def _work(self) -> None:
+        if not self.progress.done:
+            await self._send_rest()
+
+    async def _send_rest(self) -> None:
+        """Do what is left of the partition, and write that it is done."""
         raise NotImplementedError
 
     async def _write(
@@ -144,63 +181,35 @@ class Job:
         *,
         done: bool = False,
     ) -> None:
-        """One chunk: what ``make`` gives, records and what was counted, and the progress."""
+        """Write one chunk: the records that ``make`` gives, and with them the progress, to which
+        it adds its counts. ``next``: where to go on then."""
         progress = self.progress
 
-        async def whole() -> list[Out]:
+        async def with_progress() -> list[Out]:
             nonlocal progress
             records, counts = await make()
             progress = self.progress.moved(next, counts, done=done)
-            key = self.request.progress_key(self.place)
-            return [*records, control.record(self._desk.control, key, progress.to_record())]
+            return [*records, self._control_record(progress)]
 
-        await self._transact(whole)
+        await self._transact(with_progress)
         self.progress = progress
-        self._progress_written_at = time.monotonic()
+        self._written_at = time.monotonic()
 
-    async def _transact(self, make: Callable[[], Awaitable[list[Out]]]) -> None:
-        """Write in our turn what ``make``, called in our turn, gives."""
-
-        async def turn() -> None:
-            async with self._desk.chunks, self._desk.transactions.lock:
-                self._check()
-                records = await make()
-                at = TopicPartition(*self.place, self._position)
-                await self._desk.transactions.write(records, at, self.epoch)
-
-        await self._holding(turn)
-
-    async def _holding(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do it, again and again while schemas cannot be asked for."""
-        for delay in backoff(0.1, 5.0):
-            try:
-                return await work()
-            except SCHEMA_UNAVAILABLE as error:
-                log.warning("%s of %s is held: %s", self.request.kind, self.request.id, error)
-                await self._rest(delay)
-        raise AssertionError("delays are endless")
+    def _control_record(self, progress: PartitionProgress) -> Out:
+        key = self.request.progress_key(self.partition)
+        return control.record(self._context.control_topic, key, progress.to_record())
 
     async def _wait_for(self, count: int) -> None:
-        """Keep to the rate."""
-        if pause := self._pace.wait(count, time.monotonic()):
-            await self._rest(pause)
-
-    async def _rest(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), seconds)
-        self._check()
-
-    def _check(self) -> None:
-        """Raises Over if there is nothing more to do for this job."""
-        if self._stopped.is_set() or self.epoch != self._desk.transactions.epoch:
-            raise JobEnded
+        """Wait until so many events may be sent."""
+        if pause := self._rate.wait(count, time.monotonic()):
+            await self._sleep(pause)
 
     @property
-    def _late(self) -> bool:
-        """Whether nothing was told for a while."""
-        return time.monotonic() - self._progress_written_at > TOLD
+    def _is_progress_due(self) -> bool:
+        """Whether no progress was written for a while."""
+        return time.monotonic() - self._written_at > PROGRESS_INTERVAL
 
 
 async def empty_chunk() -> tuple[list[Out], Mapping[str, int]]:
-    """A chunk that only tells of progress."""
+    """A chunk that only says how far the partition is."""
     return [], {}

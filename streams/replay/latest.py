@@ -1,54 +1,61 @@
-"""Which past events are still the newest of their key, while newer ones are routed.
+"""Which past events are still the latest of their key, while newer ones are routed.
 
-The same idea as the low and high marks of an incremental snapshot (Netflix's DBLog, Debezium): what
-is to be sent is collected; whatever is newer of a key, read from the log or routed live meanwhile,
-takes it out again. Memory is bounded by how much is collected at once.
+The idea is that of an incremental snapshot (Netflix's DBLog, Debezium): a chunk of the past is
+collected between a low and a high watermark of the log, and what the log has between the two takes
+the same keys out of the chunk again. Memory is bounded by how much is collected at once.
 """
 
 from __future__ import annotations
 
-MOST = 500_000
+MAX_KEYS = 500_000
 """Keys that one window collects: about 100 MB."""
 
 
 class LatestByKey:
-    """The newest event of each key in one window of past events.
+    """The latest event of each key in one window of past events.
 
-    First ``collect`` the window, then ``overtake`` with everything behind it up to the live
-    position, then ``settle``. Live events are ``heard`` at any time: as collecting has not come to
-    all keys yet, what is heard before ``settle`` is kept until then.
+    1. The low watermark is the live position when this is made. From here on each live event is
+       told to ``on_live_event``.
+    2. ``collect`` every event of the window, from the log.
+    3. ``supersede`` with every event behind the window up to the low watermark, from the log.
+    4. ``seal``: the high watermark. Live events between the two watermarks count now.
+    5. ``has`` says which collected events are the latest, as of now: live events go on to count.
+
+    A key in the window may have a live event before it is collected. So those between the
+    watermarks are kept until ``seal``: taken at once, they would find nothing to supersede.
     """
 
     def __init__(self) -> None:
-        self._at: dict[bytes, int] = {}
-        self._heard: dict[bytes, int] | None = {}
+        self._offsets: dict[bytes, int] = {}
+        self._between_watermarks: dict[bytes, int] | None = {}
 
     def __len__(self) -> int:
-        return len(self._at)
+        return len(self._offsets)
 
     def collect(self, key: bytes, offset: int) -> None:
-        """An event that is to be sent, unless a newer one of its key turns up."""
-        if offset >= self._at.get(key, offset):
-            self._at[key] = offset
+        """Take in an event of the window: it may be sent unless a newer one of its key turns up."""
+        if offset >= self._offsets.get(key, offset):
+            self._offsets[key] = offset
 
     def supersede(self, key: bytes, offset: int) -> None:
-        """An event that is not to be sent, but newer than what is collected of its key."""
-        if self._at.get(key, offset) < offset:
-            del self._at[key]
+        """Take out what is collected of a key, if it is older than this event."""
+        if self._offsets.get(key, offset) < offset:
+            del self._offsets[key]
 
     def on_live_event(self, key: bytes, offset: int) -> None:
-        """An event that was routed just now."""
-        if self._heard is None:
+        """Note an event that was routed just now."""
+        if self._between_watermarks is None:
             self.supersede(key, offset)
         else:
-            self._heard[key] = max(offset, self._heard.get(key, offset))
+            newest = self._between_watermarks.get(key, offset)
+            self._between_watermarks[key] = max(offset, newest)
 
     def seal(self) -> None:
-        """Everything is collected, and everything that was routed before is taken into account."""
-        heard, self._heard = self._heard or {}, None
-        for key, offset in heard.items():
+        """Everything is collected and read: take live events into account."""
+        live, self._between_watermarks = self._between_watermarks or {}, None
+        for key, offset in live.items():
             self.supersede(key, offset)
 
     def has(self, key: bytes, offset: int) -> bool:
-        """Whether this event is to be sent: no newer one of its key has turned up."""
-        return self._at.get(key) == offset
+        """Whether this event is the latest of its key, and collected."""
+        return self._offsets.get(key) == offset

@@ -1,4 +1,4 @@
-"""Today's way from the canonical topics to one destination: what a replay sends through."""
+"""Today's path from the canonical topics to one destination: what past events are sent through."""
 
 from __future__ import annotations
 
@@ -6,53 +6,59 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Message
-
 from trunkline.event import Event, Headers, replaced
 from trunkline.headers import CE_TYPE, TL_DEAD_FROM, TL_FROM, TL_ORIGIN, TL_REPLAY_ID
 from trunkline.kafka import Out
-from trunkline.kafka.messages import event_of
+from trunkline.kafka.messages import AnyMessage, event_of
 from trunkline.schemas.codec import PrefetchSchemas
 from trunkline.streams.route.router import CompiledTopic, Router
 
 
 @dataclass(frozen=True, slots=True)
 class DestinationPath:
-    """The routes to one destination. ``learn``: makes schemas known, as a router does.
-    ``appends``: whether the destination's sink keeps every event."""
+    """The routes to one destination.
+
+    ``topics``: those that routes to it listen to. ``prefetch_schemas``: asks the registry for the
+    schemas of values, as a router does. ``appends``: whether the destination's sink keeps every
+    event, so that an older one behind a newer one does no harm.
+    """
 
     destination: str
     inbox: str
     topics: dict[str, CompiledTopic]
     router: Router
-    learn: PrefetchSchemas
+    prefetch_schemas: PrefetchSchemas
     appends: bool
 
-    def listens(self, topic: str, headers: Headers) -> bool:
-        """Whether an event with these headers concerns the destination."""
-        routes = self.topics[topic].routes
-        if any(not route.only for route in routes):
+    def takes(self, message: AnyMessage) -> bool:
+        """Whether a route to the destination listens to this canonical event, by its type."""
+        topic = self.topics.get(message.topic() or "")
+        if topic is None:
+            return False
+        if any(not route.only for route in topic.routes):  # whatever its type is
             return True
+        headers: Any = message.headers() or []
         event_type = (dict(headers).get(CE_TYPE) or b"").decode(errors="replace")
-        return any(route.listens(event_type) for route in routes)
+        return any(route.listens(event_type) for route in topic.routes)
 
-    def event(self, message: Message) -> Event[Any]:
+    def event(self, message: AnyMessage) -> Event[Any]:
         """The canonical event of a record of one of the topics."""
         return event_of(message, self.topics[message.topic() or ""].decode)
 
 
 def with_replay_headers(records: Sequence[Out], origin: str, id: str) -> list[Out]:
-    """The records, marked as sent again: by whose request, and what kind it is."""
+    """The records, marked as sent again. ``origin``: replay or redrive; ``id``: of the request."""
     mark = {TL_ORIGIN: origin.encode(), TL_REPLAY_ID: id.encode()}
     return [(topic, key, value, replaced(h, mark)) for topic, key, value, h in records]
 
 
-def events_in(records: Sequence[Out]) -> int:
-    """Of how many canonical events these records are made."""
-    return len({_origin(headers) for _, _, _, headers in records})
+def count_events(records: Sequence[Out]) -> int:
+    """Of how many canonical events these records are made: a route may make several of one."""
+    return len({_canonical_event(headers) for _, _, _, headers in records})
 
 
-def _origin(headers: Headers) -> bytes:
+def _canonical_event(headers: Headers) -> bytes:
+    """``topic/partition/offset`` of the event that an inbox record or a dead letter is made of."""
     named = dict(headers)
     if TL_DEAD_FROM in named:
         return named[TL_DEAD_FROM]

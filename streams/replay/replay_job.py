@@ -1,160 +1,175 @@
-"""Replaying one canonical partition through today's route, beside live traffic.
+"""Replaying one canonical partition through today's routes, beside live traffic.
 
-Mode "state": a window of keys is collected from the past, whatever is newer is read up to the live
-position or heard while it is routed, and an event is sent only while it is its key's newest. Both
-happen in the routing step's turn, so the destination never ends on an older state; also after a
-restart, which begins anew with the window.
+Mode "events" sends every event of the range. Mode "state" goes window by window, and sends an event
+only while it is the latest of its key: ``LatestByKey`` says which those are, and is asked once more
+in the transaction that sends it. No live event is routed between that question and the commit, so
+the destination never ends on an older state.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from confluent_kafka import Message
 
 from trunkline.kafka import Out
 from trunkline.kafka.offsets import Partition
-from trunkline.streams.replay.job import Job, JobContext, empty_chunk
-from trunkline.streams.replay.latest import MOST, LatestByKey
-from trunkline.streams.replay.path import DestinationPath, events_in, with_replay_headers
+from trunkline.streams.replay.job import JobContext, PartitionJob, empty_chunk
+from trunkline.streams.replay.latest import MAX_KEYS, LatestByKey
+from trunkline.streams.replay.path import DestinationPath, count_events, with_replay_headers
 from trunkline.streams.replay.predicate import Predicate
+from trunkline.streams.replay.rate_limit import RateLimit
 from trunkline.streams.replay.request import Request
 
 KeyOffset = tuple[bytes, int]
 """An event's raw key, and its offset."""
 
 
-class ReplayJob(Job):
-    """One partition's part in a replay. Events that live traffic has yet to route are left to it.
-    ``window``: most keys that are collected at once."""
+class ReplayJob(PartitionJob):
+    """One partition's part in a replay.
+
+    Events that are not routed yet are left to live routing. ``max_keys``: how many one window
+    collects.
+    """
 
     def __init__(
         self,
         request: Request,
-        place: Partition,
-        desk: JobContext,
-        share: Callable[[], float | None],
-        way: DestinationPath,
+        partition: Partition,
+        context: JobContext,
+        rate: RateLimit,
+        path: DestinationPath,
         *,
-        window: int = MOST,
+        max_keys: int = MAX_KEYS,
     ) -> None:
-        super().__init__(request, place, desk, share)
-        self._way = way
-        self._most = window
+        super().__init__(request, partition, context, rate)
+        self._path = path
+        self._max_keys = max_keys
         self._key = None if request.key is None else request.key.encode()
         self._where = Predicate(request.where) if request.where else None
-        self._newest: LatestByKey | None = None
+        self._latest: LatestByKey | None = None
         self._counts: Counter[str] = Counter()
-        self._filtered = any(route.only for route in way.topics[place[0]].routes)
 
     def on_routed(self, message: Message) -> None:
-        """Takes out its key: what is older of it must not be sent any more."""
+        """As the base; what is older of the event's key must not be sent any more."""
         super().on_routed(message)
-        if self._newest is not None:
-            for key, offset in self._concerned([message]):
-                self._newest.on_live_event(key, offset)
+        if self._latest is not None:
+            for key, offset in self._selected_keys([message]):
+                self._latest.on_live_event(key, offset)
 
-    async def _work(self) -> None:
-        asked = self.request.ranges[self.place]
-        at, until = max(asked.start, self.progress.next or 0), asked.stop
-        while at < until:
-            at = await self._window(at, until)
-        await self._write(empty_chunk, until, done=True)
+    async def _send_rest(self) -> None:
+        asked = self.request.ranges[self.partition]
+        at = max(asked.start, self.progress.next or 0)
+        while at < asked.stop:
+            at = await self._window(at, asked.stop)
+        await self._write(empty_chunk, asked.stop, done=True)
 
-    async def _window(self, at: int, until: int) -> int:
-        """Send a window from ``at`` on; returns where the next one begins."""
-        # In one step: what is routed from here on is heard, what was before is read.
-        live, self._newest = self._position, LatestByKey()
-        last = min(until, live)
-        end = last
+    async def _window(self, start: int, stop: int) -> int:
+        """Send a window of the range that begins at ``start``; returns where the next one begins.
+
+        1. The low watermark is where live routing is now: what it routes from here on is told to
+           ``on_routed``. Nothing is awaited between the two, so no event is missed.
+        2. Collect the latest of each key, until there are ``max_keys``.
+        3. Read the window once more, and send what is still the latest.
+        """
+        low_watermark, self._latest = self._live, LatestByKey()
+        routed = min(stop, low_watermark)
+        end = routed
         if self.request.mode == "state":
-            end = await self._collect(at, last, live)
-        await self._send(at, end)
-        return until if end == last else end
+            end = await self._collect(start, routed, low_watermark)
+        await self._send(start, end)
+        # What is behind the low watermark has been routed by now, or will be: it is sent anyway.
+        return stop if end == routed else end
 
-    async def _collect(self, at: int, end: int, live: int) -> int:
-        """The newest of each key from ``at`` on, as far as the window goes; returns its end."""
-        assert self._newest is not None
-        await self._past.seek(self.place, at, live)
-        while not self._past.ended:
+    async def _collect(self, start: int, end: int, low_watermark: int) -> int:
+        """Collect the latest of each key from ``start`` to ``end``, or until there are too many.
+
+        Returns the window's end. The log is read on to the low watermark: an order of Tuesday that
+        changed on Wednesday is not sent in its state of Tuesday, though only Tuesday is replayed.
+        """
+        latest = self._latest
+        assert latest is not None
+        await self._reader.seek(self.partition, start, low_watermark)
+        while not self._reader.ended:
             self._check()
-            for key, offset in await self._past.read(self._concerned):
+            for key, offset in await self._reader.read(self._selected_keys):
                 if offset >= end:
-                    self._newest.supersede(key, offset)
+                    latest.supersede(key, offset)
                     continue
-                self._newest.collect(key, offset)
-                if len(self._newest) >= self._most:
+                latest.collect(key, offset)
+                if len(latest) >= self._max_keys:
                     end = offset + 1
-        self._newest.seal()
+        latest.seal()
         return end
 
-    def _concerned(self, messages: list[Message]) -> list[KeyOffset]:
-        """Those that the destination's routes listen to, and that are asked for by key."""
+    def _selected_keys(self, messages: list[Message]) -> list[KeyOffset]:
+        """Those events that the destination's routes listen to, and that the request's key names.
+
+        Called in the reader's thread, too. A piece is judged there: only keys reach the event loop.
+        """
         return [
             (key, message.offset() or 0)
             for message in messages
             if (key := message.key()) and (self._key is None or key == self._key)
-            if not self._filtered or self._listens(message)
+            if self._path.takes(message)
         ]
 
-    def _listens(self, message: Message) -> bool:
-        headers = message.headers() or []
-        return self._way.listens(self.place[0], headers)  # type: ignore[arg-type]
-
-    async def _send(self, at: int, end: int) -> None:
-        """Every event from ``at`` to ``end`` that is to be sent, in chunks."""
-        await self._past.seek(self.place, at, end)
+    async def _send(self, start: int, end: int) -> None:
+        """Send what is to be sent of the events from ``start`` to ``end``, in chunks."""
+        await self._reader.seek(self.partition, start, end)
         pending: list[Message] = []
-        while not self._past.ended:
+        while not self._reader.ended:
             self._check()
-            for message, verdict in await self._judged(await self._past.read()):
-                if verdict == "sent":
+            for message, outcome in await self._judge(await self._reader.read()):
+                if outcome == "sent":
                     pending.append(message)
                 else:
-                    self._counts[verdict] += 1
-                if len(pending) >= self._pace.chunk:
+                    self._counts[outcome] += 1
+                if len(pending) >= self._rate.chunk:
                     await self._flush(pending, (message.offset() or 0) + 1)
-            if self._late or self._past.ended:
-                await self._flush(pending, self._past.at)
+            if self._is_progress_due or self._reader.ended:
+                await self._flush(pending, self._reader.at)
 
-    async def _judged(self, messages: list[Message]) -> list[tuple[Message, str]]:
-        """What becomes of each that is asked for, as of now."""
-        concerned = {offset for _, offset in self._concerned(messages)}
-        messages = [m for m in messages if m.offset() in concerned]
+    async def _judge(self, messages: list[Message]) -> list[tuple[Message, str]]:
+        """What becomes of each event that the request selects, as of now."""
+        selected = {offset for _, offset in self._selected_keys(messages)}
+        messages = [m for m in messages if m.offset() in selected]
         if self._where is not None:
             values = [m.value() for m in messages if self._is_current(m)]
-            await self._holding(lambda: self._way.learn(values))
-        return [(message, self._verdict(message)) for message in messages]
+            await self._retried(lambda: self._path.prefetch_schemas(values))
+        return [(message, self._outcome(message)) for message in messages]
 
-    def _verdict(self, message: Message) -> str:
+    def _outcome(self, message: Message) -> str:
         if not self._is_current(message):
             return "superseded"
-        fits = self._where is None or self._where.matches(self._way.event(message))
+        fits = self._where is None or self._where.matches(self._path.event(message))
         return "sent" if fits else "skipped"
 
     def _is_current(self, message: Message) -> bool:
+        """Whether no newer event of the key forbids to send this one."""
         if self.request.mode == "events":
             return True
-        assert self._newest is not None
-        return self._newest.has(message.key() or b"", message.offset() or 0)
+        assert self._latest is not None
+        return self._latest.has(message.key() or b"", message.offset() or 0)
 
     async def _flush(self, pending: list[Message], next: int) -> None:
-        """Send what is pending, but what has become superseded."""
+        """Send what is pending; ``next``: where the progress is then."""
         await self._wait_for(len(pending))
 
-        async def routed() -> tuple[list[Out], Mapping[str, int]]:
+        async def route() -> tuple[list[Out], Mapping[str, int]]:
+            # Once more: while this waited for the rate and the lock, live events were routed.
             current = [message for message in pending if self._is_current(message)]
-            done = await self._way.router.route(current)
-            records = with_replay_headers(done.drain(), "replay", self.request.id)
-            sent = events_in(records)
+            routed = await self._path.router.route(current)
+            records = with_replay_headers(routed.drain(), "replay", self.request.id)
+            made_of = count_events(records)
             return records, self._counts + Counter(
-                sent=sent - done.dead,
-                dead=done.dead,
-                skipped=len(current) - sent,
+                sent=made_of - routed.dead,
+                dead=routed.dead,
+                skipped=len(current) - made_of,
                 superseded=len(pending) - len(current),
             )
 
-        await self._write(routed, next)
+        await self._write(route, next)
         self._counts.clear()
         pending.clear()

@@ -27,8 +27,8 @@ class RoutingTransactions:
     """One worker's transactions to inboxes. For the event loop; calls that block run in a thread.
 
     ``lock``: whoever writes holds it, from looking at what is to be written until that is
-    committed. It is the last lock that a chunk of a replay takes, after its partition's
-    (ReplayStep) and that of the jobs among each other (JobContext.chunks).
+    committed. It is the last lock that a chunk of a replay takes (``streams/replay/job.py`` says
+    which come before it).
     ``intake``: the poll loop of the routing step, which knows the worker's assignment.
     """
 

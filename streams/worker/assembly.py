@@ -174,20 +174,20 @@ class Assembly:
     ) -> ReplayStep:
         flow, backbone = self._flow, self._backbone
         reader = partial(reader_of, backbone, naming.route_group(flow.name))
-        ways = {
+        paths = {
             d.name: partial(self._compiler.path_to, d, sinks[d.name]) for d in flow.destinations
         }
         return ReplayStep(
             JobContext(
                 flow.name,
                 transactions,
-                past=lambda: RangeReader(reader, lambda: intake.lag > 0),
-                durable=partial(read_control, backbone, flow.control),
+                make_reader=lambda: RangeReader(reader, lambda: intake.lag > 0),
+                read_control=partial(read_control, backbone, flow.control),
             ),
             self._control,
             sorted({route.topic.topic for route in flow.routes}),
-            partitions=lambda: kafka.existing_topics(kafka.admin(backbone)),
-            way_to=lambda name: ways[name](),
+            count_partitions=lambda: kafka.existing_topics(kafka.admin(backbone)),
+            path_to=lambda name: paths[name](),
         )
 
     def _delivery(self, destination: Destination[Any, Any], sink: Sink[Any]) -> Step:

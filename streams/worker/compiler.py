@@ -35,7 +35,7 @@ class Compiler:
         return self._router(self._topics(self._flow.routes, sinks))
 
     def path_to(self, destination: Destination[Any, Any], sink: Sink[Any]) -> DestinationPath:
-        """Today's way to one destination, for a replay."""
+        """Today's path to one destination, for a replay."""
         routes = [route for route in self._flow.routes if route.to is destination]
         topics = self._topics(routes, {destination.name: sink})
         appends = bool(getattr(sink, "appends", False))

@@ -14,7 +14,7 @@ from trunkline.kafka import Out
 from trunkline.kafka.messages import StoredMessage
 from trunkline.kafka.offsets import Partition
 from trunkline.schemas.codec import nothing_to_learn
-from trunkline.streams.replay.job import Job, JobContext
+from trunkline.streams.replay.job import JobContext, PartitionJob
 from trunkline.streams.replay.path import DestinationPath
 from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
 from trunkline.streams.route.transactions import RoutingTransactions
@@ -51,7 +51,7 @@ class World:
     inbox: list[Sent] = field(default_factory=list)
     durable: dict[str, Any] = field(default_factory=dict)
     coming: list[tuple[bytes, str]] = field(default_factory=list)
-    job: Job | None = None
+    job: PartitionJob | None = None
 
     def __post_init__(self) -> None:
         self.lock = Turn(self)
@@ -113,12 +113,14 @@ class World:
         return max(offsets, default=-1)
 
     @property
-    def desk(self) -> JobContext:
-        past: Any = lambda: FakeRangeReader(self)  # noqa: E731
-        return JobContext("f", cast(RoutingTransactions, self), past, lambda: dict(self.durable))
+    def context(self) -> JobContext:
+        """What jobs in this world share."""
+        reader: Any = lambda: FakeRangeReader(self)  # noqa: E731
+        return JobContext("f", cast(RoutingTransactions, self), reader, lambda: dict(self.durable))
 
     @property
-    def way(self) -> DestinationPath:
+    def path(self) -> DestinationPath:
+        """One route, from the topic to the inbox."""
         route = CompiledRoute.of(
             lambda event: event.data,
             inbox=INBOX,
@@ -132,7 +134,7 @@ class World:
             "erp", INBOX, topics, Router(topics, nothing_to_learn), nothing_to_learn, self.appends
         )
 
-    async def finish(self, make: Callable[[], Job]) -> None:
+    async def finish(self, make: Callable[[], PartitionJob]) -> None:
         """Jobs one after the other, each begun anew where the one before was killed."""
         while self.job is None or not self.job.progress.done:
             self.job = make()

@@ -18,6 +18,7 @@ from trunkline.kafka.messages import StoredMessage
 from trunkline.streams.control.records import HandledKey
 from trunkline.streams.dlq.handled import Handled, owner_of
 from trunkline.streams.dlq.letters import DeadLetterFilter
+from trunkline.streams.replay.rate_limit import RateLimit
 from trunkline.streams.replay.redrive_job import RedriveJob
 from trunkline.streams.replay.request import Request
 
@@ -44,13 +45,18 @@ def bury(world: World, offset: int, *, stage: str = "deliver", **headers: str) -
     log.append(StoredMessage(DLQ, 0, len(log), event.key(), event.value(), named))
 
 
-def job_of(world: World, *, window: int = 500, **more: Any) -> RedriveJob:
+def job_of(world: World, *, max_keys: int = 500, **more: Any) -> RedriveJob:
     given = {"id": "r", "kind": "redrive", "destination": "erp", **more}
     ranges = {(DLQ, 0): range(len(world.logs[DLQ]))}
     request = Request(**{"ranges": ranges, **given})
-    keeper = partial(owner_of, topics=[TOPIC])
     return RedriveJob(
-        request, PLACE, world.desk, lambda: None, world.way, keeper=keeper, window=window
+        request,
+        PLACE,
+        world.context,
+        RateLimit(lambda: None),
+        world.path,
+        owner_of=partial(owner_of, topics=[TOPIC]),
+        max_keys=max_keys,
     )
 
 
@@ -79,7 +85,7 @@ def test_each_letter_once_and_none_after_a_newer_event(
     for offset in dead:
         bury(world, offset)
     before = len(world.inbox)
-    asyncio.run(world.finish(lambda: job_of(world, window=window)))
+    asyncio.run(world.finish(lambda: job_of(world, max_keys=window)))
     newest: dict[bytes, int] = {}
     for sent in world.inbox:
         if sent.origin == "original":

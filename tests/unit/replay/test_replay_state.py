@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay_world import PLACE, World
-from trunkline.streams.replay import job
-from trunkline.streams.replay.latest import LatestByKey
+from trunkline.streams.replay import rate_limit
+from trunkline.streams.replay.rate_limit import RateLimit
 from trunkline.streams.replay.replay_job import ReplayJob
 from trunkline.streams.replay.request import Request
 
@@ -47,11 +47,16 @@ def test_the_destination_never_ends_on_an_older_state(
         id="r", kind="replay", destination="erp", ranges={PLACE: range(start, until)}, mode="state"
     )
     before = len(world.inbox)
-    with patch.object(job, "CHUNK", chunk):
+    with patch.object(rate_limit, "MAX_CHUNK", chunk):
         asyncio.run(
             world.finish(
                 lambda: ReplayJob(
-                    request, PLACE, world.desk, lambda: None, world.way, window=window
+                    request,
+                    PLACE,
+                    world.context,
+                    RateLimit(lambda: None),
+                    world.path,
+                    max_keys=window,
                 )
             )
         )
@@ -103,24 +108,3 @@ def assert_counted(world: World, request: Request, only: tuple[str, ...]) -> Non
     counts = world.job.progress.counts
     assert counts.get("sent", 0) == sum(sent.origin == "replay" for sent in world.inbox)
     assert counts.get("sent", 0) + counts.get("superseded", 0) == concerned
-
-
-def test_what_is_heard_before_the_window_is_collected_takes_out_its_key() -> None:
-    newest = LatestByKey()
-    newest.on_live_event(b"a", 9)
-    newest.collect(b"a", 1)
-    newest.collect(b"b", 2)
-    newest.seal()
-    assert not newest.has(b"a", 1)
-    assert newest.has(b"b", 2)
-
-
-def test_only_the_newest_that_was_collected_counts() -> None:
-    newest = LatestByKey()
-    for offset in (1, 5, 3):
-        newest.collect(b"a", offset)
-    newest.seal()
-    assert [newest.has(b"a", offset) for offset in (1, 3, 5)] == [False, False, True]
-    newest.on_live_event(b"a", 6)
-    assert not newest.has(b"a", 5)
-    assert len(newest) == 0

@@ -11,7 +11,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from replay_world import PLACE, TOPIC, World
-from trunkline.streams.replay import step as replaying
+from trunkline.kafka import KafkaUnavailable
+from trunkline.streams.replay import scheduler
 from trunkline.streams.replay.path import DestinationPath
 from trunkline.streams.replay.step import ReplayStep
 from trunkline.testing.control import MemoryControl
@@ -41,20 +42,28 @@ class Worker:
     """A worker's replays over a world of five events of two keys."""
 
     def __init__(
-        self, way_to: Callable[[World], DestinationPath] = lambda world: world.way
+        self, path_to: Callable[[World], DestinationPath] = lambda world: world.path
     ) -> None:
         self.world = world = Backed(lambda: 0)
         self.control = world.control = MemoryControl()
         for key in (b"a", b"b", b"a", b"b", b"a"):
             world.publish(key)
             world.route()
+        self.away = 0
         self.step = ReplayStep(
-            world.desk,
+            world.context,
             self.control,
             [TOPIC],
-            partitions=lambda: {TOPIC: 2},
-            way_to=lambda name: {"erp": way_to(world)}[name],
+            count_partitions=self.count_partitions,
+            path_to=lambda name: {"erp": path_to(world)}[name],
         )
+
+    def count_partitions(self) -> Mapping[str, int]:
+        """Kafka's answer, once it is not ``away`` any more."""
+        if self.away:
+            self.away -= 1
+            raise KafkaUnavailable("away")
+        return {TOPIC: 1}
 
     async def ask(self, **more: Any) -> None:
         """A replay ``r`` of partition 0."""
@@ -89,7 +98,7 @@ class Worker:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replaying, "PAUSE", 0.001)
+    monkeypatch.setattr(scheduler, "COOL_DOWN", 0.001)
 
 
 def run(worker: Worker, scene: Callable[[Worker], Any], *owned: tuple[str, int]) -> None:
@@ -203,3 +212,13 @@ def test_a_record_that_is_no_request_is_ignored(caplog: pytest.LogCaptureFixture
 
     run(Worker(), scene)
     assert "'replay/x' is ignored" in caplog.text
+
+
+def test_a_request_about_dead_letters_waits_for_kafka_to_count_partitions() -> None:
+    async def scene(worker: Worker) -> None:
+        worker.away = 2
+        await worker.ask(kind="discard", ranges={"f.erp.dlq/0": [0, 0]})
+        await worker.until(lambda: worker.request.get("state") == "done")
+        assert worker.away == 0
+
+    run(Worker(), scene)
