@@ -48,8 +48,13 @@ class Preview:
 
 
 class ReplayScope:
-    """A canonical topic as the flow ``flow`` has routed it. Blocks; raises ConfigurationError for
-    a topic that is not there or that the flow does not route, and KafkaUnavailable."""
+    """A canonical topic as the flow ``flow`` has routed it.
+
+    All of it blocks and writes nothing. Its readers bear the name of the flow's group, to ask what
+    that has committed; they never join it, so workers do not notice them. Raises
+    ConfigurationError for a topic that is not there or that the flow does not route, and
+    KafkaUnavailable.
+    """
 
     def __init__(self, backbone: Backbone, flow: str, topic: str) -> None:
         self._backbone = backbone
@@ -60,8 +65,8 @@ class ReplayScope:
             raise ConfigurationError(f"there is no topic {topic!r} at {backbone.bootstrap}")
 
     def ranges(self, start: Bound, until: Bound) -> dict[Partition, range]:
-        """The offsets from ``start`` to before ``until`` that the flow has routed already. What
-        it has not, it will send itself."""
+        """The offsets from ``start`` to before ``until``, of those that there are and that the flow
+        has routed. Each partition has a range, though it may be empty."""
         with self._reader() as reader:
             places = [TopicPartition(self._topic, n) for n in range(self._count)]
             routed = [at.offset for at in _asked(committed_offsets, reader, places, TIMEOUT)]
@@ -74,12 +79,15 @@ class ReplayScope:
             firsts = self._offsets(reader, start, lows)
             ends = self._offsets(reader, until, routed)
         return {
-            (self._topic, n): _clamped(*offsets)
-            for n, offsets in enumerate(zip(lows, firsts, ends, routed, strict=True))
+            (self._topic, n): _within(range(first, end), low, behind)
+            for n, (first, end, low, behind) in enumerate(
+                zip(firsts, ends, lows, routed, strict=True)
+            )
         }
 
     def count(self, request: Request, decode: Decode) -> Preview:
-        """What the replay would send as of now, before routes have their say."""
+        """What the replay would send as of now, before routes have their say. In mode "state" it
+        remembers a place for each key of the ranges. Raises RegistryUnavailable, too."""
         count, where = Preview(), Predicate(request.where) if request.where else None
         newest = self._newest(request) if request.mode == "state" else None
         for message in self._read(request.ranges, request.key):
@@ -96,7 +104,8 @@ class ReplayScope:
         return count
 
     def _newest(self, request: Request) -> dict[bytes, tuple[int, int]]:
-        """Where the newest event of each key is, up to what is routed."""
+        """Where the newest event of each key is, by partition and offset: among the events of the
+        ranges and all that were routed after them, as a worker would find it."""
         routed = self.ranges(None, None)
         whole = {at: range(r.start, routed[at].stop) for at, r in request.ranges.items()}
         return {
@@ -105,7 +114,8 @@ class ReplayScope:
         }
 
     def _read(self, ranges: Mapping[Partition, range], key: str | None) -> Iterator[Message]:
-        """The committed records that have a key, this one if it is given."""
+        """The committed records of the ranges that have a key, or have this ``key``. A record
+        without one is no event: routing dead-lettered it."""
         meant = None if key is None else key.encode()
         with self._reader() as reader:
             for message in records(reader, ranges):
@@ -117,6 +127,8 @@ class ReplayScope:
         return closing(reader_of(self._backbone, self._group))
 
     def _offsets(self, reader: Consumer, bound: Bound, otherwise: list[int]) -> list[int]:
+        """The offset of a bound in each partition: for a time, that of the first record that is
+        not older."""
         if bound is None:
             return otherwise
         if isinstance(bound, int):
@@ -125,17 +137,22 @@ class ReplayScope:
         at = max(0, int(bound.timestamp() * 1000))
         places = [TopicPartition(self._topic, n, at) for n in range(self._count)]
         found = _asked(reader.offsets_for_times, places, TIMEOUT)
-        # Nothing that late: behind the end.
+        # -1: no record is that late. Then the bound is behind all there is, whatever is written
+        # until it is used.
         return [place.offset if place.offset >= 0 else 1 << 62 for place in found]
 
 
-def _clamped(low: int, first: int, end: int, routed: int) -> range:
-    """The range that there is of the one that is asked for."""
-    end = max(low, min(end, routed))
-    return range(min(max(low, first), end), end)
+def _within(asked: range, low: int, routed: int) -> range:
+    """The part of the range that is asked for which is still there, from ``low`` on, and which is
+    routed: before ``routed``, -1 if nothing is. An empty range lies where it could be."""
+    # What is not routed yet the flow sends by itself. Were it part of a replay, too, it would be
+    # sent twice.
+    end = max(low, min(asked.stop, routed))
+    return range(min(max(low, asked.start), end), end)
 
 
 def _asked(call: Any, *arguments: Any) -> Any:
+    """What a call of librdkafka returns; its KafkaException becomes KafkaUnavailable."""
     try:
         return call(*arguments)
     except KafkaException as failure:
