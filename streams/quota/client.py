@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 
@@ -82,18 +82,14 @@ class QuotaClient:
         """
         return self._participant.register(key, whole, who=who, grace=timeout or GRACE)
 
-    def gates(
-        self, flow: str, destination: Destination[Any, Any], changed: Callable[[], None]
-    ) -> list[QuotaGate]:
+    def gates(self, flow: str, destination: Destination[Any, Any]) -> list[QuotaGate]:
         """The gates of a destination: one for its own limits, one for its system's, as far as it
-        has any. ``changed`` is called when there may be more room."""
-        who = naming.qualified(flow, destination.name)
-        made = []
-        for key, whole in limits_of(flow, destination):
-            gate = self.limit(key, whole, who=who, timeout=destination.policy.limits.timeout)
-            gate.on_capacity = changed
-            made.append(gate)
-        return made
+        has any."""
+        who, timeout = naming.qualified(flow, destination.name), destination.policy.limits.timeout
+        return [
+            self.limit(key, whole, who=who, timeout=timeout)
+            for key, whole in limits_of(flow, destination)
+        ]
 
     async def start(self) -> None:
         """Begin to read; shares come as soon as somebody needs them."""

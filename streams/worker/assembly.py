@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -17,7 +17,6 @@ from trunkline.params import Backbone, Params
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import registry_of
 from trunkline.streams.admission.controller import AdmissionController
-from trunkline.streams.admission.gate import Gate
 from trunkline.streams.alerts.manager import AlertManager
 from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.control.kafka_topic import KafkaControl, read_control
@@ -193,13 +192,8 @@ class Assembly:
     def _delivery(self, destination: Destination[Any, Any], sink: Sink[Any]) -> Step:
         name = destination.name
         metrics = DeliveryMetrics(self._metrics, self._flow.name, name)
-
-        def changed() -> None:
-            step.wake()
-
-        guard = AdmissionController(
-            destination.policy, time.time, self._limits(destination, changed)
-        )
+        limits = self._quota.gates(self._flow.name, destination) if self._quota else []
+        guard = AdmissionController(destination.policy, time.time, limits)
         watch = self._alerts.monitor(name, destination.policy.alert)
         oversight = DestinationSupervisor(
             guard, self._control, watch, metrics, destination=name, clock=time.time
@@ -220,6 +214,8 @@ class Assembly:
             random=random.random,
         )
         batches.consume(step.accept)
+        for limit in limits:
+            limit.on_capacity = step.wake
         self._overseen.append((oversight, step))
         return step
 
@@ -227,11 +223,6 @@ class Assembly:
         group = naming.delivery_group(self._flow.name, destination.name)
         own = kafka.unique_id(self._flow.name, destination.name)
         return KafkaBroker(self._backbone, group, own, destination.tiers)
-
-    def _limits(
-        self, destination: Destination[Any, Any], changed: Callable[[], None]
-    ) -> Sequence[Gate]:
-        return self._quota.gates(self._flow.name, destination, changed) if self._quota else []
 
     def _producer_of(self, role: str) -> partial[Any]:
         id_ = kafka.unique_id(self._flow.name, role)

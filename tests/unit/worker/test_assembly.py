@@ -14,11 +14,13 @@ from trunkline import Event, Flow, Record, System
 from trunkline.connectors.base import Batch, Position, Publish, PushSource, Source
 from trunkline.params import Backbone
 from trunkline.schemas.commerce import Order
+from trunkline.streams.admission.controller import AdmissionController
 from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.metrics import Metrics
 from trunkline.streams.publish.push_step import PushStep
 from trunkline.streams.publish.source_step import SourceStep
+from trunkline.streams.quota.limiter import QuotaGate
 from trunkline.streams.replay.step import ReplayStep
 from trunkline.streams.route.step import RoutingStep
 from trunkline.streams.worker import assembly
@@ -154,6 +156,17 @@ def test_limits_over_all_workers_are_only_there_for_who_has_some() -> None:
     assert not assembled(two_sources(), has_quota)
     assert assembled(two_sources(rate="50/s"), has_quota)
     assert assembled(two_sources(system=System("erp", concurrent=5)), has_quota)
+
+
+def test_a_share_of_a_limit_wakes_the_step_that_waits_for_it() -> None:
+    def scene(made: Assembly) -> None:
+        (step,) = made.steps(["deliver"], batch=100)
+        assert isinstance(step, DeliveryStep)
+        assert isinstance(step.gate, AdmissionController)
+        (limit,) = [gate for gate in step.gate._all if isinstance(gate, QuotaGate)]
+        assert limit.on_capacity == step.wake
+
+    assembled(two_sources(rate="50/s"), scene)
 
 
 def test_each_destination_has_a_supervisor_whose_failure_ends_the_worker() -> None:
