@@ -88,7 +88,7 @@ def test_the_import_rules_are_those_that_are_checked(table: str, contract: str) 
 
 
 ARCHITECTURE = TEXTS[ROOT / "docs" / "architecture.md"]
-STEP = re.compile(r"`([\w/]+\.py)` `([\w.]+)`")
+STEP = re.compile(r"`([\w/]+\.py)`\s`([\w.]+)`")
 """A file and what is to be found in it: `streams/x.py` `Class.method`."""
 
 
@@ -105,9 +105,17 @@ def defined(path: Path) -> set[str]:
     return set(names(ast.parse(path.read_text()), ""))
 
 
+def test_the_architecture_has_each_module_of_streams_once() -> None:
+    table = section(ARCHITECTURE, "Rooms").split("| room | modules |\n|---|---|\n")[1]
+    rows = [re.findall(r"`(\w+)`", row) for row in table.split("\n\n")[0].splitlines()]
+    assert {room: sorted(found) for room, *found in rows} == {
+        room: modules(ROOT / "streams" / room) for room in rooms(ROOT / "streams")
+    }
+
+
 def test_what_the_architecture_names_is_there() -> None:
     named = STEP.findall(ARCHITECTURE)
-    assert len(named) >= 20
+    assert len(named) >= 60
     gone = [f"{file} {what}" for file, what in named if what not in defined(ROOT / file)]
     assert not gone, "docs/architecture.md names what is not there (any more)"
 
@@ -119,12 +127,23 @@ def test_each_guarantee_of_the_architecture_names_its_code_and_a_test() -> None:
         assert re.search(r"\[`[tT]est\w+`\]\(", row), row
 
 
-THREAD = re.compile(
-    r"""thread_name_prefix=f?"([a-z-]+)|Thread\([^\n]*?name=f?"([a-z-]+)|
-        name\ =\ f"([a-z-]+)[^\n]*\n[^\n]*Thread\(""",
-    re.VERBOSE,
-)
-"""A thread as it is made: the beginning of its name."""
+def threads(path: Path) -> Iterator[str]:
+    """How the names of the threads begin that a module makes."""
+    tree = ast.parse(path.read_text())
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(("Thread", "Executor")):
+            for keyword in call.keywords:
+                if keyword.arg in ("name", "thread_name_prefix"):
+                    yield beginning(keyword.value, tree)
+
+
+def beginning(name: ast.expr, tree: ast.Module) -> str:
+    """The constant part in front of a name, which may stand in a variable."""
+    if isinstance(name, ast.Name):
+        assigned = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+        name = next(a.value for a in assigned if ast.unparse(a.targets[0]) == name.id)
+    part = name.values[0] if isinstance(name, ast.JoinedStr) else name
+    return str(ast.literal_eval(part))
 
 
 def test_the_threads_of_a_worker_are_in_the_table() -> None:
@@ -133,9 +152,5 @@ def test_the_threads_of_a_worker_are_in_the_table() -> None:
     listed = {name for cell in cells for name in re.findall(r"`([a-z-]+)", cell)}
     sources = [*(ROOT / "streams").rglob("*.py"), *(TRUNKLINE / "kafka").glob("*.py")]
     sources += (ROOT / "connectors" / "sql").glob("*.py")
-    made = {
-        next(filter(None, found))
-        for source in sources
-        for found in THREAD.findall(source.read_text())
-    }
+    made = {name for source in sources for name in threads(source)}
     assert listed == made
