@@ -21,14 +21,14 @@ from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.commerce import Order
 from trunkline.schemas.registry import Registry
-from trunkline.streams.deliver.committer import EVERY
+from trunkline.streams.deliver.committer import MAX_EVENTS
 from worker_kit import Destination, WorkerProcess, Workers, eventually, header, read
 
 CHANGES, KEYS, PER_SECOND = 60_000, 2_000, 900
 AT_LEAST = 50_000
 ROLES = ("source", "route", "deliver")
 KILLS = 21
-BOUND = 2 * EVERY + 16
+BOUND = 2 * MAX_EVENTS + 16
 """Repeats that one kill may cause: what is completed within two commits, as the next may already
 be full while one is written, and what is under way (``concurrency`` in shop_flow.py)."""
 
