@@ -46,7 +46,8 @@ class OwnershipLease:
         self._news.set()
 
     async def ensure(self) -> None:
-        """Return at once if the right is there, else when it is again. Raises LeaseOver."""
+        """Return at once if the right is there, else when it is again. Raises
+        OwnershipUncertain."""
         if self._loop is None:  # asked for once: until Python 3.12 each time is a system call
             self._loop = asyncio.get_running_loop()
         now = self._loop.time

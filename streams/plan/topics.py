@@ -14,7 +14,7 @@ from trunkline.streams.flow.definition import Destination, Flow
 _POSITIONS = {"segment.bytes": "10485760", "min.cleanable.dirty.ratio": "0.1"}
 # Nothing in it may go before it was dealt with, however long that takes.
 _KEPT = {"retention.ms": "-1"}
-# What is done with is deleted (``trim``), a segment at a time.
+# What is done with is deleted (``kafka/purge.py``), a segment at a time.
 _TIER = {**_KEPT, "segment.bytes": str(SEGMENT)}
 
 
