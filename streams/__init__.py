@@ -25,6 +25,7 @@ dlq        dead letters: how they are written, read, grouped, and counted as han
 control    the flow's state topic: what operators ask for, what workers tell
 alerts     what people are told, by one voice for all workers
 metrics    what every step counts
+listener   whom a step tells what becomes of its events: metrics, alerts, the dead-letter limit
 
 Around them:
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from trunkline.naming import delay_of
+from trunkline.streams.listener import OutcomeListener
 
 _BY = ("flow", "step", "name")
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -88,18 +88,9 @@ class HasGauges(Protocol):
         """Bring the gauges up to date. Called once a second, and when the metrics are read."""
 
 
-class Watching(Protocol):
-    """An alert's view of a step."""
-
-    def dead_lettered(self, count: int, error: BaseException | str = "") -> None:
-        """So many events were just dead-lettered."""
-
-    def lag(self, seconds: float) -> None:
-        """The age of the oldest event that is not finished."""
-
-
-class StepMetrics:
-    """The metrics of one step of one worker, labels bound once."""
+class StepMetrics(OutcomeListener):
+    """The metrics of one step of one worker, labels bound once. They listen to what becomes of
+    events; what else they count, the step itself counts."""
 
     def __init__(self, metrics: Metrics, flow: str, step: str, name: str) -> None:
         labels = (flow, step, name)
@@ -112,32 +103,29 @@ class StepMetrics:
         self.batch_seconds = metrics.batch_seconds.labels(*labels)
         self.lag = metrics.lag.labels(*labels)
         self.lag_seconds = metrics.lag_seconds.labels(*labels)
-        self._watch: Watching | None = None
-        self._queues: Mapping[str, Watching] = {}
 
-    def watched_by(self, watch: Watching, queues: Mapping[str, Watching] | None = None) -> None:
-        """Alerts that want to know. ``queues``: whom the dead letters of which queue concern, if
-        not ``watch``."""
-        self._watch = watch
-        self._queues = queues or {}
+    def on_delivered(self, count: int) -> None:
+        """Count events that were published, routed or delivered."""
+        self.events_out.inc(count)
 
-    def dead_lettered(
-        self, count: int, error: BaseException | str = "", *, queue: str = ""
-    ) -> None:
-        """Count dead letters, the newest for ``error``."""
+    def on_retried(self, error: Exception) -> None:
+        """Count the error of an attempt that failed."""
+        self._count_error(error)
+
+    def on_dead_lettered(self, queue: str, count: int, error: Exception) -> None:
+        """Count dead letters, and their error."""
         self.dead_letters.inc(count)
-        watch = self._queues.get(queue, self._watch)
-        if count and watch is not None:
-            watch.dead_lettered(count, error)
+        self._count_error(error, count)
 
-    def set_lag(self, seconds: float) -> None:
-        """The age of the oldest event that is not finished."""
+    def on_held(self, error: Exception) -> None:
+        """Count the error that holds everything."""
+        self._count_error(error)
+
+    def on_lag(self, seconds: float) -> None:
+        """Set the age of the oldest event that is not finished."""
         self.lag_seconds.set(seconds)
-        if self._watch is not None:
-            self._watch.lag(seconds)
 
-    def error(self, error: BaseException, count: int = 1) -> None:
-        """Count an error under its class name."""
+    def _count_error(self, error: Exception, count: int = 1) -> None:
         self._errors.labels(*self._labels, type(error).__name__).inc(count)
 
 

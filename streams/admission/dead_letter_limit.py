@@ -7,9 +7,12 @@ limit the whole topic would drain into the DLQ while nobody looks, and would hav
 
 from __future__ import annotations
 
+import asyncio
+
 from trunkline.streams.admission.gate import NEVER, OnOffGate
 from trunkline.streams.admission.sliding_window import SlidingWindow
 from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
+from trunkline.streams.listener import OutcomeListener
 from trunkline.times import parse_duration
 
 
@@ -25,6 +28,8 @@ class DeadLetterGate(OnOffGate):
         self._policy = policy
         self._window = SlidingWindow(parse_duration(policy.window))
         self._tripped_at: float | None = None
+        self.newest_error: Exception | None = None
+        """The reason of the newest dead letter, for the people who look."""
 
     @property
     def tripped_at(self) -> float | None:
@@ -54,3 +59,20 @@ class DeadLetterGate(OnOffGate):
         too_many = window.total >= policy.minimum and window.failures > policy.share * window.total
         if too_many and self._tripped_at is None:
             self._tripped_at = now
+
+
+class DeadLetterLimitListener(OutcomeListener):
+    """Lets a dead-letter gate count what becomes of events. Told in the event loop, whose time is
+    the gate's."""
+
+    def __init__(self, gate: DeadLetterGate) -> None:
+        self._gate = gate
+
+    def on_delivered(self, count: int) -> None:
+        """Events that went well."""
+        self._gate.finished(asyncio.get_running_loop().time(), count)
+
+    def on_dead_lettered(self, queue: str, count: int, error: Exception) -> None:
+        """Events that did not."""
+        self._gate.dead_lettered(asyncio.get_running_loop().time(), count)
+        self._gate.newest_error = error

@@ -27,7 +27,7 @@ from trunkline.streams.deliver.schedule import Schedule
 from trunkline.streams.deliver.sink_call import Events, SinkCall
 from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.flow.definition import Destination
-from trunkline.streams.metrics import StepMetrics
+from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.retry.key_order import KeyOrder
 from trunkline.streams.retry.tiers import Tiers, failures_of
 from trunkline.times import iso_rounded_up
@@ -38,16 +38,6 @@ MAX_ERROR_CHARS = 500
 """Characters of an error that go with an event to its tier; a dead letter has it whole."""
 LOG_INTERVAL = 30.0
 """Seconds until it is said again that deliveries are held."""
-
-
-class Told:
-    """Who wants to know what becomes of events; each call is about one call of the sink."""
-
-    def delivered(self, count: int) -> None:
-        """So many events were delivered."""
-
-    def dead_lettered(self, event: Event[Any], error: Exception) -> None:
-        """An event was dead-lettered."""
 
 
 class OutcomeHandler:
@@ -62,9 +52,8 @@ class OutcomeHandler:
         schedule: Schedule,
         tiers: Tiers,
         committer: OffsetCommitter,
-        metrics: StepMetrics,
         clock: Callable[[], float],
-        told: Told,
+        listener: OutcomeListener,
     ) -> None:
         self._destination = destination
         self._policy = destination.policy
@@ -74,9 +63,8 @@ class OutcomeHandler:
         self._schedule = schedule
         self._tiers = tiers
         self._committer = committer
-        self._metrics = metrics
         self._clock = clock
-        self._told = told
+        self._listener = listener
         self._held_logged_at = 0.0
 
     def handle(self, call: SinkCall) -> None:
@@ -109,7 +97,7 @@ class OutcomeHandler:
         key's bytes, which the dead letter keeps; ``event`` shows them with replacements."""
         record = self._dead_letter_record(event, error, 0, raw_key=raw_key)
         self._committer.complete((event,), record)
-        self._count_dead(event, error)
+        self._note_dead_letter(event, error)
 
     def _handle_failures(self, events: Events, failures: Mapping[int, Exception]) -> Events:
         """Judge each event by its own error. Returns those that are held in place.
@@ -152,7 +140,7 @@ class OutcomeHandler:
         self._say_why(event, failure, failures)
         if self._tiers.exhausted(failures):
             return self._dead_letter_or_halt(event, failure, failures)
-        self._metrics.error(failure)
+        self._listener.on_retried(failure)
         due = self._tiers.due(failures, getattr(error, "after", None))
         history = self._history(event, failure, failures)
         headers = {TL_ORIGIN: "retry", TL_HALTED: "", **history}
@@ -167,13 +155,13 @@ class OutcomeHandler:
         self._committer.add(event, self._dead_letter_record(event, failure, failures, halted=True))
         history = self._history(event, failure, failures)
         self._runner.run(self._order.on_halt(event, history))
-        self._count_dead(event, failure)
+        self._note_dead_letter(event, failure)
         return True
 
     def _dead_letter(self, event: Event[Any], failure: Exception, failures: int = 0) -> None:
         self._committer.complete((event,), self._dead_letter_record(event, failure, failures))
         self._order.on_done(event)
-        self._count_dead(event, failure)
+        self._note_dead_letter(event, failure)
 
     def _dead_letter_record(
         self,
@@ -216,23 +204,20 @@ class OutcomeHandler:
             log.warning("%r is retried: %s", event, failure, extra=about(event))
 
     def _hold_back(self, reason: Exception) -> None:
-        self._metrics.error(reason)
+        self._listener.on_held(reason)
         if self._clock() >= self._held_logged_at + LOG_INTERVAL:
             self._held_logged_at = self._clock()
             log.warning("deliveries are held: %s", reason)
 
-    def _count_dead(self, event: Event[Any], failure: Exception) -> None:
-        self._metrics.error(failure)
-        self._metrics.dead_letters.inc()
+    def _note_dead_letter(self, event: Event[Any], failure: Exception) -> None:
         log.error("%r is dead-lettered: %s", event, failure, extra=about(event))
-        self._told.dead_lettered(event, failure)
+        self._listener.on_dead_lettered(self._destination.dlq, 1, failure)
 
     def _finish(self, delivered: Events) -> None:
         if not delivered:
             return
         self._committer.complete(delivered)
-        self._metrics.events_out.inc(len(delivered))
-        self._told.delivered(len(delivered))
+        self._listener.on_delivered(len(delivered))
 
     def _free(self, batch: Events, held: Events) -> None:
         """Free the keys of a call; those of which events are held rest for a while."""

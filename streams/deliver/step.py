@@ -21,7 +21,7 @@ from trunkline.streams.deliver.backpressure import MAX_OPEN, Backpressure
 from trunkline.streams.deliver.broker import Broker
 from trunkline.streams.deliver.committer import CommitListener, OffsetCommitter
 from trunkline.streams.deliver.gauges import DeliveryGauges
-from trunkline.streams.deliver.outcomes import OutcomeHandler, Told
+from trunkline.streams.deliver.outcomes import OutcomeHandler
 from trunkline.streams.deliver.ownership import OwnershipLease
 from trunkline.streams.deliver.recovery import AssignmentRecovery, copartitioned
 from trunkline.streams.deliver.schedule import Schedule
@@ -29,6 +29,7 @@ from trunkline.streams.deliver.senders import SenderPool
 from trunkline.streams.deliver.tracker import OffsetTracker
 from trunkline.streams.dlq.halted import HaltDecisions
 from trunkline.streams.flow.definition import Destination
+from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import DeliveryMetrics, HasGauges
 from trunkline.streams.retry.key_order import KeyOrder
 from trunkline.streams.retry.tiers import Tiers
@@ -69,7 +70,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
 
     ``clock``: epoch seconds; ``random``: numbers from 0 to 1, for jitter. ``enqueue``: brings a
     batch from the consumer's thread to ``accept`` in the event loop, in order. ``decisions``: of
-    operators about halted events. ``told``: who wants to know what becomes of events.
+    operators about halted events. ``outcome_listener``: who wants to know what becomes of events.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         prefetch_schemas: PrefetchSchemas,
         enqueue: Callable[[MicroBatch], None],
         decisions: HaltDecisions,
-        told: Told,
+        outcome_listener: OutcomeListener,
         metrics: DeliveryMetrics,
         clock: Callable[[], float],
         random: Callable[[], float],
@@ -121,9 +122,8 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
             schedule=self._schedule,
             tiers=tiers,
             committer=self._committer,
-            metrics=metrics,
             clock=clock,
-            told=told,
+            listener=outcome_listener,
         )
         self._senders = self._made_senders(destination, prefetch_schemas)
         self.gauges = DeliveryGauges(self.intake, self._tracker, self._order, metrics)

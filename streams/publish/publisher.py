@@ -17,6 +17,7 @@ from trunkline.errors import DataError
 from trunkline.event import Record, event_headers, trace_id
 from trunkline.kafka import MAX_VALUE, Out
 from trunkline.streams.dlq.envelope import dead_letter
+from trunkline.streams.listener import OutcomeListener
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +41,28 @@ class TopicMapping:
 
 @dataclass(slots=True)
 class PublishingResult:
-    """What became of a batch of records: ``records`` to produce, in order, of which ``dead`` are
-    dead letters. ``example``: the last record that was refused, and why."""
+    """What became of a batch of records: ``records`` to produce, in order, of which some are dead
+    letters for ``dlq``. ``refused``: how many, and the newest error, by class of error."""
 
+    dlq: str
     records: list[Out] = field(default_factory=list)
-    dead: int = 0
-    example: tuple[Record, Exception] | None = None
+    refused: dict[type[Exception], tuple[int, Exception]] = field(default_factory=dict)
+
+    def refuse(self, error: Exception) -> None:
+        """Count a dead letter."""
+        count, _ = self.refused.get(type(error), (0, error))
+        self.refused[type(error)] = count + 1, error
+
+    def tell(self, listener: OutcomeListener) -> None:
+        """The records are in Kafka: tell the listener what became of them."""
+        listener.on_delivered(self.published)
+        for count, error in self.refused.values():
+            listener.on_dead_lettered(self.dlq, count, error)
+
+    @property
+    def dead(self) -> int:
+        """How many of the records are dead letters."""
+        return sum(count for count, _ in self.refused.values())
 
     @property
     def published(self) -> int:
@@ -70,7 +87,8 @@ class Publisher:
 
     def publish(self, records: Sequence[Record]) -> PublishingResult:
         """Each record as an event of each topic that takes its stream, or as a dead letter."""
-        done = PublishingResult()
+        done = PublishingResult(self._dlq)
+        example: tuple[Record, Exception] | None = None
         for record in records:
             for output in self._outputs:
                 if output.streams and record.stream not in output.streams:
@@ -79,12 +97,12 @@ class Publisher:
                     made = self._canonical(record, output)
                 except Exception as error:  # noqa: BLE001 - a flow's own mistake, of any kind
                     made = self._dead_letter(record, error)
-                    done.dead += 1
-                    done.example = record, error
+                    done.refuse(error)
+                    example = record, error
                 if made is not None:  # the topic's function may leave a record out
                     done.records.append(made)
-        if done.example is not None:
-            self._log_dead_letters(done.dead, *done.example)
+        if example is not None:
+            self._log_dead_letters(done.dead, *example)
         return done
 
     def _canonical(self, record: Record, output: TopicMapping) -> Out | None:

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from trunkline.connectors.base import PushSource
 from trunkline.event import Record
 from trunkline.kafka import KafkaUnavailable, Out, produce
+from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.publish.publisher import Publisher
 
@@ -33,12 +34,14 @@ class PushStep:
         source: PushSource,
         make_producer: Callable[[], Producer],
         metrics: StepMetrics,
+        outcome_listener: OutcomeListener,
     ) -> None:
         self.name = name
         self._publisher = publisher
         self._source = source
         self._make_producer = make_producer
         self._metrics = metrics
+        self._outcome_listener = outcome_listener
         self._stopping = threading.Event()
         self._reports = threading.Thread(
             target=self._serve_reports, name=f"push-{name}", daemon=True
@@ -63,8 +66,7 @@ class PushStep:
         result = self._publisher.publish(records)
         await self._acknowledged(result.records)
         self._metrics.events_in.inc(len(records))
-        self._metrics.events_out.inc(result.published)
-        self._metrics.dead_lettered(result.dead)
+        result.tell(self._outcome_listener)
 
     async def _acknowledged(self, records: list[Out]) -> None:
         if not records:
@@ -74,8 +76,9 @@ class PushStep:
         await asyncio.to_thread(produce, self._producer, records, waiting.report)
         error = await waiting.all
         if error is not None:
-            self._metrics.error(KafkaUnavailable())
-            raise KafkaUnavailable(f"Kafka did not take the records: {error.str()}")
+            failure = KafkaUnavailable(f"Kafka did not take the records: {error.str()}")
+            self._outcome_listener.on_held(failure)
+            raise failure
 
     def _serve_reports(self) -> None:
         # librdkafka calls ``report`` only from within a poll.

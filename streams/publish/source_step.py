@@ -21,6 +21,7 @@ from trunkline.connectors.base import Batch, Position, Source
 from trunkline.errors import ConfigurationError
 from trunkline.kafka import Out, transact
 from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
+from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.publish.publisher import Publisher, PublishingResult
 from trunkline.tasks import backoff
@@ -59,6 +60,7 @@ class SourceStep(PollListener):
         make_producer: Callable[[], Producer],
         newest_position: Callable[[], Message | None],
         metrics: StepMetrics,
+        outcome_listener: OutcomeListener,
     ) -> None:
         self.name = name
         self._positions = positions
@@ -67,6 +69,7 @@ class SourceStep(PollListener):
         self._make_producer = make_producer
         self._newest_position = newest_position
         self._metrics = metrics
+        self._outcome_listener = outcome_listener
         self._owned = False
         self._interrupt = threading.Event()
         """What ends the source's reading: the position is taken away, or a commit failed."""
@@ -119,7 +122,7 @@ class SourceStep(PollListener):
                 if self._committed_any:  # it ran: this is another trouble than the last one
                     waits = backoff(FIRST_PAUSE, LONGEST_PAUSE)
                 delay = next(waits)
-                self._metrics.error(error)
+                self._outcome_listener.on_held(error)
                 log.exception("source %s starts again in %.1f s", self.name, delay)
             # First clear, then look: a revocation says that the position is gone before it
             # interrupts, so that one of the two is seen whenever it comes.
@@ -198,12 +201,11 @@ class SourceStep(PollListener):
     def _count(self, pending: _Pending) -> None:
         batch, result = pending.batch, pending.result
         self._metrics.events_in.inc(len(batch.records))
-        self._metrics.events_out.inc(result.published)
-        self._metrics.dead_lettered(result.dead)
+        result.tell(self._outcome_listener)
         self._metrics.batch_seconds.observe(time.monotonic() - pending.started)
         if batch.records:
             age = time.time() - batch.records[0].time.timestamp()
-            self._metrics.set_lag(max(0.0, age))
+            self._outcome_listener.on_lag(max(0.0, age))
 
     async def start(self) -> None:
         """Take part in the election of the position's owner."""

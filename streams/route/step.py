@@ -20,6 +20,7 @@ from trunkline.errors import SCHEMA_UNAVAILABLE
 from trunkline.kafka.offsets import Partition, committed_offsets
 from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
 from trunkline.logs import about
+from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import HasGauges, StepMetrics
 from trunkline.streams.route.router import DeadLetterCount, Router, RoutingResult
 from trunkline.streams.route.transactions import RoutingTransactions
@@ -65,6 +66,7 @@ class RoutingStep(PollListener, HasGauges):
         *,
         enqueue: Callable[[MicroBatch], None],
         metrics: StepMetrics,
+        outcome_listener: OutcomeListener,
     ) -> None:
         self.intake = intake
         self._router = router
@@ -72,6 +74,7 @@ class RoutingStep(PollListener, HasGauges):
         self._listener = listener
         self._enqueue = enqueue
         self._metrics = metrics
+        self._outcome_listener = outcome_listener
         self._leaving = False
 
     # In the poll loop's thread.
@@ -121,7 +124,7 @@ class RoutingStep(PollListener, HasGauges):
                         await self._route_and_commit(batch)
                     return
                 except SCHEMA_UNAVAILABLE as error:
-                    self._metrics.error(error)
+                    self._outcome_listener.on_held(error)
                     log.warning("routing is held: %s", error)
                 if self._leaving:
                     # Batches that were read behind this one are in the queue. If the next one
@@ -154,17 +157,16 @@ class RoutingStep(PollListener, HasGauges):
     def _count(self, batch: MicroBatch, routed: RoutingResult, started: float) -> None:
         metrics = self._metrics
         metrics.events_in.inc(len(batch.messages))
-        metrics.events_out.inc(routed.routed)
         metrics.batch_seconds.observe(time.monotonic() - started)
+        self._outcome_listener.on_delivered(routed.routed)
         for (dlq, _), dead in routed.dead_letters.items():
-            metrics.dead_lettered(dead.count, dead.error, queue=dlq)
-            metrics.error(dead.error, dead.count)
+            self._outcome_listener.on_dead_lettered(dlq, dead.count, dead.error)
             _log_dead_letters(dlq, dead)
 
     def refresh(self) -> None:
         """Bring the gauges up to date."""
         self._metrics.lag.set(self.intake.lag)
-        self._metrics.set_lag(self.intake.oldest_age())
+        self._outcome_listener.on_lag(self.intake.oldest_age())
 
     async def stop(self) -> None:
         """Finish what was read, commit it, leave the group."""

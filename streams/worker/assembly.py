@@ -17,12 +17,14 @@ from trunkline.params import Backbone, Params
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import registry_of
 from trunkline.streams.admission.controller import AdmissionController
+from trunkline.streams.alerts.listener import AlertListener
 from trunkline.streams.alerts.manager import AlertManager
 from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.control.kafka_topic import KafkaControl, read_control
 from trunkline.streams.deliver.broker import KafkaBroker
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition
+from trunkline.streams.listener import Listeners, OutcomeListener
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
 from trunkline.streams.publish.push_step import PushStep
 from trunkline.streams.publish.source_step import SourceStep
@@ -33,6 +35,7 @@ from trunkline.streams.route.step import RoutingStep
 from trunkline.streams.route.transactions import RoutingTransactions
 from trunkline.streams.worker.compiler import Compiler
 from trunkline.streams.worker.faust_app import FlowApp
+from trunkline.streams.worker.listeners import delivery_listener
 from trunkline.streams.worker.supervisor import ControlledHaltDecisions, DestinationSupervisor
 
 ROUTED_BATCHES = 2
@@ -121,7 +124,7 @@ class Assembly:
     def _source(self, definition: SourceDefinition[Any]) -> Step:
         connector = definition(self._env)
         publisher = self._compiler.publisher(definition)
-        metrics = self._step_metrics("publish", definition.name)
+        metrics, listener = self._step_metrics("publish", definition.name)
         if isinstance(connector, PushSource):
             return PushStep(
                 definition.name,
@@ -129,6 +132,7 @@ class Assembly:
                 source=connector,
                 make_producer=partial(kafka.producer, self._backbone),
                 metrics=metrics,
+                outcome_listener=listener,
             )
         group = naming.source_group(self._flow.name, definition.name)
         fenced = naming.source_transactional_id(self._flow.name, definition.name)
@@ -141,13 +145,14 @@ class Assembly:
             make_producer=partial(kafka.producer, self._backbone, transactional_id=fenced),
             newest_position=partial(last_record, self._backbone, definition.positions, group),
             metrics=metrics,
+            outcome_listener=listener,
         )
 
     def _routing(self, sinks: dict[str, Sink[Any]], batch: int) -> list[Step]:
         """Routing, and the replays that write beside it: they stop first, since a chunk of theirs
         needs the transactions of the routing step."""
         flow = self._flow
-        metrics = self._step_metrics("route", flow.name)
+        metrics, listener = self._step_metrics("route", flow.name)
         intake = PollLoop(
             partial(kafka.consumer, self._backbone, naming.route_group(flow.name)),
             sorted({route.topic.topic for route in flow.routes}),
@@ -164,6 +169,7 @@ class Assembly:
             replays,
             enqueue=batches.put,
             metrics=metrics,
+            outcome_listener=listener,
         )
         batches.consume(routing.process)
         return [replays, routing]
@@ -208,7 +214,7 @@ class Assembly:
             prefetch_schemas=self._codec.prefetch_schemas,
             enqueue=batches.put,
             decisions=ControlledHaltDecisions(self._control, name),
-            told=oversight,
+            outcome_listener=delivery_listener(metrics, watch, guard),
             metrics=metrics,
             clock=time.time,
             random=random.random,
@@ -228,11 +234,11 @@ class Assembly:
         id_ = kafka.unique_id(self._flow.name, role)
         return partial(kafka.producer, self._backbone, transactional_id=id_)
 
-    def _step_metrics(self, step: str, name: str) -> StepMetrics:
-        """Those of a step that alerts watch; a route's dead letters concern their destination."""
+    def _step_metrics(self, step: str, name: str) -> tuple[StepMetrics, OutcomeListener]:
+        """Metrics of a step, and its listener: metrics and alerts. A route's dead letters concern
+        their destination."""
         metrics = StepMetrics(self._metrics, self._flow.name, step, name)
         destinations = self._flow.destinations if step == "route" else []
-        watch = self._alerts.monitor
-        queues = {d.dlq: watch(d.name, d.policy.alert) for d in destinations}
-        metrics.watched_by(watch(name, step=step), queues)
-        return metrics
+        monitor = self._alerts.monitor
+        by_queue = {d.dlq: monitor(d.name, d.policy.alert) for d in destinations}
+        return metrics, Listeners(metrics, AlertListener(monitor(name, step=step), by_queue))

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trunkline.event import Event
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.admission.controller import AdmissionController
 from trunkline.streams.admission.manual import OverrideRecord
@@ -19,7 +18,6 @@ from trunkline.streams.alerts.conditions import ConditionMonitor
 from trunkline.streams.control.records import HaltKey, OverrideKey
 from trunkline.streams.control.status import DestinationStatus
 from trunkline.streams.control.topic import ControlTopic
-from trunkline.streams.deliver.outcomes import Told
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.dlq.halted import HaltDecisions, HaltedEvent
 from trunkline.streams.metrics import DeliveryMetrics
@@ -59,7 +57,7 @@ class ControlledHaltDecisions(HaltDecisions):
             log.warning("the decision %s stays in the control topic: %s", key, error)
 
 
-class DestinationSupervisor(Told):
+class DestinationSupervisor:
     """Of one destination in one worker."""
 
     def __init__(
@@ -81,7 +79,6 @@ class DestinationSupervisor(Told):
         self._destination = destination
         self._clock = clock
         self._status = DestinationStatus(control, destination, clock=clock)
-        self._newest: Exception | None = None
         self._task: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
 
@@ -105,18 +102,6 @@ class DestinationSupervisor(Told):
         """An error that nobody foresaw: the worker must end."""
         return self._broken or self._status.failure
 
-    def delivered(self, count: int) -> None:
-        """So many events were delivered."""
-        if self._guard.dead_letter_limit is not None:
-            self._guard.dead_letter_limit.finished(self._loop.time(), count)
-
-    def dead_lettered(self, event: Event[Any], error: Exception) -> None:
-        """An event was dead-lettered."""
-        self._newest = error
-        self._watch.dead_lettered(1, error)
-        if self._guard.dead_letter_limit is not None:
-            self._guard.dead_letter_limit.dead_lettered(self._loop.time(), 1)
-
     def _commanded(self, key: str, value: Mapping[str, Any] | None) -> None:
         if key != self._key:  # another's, whose name begins like ours
             return
@@ -133,7 +118,7 @@ class DestinationSupervisor(Told):
 
     def publish_status(self) -> None:
         """Tell how it is now."""
-        gauges = self._step.gauges
+        gauges, limit = self._step.gauges, self._guard.dead_letter_limit
         state, breaker = self._guard.state(self._loop.time()), self._guard.breaker
         since = breaker.opened_at if state in ("open", "half-open") and gauges.lag else None
         open_for = 0.0 if since is None else self._loop.time() - since
@@ -141,7 +126,7 @@ class DestinationSupervisor(Told):
         self._watch.breaker_open(None if since is None else self._clock() - open_for)
         planned = state in ("paused", "maintenance")
         self._watch.lag(0.0 if planned else gauges.lag_seconds)
-        self._watch.dead_letter_limit_tripped(tripped, self._newest or "")
+        self._watch.dead_letter_limit_tripped(tripped, (limit and limit.newest_error) or "")
         self._metrics.breaker_state.set(_STATES.get(state, 0))
         self._metrics.breaker_open_seconds.set(open_for)
         self._metrics.dead_letter_limit_tripped.set(tripped)

@@ -64,6 +64,7 @@ class Routing:
             self.listener,
             enqueue=self.enqueued.append,
             metrics=self.metrics,
+            outcome_listener=self.metrics,
         )
 
     def _producer(self) -> Producer:

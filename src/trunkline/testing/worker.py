@@ -23,6 +23,7 @@ from trunkline.streams.metrics import DeliveryMetrics, Metrics
 from trunkline.streams.quota.client import limits_of
 from trunkline.streams.quota.limiter import QuotaGate
 from trunkline.streams.worker.compiler import Compiler
+from trunkline.streams.worker.listeners import delivery_listener
 from trunkline.streams.worker.supervisor import ControlledHaltDecisions, DestinationSupervisor
 from trunkline.tasks import supervised_task
 from trunkline.testing.control import MemoryControl
@@ -71,7 +72,7 @@ class Delivery:
             prefetch_schemas=parts.prefetch_schemas,
             enqueue=self._batches.put_nowait,
             decisions=ControlledHaltDecisions(parts.control, name),
-            told=self.oversight,
+            outcome_listener=delivery_listener(metrics, watch, self.guard),
             metrics=metrics,
             clock=clock,
             random=parts.random,

@@ -61,6 +61,7 @@ def run(producer: Acknowledging, scene: Callable[[Caller], Any]) -> StepMetrics:
             source=caller,
             make_producer=lambda: cast(Producer, producer),
             metrics=metrics,
+            outcome_listener=metrics,
         )
         await step.start()
         try:

@@ -68,6 +68,7 @@ class Running:
             make_producer=lambda: cast(Producer, self.producer),
             newest_position=self.newest,
             metrics=self.metrics,
+            outcome_listener=self.metrics,
         )
 
     def build(self) -> Source:

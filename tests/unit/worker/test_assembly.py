@@ -133,7 +133,7 @@ def test_a_worker_of_sources_alone_builds_no_sink() -> None:
 
 def test_replays_write_in_the_transactions_of_the_routing_step() -> None:
     replays, routing = assembled(two_sources(), lambda made: made.steps(["route"], batch=100))
-    assert replays._desk.transactions is routing._transactions
+    assert replays._context.transactions is routing._transactions
     assert routing._listener is replays
 
 
@@ -141,7 +141,8 @@ def test_dead_letters_of_a_route_are_those_of_its_destination() -> None:
     def scene(made: Assembly) -> list[str]:
         (_, routing) = made.steps(["route"], batch=100)
         assert isinstance(routing, RoutingStep)
-        routing._metrics.dead_lettered(3, LookupError("no such key"), queue="sales.erp.dlq")
+        error = LookupError("no such key")
+        routing._outcome_listener.on_dead_lettered("sales.erp.dlq", 3, error)
         monitor = made._alerts.monitor("erp")
         return [observation.error for observation in monitor.observations()]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -13,11 +12,11 @@ from confluent_kafka import Message
 from delivery_kit import Erp, flow_of
 from trunkline import Event, Record
 from trunkline.kafka import Out
+from trunkline.kafka.messages import StoredMessage
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.commerce import Order
 from trunkline.streams.worker.compiler import Compiler
 from trunkline.testing.registry import MemoryRegistry
-from trunkline.testing.topics import MemoryMessage
 
 flow = flow_of()
 (shop,), (erp,) = flow.sources, flow.destinations
@@ -43,15 +42,17 @@ def sinks() -> dict[str, Any]:
     return {"erp": Erp(1, 1), "archive": Erp(1, 1)}
 
 
-def published(compiler: Compiler, change: Any = "update") -> MemoryMessage:
-    """An order as the flow publishes it, in its topic."""
+def published(
+    compiler: Compiler, change: Any = "update", damaged: bytes | None = None
+) -> StoredMessage:
+    """An order as the flow publishes it, in its topic. ``damaged``: another value instead."""
     record = Record(key="7", data={"number": 3}, change=change)
     ((topic, key, value, headers),) = compiler.publisher(shop).publish([record]).records
     assert topic == "orders"
-    return MemoryMessage((topic, 0), 5, key, value, headers, 0)
+    return StoredMessage(topic, 0, 5, key, damaged or value, headers)
 
 
-def routed(router: Any, message: MemoryMessage) -> list[Out]:
+def routed(router: Any, message: StoredMessage) -> list[Out]:
     done = asyncio.run(router.route([cast(Message, message)]))
     records: list[Out] = done.drain()
     return records
@@ -90,7 +91,7 @@ def test_what_cannot_be_routed_goes_to_the_queue_of_its_destination(
     compiler: Compiler, sinks: dict[str, Any]
 ) -> None:
     # The id of a known schema, and none of its fields.
-    message = replace(published(compiler), raw_value=b"\0\0\0\0\1")
+    message = published(compiler, damaged=b"\0\0\0\0\1")
     assert [topic for topic, *_ in routed(compiler.router(sinks), message)] == [erp.dlq]
 
 
