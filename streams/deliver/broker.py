@@ -25,10 +25,14 @@ from trunkline.params import Backbone
 class Consumer(Protocol):
     """The consumer of a group, as its owner sees it; see ``PollLoop``."""
 
-    epoch: int
     group: Any
     ready: bool
     failure: BaseException | None
+
+    @property
+    def epoch(self) -> int:
+        """The number of the assignment under which is read now."""
+        ...
 
     @property
     def lag(self) -> int:
@@ -59,8 +63,8 @@ class Broker(Protocol):
         self,
         topics: list[str],
         *,
-        room: int,
-        pace: Callable[[Message], float],
+        max_in_flight: int,
+        resume_at: Callable[[Message], float],
     ) -> Consumer:
         """A reader of these topics, not started."""
         ...
@@ -98,12 +102,12 @@ class KafkaBroker:
         self,
         topics: list[str],
         *,
-        room: int,
-        pace: Callable[[Message], float],
+        max_in_flight: int,
+        resume_at: Callable[[Message], float],
     ) -> PollLoop:
-        """An intake. The range assignor gives partition i of all topics to one worker."""
+        """A poll loop. The range assignor gives partition i of all topics to one worker."""
         make = partial(kafka.consumer, self._backbone, self._group)
-        return PollLoop(make, topics, room=room, pace=pace)
+        return PollLoop(make, topics, max_in_flight=max_in_flight, resume_at=resume_at)
 
     def read_pending(self, starts: list[TopicPartition]) -> Iterator[Message]:
         """What waits in tiers, for whom their partitions are new."""

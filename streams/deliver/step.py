@@ -105,7 +105,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         tiers = Tiers(destination, clock, random)
         topics = [inbox, *tiers.topics]
         self._topic_count = len(topics)
-        self.intake = broker.reader(topics, room=MAX_OPEN, pace=tiers.resume_at)
+        self.intake = broker.reader(topics, max_in_flight=MAX_OPEN, resume_at=tiers.resume_at)
         self._tracker = OffsetTracker(inbox, clock)
         self._backpressure = Backpressure(self.intake, self._tracker)
         self._committer = OffsetCommitter(

@@ -157,7 +157,7 @@ class Assembly:
             partial(kafka.consumer, self._backbone, naming.route_group(flow.name)),
             sorted({route.topic.topic for route in flow.routes}),
             batch=batch,
-            depth=ROUTED_BATCHES,
+            max_batches=ROUTED_BATCHES,
         )
         transactions = RoutingTransactions(intake, self._producer_of("route"), metrics)
         replays = self._replays(intake, transactions, sinks)

@@ -72,7 +72,8 @@ class FakeConsumer:
         begin = self._next[partition]
         offsets = [at for at in sorted(log.records) if begin <= at < log.end][: max(0, limit)]
         named: Any = {"topic": partition[0], "partition": partition[1]}
-        found = [Message(**named, offset=at, key=b"k", value=b"%d" % at) for at in offsets]
+        named |= {"key": b"k", "timestamp": (1, 0)}
+        found = [Message(**named, offset=at, value=b"%d" % at) for at in offsets]
         if offsets:
             self._next[partition] = offsets[-1] + 1
         elif limit > 0:
@@ -95,6 +96,18 @@ class FakeConsumer:
         known = self.committed_offsets
         names = [(at.topic, at.partition) for at in partitions]
         return [TopicPartition(*name, known.get(name, -1001)) for name in names]
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        self.paused |= {(at.topic, at.partition) for at in partitions}
+
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        self.paused -= {(at.topic, at.partition) for at in partitions}
+
+    def seek(self, at: TopicPartition) -> None:
+        self._next[at.topic, at.partition] = at.offset
+
+    def consumer_group_metadata(self) -> str:
+        return "group metadata"
 
     def close(self) -> None:
         self.closed = True

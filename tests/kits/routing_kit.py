@@ -79,7 +79,7 @@ class Routing:
     def batch(self, *keys: bytes) -> MicroBatch:
         """Events of these keys, one behind the other, as the poll loop would hand them over."""
         messages: Any = [StoredMessage(TOPIC, 0, at, key, b"{}") for at, key in enumerate(keys)]
-        self.intake._outstanding += len(messages)
+        self.intake._in_flight.received(messages)
         return MicroBatch(cast("list[Message]", messages), self.intake.epoch, "metadata")
 
     def counted(self, name: str) -> float:

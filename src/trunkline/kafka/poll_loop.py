@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from trunkline.kafka.backpressure import InFlight, PausedPartitions
 from trunkline.kafka.clients import KafkaUnavailable
+from trunkline.kafka.lag import LagMeter
 from trunkline.kafka.offsets import committed_offsets
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,9 @@ NOT_KNOWN = (
 
 POLL = 0.2
 """Seconds that one poll waits: how late a stop or a rewind can be noticed."""
+WAIT_FOR_ROOM = 1.0
+"""Seconds without room after which partitions are paused. Not at once: a pause throws away what was
+fetched ahead, and room comes back within milliseconds where events flow."""
 
 
 @dataclass(slots=True)
@@ -70,11 +74,11 @@ class PollLoop:
     It is made before its listener, who is named at ``start``: so whoever needs to know the
     assignment (``epoch``, ``group``, ``lag``) can be made between the two.
 
-    ``room`` and ``depth``: how many messages, and batches, may be outstanding. Where each batch is
-    a transaction, a small depth lets the next batch grow while the ones before are committed.
-    ``pace``: until when (epoch seconds) reading on behind a message can wait; its partition is
-    paused until then. ``lag``: messages of our partitions that nobody has read. ``group``: the
-    group's metadata, as of the newest batch.
+    ``batch``: most messages of a batch. ``max_in_flight``, ``max_batches``: how many messages, and
+    batches, may be under way. Where each batch is a transaction, few batches let the next one grow
+    while the ones before are committed. ``resume_at``: until when (epoch seconds) reading on behind
+    a message can wait; its partition is paused until then. ``group``: the group's metadata, as of
+    the newest batch. ``failure``: what ended the thread, or None.
     """
 
     def __init__(
@@ -83,32 +87,23 @@ class PollLoop:
         topics: list[str],
         *,
         batch: int = 2000,
-        room: int = 20_000,
-        depth: int | None = None,
-        pace: Callable[[Message], float] | None = None,
+        max_in_flight: int = 20_000,
+        max_batches: int | None = None,
+        resume_at: Callable[[Message], float] | None = None,
     ) -> None:
         self._make_consumer = make_consumer
         self._topics = topics
-        self._listener: PollListener
         self._batch = batch
-        self._room = room
-        self._depth = depth
-        self._pace = pace
-        self._paced: dict[tuple[str, int], float] = {}
-        self._choked = False
-        self._batches = 0
-        self._outstanding = 0
-        self._written = 0
-        self._changed = threading.Condition()
-        self._stopping = False
-        self._rewinding = False
-        self.epoch = 0
+        self._listener: PollListener
+        self._in_flight = InFlight(max_in_flight, max_batches)
+        self._paused = PausedPartitions(resume_at)
+        self._meter = LagMeter()
+        self._thread = threading.Thread(target=self._run, name=f"poll-{topics[0]}", daemon=True)
         self.ready = False
         self.failure: BaseException | None = None
         self.group: Any = None
-        self.lag = 0
-        self._lag_at = 0.0
-        self._thread = threading.Thread(target=self._run, name=f"intake-{topics[0]}", daemon=True)
+
+    # From any thread.
 
     def start(self, listener: PollListener) -> None:
         """Begin to poll, and tell the listener of partitions and batches."""
@@ -117,49 +112,45 @@ class PollLoop:
 
     async def stop(self) -> None:
         """Leave the group, which revokes and so finishes everything, and wait for the thread."""
-        await asyncio.to_thread(self._stop)
-
-    def _stop(self) -> None:
-        self._stopping = True
-        with self._changed:
-            self._changed.notify_all()
+        self._in_flight.close()
         if self._thread.ident is not None:  # it may be stopped before it was started
-            self._thread.join()
+            await asyncio.to_thread(self._thread.join)
+
+    @property
+    def epoch(self) -> int:
+        """The number of the assignment, or of the rewind that came after it."""
+        return self._in_flight.epoch
+
+    @property
+    def lag(self) -> int:
+        """Messages of our partitions that are due and that nobody has read."""
+        return self._meter.lag
 
     def done(self, batch: MicroBatch) -> None:
-        """A whole batch is done with. From any thread."""
-        with self._changed:
-            if batch.epoch == self.epoch:
-                self._batches -= 1
-        self.finished(len(batch.messages), batch.epoch)
+        """A whole batch is done with."""
+        self._in_flight.finished(len(batch.messages), batch.epoch, batches=1)
 
     def finished(self, count: int, epoch: int) -> None:
-        """So many messages that were received in that epoch are done with. From any thread."""
-        with self._changed:
-            if epoch == self.epoch:
-                self._outstanding -= count
-                self._changed.notify_all()
+        """So many messages that were received in that epoch are done with."""
+        self._in_flight.finished(count, epoch)
 
     def pause(self, on: bool) -> None:
-        """Read nothing more, or go on, whatever room there is. From any thread."""
-        with self._changed:
-            self._choked = on
-            self._changed.notify_all()
+        """Read nothing more, or go on, whatever room there is."""
+        self._in_flight.pause(on)
 
     def rewind(self) -> None:
         """Read again from the committed offsets; batches under way are of an old epoch now."""
-        self._begin_epoch(rewinding=True)
+        self._in_flight.begin_epoch(rewinding=True)
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until nothing is outstanding; False if that took longer."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._outstanding == 0, timeout)
+        """Wait until nothing is under way; False if that took longer."""
+        return self._in_flight.wait_idle(timeout)
 
     def oldest_age(self) -> float:
-        """Seconds since the oldest batch that is outstanding was written; 0 when none is."""
-        with self._changed:
-            written = self._written if self._outstanding > 0 else None
-        return max(0.0, time.time() - written / 1000) if written else 0.0
+        """Seconds since the oldest batch that is under way was written; 0 when none is."""
+        return self._in_flight.oldest_age()
+
+    # The loop's thread.
 
     def _run(self) -> None:
         try:
@@ -170,59 +161,39 @@ class PollLoop:
                 on_revoke=self._revoked,
                 on_lost=self._lost,
             )
-            while not self._stopping:
+            while not self._in_flight.closed:
                 self._step(consumer)
             consumer.close()
         except Exception as failure:
-            log.exception("an intake failed", extra={"topics": self._topics})
+            log.exception("a poll loop failed", extra={"topics": self._topics})
             self.failure = failure
         finally:
             self.ready = False
 
     def _step(self, consumer: Consumer) -> None:
-        if self._rewinding:
+        """1. Go back, if that was asked for. 2. Resume what is due. 3. Wait for room. 4. Poll."""
+        if self._in_flight.rewinding:
             self._seek_committed(consumer)
-        if time.monotonic() > self._lag_at:
-            self._measure_lag(consumer)
-        if self._paced:
-            self._go_on(consumer)
-        if not self._has_room(1.0):
+        self._meter.measure(consumer, self._paused.until)
+        self._paused.resume(consumer)
+        if not self._in_flight.wait_for_room(WAIT_FOR_ROOM):
             self._hold(consumer)
             return
         first, epoch = consumer.consume(1, timeout=POLL), self.epoch
         if first:
             more = consumer.consume(self._batch - 1, timeout=0)
-            # A rebalance may come in between, and then the first is no more ours.
+            # If a rebalance came in between, the first may be of a partition that is not ours now.
             self._receive(consumer, first + more if epoch == self.epoch else more)
 
     def _receive(self, consumer: Consumer, polled: list[Message]) -> None:
         messages = [message for message in polled if message.error() is None]
         if len(messages) < len(polled):
             self._log_errors([error for m in polled if (error := m.error()) is not None])
-        with self._changed:
-            if not messages or self._rewinding:  # what is dropped here is read again
-                return
-            if self._outstanding <= 0:
-                self._written = messages[0].timestamp()[1]
-            self._outstanding += len(messages)
-            self._batches += 1
-            epoch = self.epoch
+        if not messages or (epoch := self._in_flight.received(messages)) is None:
+            return
         self.group = consumer.consumer_group_metadata()
         self._listener.on_batch(MicroBatch(messages, epoch, self.group))
-        if self._pace is not None:
-            self._slow_down(consumer, messages)
-
-    def _measure_lag(self, consumer: Consumer) -> None:
-        """Once a second: messages of our partitions that nobody has read, as last heard. Those
-        whose time has not come are not late."""
-        behind = 0
-        for at in consumer.position(consumer.assignment()):
-            if (at.topic, at.partition) in self._paced:
-                continue
-            _, high = consumer.get_watermark_offsets(at, cached=True)
-            behind += max(0, high - at.offset) if at.offset >= 0 else 0
-        self.lag = behind
-        self._lag_at = time.monotonic() + 1.0
+        self._paused.pause(consumer, messages)
 
     def _log_errors(self, errors: list[KafkaError]) -> None:
         for error in errors:
@@ -230,60 +201,22 @@ class PollLoop:
                 raise KafkaException(error)
             log.warning("Kafka: %s", error.str(), extra={"topics": self._topics})
 
-    def _has_room(self, timeout: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: self._stopping or (self._outstanding < self._room and self._free()),
-                timeout,
-            )
-
-    def _free(self) -> bool:
-        return not self._choked and (self._depth is None or self._batches < self._depth)
-
-    def _go_on(self, consumer: Consumer) -> None:
-        """Resume the partitions whose pause is over."""
-        now = time.time()
-        over = [TopicPartition(*place) for place, until in self._paced.items() if until <= now]
-        if over:
-            for at in over:
-                del self._paced[at.topic, at.partition]
-            consumer.resume(over)
-
-    def _slow_down(self, consumer: Consumer, messages: list[Message]) -> None:
-        """Pause the partitions whose next messages can wait: what was read last tells."""
-        assert self._pace is not None
-        last = {(message.topic(), message.partition()): message for message in messages}
-        now = time.time()
-        waits = {place: until for place, m in last.items() if (until := self._pace(m)) > now}
-        if waits:
-            self._paced.update(waits)  # type: ignore[arg-type]
-            consumer.pause([TopicPartition(*place) for place in waits])  # type: ignore[arg-type]
-
     def _hold(self, consumer: Consumer) -> None:
-        """Pause until there is room. Polling goes on, so that no rebalance takes our partitions.
-
-        Only after a second without room: a pause throws away what was fetched ahead.
-        """
+        """Pause all partitions until there is room. Polling goes on: a consumer that does not poll
+        for five minutes is taken for dead, and its partitions are given to another worker."""
         epoch = self.epoch
-        paused = consumer.assignment()
-        consumer.pause(paused)
-        while epoch == self.epoch and not self._stopping:
+        held = consumer.assignment()
+        consumer.pause(held)
+        while epoch == self.epoch and not self._in_flight.closed:
             self._receive(consumer, consumer.consume(1, timeout=POLL))
-            if self._has_room(0):
+            if self._in_flight.wait_for_room(0):
                 break
-        held = {(p.topic, p.partition) for p in paused} - self._paced.keys()
-        consumer.resume([p for p in consumer.assignment() if (p.topic, p.partition) in held])
-
-    def _begin_epoch(self, *, rewinding: bool) -> None:
-        with self._changed:
-            self.epoch += 1
-            self._outstanding = self._batches = 0
-            self._choked = False
-            self._rewinding = rewinding
-            self._changed.notify_all()
+        # A rebalance may have taken some; and what is not due yet stays paused.
+        names = {(at.topic, at.partition) for at in held} - self._paused.until.keys()
+        consumer.resume([at for at in consumer.assignment() if (at.topic, at.partition) in names])
 
     def _seek_committed(self, consumer: Consumer) -> None:
-        self._rewinding = False
+        self._in_flight.rewinding = False
         try:
             for at in committed_offsets(consumer, consumer.assignment(), timeout=10):
                 consumer.seek(at)
@@ -291,11 +224,13 @@ class PollLoop:
             if failure.args[0].fatal():
                 raise
             log.warning("the committed offsets cannot be read yet: %s", failure)
-            self._rewinding = True  # again, after a poll
+            self._in_flight.rewinding = True  # again, after a poll
+
+    # What librdkafka calls while the loop polls.
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._begin_epoch(rewinding=False)
-        self._paced.clear()
+        self._in_flight.begin_epoch()
+        self._paused.until.clear()
         starts = self._starts(consumer, partitions)
         consumer.assign(starts)
         consumer.resume(starts)  # librdkafka remembers a pause from an earlier assignment
@@ -303,20 +238,19 @@ class PollLoop:
         log.info("assigned %s", _named(partitions))
 
     def _starts(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """What the owner says, who must ask Kafka for it: again, until Kafka answers.
+        """Where the listener wants to begin. It must ask Kafka, and is called until Kafka answers.
 
-        Raised from here it would end this thread: out of librdkafka's callback comes a KafkaError
-        as if it were an exception, which nothing can catch.
+        A KafkaException that is raised from here would end this thread: librdkafka's callback turns
+        it into a KafkaError and raises that, which is no exception and cannot be caught.
         """
-        while not self._stopping:
+        while not self._in_flight.closed:
             try:
                 return self._listener.on_assigned(consumer, partitions)
             except (KafkaException, KafkaUnavailable) as failure:
                 if isinstance(failure, KafkaException) and failure.args[0].fatal():
                     raise
                 log.warning(NOT_KNOWN, _named(partitions), failure)
-                with self._changed:
-                    self._changed.wait_for(lambda: self._stopping, 1.0)
+                self._in_flight.wait_closed(1.0)
         return []
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -329,7 +263,7 @@ class PollLoop:
         self._forget(partitions)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
-        self._begin_epoch(rewinding=False)
+        self._in_flight.begin_epoch()
         log.info("released %s", _named(partitions))
 
 

@@ -30,11 +30,13 @@ class MemoryBroker:
         self,
         topics: list[str],
         *,
-        room: int,
-        pace: Callable[[Message], float],
+        max_in_flight: int,
+        resume_at: Callable[[Message], float],
     ) -> MemoryConsumer:
         """A reader of these topics, not started."""
-        return MemoryConsumer(self._topics, self._group, topics, room=room, pace=pace)
+        return MemoryConsumer(
+            self._topics, self._group, topics, max_in_flight=max_in_flight, resume_at=resume_at
+        )
 
     def read_pending(self, starts: list[TopicPartition]) -> Iterator[Message]:
         """What is in these partitions from these offsets on."""
@@ -77,8 +79,8 @@ class MemoryConsumer:
         group: str,
         names: list[str],
         *,
-        room: int,
-        pace: Callable[[Message], float],
+        max_in_flight: int,
+        resume_at: Callable[[Message], float],
     ) -> None:
         self.epoch = 0
         self.group: Any = Generation(group, 0)
@@ -88,12 +90,12 @@ class MemoryConsumer:
         self._name = group
         self._places = [(name, p) for name in names for p in range(topics.partitions)]
         self._step: DeliveryStep
-        self._room = room
-        self._pace = pace
+        self._max_in_flight = max_in_flight
+        self._resume_at = resume_at
         self._positions: dict[Partition, int] = {}
-        self._paced: dict[Partition, float] = {}
-        self._outstanding = 0
-        self._choked = False
+        self._waits: dict[Partition, float] = {}
+        self._in_flight = 0
+        self._paused = False
         self._asked = False
         self._lag: int | None = None  # as last counted
         self._alarm: asyncio.TimerHandle | None = None
@@ -128,12 +130,12 @@ class MemoryConsumer:
     def finished(self, count: int, epoch: int) -> None:
         """So many messages that were received in that epoch are done with."""
         if epoch == self.epoch:
-            self._outstanding -= count
+            self._in_flight -= count
             self.wake()
 
     def pause(self, on: bool) -> None:
         """Read nothing more, or go on."""
-        self._choked = on
+        self._paused = on
         self.wake()
 
     @property
@@ -187,17 +189,17 @@ class MemoryConsumer:
 
     def _begin_epoch(self) -> None:
         self.epoch += 1
-        self._outstanding = 0
-        self._choked = False
-        self._paced = {}
+        self._in_flight = 0
+        self._paused = False
+        self._waits = {}
 
     def _read(self) -> None:
         self._asked = False
-        while self._positions and not self._choked and self._outstanding < self._room:
+        while self._positions and not self._paused and self._in_flight < self._max_in_flight:
             messages = self._fetch()
             if not messages:
                 break
-            self._outstanding += len(messages)
+            self._in_flight += len(messages)
             batch = MicroBatch(cast("list[Message]", messages), self.epoch, self.group)
             self._slow_down(messages)
             self._step.on_batch(batch)
@@ -216,10 +218,10 @@ class MemoryConsumer:
 
     def _readable(self) -> list[Partition]:
         now = self._topics.clock()
-        self._paced = {place: until for place, until in self._paced.items() if until > now}
-        if self._paced:
-            self._set_alarm(min(self._paced.values()) - now)
-        shut = self._paced.keys()
+        self._waits = {place: until for place, until in self._waits.items() if until > now}
+        if self._waits:
+            self._set_alarm(min(self._waits.values()) - now)
+        shut = self._waits.keys()
         return [p for p in self._positions if p not in shut and not self._topics.stalled(p[0])]
 
     def _slow_down(self, messages: list[StoredMessage]) -> None:
@@ -227,8 +229,8 @@ class MemoryConsumer:
         now = self._topics.clock()
         last = {partition_of(message): message for message in messages}
         for place, message in last.items():
-            if (until := self._pace(cast(Message, message))) > now:
-                self._paced[place] = until
+            if (until := self._resume_at(cast(Message, message))) > now:
+                self._waits[place] = until
 
     def _set_alarm(self, delay: float) -> None:
         if self._alarm is not None:

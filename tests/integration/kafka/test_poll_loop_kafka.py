@@ -22,14 +22,16 @@ class Reader:
     """An owner that keeps what it is given, from the beginning of each partition. ``pause``: until
     when (epoch seconds) reading on can wait."""
 
-    def __init__(self, backbone: Backbone, topic: str, room: int = 1000) -> None:
+    def __init__(self, backbone: Backbone, topic: str, max_in_flight: int = 1000) -> None:
         self.read: list[bytes | None] = []
         self.assignments = 0
         self.pause = 0.0
         make = partial(kafka.consumer, backbone, topic)
-        self.intake = PollLoop(make, [topic], room=room, pace=self._pace)
+        self.intake = PollLoop(
+            make, [topic], max_in_flight=max_in_flight, resume_at=self._resume_at
+        )
 
-    def _pace(self, message: Message) -> float:
+    def _resume_at(self, message: Message) -> float:
         return self.pause
 
     def on_assigned(
@@ -79,14 +81,14 @@ def test_what_could_wait_when_it_was_rebalanced(orders: tuple[Backbone, str]) ->
     reader = Reader(*orders)
     reader.pause = time.time() + 3600
     with running(reader):
-        eventually(lambda: len(reader.intake._paced) == 2, "it has read, and pauses")
+        eventually(lambda: len(reader.intake._paused.until) == 2, "it has read, and pauses")
         reader.pause = 0.0
         rebalanced(reader, *orders)
         eventually(lambda: sorted(map(bytes, reader.read)) == [b"0", b"1"], "it reads", 10)
 
 
 def test_what_had_no_room_when_it_was_rebalanced(orders: tuple[Backbone, str]) -> None:
-    with running(Reader(*orders, room=1)) as reader:
+    with running(Reader(*orders, max_in_flight=1)) as reader:
         eventually(lambda: len(reader.read) >= 1, "it has no room")
         rebalanced(reader, *orders)
         reader.intake.finished(2, reader.intake.epoch)

@@ -1,4 +1,5 @@
-"""What an intake does without Kafka: it counts what is outstanding, and ends as it should.
+"""What a poll loop does without Kafka: it begins and ends as it should, and reads, pauses and goes
+back as what is under way allows.
 
 With Kafka it is tested through what runs on it: tests/integration and tests/crash.
 """
@@ -6,12 +7,17 @@ With Kafka it is tested through what runs on it: tests/integration and tests/cra
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NoReturn
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn, cast
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from fake_consumer import FakeConsumer, Log
 from trunkline import kafka
+from trunkline.kafka import poll_loop
+from trunkline.kafka.offsets import Partition
 from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
 from trunkline.params import Backbone
 
@@ -38,26 +44,26 @@ def refused() -> Consumer:
 
 
 @pytest.fixture
-def intake() -> PollLoop:
+def loop() -> PollLoop:
     return PollLoop(nowhere, ["orders"])
 
 
-def test_one_that_never_started_stops(intake: PollLoop) -> None:
-    asyncio.run(intake.stop())
+def test_one_that_never_started_stops(loop: PollLoop) -> None:
+    asyncio.run(loop.stop())
 
 
-def test_one_that_reaches_nobody_stops_and_was_never_ready(intake: PollLoop) -> None:
-    intake.start(Nobody())
-    asyncio.run(intake.stop())
-    assert not intake.ready
-    assert intake.failure is None
+def test_one_that_reaches_nobody_stops_and_was_never_ready(loop: PollLoop) -> None:
+    loop.start(Nobody())
+    asyncio.run(loop.stop())
+    assert not loop.ready
+    assert loop.failure is None
 
 
 def test_what_ends_it_is_kept_for_its_owner() -> None:
-    intake = PollLoop(refused, ["orders"])
-    intake.start(Nobody())
-    asyncio.run(intake.stop())
-    assert isinstance(intake.failure, LookupError)
+    loop = PollLoop(refused, ["orders"])
+    loop.start(Nobody())
+    asyncio.run(loop.stop())
+    assert isinstance(loop.failure, LookupError)
 
 
 class Forgetful(Nobody):
@@ -74,15 +80,15 @@ class Forgetful(Nobody):
 
 def telling(listener: PollListener) -> PollLoop:
     """A loop as it is once it was started for this listener, but without its thread."""
-    intake = PollLoop(nowhere, ["orders"])
-    intake._listener = listener
-    return intake
+    loop = PollLoop(nowhere, ["orders"])
+    loop._listener = listener
+    return loop
 
 
 def test_where_to_go_on_is_asked_for_until_kafka_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    intake = telling(Forgetful([KafkaError(KafkaError._TIMED_OUT)] * 2))
-    monkeypatch.setattr(intake._changed, "wait_for", lambda true, timeout: true())
-    assert intake._starts(nowhere(), [TopicPartition("orders", 0)])[0].offset == 7
+    loop = telling(Forgetful([KafkaError(KafkaError._TIMED_OUT)] * 2))
+    monkeypatch.setattr(loop._in_flight, "wait_closed", lambda timeout: False)
+    assert loop._starts(nowhere(), [TopicPartition("orders", 0)])[0].offset == 7
 
 
 def test_a_fatal_answer_is_no_reason_to_ask_again() -> None:
@@ -92,30 +98,153 @@ def test_a_fatal_answer_is_no_reason_to_ask_again() -> None:
 
 
 def test_nobody_is_asked_again_who_stops() -> None:
-    intake = telling(Forgetful([KafkaError(KafkaError._TIMED_OUT)]))
-    intake._stop()
-    assert intake._starts(nowhere(), []) == []
+    loop = telling(Forgetful([KafkaError(KafkaError._TIMED_OUT)]))
+    asyncio.run(loop.stop())
+    assert loop._starts(nowhere(), []) == []
 
 
-def test_it_is_idle_when_everything_of_this_epoch_is_finished(intake: PollLoop) -> None:
-    intake._outstanding = 3  # as after a batch
-    intake.finished(2, intake.epoch)
-    assert not intake.wait_idle(0)
-    intake.finished(1, intake.epoch - 1)
-    assert not intake.wait_idle(0), "what an older epoch finishes is another's"
-    intake.finished(1, intake.epoch)
-    assert intake.wait_idle(0)
+ORDERS: Partition = ("orders", 0)
 
 
-def test_a_rewind_forgets_what_is_outstanding(intake: PollLoop) -> None:
-    intake._outstanding = 3
-    before = intake.epoch
-    intake.rewind()
-    assert intake.epoch == before + 1
-    assert intake.wait_idle(0)
-    intake.finished(3, before)
-    assert intake.wait_idle(0)
+class Keeper(Nobody):
+    """A listener that keeps the batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[MicroBatch] = []
+
+    def on_batch(self, batch: MicroBatch) -> None:  # type: ignore[override]
+        self.batches.append(batch)
+
+    @property
+    def read(self) -> list[int | None]:
+        return [message.offset() for batch in self.batches for message in batch.messages]
 
 
-def test_nothing_outstanding_has_no_age(intake: PollLoop) -> None:
-    assert intake.oldest_age() == 0
+@pytest.fixture
+def client() -> FakeConsumer:
+    made = FakeConsumer({ORDERS: Log(range(8), 8)}, most=2, committed_offsets={ORDERS: 3})
+    made.assign([TopicPartition(*ORDERS, 3)])
+    return made
+
+
+def reading(keeper: Keeper, **limits: Any) -> PollLoop:
+    loop = PollLoop(nowhere, ["orders"], **limits)
+    loop._listener = keeper
+    return loop
+
+
+def step(loop: PollLoop, client: FakeConsumer) -> None:
+    loop._step(cast(Consumer, client))
+
+
+def test_a_batch_is_what_has_arrived(client: FakeConsumer) -> None:
+    keeper = Keeper()
+    loop = reading(keeper)
+    step(loop, client)
+    (batch,) = keeper.batches
+    assert (keeper.read, batch.epoch, batch.group) == ([3, 4, 5], loop.epoch, "group metadata")
+    assert loop.group == "group metadata"
+    assert not loop.wait_idle(0)
+    loop.done(batch)
+    assert loop.wait_idle(0)
+
+
+def test_without_room_everything_is_paused_and_still_polled(
+    client: FakeConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third poll finds that there is room again, and all is resumed."""
+    keeper = Keeper()
+    loop = reading(keeper, max_batches=1)
+    step(loop, client)
+    polls: list[set[Partition]] = []
+
+    def consume(count: int, timeout: float) -> list[Message]:
+        del count, timeout
+        polls.append(set(client.paused))
+        if len(polls) == 3:
+            loop.done(keeper.batches[0])
+        return []
+
+    with monkeypatch.context() as full:
+        full.setattr(poll_loop, "WAIT_FOR_ROOM", 0.0)
+        full.setattr(client, "consume", consume)
+        step(loop, client)
+    assert polls == [{ORDERS}] * 3
+    assert client.paused == set()
+    step(loop, client)
+    assert keeper.read == [3, 4, 5, 6, 7]
+
+
+def test_a_partition_of_which_nothing_is_due_stays_paused_when_there_is_room_again(
+    client: FakeConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = reading(Keeper(), max_in_flight=1, resume_at=lambda message: time.time() + 3600)
+    step(loop, client)
+    assert client.paused == {ORDERS}
+    answers = iter([False, True])
+    monkeypatch.setattr(loop._in_flight, "wait_for_room", lambda timeout: next(answers))
+    step(loop, client)
+    assert client.paused == {ORDERS}
+
+
+def test_a_rewind_begins_again_at_the_committed_offset(client: FakeConsumer) -> None:
+    keeper = Keeper()
+    loop = reading(keeper)
+    step(loop, client)
+    before = loop.epoch
+    loop.rewind()
+    assert (loop.epoch, loop.wait_idle(0)) == (before + 1, True)
+    loop.done(keeper.batches[0])
+    assert loop.wait_idle(0), "that one was of an older epoch"
+    step(loop, client)
+    assert keeper.read == [3, 4, 5] * 2
+    assert keeper.batches[1].epoch == before + 1
+
+
+def test_what_was_fetched_before_a_rewind_is_dropped(client: FakeConsumer) -> None:
+    keeper = Keeper()
+    loop = reading(keeper)
+
+    def consume(count: int, timeout: float) -> list[Message]:
+        loop.rewind()  # the event loop asks for it while this thread polls
+        return FakeConsumer.consume(client, count, timeout)
+
+    client.consume = consume  # type: ignore[method-assign]
+    step(loop, client)
+    assert keeper.batches == []
+
+
+def test_committed_offsets_that_kafka_does_not_tell_are_asked_for_again(
+    client: FakeConsumer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Keeper()
+    loop = reading(keeper)
+    loop.rewind()
+    failure = KafkaException(KafkaError(KafkaError._TIMED_OUT))
+    with monkeypatch.context() as away:
+        away.setattr(poll_loop, "committed_offsets", raising(failure))
+        step(loop, client)
+    assert "cannot be read yet" in caplog.text
+    assert keeper.batches == []
+    step(loop, client)
+    assert keeper.read == [3, 4, 5]
+
+
+def test_an_error_that_passes_is_logged_and_a_fatal_one_ends_the_loop(
+    client: FakeConsumer, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Keeper()
+    client.troubles = [KafkaError(KafkaError._TRANSPORT, "the broker is restarted")]
+    step(reading(keeper), client)
+    assert keeper.read == [3, 4]
+    assert "the broker is restarted" in caplog.text
+    client.troubles = [KafkaError(KafkaError._FATAL, "fenced", fatal=True)]
+    with pytest.raises(KafkaException, match="fenced"):
+        step(reading(keeper), client)
+
+
+def raising(failure: Exception) -> Callable[..., NoReturn]:
+    def call(*_: Any, **__: Any) -> NoReturn:
+        raise failure
+
+    return call

@@ -1,0 +1,135 @@
+"""What holds a poll loop back: too much under way, or messages that are not due yet."""
+
+from __future__ import annotations
+
+import threading
+from typing import cast
+
+import pytest
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from fake_consumer import FakeConsumer, Log
+from trunkline.kafka import backpressure
+from trunkline.kafka.backpressure import InFlight, PausedPartitions
+from trunkline.kafka.offsets import Partition
+
+INBOX: Partition = ("erp.inbox", 0)
+TIER: Partition = ("erp.retry.10s", 0)
+
+
+def messages(count: int, *, partition: Partition = INBOX, first: int = 0) -> list[Message]:
+    topic, number = partition
+    return [
+        Message(topic=topic, partition=number, offset=at, key=b"k", value=b"v", timestamp=(1, at))
+        for at in range(first, first + count)
+    ]
+
+
+def test_there_is_room_until_the_limit_is_reached() -> None:
+    under_way = InFlight(3)
+    for _ in range(2):
+        assert under_way.wait_for_room(0)
+        under_way.received(messages(2))
+    assert not under_way.wait_for_room(0)
+    under_way.finished(1, under_way.epoch)
+    assert not under_way.wait_for_room(0)
+    under_way.finished(1, under_way.epoch)
+    assert under_way.wait_for_room(0)
+
+
+def test_batches_are_limited_beside_messages() -> None:
+    under_way = InFlight(100, max_batches=1)
+    epoch = under_way.received(messages(2))
+    assert epoch == under_way.epoch
+    assert not under_way.wait_for_room(0)
+    under_way.finished(2, epoch)
+    assert not under_way.wait_for_room(0), "its commit is still under way"
+    under_way.finished(0, epoch, batches=1)
+    assert under_way.wait_for_room(0)
+
+
+def test_a_pause_leaves_no_room_and_ends_with_the_epoch() -> None:
+    under_way = InFlight(3)
+    under_way.pause(True)
+    assert not under_way.wait_for_room(0)
+    under_way.pause(False)
+    assert under_way.wait_for_room(0)
+    under_way.pause(True)
+    under_way.begin_epoch()
+    assert under_way.wait_for_room(0)
+
+
+def test_what_an_older_epoch_finishes_counts_no_more() -> None:
+    under_way = InFlight(3)
+    before = under_way.received(messages(3))
+    assert before is not None
+    under_way.begin_epoch()
+    assert under_way.wait_idle(0)
+    under_way.received(messages(3))
+    under_way.finished(3, before, batches=1)
+    assert not under_way.wait_idle(0)
+    assert not under_way.wait_for_room(0)
+
+
+def test_what_is_read_before_a_rewind_is_done_is_dropped() -> None:
+    under_way = InFlight(3)
+    under_way.begin_epoch(rewinding=True)
+    assert under_way.received(messages(1)) is None
+    assert under_way.wait_idle(0)
+    under_way.rewinding = False
+    assert under_way.received(messages(1)) == under_way.epoch
+
+
+def test_whoever_waits_goes_on_when_there_is_room_or_nothing_left_to_do() -> None:
+    under_way = InFlight(1)
+    epoch = under_way.received(messages(1))
+    threading.Timer(0.01, under_way.finished, [1, epoch]).start()
+    assert under_way.wait_for_room(30)
+    assert under_way.wait_idle(30)
+    under_way.received(messages(1))
+    threading.Timer(0.01, under_way.close).start()
+    assert under_way.wait_closed(30)
+    assert under_way.wait_for_room(0), "for a thread that is to end"
+
+
+def test_the_age_is_that_of_the_batch_that_came_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backpressure.time, "time", lambda: 100.0)
+    under_way = InFlight(100)
+    assert under_way.oldest_age() == 0
+    under_way.received(messages(2, first=97_000))
+    under_way.received(messages(1, first=99_000))
+    assert under_way.oldest_age() == 3.0
+    under_way.finished(2, under_way.epoch)
+    assert under_way.oldest_age() == 3.0
+    under_way.finished(1, under_way.epoch)
+    assert under_way.oldest_age() == 0
+    under_way.received(messages(1, first=200_000))
+    assert under_way.oldest_age() == 0, "another machine's clock is ahead"
+
+
+def test_a_partition_is_paused_until_its_next_message_is_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(backpressure.time, "time", lambda: now[0])
+    client = FakeConsumer({INBOX: Log((), 0), TIER: Log((), 0)})
+    consumer = cast(Consumer, client)
+    client.assign([TopicPartition(*INBOX, 0), TopicPartition(*TIER, 0)])
+    due = {"erp.inbox": 0.0, "erp.retry.10s": 105.0}
+    paused = PausedPartitions(lambda m: due[m.topic() or ""] + (m.offset() or 0))
+    paused.pause(consumer, [*messages(2), *messages(2, partition=TIER)])
+    assert paused.until == {TIER: 106.0}, "what was read last counts"
+    assert client.paused == {TIER}
+    now[0] = 105.9
+    paused.resume(consumer)
+    assert client.paused == {TIER}
+    now[0] = 106.0
+    paused.resume(consumer)
+    assert (client.paused, paused.until) == (set(), {})
+
+
+def test_where_nothing_waits_nothing_is_paused() -> None:
+    paused = PausedPartitions(None)
+    paused.pause(cast(Consumer, None), messages(2))
+    paused.resume(cast(Consumer, None))
+    assert paused.until == {}
