@@ -1,4 +1,4 @@
-"""Dead letters: the raw bytes of what could not be processed, with where, why and when."""
+"""Making a dead letter: the raw bytes of what could not be processed, with where, why and when."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DEAD_LETTER_HEADERS = frozenset(
         TL_FLOW_VERSION,
     )
 )
-"""Headers of dead letters alone: what is re-driven goes without them."""
+"""Headers that only dead letters have: what is sent again goes without them."""
 
 
 def dead_letter(
@@ -52,12 +52,14 @@ def dead_letter(
 ) -> Out:
     """The record of one dead letter: key, value and headers as they were, to the byte.
 
-    ``came_from``: ``topic/partition/offset`` of the record that was read (of a source: its
-    stream). ``stage``: ``publish``, ``route`` or ``deliver``. ``attempts``: deliveries that
-    failed; what the record says by default. ``at``: seconds since the epoch; now by default.
+    - ``came_from``: ``topic/partition/offset`` of the record that was read; of a source, its
+      stream.
+    - ``stage``: ``publish``, ``route`` or ``deliver``.
+    - ``attempts``: deliveries that failed; by default as many as the record's header says.
+    - ``at``: when it died, in seconds since the epoch; by default now.
 
-    Added headers: those of DEATH (``tl_traceback`` is the whole chain of causes, its last 8,000
-    bytes), ``tl_attempt``, and ``tl_first_failed_at`` unless the record has it already.
+    Its headers are those of the record and DEAD_LETTER_HEADERS (``tl_traceback`` is the end of the
+    whole chain of exceptions), ``tl_attempt``, and ``tl_first_failed_at`` unless the record has it.
     """
     named = dict(headers)
     now = iso(time.time() if at is None else at).encode()
@@ -80,6 +82,8 @@ def _attempts(given: int | None, before: bytes | None) -> bytes:
 
 
 def _cut(text: str) -> bytes:
-    """At most 8,000 bytes of UTF-8, keeping the end, where a traceback says what happened."""
+    """The last MAX_TEXT_BYTES bytes of a text, as UTF-8."""
+    # The end, since a traceback says there what happened; and bounded, since Kafka refuses a record
+    # of more than 1 MB, and a dead letter that cannot be written holds its partition.
     end = text.encode(errors="replace")[-MAX_TEXT_BYTES:]
     return end.decode(errors="ignore").encode()  # a character that was cut in two goes whole

@@ -1,45 +1,47 @@
 """What operators decide about events that halt their keys (``on_dead="halt"``).
 
-A decision is about one death: an event that is tried again and dies again has died anew. So it is
-obeyed once, however often a worker reads it, and whoever removes it late removes no newer one. Its
-control record is that of a ``HaltKey``; its ``action`` is ``retry`` or ``discard``.
+A re-drive of a halted event's dead letter decides to ``retry`` it, a discard to ``discard`` it. The
+decision is the ``action`` in the control record of a ``HaltKey``, which the worker that delivers
+looks at now and then.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from trunkline.event import Event
 from trunkline.headers import TL_ATTEMPT, TL_SEQ
+from trunkline.streams.dlq.letters import DeadLetter
 
 
 class HaltedEvent(NamedTuple):
-    """Which event died, by its place in the inbox, and after how many attempts."""
+    """One death of an event: its place in the inbox, and after how many attempts it died.
+
+    Why the attempts: an operator has the event retried, and it dies again. Without them, the
+    decision about its first death would stand for the second one too, and retry it for ever; and a
+    worker that removes the first decision late would remove the operator's next one.
+    """
 
     partition: int
     sequence: str
     attempts: str
 
 
-class Headed(Protocol):
-    """An event or a dead letter."""
+def halted_event_of(one: Event[Any] | DeadLetter, partition: int) -> HaltedEvent:
+    """The death of a halted event, by the event or by its dead letter. ``partition``: the inbox's.
 
-    def header(self, name: str) -> str:
-        """A header's text, "" where there is none."""
-        ...
-
-
-def halted_event_of(headed: Headed, partition: int) -> HaltedEvent:
-    """Of a halted event, or of its dead letter. ``partition``: the inbox's."""
-    return HaltedEvent(partition, headed.header(TL_SEQ), headed.header(TL_ATTEMPT))
+    A letter stands in a partition of the dead-letter queue, so neither says the inbox's by itself.
+    """
+    return HaltedEvent(partition, one.header(TL_SEQ), one.header(TL_ATTEMPT))
 
 
 class HaltDecisions(Protocol):
     """What operators decided about halted events."""
 
-    def decision(self, death: HaltedEvent) -> str:
+    def decision(self, halted: HaltedEvent) -> str:
         """``retry``, ``discard``, or "" if nothing is decided."""
         ...
 
-    def on_applied(self, death: HaltedEvent) -> None:
-        """What came of the decision is committed: it is no more needed."""
+    def on_applied(self, halted: HaltedEvent) -> None:
+        """What came of the decision is committed: nobody needs it any more."""
         ...

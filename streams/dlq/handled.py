@@ -1,13 +1,14 @@
 """Which dead letters are handled (re-driven or discarded), as the control topic keeps it.
 
-A dead letter is handled by the worker that routes its *home*, the canonical partition that it was
-made of: so it is in order with what that worker routes. Each home has a record of its own in the
-control topic, under a ``HandledKey``, written in the transaction that handles
-the letters, so no two workers ever write one record:
+A dead letter's *origin* is the canonical partition of the event that died. The worker that routes
+that partition also handles the letter: so what it sends again is in order with what it routes. Each
+origin has a control record of its own, under a ``HandledKey``, written in the transaction that
+handles the letters; since one worker routes a partition, no two ever write one record:
 
     {"handled": {"<partition of the DLQ>": {"prefix": 17, "runs": [[20, 3], [40, 1]]}}}
 
-Everything of this home before ``prefix`` is handled, and so are the runs: start and length.
+This origin's letters before offset 17 are handled, and those from 20 to 22 and at 40. Letters of
+other origins lie between them, and do not count.
 """
 
 from __future__ import annotations
@@ -20,34 +21,37 @@ from trunkline.event import Headers
 from trunkline.headers import TL_DEAD_FROM, TL_FROM, TL_STAGE
 from trunkline.kafka.offsets import Partition
 from trunkline.streams.control.records import HandledKey
+from trunkline.streams.dlq.letters import DeadLetter
 
 NO_ORIGIN: Partition = ("-", 0)
-"""The home of letters that were made of no canonical event: a source's, an operation's, a record
+"""The origin of letters that were made of no canonical event: a source's, an operation's, a record
 that was written to an inbox by hand."""
 
-_ORIGIN = {b"deliver": TL_FROM, b"route": TL_DEAD_FROM}
-"""The header that names the canonical event, by stage."""
+_CANONICAL_EVENT = {b"deliver": TL_FROM, b"route": TL_DEAD_FROM}
+"""The header that names the canonical event, by the stage in which it died."""
 
 
 def origin_of(headers: Headers) -> Partition:
-    """The canonical partition that a dead letter with these headers was made of, or NOWHERE."""
+    """The origin of a dead letter with these headers; NO_ORIGIN where they name none."""
     named = dict(headers)
-    origin = _ORIGIN.get(named.get(TL_STAGE) or b"", "")
-    topic, *numbers = (named.get(origin) or b"").decode(errors="replace").split("/")
-    right = len(numbers) in (2, 3) and all(number.isdecimal() for number in numbers)
-    return (topic, int(numbers[0])) if right else NO_ORIGIN
+    header = _CANONICAL_EVENT.get(named.get(TL_STAGE) or b"", "")
+    # ``topic/partition/offset``, of an inbox record with the part behind it.
+    topic, *numbers = (named.get(header) or b"").decode(errors="replace").split("/")
+    complete = len(numbers) in (2, 3) and all(number.isdecimal() for number in numbers)
+    return (topic, int(numbers[0])) if complete else NO_ORIGIN
 
 
-def owner_of(home: Partition, topics: Sequence[str]) -> Partition:
-    """The partition whose router handles the letters of a home, and writes its record.
+def owner_of(origin: Partition, topics: Sequence[str]) -> Partition:
+    """The canonical partition whose router handles the letters of an origin, and writes its record.
 
-    ``topics``: those that the flow routes, sorted. Letters of other homes (a topic that the flow
-    no longer reads, NOWHERE) are for the first one's first partition.
+    ``topics``: those that the flow routes, sorted. That is the origin itself, if it is routed. For
+    letters of a topic that the flow reads no more, and those of NO_ORIGIN, it is partition 0 of the
+    first topic: somebody has to, and all workers must agree on whom.
     """
-    return home if home[0] in topics else (topics[0], 0)
+    return origin if origin[0] in topics else (topics[0], 0)
 
 
-class Offsets:
+class OffsetSet:
     """A set of offsets, kept as runs that neither touch nor overlap."""
 
     def __init__(self, runs: Iterable[tuple[int, int]] = ()) -> None:
@@ -57,13 +61,10 @@ class Offsets:
             self.add(start, until)
 
     def add(self, start: int, until: int) -> None:
-        """Add every offset from ``start`` to before ``until``.
-
-        Add as much at once as is known to hold no other letter of the home: transaction markers
-        and other homes' letters lie between, and each gap that is left is a run more to keep.
-        """
+        """Add every offset from ``start`` to before ``until``."""
         if start >= until:
             return
+        # The runs that the new one touches become one with it.
         first = bisect_left(self._ends, start)
         behind = bisect_right(self._starts, until)
         if first < behind:
@@ -82,52 +83,71 @@ class Offsets:
 
 
 class Handled:
-    """The handled dead letters of one home, by partition of the DLQ."""
+    """The handled dead letters of one origin, by partition of the DLQ."""
 
-    def __init__(self, partitions: Mapping[int, Offsets] | None = None) -> None:
+    def __init__(self, partitions: Mapping[int, OffsetSet] | None = None) -> None:
         self._partitions = dict(partitions or {})
 
     def add(self, partition: int, start: int, until: int) -> None:
-        """Note that the home's letters from ``start`` to before ``until`` are handled."""
-        self._partitions.setdefault(partition, Offsets()).add(start, until)
+        """Note that the origin's letters from ``start`` to before ``until`` are handled.
+
+        Say as much at once as is known to hold no other letter of the origin. Why: two letters at
+        offsets 5 and 9 with other origins' between them are one run from 5 to 9 if they are added
+        so, and else two, in a record that every worker reads at its start.
+        """
+        self._partitions.setdefault(partition, OffsetSet()).add(start, until)
 
     def has(self, partition: int, offset: int) -> bool:
-        """Whether the letter at this place, one of this home, is handled."""
+        """Whether the letter of this origin that is there is handled."""
         return offset in self._partitions.get(partition, ())
 
-    def copy(self) -> Handled:
-        """One that changes alone: a transaction that fails leaves the original as it was."""
-        return Handled({n: Offsets(offsets.runs()) for n, offsets in self._partitions.items()})
-
-    def encode(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, Any]:
         """The control record's value."""
-        return {"handled": {str(n): _encode(o) for n, o in sorted(self._partitions.items())}}
+        return {"handled": {str(n): _to_json(o) for n, o in sorted(self._partitions.items())}}
 
     @classmethod
-    def decode(cls, value: Mapping[str, Any] | None) -> Handled:
-        """What ``encode`` gave; nothing is handled where there is no record yet."""
+    def from_record(cls, value: Mapping[str, Any] | None) -> Handled:
+        """What a control record's value says; nothing is handled where there is none yet."""
         kept = (value or {}).get("handled", {})
-        return cls({int(number): _decode(one) for number, one in kept.items()})
+        return cls({int(number): _from_json(one) for number, one in kept.items()})
 
 
-def handled_by_origin(
-    state: Mapping[str, Mapping[str, Any]], name: str
-) -> dict[Partition, Handled]:
-    """What is handled of a destination's or source's dead letters, in a control topic's state."""
-    keys = {key: HandledKey.parse(key) for key in state}
-    return {
-        parsed.origin: Handled.decode(state[key])
-        for key, parsed in keys.items()
-        if parsed is not None and parsed.name == name
-    }
-
-
-def _encode(offsets: Offsets) -> dict[str, Any]:
+def _to_json(offsets: OffsetSet) -> dict[str, Any]:
     runs = offsets.runs()
     prefix = runs.pop(0)[1] if runs and runs[0][0] == 0 else 0
     return {"prefix": prefix, "runs": [[start, until - start] for start, until in runs]}
 
 
-def _decode(one: Mapping[str, Any]) -> Offsets:
+def _from_json(one: Mapping[str, Any]) -> OffsetSet:
     runs = [(start, start + length) for start, length in one["runs"]]
-    return Offsets([(0, one["prefix"]), *runs])
+    return OffsetSet([(0, one["prefix"]), *runs])
+
+
+def handled_by_origin(
+    state: Mapping[str, Mapping[str, Any]], name: str
+) -> dict[Partition, Handled]:
+    """What is handled in the queue of a destination or source, by origin.
+
+    ``state``: of the control topic. ``name``: of the destination or source.
+    """
+    keys = {text: HandledKey.parse(text) for text in state}
+    return {
+        key.origin: Handled.from_record(state[text])
+        for text, key in keys.items()
+        if key is not None and key.name == name
+    }
+
+
+class HandledLetters:
+    """Which letters of one queue are handled, whatever their origin.
+
+    ``state``: of the control topic. ``name``: of the destination or source.
+    """
+
+    def __init__(self, state: Mapping[str, Mapping[str, Any]], name: str) -> None:
+        self._by_origin = handled_by_origin(state, name)
+
+    def has(self, letter: DeadLetter) -> bool:
+        """Whether the letter is re-driven or discarded."""
+        handled = self._by_origin.get(origin_of(letter.headers))
+        return handled is not None and handled.has(letter.partition, letter.offset)

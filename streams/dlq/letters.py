@@ -1,4 +1,4 @@
-"""A dead letter as a person sees it, and which of them a request means."""
+"""A dead letter as a person sees it, and which of them a request selects. No I/O."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ from trunkline.times import _in_utc, parse_moment
 class DeadLetter:
     """One record of a dead-letter queue: its bytes as they are, and what its headers say.
 
-    ``written``: the record's time in Kafka. ``handled``: re-driven or discarded.
+    ``partition``, ``offset``: where it is in the queue. ``written``: the record's time in Kafka.
+    ``handled``: whether it is re-driven or discarded.
+
+    Headers that are missing or make no sense show as "", 0 or ``written``. Why: a queue is a topic,
+    and who writes to it by hand must not make ``trunkline dlq list`` fail for all letters.
     """
 
     topic: str
@@ -68,7 +72,7 @@ class DeadLetter:
 
     @property
     def time(self) -> datetime:
-        """When it was dead-lettered, UTC."""
+        """When it died, UTC."""
         try:
             return _in_utc(datetime.fromisoformat(self.header(TL_DEAD_AT)))
         except ValueError:
@@ -102,7 +106,7 @@ class DeadLetter:
 
     @property
     def came_from(self) -> str:
-        """What was read when it died: ``topic/partition/offset``, or a source's stream."""
+        """What was read when it died, ``topic/partition/offset``, or a source's stream."""
         return self.header(TL_DEAD_FROM)
 
     @property
@@ -117,7 +121,7 @@ class DeadLetter:
 
     @property
     def cause(self) -> str:
-        """The id of its cause: letters of one cause have the same."""
+        """The fingerprint of its cause: letters that died of the same have the same."""
         return fingerprint(self.stage, self.error, self.message)
 
 
@@ -131,11 +135,15 @@ def printable(raw: bytes | None) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterFilter:
-    """Which dead letters are meant: those that fit everything that is given.
+    """Which dead letters a request selects: those that fit everything that is given.
 
-    ``key``: as ``shown_key``. ``since``, ``until``: of ``DeadLetter.time``, ISO 8601, until
-    excluded. ``error``: the class. ``header``: names and texts. ``cause``: its id, or the
-    beginning of it. ``message``: a part of the error's message.
+    - ``key``: the text that ``DeadLetter.shown_key`` has; "" selects letters without a key.
+    - ``since``, ``until``: when it died, in ISO 8601; until is excluded.
+    - ``error``: the class. ``message``: a part of the error's message.
+    - ``cause``: the fingerprint, or the beginning of it.
+    - ``header``: names and texts.
+
+    Raises ConfigurationError for a time that is none.
     """
 
     key: str | None = None
@@ -151,13 +159,13 @@ class DeadLetterFilter:
         parse_moment(self.until)
 
     @classmethod
-    def of_request(cls, request: Mapping[str, Any]) -> DeadLetterFilter:
-        """The selection in a re-drive's control record. Raises ConfigurationError."""
+    def from_record(cls, record: Mapping[str, Any]) -> DeadLetterFilter:
+        """The filter in a re-drive's control record. Raises ConfigurationError."""
         names = {one.name for one in fields(cls)}
-        return cls(**{k: v for k, v in request.items() if k in names and v is not None})
+        return cls(**{k: v for k, v in record.items() if k in names and v is not None})
 
-    def to_request(self) -> dict[str, Any]:
-        """What goes into a re-drive's control record."""
+    def to_record(self) -> dict[str, Any]:
+        """The filter's fields of a re-drive's control record."""
         # As it is, not ``or None``: a filter for letters without a key (``key=""``) would be gone,
         # and the request would be about all letters.
         return {one.name: getattr(self, one.name) for one in fields(self)} | {
@@ -165,7 +173,7 @@ class DeadLetterFilter:
         }
 
     def matches(self, letter: DeadLetter) -> bool:
-        """Whether the letter is meant."""
+        """Whether the letter is selected."""
         return (
             (self.key is None or letter.shown_key == self.key)
             and (self.error is None or letter.error == self.error)

@@ -1,6 +1,7 @@
-"""Replays that are long over leave the control topic, which every worker reads whole at its start.
+"""Removing requests that are long over from the control topic.
 
-Who asked for what, and what came of it, is in the audit for ever.
+Why: every worker reads that topic whole at its start. Who asked for what, and what came of it, is
+in the audit topic for ever.
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ log = logging.getLogger(__name__)
 
 RETENTION = 90 * 86_400.0
 """Seconds for which a replay is remembered, from when it was asked for."""
-INTERVAL = 3600.0
+CHECK_INTERVAL = 3600.0
 """Seconds between two runs."""
 OVER = ("done", "cancelled", "refused")
 
 
 async def expire_requests(control: ControlTopic, clock: Callable[[], float] = time.time) -> None:
-    """Removes what is outdated, hour by hour; never ends. ``clock``: epoch seconds. Several workers
-    may do it at a time: they remove the same."""
+    """Remove expired requests, hour by hour; never ends. ``clock``: epoch seconds.
+
+    Every worker that routes does it. None has to be chosen: they remove the same.
+    """
     while True:
-        await asyncio.sleep(INTERVAL)
+        await asyncio.sleep(CHECK_INTERVAL)
         try:
             for key in expired_keys(control.state, clock()):
                 await control.put(key, None)
@@ -37,8 +40,11 @@ async def expire_requests(control: ControlTopic, clock: Callable[[], float] = ti
 
 
 def expired_keys(state: Mapping[str, Value], now: float) -> list[str]:
-    """The keys of requests that are over and were asked for long ago. How far each partition is
-    comes before the request itself: so nothing is left without one, wherever this is interrupted.
+    """The keys of requests that are over and were asked for long ago, and of their progress.
+
+    A request's own key comes last. Why: a worker that is killed between two removals leaves a
+    request without some of its progress, which the next one removes with the rest. The other way
+    round, progress would be left without a request, and nobody would know how old it is.
     """
     keys = [key for text in state if (key := ReplayKey.parse(text)) is not None]
     requests = [key for key in keys if key.partition is None]

@@ -20,10 +20,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import TopicPartition
 
 from trunkline.errors import SCHEMA_UNAVAILABLE
 from trunkline.kafka import Out
+from trunkline.kafka.messages import AnyMessage
 from trunkline.kafka.offsets import Partition
 from trunkline.kafka.range_reader import RangeReader
 from trunkline.streams.control import topic as control
@@ -86,7 +87,7 @@ class Job:
         """End after what is under way."""
         self._stopped.set()
 
-    def on_routed(self, message: Message) -> None:
+    def on_routed(self, message: AnyMessage) -> None:
         """This record of the partition is routed and committed; nothing was written since."""
         self._live = max(self._live, (message.offset() or 0) + 1)
 

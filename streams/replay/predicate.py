@@ -1,6 +1,6 @@
-"""``--where``: a condition on an event, as an expression in Python's syntax, safely evaluated.
+"""``--where``: a condition on an event, as an expression in Python's syntax.
 
-simpleeval knows no assignment, no import and no names but those it is given.
+simpleeval evaluates it: it knows no assignment, no import and no names but those it is given.
 """
 
 from __future__ import annotations
@@ -23,28 +23,31 @@ class Predicate:
     """A condition over ``data`` (its fields as ``data.total`` or ``data["total"]``), ``key``,
     ``type`` and ``headers`` (``headers.tl_change``; "" for a missing one).
 
-    Raises ConfigurationError, with the place, for what is no expression or names anything else.
-    ``problem``: why the newest event that could not be evaluated could not, or "".
+    Raises ConfigurationError, with the character, for what is no expression or names anything else.
+    ``problem``: the error of the last event that it could not be evaluated for, or "".
     """
 
     def __init__(self, text: str) -> None:
         self.text = text.strip()
         self.problem = ""
-        self._tree = _parsed(self.text)
+        self._tree = _parse(self.text)
         names = {node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)}
         self._reads_data = "data" in names
         self._evaluator = SimpleEval(functions=dict(_FUNCTIONS))
 
     def matches(self, event: Event[Any]) -> bool:
-        """Whether it is true for the event. An event that it cannot be evaluated for, as a field
-        is missing or of another type, does not match; nor does one without data, if it asks for
-        data. Raises SCHEMA_UNAVAILABLE when the event's schema cannot be asked for."""
+        """Whether it is true for the event.
+
+        An event that it cannot be evaluated for, as a field is missing or of another type, does
+        not match; nor does one without data (a delete), if the condition asks for data.
+        Raises SCHEMA_UNAVAILABLE when the event's schema cannot be asked for.
+        """
         if self._reads_data and event.value is None:
             return False
         try:
             self._evaluator.names = {
                 **_CONSTANTS,
-                "data": _shown(event.data) if self._reads_data else None,
+                "data": _fields_by_name(event.data) if self._reads_data else None,
                 "key": event.key,
                 "type": event.type,
                 "headers": _Headers(event),
@@ -58,19 +61,19 @@ class Predicate:
 
 
 class _Fields:
-    """A record's fields by name, so that none is hidden by a method of dict."""
+    """A record's fields by name: ``data.items`` is the field, not a method of dict."""
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         self._fields = fields
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return _shown(self._fields[name])
+            return _fields_by_name(self._fields[name])
         except KeyError:
             raise AttributeError(name) from None
 
     def __getitem__(self, name: str) -> Any:
-        return _shown(self._fields[name])
+        return _fields_by_name(self._fields[name])
 
     def __contains__(self, name: object) -> bool:
         return name in self._fields
@@ -92,15 +95,15 @@ class _Headers:
         return self._event.header(name)
 
 
-def _shown(value: Any) -> Any:
+def _fields_by_name(value: Any) -> Any:
     return _Fields(value) if isinstance(value, Mapping) else value
 
 
-def _parsed(text: str) -> ast.expr:
+def _parse(text: str) -> ast.expr:
     try:
         tree = ast.parse(text, mode="eval").body
     except SyntaxError as error:
-        raise _wrong(text, error.offset or len(text) + 1, error.msg) from error
+        raise _error_at(text, error.offset or len(text) + 1, error.msg) from error
     for node in ast.walk(tree):
         _check(text, node)
     return tree
@@ -110,12 +113,12 @@ def _check(text: str, node: ast.AST) -> None:
     if isinstance(node, ast.Name) and node.id not in (*NAMES, *_FUNCTIONS):
         known = ", ".join(NAMES)
         message = f"{node.id!r} is not known: there are {known}; text stands in quotes"
-        raise _wrong(text, node.col_offset + 1, message)
+        raise _error_at(text, node.col_offset + 1, message)
     if isinstance(node, (ast.Lambda, ast.NamedExpr, ast.Await, ast.Yield, ast.ListComp)):
-        raise _wrong(text, node.col_offset + 1, f"{type(node).__name__} is not possible here")
+        raise _error_at(text, node.col_offset + 1, f"{type(node).__name__} is not possible here")
 
 
-def _wrong(text: str, column: int, message: str) -> ConfigurationError:
+def _error_at(text: str, column: int, message: str) -> ConfigurationError:
     return ConfigurationError(
         f"--where, character {column}: {message}\n  {text}\n  {'^':>{column}}"
     )

@@ -9,7 +9,7 @@ sink appends or the request is forced.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 
 from confluent_kafka import Message
@@ -22,7 +22,7 @@ from trunkline.headers import (
     TL_SEQ,
 )
 from trunkline.kafka import Out
-from trunkline.kafka.messages import StoredMessage
+from trunkline.kafka.messages import AnyMessage, StoredMessage
 from trunkline.kafka.offsets import Partition
 from trunkline.streams.control import topic as control
 from trunkline.streams.control.records import HaltKey, HandledKey
@@ -79,7 +79,7 @@ class RedriveJob(PartitionJob):
         self._latest: LatestByKey | None = None
         self._take_over(HandledMarks({}, {}))
 
-    def on_routed(self, message: Message) -> None:
+    def on_routed(self, message: AnyMessage) -> None:
         """As the base; letters of the event's key that died before it are superseded."""
         super().on_routed(message)
         if self._latest is not None:
@@ -157,7 +157,7 @@ class RedriveJob(PartitionJob):
                 latest.supersede(key, offset)
         latest.seal()
 
-    def _superseding(self, messages: list[Message]) -> list[tuple[bytes, int]]:
+    def _superseding(self, messages: Sequence[AnyMessage]) -> list[tuple[bytes, int]]:
         """The keys and offsets of events that supersede letters: those that the destination gets.
 
         Called in the reader's thread, too.
@@ -275,5 +275,5 @@ class RedriveJob(PartitionJob):
     def _marks_record(self, origin: Partition) -> Out:
         key = HandledKey(self.request.destination, origin)
         return control.record(
-            self._context.control_topic, key.text, self._marks.of(origin).encode()
+            self._context.control_topic, key.text, self._marks.of(origin).to_record()
         )

@@ -9,11 +9,12 @@ the destination never ends on an older state.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from confluent_kafka import Message
 
 from trunkline.kafka import Out
+from trunkline.kafka.messages import AnyMessage
 from trunkline.kafka.offsets import Partition
 from trunkline.streams.replay.job import JobContext, PartitionJob, empty_chunk
 from trunkline.streams.replay.latest import MAX_KEYS, LatestByKey
@@ -51,7 +52,7 @@ class ReplayJob(PartitionJob):
         self._latest: LatestByKey | None = None
         self._counts: Counter[str] = Counter()
 
-    def on_routed(self, message: Message) -> None:
+    def on_routed(self, message: AnyMessage) -> None:
         """As the base; what is older of the event's key must not be sent any more."""
         super().on_routed(message)
         if self._latest is not None:
@@ -103,7 +104,7 @@ class ReplayJob(PartitionJob):
         latest.seal()
         return end
 
-    def _selected_keys(self, messages: list[Message]) -> list[KeyOffset]:
+    def _selected_keys(self, messages: Sequence[AnyMessage]) -> list[KeyOffset]:
         """Those events that the destination's routes listen to, and that the request's key names.
 
         Called in the reader's thread, too. A piece is judged there: only keys reach the event loop.

@@ -108,7 +108,7 @@ class Request:
         if self.kind == "replay":
             record |= {"topic": self.topic, "key": self.key, "where": self.where}
         else:
-            record |= {**self.selection.to_request(), "limit": self.limit, "count": self.count}
+            record |= {**self.selection.to_record(), "limit": self.limit, "count": self.count}
         # Only once there is one: people read the record, and "counts: null" is no news.
         record |= {"reason": self.reason} if self.reason else {}
         record |= {} if self.counts is None else {"counts": dict(self.counts)}
@@ -126,7 +126,7 @@ class Request:
             kind: RequestKind = _one_of(RequestKind, given["kind"])
             plain = {name: given[name] for name in (*_PLAIN, *_PLAIN_OF[kind]) if name in given}
             if kind != "replay":  # of a replay "key" is the events', else it is the letters'
-                plain["selection"] = DeadLetterFilter.of_request(given)
+                plain["selection"] = DeadLetterFilter.from_record(given)
             request = cls(
                 id=id,
                 kind=kind,

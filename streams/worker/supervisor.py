@@ -39,14 +39,14 @@ class ControlledHaltDecisions(HaltDecisions):
         self._destination = destination
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def decision(self, death: HaltedEvent) -> str:
+    def decision(self, halted: HaltedEvent) -> str:
         """``retry``, ``discard``, or "" if nothing is decided."""
-        key = HaltKey(self._destination, *death).text
+        key = HaltKey(self._destination, *halted).text
         return str(self._control.state.get(key, {}).get("action", ""))
 
-    def on_applied(self, death: HaltedEvent) -> None:
+    def on_applied(self, halted: HaltedEvent) -> None:
         """What came of the decision is committed: it is no more needed."""
-        task = asyncio.create_task(self._remove(HaltKey(self._destination, *death).text))
+        task = asyncio.create_task(self._remove(HaltKey(self._destination, *halted).text))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

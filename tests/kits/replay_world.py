@@ -1,5 +1,7 @@
-"""A canonical partition, its live routing and one destination's inbox, without Kafka: live events
-are routed and workers die wherever a replay or a re-drive waits for something."""
+"""A canonical partition, its live routing and one destination's inbox, without Kafka.
+
+Wherever a replay or a re-drive waits for something, live events may be routed or the worker die.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
 from trunkline.streams.route.transactions import RoutingTransactions
 
 TOPIC, INBOX, DLQ, CONTROL = "orders", "f.erp.inbox", "f.erp.dlq", "f.control"
-PLACE: Partition = (TOPIC, 0)
+PARTITION: Partition = (TOPIC, 0)
 
 
 class Crash(Exception):
@@ -39,8 +41,18 @@ class Sent:
 
 @dataclass
 class World:
-    """``next_event``: what happens at a point where the replay waits: so many live events are
-    routed (-1: the worker dies)."""
+    """All that outlives a worker, and the routing step of the worker that lives now.
+
+    - ``next_event``: asked wherever a job waits: how many live events are routed meanwhile; -1: the
+      worker dies.
+    - ``only``: the types that the destination's route listens to. ``appends``: of its sink.
+    - ``logs``: records by topic. ``live``: the offset that is routed next. ``coming``: keys and
+      types of live events that are still to be published.
+    - ``inbox``: what was written to it. ``durable``: the control topic's state.
+    - ``job``: the one that runs, or the last one.
+
+    It stands for ``RoutingTransactions`` too: ``epoch``, ``lock``, ``write``.
+    """
 
     next_event: Callable[[], int]
     epoch = 1
@@ -54,7 +66,7 @@ class World:
     job: PartitionJob | None = None
 
     def __post_init__(self) -> None:
-        self.lock = Turn(self)
+        self.lock = ContestedLock(self)
 
     def publish(self, key: bytes, kind: str = "paid") -> None:
         log = self.logs[TOPIC]
@@ -76,23 +88,23 @@ class World:
             assert key is not None
             self.inbox.append(Sent(key, at, "original", f"e{at}"))
         if self.job is not None:
-            self.job.on_routed(record)  # type: ignore[arg-type]
+            self.job.on_routed(record)
 
-    async def happen(self, *, turn: bool = False) -> None:
-        """What else happens now. In somebody's turn nothing is routed."""
+    async def happen(self) -> None:
+        """Let happen what happens meanwhile. Nothing is routed while somebody holds the lock."""
         count = self.next_event()
         if count < 0:
             raise Crash
-        if not turn and not self.lock.locked():
+        if not self.lock.locked():
             for _ in range(count):
                 self.route()
         await asyncio.sleep(0)
 
     async def write(self, records: list[Out], at: Any, epoch: int) -> None:
         """A chunk's transaction: the worker may die before it, or right after."""
-        assert self.lock.locked(), "written out of turn"
-        assert (at.topic, at.partition, at.offset) == (*PLACE, self.live), "live offsets moved"
-        await self.happen(turn=True)
+        assert self.lock.locked(), "written without the lock"
+        assert (at.topic, at.partition, at.offset) == (*PARTITION, self.live), "live offsets moved"
+        await self.happen()
         for topic, key, value, headers in records:
             if topic == INBOX:
                 self._arrived(key, dict(headers))
@@ -100,7 +112,7 @@ class World:
                 self.durable[(key or b"").decode()] = orjson.loads(value or b"null")
             else:
                 self.logs.setdefault(topic, [])
-        await self.happen(turn=True)
+        await self.happen()
 
     def _arrived(self, key: bytes | None, headers: Mapping[str, bytes]) -> None:
         offset = int(headers["tl_from"].split(b"/")[2])
@@ -108,7 +120,7 @@ class World:
         self.inbox.append(Sent(key or b"", offset, origin, id))
 
     def newest(self, key: bytes) -> int:
-        """The newest of a key that live routing has sent."""
+        """The offset of a key's newest event that live routing has sent; -1 for none."""
         offsets = [s.offset for s in self.inbox if s.key == key and s.origin == "original"]
         return max(offsets, default=-1)
 
@@ -141,11 +153,11 @@ class World:
             try:
                 await self.job.run()
             except Crash:
-                self.lock = Turn(self)
+                self.lock = ContestedLock(self)
 
 
-class Turn(asyncio.Lock):
-    """A turn that has to be waited for."""
+class ContestedLock(asyncio.Lock):
+    """A lock that has to be waited for: live routing has it."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -157,7 +169,7 @@ class Turn(asyncio.Lock):
 
 
 class FakeRangeReader:
-    """``RangeReader`` over the logs, two records a piece."""
+    """A ``RangeReader`` of the world's logs that gives two records at a time."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -170,14 +182,14 @@ class FakeRangeReader:
     async def __aexit__(self, *failure: object) -> None:
         pass
 
-    async def position(self, place: Partition) -> int:
-        assert place == PLACE
+    async def position(self, partition: Partition) -> int:
+        assert partition == PARTITION
         found = self._world.live
         await self._world.happen()
         return found
 
-    async def seek(self, place: Partition, start: int, until: int) -> None:
-        self._topic, self.at, self._until = place[0], start, until
+    async def seek(self, partition: Partition, start: int, until: int) -> None:
+        self._topic, self.at, self._until = partition[0], start, until
         await self._world.happen()
 
     @property

@@ -48,8 +48,8 @@ from trunkline.admin.status import WorkerStatus
 from trunkline.admin.targets import Target, require_destination
 from trunkline.streams.admission.manual import OverrideRecord
 from trunkline.streams.control.audit import AuditRecord
+from trunkline.streams.dlq.cause_groups import CauseGroup
 from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
-from trunkline.streams.dlq.queue import CauseGroup
 from trunkline.streams.replay.request import PartitionProgress, Request
 
 __all__ = [

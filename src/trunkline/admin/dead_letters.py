@@ -26,15 +26,10 @@ from trunkline.schemas.registry import registry_of
 from trunkline.streams.control.audit import AuditRecord, who
 from trunkline.streams.control.kafka_topic import read_control
 from trunkline.streams.control.records import HandledKey
-from trunkline.streams.dlq.handled import NO_ORIGIN, Handled
+from trunkline.streams.dlq.cause_groups import CauseGroup, group_by_cause
+from trunkline.streams.dlq.handled import NO_ORIGIN, Handled, HandledLetters
 from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
-from trunkline.streams.dlq.queue import (
-    CauseGroup,
-    DeadLetterQueue,
-    HandledLetters,
-    covering_ranges,
-    grouped,
-)
+from trunkline.streams.dlq.queue import DeadLetterQueue, covering_ranges
 from trunkline.streams.replay.request import Request, RequestKind
 
 _NO_REDRIVE = (
@@ -113,7 +108,7 @@ class DeadLetters:
     ) -> list[CauseGroup]:
         """What the selected letters died of, the most frequent cause first; ``limit``: count only
         the first letters."""
-        return grouped(islice(self.letters(selection, handled=handled), limit))
+        return group_by_cause(islice(self.letters(selection, handled=handled), limit))
 
     def plan_redrive(
         self,
@@ -199,7 +194,7 @@ class DeadLetters:
             count=count,
             id=request.id,
         )
-        change = {HandledKey(self.target.destination, NO_ORIGIN).text: handled.encode()}
+        change = {HandledKey(self.target.destination, NO_ORIGIN).text: handled.to_record()}
         put_audited(self.backbone, self.target.flow, change, audit)
         return replace(request, count=count, at=audit.at).with_state(
             "done", counts={"discarded": count}

@@ -18,8 +18,8 @@ from trunkline.admin.replays import RequestStatus
 from trunkline.admin.status import WorkerStatus
 from trunkline.headers import TL_TRACEBACK
 from trunkline.streams.control.audit import AuditRecord
+from trunkline.streams.dlq.cause_groups import CauseGroup
 from trunkline.streams.dlq.letters import DeadLetter, printable
-from trunkline.streams.dlq.queue import CauseGroup
 
 WIDE = 250
 """Columns where no terminal says how many there are: programs that read tables get whole lines."""

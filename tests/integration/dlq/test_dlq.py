@@ -25,9 +25,9 @@ from trunkline.streams.control import topic as control
 from trunkline.streams.control.kafka_topic import read_control
 from trunkline.streams.control.records import HandledKey
 from trunkline.streams.dlq.envelope import dead_letter
-from trunkline.streams.dlq.handled import NO_ORIGIN, Handled, Offsets, origin_of
+from trunkline.streams.dlq.handled import NO_ORIGIN, Handled, HandledLetters, OffsetSet, origin_of
 from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
-from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters
+from trunkline.streams.dlq.queue import DeadLetterQueue
 
 NOON = 1_767_268_800.0
 """2026-01-01T12:00Z."""
@@ -261,10 +261,10 @@ def test_what_is_handled_is_shown_only_on_request(fresh: Letters) -> None:
     for letter in chosen:
         assert origin_of(letter.headers) == ("orders", 1)
         handled.add(letter.partition, letter.offset, letter.offset + 1)
-    everything = Handled({n: Offsets([(0, 99)]) for n in range(2)})
+    everything = Handled({n: OffsetSet([(0, 99)]) for n in range(2)})
     records = {
-        HandledKey("erp", ("orders", 1)).text: handled.encode(),
-        HandledKey("erp", NO_ORIGIN).text: everything.encode(),
+        HandledKey("erp", ("orders", 1)).text: handled.to_record(),
+        HandledKey("erp", NO_ORIGIN).text: everything.to_record(),
     }
     kafka.ensure_topics(fresh.kit.backbone, [control.topic_of(fresh.flow)])
     put_control(fresh.kit.backbone, f"{fresh.flow}.control", records)
@@ -303,7 +303,7 @@ def test_a_redrive_is_asked_for_in_the_control_topic(fresh: Letters) -> None:
     expected = {"kind": "redrive", "destination": "erp", "state": "running", "mode": "state"}
     assert request.items() >= expected.items()
     assert (request["rate"], request["force"], request["count"]) == (5.0, True, 1)
-    assert DeadLetterFilter.of_request(request) == DeadLetterFilter(key="k1")
+    assert DeadLetterFilter.from_record(request) == DeadLetterFilter(key="k1")
     (audit,) = read_audit(fresh.kit.backbone, fresh.flow)
     assert (audit.what, audit.on, audit.why, audit.count) == (
         "redrive",
@@ -318,7 +318,7 @@ def test_a_redrive_is_asked_for_in_the_control_topic(fresh: Letters) -> None:
 def test_a_limit_is_part_of_what_is_asked_for(fresh: Letters) -> None:
     fresh.told("redrive", "--message", "customer", "--limit", "2", "--yes", "--detach")
     (request,) = fresh.requests.values()
-    letters = list(fresh.queue().letters(DeadLetterFilter.of_request(request)))
+    letters = list(fresh.queue().letters(DeadLetterFilter.from_record(request)))
     ranges = [(place, *span) for place, span in request["ranges"].items()]
     inside = [
         letter.event_id

@@ -15,7 +15,8 @@ from trunkline.admin.audit import read_audit
 from trunkline.cli import app
 from trunkline.schemas.commerce import Order
 from trunkline.streams.control.kafka_topic import read_control
-from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters
+from trunkline.streams.dlq.handled import HandledLetters
+from trunkline.streams.dlq.queue import DeadLetterQueue
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,9 @@ from trunkline.admin.replay_scope import ReplayScope
 from trunkline.admin.replays import cancel_request, continue_request, pause_request, submit_request
 from trunkline.schemas.commerce import Order
 from trunkline.streams.control.kafka_topic import KafkaControl, read_control
+from trunkline.streams.dlq.handled import HandledLetters
 from trunkline.streams.dlq.letters import DeadLetter
-from trunkline.streams.dlq.queue import DeadLetterQueue, HandledLetters
+from trunkline.streams.dlq.queue import DeadLetterQueue
 from trunkline.streams.replay.request import Request, RequestKind
 
 

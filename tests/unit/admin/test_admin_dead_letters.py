@@ -47,7 +47,7 @@ def test_a_discard_handles_what_is_meant_and_no_other(
 
 def test_a_discard_of_all_is_one_run() -> None:
     handled, _ = after_discard(source_letters(["a"] * 9), DeadLetterFilter(), None)
-    assert handled.encode() == {"handled": {"0": {"prefix": 17, "runs": []}}}
+    assert handled.to_record() == {"handled": {"0": {"prefix": 17, "runs": []}}}
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 50)), unique=True))
@@ -168,7 +168,7 @@ def test_letters_of_a_source_are_discarded_at_once(written: Any) -> None:
     _, changes, audit = written.only
     ((key, record),) = changes.items()
     assert key == "dlq/erp/-/0"
-    now = Handled.decode(record)
+    now = Handled.from_record(record)
     places = [(one.partition, one.offset) for one in FOUR]
     assert [now.has(*place) for place in places] == [True, True, True, False]
     assert (audit.what, audit.on, audit.count, audit.who) == ("discard", "erp", 2, who())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.streams.dlq.causes import SHOWN, fingerprint, mask
+from trunkline.streams.dlq.causes import MAX_MASKED, fingerprint, mask
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_what_differs_is_masked(message: str, masked: str) -> None:
 
 
 def test_a_cause_is_told_by_its_beginning() -> None:
-    assert len(mask("x " * 5000)) == SHOWN
+    assert len(mask("x " * 5000)) == MAX_MASKED
 
 
 @given(st.text(), st.integers(0), st.uuids())

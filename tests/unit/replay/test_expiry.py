@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trunkline.kafka import KafkaUnavailable
-from trunkline.streams.replay import expiry as tidying
+from trunkline.streams.replay import expiry
 from trunkline.streams.replay.expiry import RETENTION, expire_requests, expired_keys
 from trunkline.testing.control import MemoryControl
 
@@ -59,7 +59,7 @@ class Failing(MemoryControl):
 
 
 def test_it_is_tried_again_when_kafka_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tidying, "INTERVAL", 0.0)
+    monkeypatch.setattr(expiry, "CHECK_INTERVAL", 0.0)
 
     async def story() -> None:
         control = Failing()

@@ -34,7 +34,7 @@ def test_exactly_the_handled_letters_are_marked(
             origin, is_handled = queue[offset]
             changed = marks.read(at(offset, origin), handled=is_handled)
             assert changed == (origin if is_handled else None)
-        handled = {o: Handled.decode(marks.of(o).encode()) for o in ORIGINS if o in handled}
+        handled = {o: Handled.from_record(marks.of(o).to_record()) for o in ORIGINS if o in handled}
     marks = HandledMarks(handled, {})
     assert [marks.has(at(n, origin)) for n, (origin, _) in enumerate(queue)] == [
         is_handled for _, is_handled in queue
@@ -45,14 +45,14 @@ def test_all_letters_of_an_origin_are_one_run() -> None:
     marks = HandledMarks({}, {0: 0})
     for offset in range(20):
         marks.read(at(offset, ORIGINS[offset % 2]), handled=True)
-    assert marks.of(ORIGINS[0]).encode() == {"handled": {"0": {"prefix": 19, "runs": []}}}
-    assert marks.of(ORIGINS[1]).encode() == {"handled": {"0": {"prefix": 20, "runs": []}}}
+    assert marks.of(ORIGINS[0]).to_record() == {"handled": {"0": {"prefix": 19, "runs": []}}}
+    assert marks.of(ORIGINS[1]).to_record() == {"handled": {"0": {"prefix": 20, "runs": []}}}
 
 
 def test_what_lies_before_a_job_that_goes_on_is_not_its_to_mark() -> None:
     marks = HandledMarks({}, {})
     marks.read(at(7), handled=True)
-    assert marks.of(ORIGINS[0]).encode() == {"handled": {"0": {"prefix": 0, "runs": [[7, 1]]}}}
+    assert marks.of(ORIGINS[0]).to_record() == {"handled": {"0": {"prefix": 0, "runs": [[7, 1]]}}}
 
 
 def test_each_partition_of_the_queue_has_marks_of_its_own() -> None:
@@ -60,4 +60,4 @@ def test_each_partition_of_the_queue_has_marks_of_its_own() -> None:
     marks.read(at(5, partition=1), handled=True)
     assert marks.has(at(5, partition=1))
     assert not marks.has(at(5, partition=0))
-    assert marks.of(ORIGINS[0]).encode() == {"handled": {"1": {"prefix": 0, "runs": [[3, 3]]}}}
+    assert marks.of(ORIGINS[0]).to_record() == {"handled": {"1": {"prefix": 0, "runs": [[3, 3]]}}}

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_replay_state import EVENTS, happening
 
-from replay_world import CONTROL, DLQ, INBOX, PLACE, TOPIC, World
+from replay_world import CONTROL, DLQ, INBOX, PARTITION, TOPIC, World
 from trunkline.kafka.messages import StoredMessage
 from trunkline.streams.control.records import HandledKey
 from trunkline.streams.dlq.handled import Handled, owner_of
@@ -22,7 +22,7 @@ from trunkline.streams.replay.rate_limit import RateLimit
 from trunkline.streams.replay.redrive_job import RedriveJob
 from trunkline.streams.replay.request import Request
 
-MARKS = HandledKey("erp", PLACE).text
+MARKS = HandledKey("erp", PARTITION).text
 
 
 def world_of(past: list[tuple[bytes, str]], **more: Any) -> World:
@@ -51,7 +51,7 @@ def job_of(world: World, *, max_keys: int = 500, **more: Any) -> RedriveJob:
     request = Request(**{"ranges": ranges, **given})
     return RedriveJob(
         request,
-        PLACE,
+        PARTITION,
         world.context,
         RateLimit(lambda: None),
         world.path,
@@ -65,7 +65,7 @@ def redriven(world: World) -> list[str]:
 
 
 def handled(world: World) -> list[int]:
-    marks = Handled.decode(world.durable.get(MARKS))
+    marks = Handled.from_record(world.durable.get(MARKS))
     return [offset for offset in range(len(world.logs[DLQ])) if marks.has(0, offset)]
 
 

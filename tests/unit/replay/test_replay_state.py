@@ -10,7 +10,7 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay_world import PLACE, World
+from replay_world import PARTITION, World
 from trunkline.streams.replay import rate_limit
 from trunkline.streams.replay.rate_limit import RateLimit
 from trunkline.streams.replay.replay_job import ReplayJob
@@ -44,7 +44,11 @@ def test_the_destination_never_ends_on_an_older_state(
         world.route()
     start, until = sorted(data.draw(st.tuples(*[st.integers(0, len(past))] * 2)))
     request = Request(
-        id="r", kind="replay", destination="erp", ranges={PLACE: range(start, until)}, mode="state"
+        id="r",
+        kind="replay",
+        destination="erp",
+        ranges={PARTITION: range(start, until)},
+        mode="state",
     )
     before = len(world.inbox)
     with patch.object(rate_limit, "MAX_CHUNK", chunk):
@@ -52,7 +56,7 @@ def test_the_destination_never_ends_on_an_older_state(
             world.finish(
                 lambda: ReplayJob(
                     request,
-                    PLACE,
+                    PARTITION,
                     world.context,
                     RateLimit(lambda: None),
                     world.path,
@@ -101,7 +105,7 @@ def assert_complete(world: World, before: int, start: int, until: int) -> None:
 
 def assert_counted(world: World, request: Request, only: tuple[str, ...]) -> None:
     """Each event of the set is counted once, however often somebody began anew."""
-    start, until = request.ranges[PLACE].start, request.ranges[PLACE].stop
+    start, until = request.ranges[PARTITION].start, request.ranges[PARTITION].stop
     kinds = [dict(record.headers())["ce_type"].decode() for record in world.logs["orders"]]
     concerned = sum(not only or kind in only for kind in kinds[start:until])
     assert world.job is not None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from replay_world import PLACE, TOPIC, World
+from replay_world import PARTITION, TOPIC, World
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.replay import scheduler
 from trunkline.streams.replay.path import DestinationPath
@@ -103,7 +103,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(worker: Worker, scene: Callable[[Worker], Any], *owned: tuple[str, int]) -> None:
     async def whole() -> None:
-        worker.step.on_assigned(frozenset(owned or [PLACE]))
+        worker.step.on_assigned(frozenset(owned or [PARTITION]))
         await worker.step.start()
         try:
             await scene(worker)
@@ -129,7 +129,7 @@ def test_a_partition_of_another_worker_is_left_alone() -> None:
         await worker.ask()
         await worker.soon()
         assert worker.replayed == []
-        worker.step.on_assigned(frozenset([PLACE]))
+        worker.step.on_assigned(frozenset([PARTITION]))
         await worker.until(lambda: worker.request.get("state") == "done")
 
     run(Worker(), scene, OTHER)
@@ -176,7 +176,7 @@ def test_what_must_not_be_is_refused_with_the_reason(more: dict[str, Any], says:
         assert says in worker.request["reason"]
         assert worker.replayed == []
 
-    run(Worker(), scene, PLACE, ("refunds", 0))
+    run(Worker(), scene, PARTITION, ("refunds", 0))
 
 
 def test_a_transaction_that_failed_is_repeated_from_what_is_durable() -> None:
@@ -194,7 +194,7 @@ def test_a_new_assignment_begins_anew_where_the_old_one_came_to() -> None:
         await worker.ask(rate=1.0)
         await worker.until(lambda: worker.replayed)
         worker.world.epoch += 1
-        worker.step.on_assigned(frozenset([PLACE]))
+        worker.step.on_assigned(frozenset([PARTITION]))
         await worker.soon()
         worker.world.durable["replay/r"] = {**worker.request, "rate": None}
         await worker.ask(rate=None)

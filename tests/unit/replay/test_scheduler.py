@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from replay_world import PLACE, World
+from replay_world import PARTITION, World
 from trunkline.kafka import KafkaUnavailable
 from trunkline.kafka.messages import StoredMessage
 from trunkline.kafka.offsets import Partition
@@ -24,7 +24,7 @@ from trunkline.streams.replay.request import PartitionProgress, Request
 from trunkline.streams.replay.scheduler import MAX_RUNNING, JobScheduler
 from trunkline.testing.control import MemoryControl
 
-KEY = ReplayKey("r", PLACE)
+KEY = ReplayKey("r", PARTITION)
 
 
 class Waiting(PartitionJob):
@@ -65,8 +65,8 @@ class Scene:
 
     def __init__(self) -> None:
         self.world = World(lambda: 0)
-        self.registry = ReplayRegistry([PLACE[0]])
-        self.registry.owned = frozenset((PLACE[0], n) for n in range(9))
+        self.registry = ReplayRegistry([PARTITION[0]])
+        self.registry.owned = frozenset((PARTITION[0], n) for n in range(9))
         self.control = MemoryControl()
         self.changed = asyncio.Event()
         self.failures: list[BaseException] = []
@@ -83,11 +83,11 @@ class Scene:
         await asyncio.sleep(0)
         if self.refusal:
             raise RequestRefused(self.refusal)
-        return Waiting(self, request, key.partition or PLACE)
+        return Waiting(self, request, key.partition or PARTITION)
 
     def want(self, *keys: ReplayKey, kind: Any = "replay") -> None:
         requests = {
-            key: Request(id=key.id, kind=kind, destination="erp", ranges={PLACE: range(5)})
+            key: Request(id=key.id, kind=kind, destination="erp", ranges={PARTITION: range(5)})
             for key in keys
         }
         self.scheduler.reconcile(requests, self.world.epoch)
@@ -135,7 +135,7 @@ def test_a_job_is_begun_once_and_ended_when_nobody_wants_it() -> None:
 
 def test_a_job_that_is_done_says_so_at_once() -> None:
     async def story(scene: Scene) -> None:
-        request = Request(id="r", kind="replay", destination="erp", ranges={PLACE: range(5)})
+        request = Request(id="r", kind="replay", destination="erp", ranges={PARTITION: range(5)})
         scene.registry.on_record(ReplayKey("r"), request.to_record())
         scene.scheduler.reconcile(scene.registry.wanted(), scene.world.epoch)
         await scene.until(lambda: scene.running)
@@ -202,7 +202,7 @@ def test_a_partition_that_went_away_while_its_job_was_made_is_left_alone() -> No
 
 def test_so_many_run_at_a_time_and_no_more() -> None:
     async def story(scene: Scene) -> None:
-        scene.want(*(ReplayKey("r", (PLACE[0], n)) for n in range(MAX_RUNNING + 2)))
+        scene.want(*(ReplayKey("r", (PARTITION[0], n)) for n in range(MAX_RUNNING + 2)))
         await scene.until(lambda: len(scene.running) == MAX_RUNNING)
         await scene.soon()
         assert len(scene.running) == MAX_RUNNING
@@ -216,7 +216,7 @@ def test_so_many_run_at_a_time_and_no_more() -> None:
 @pytest.mark.parametrize(("kind", "at_once"), [("redrive", 1), ("discard", 1), ("replay", 2)])
 def test_requests_about_the_same_dead_letters_take_turns(kind: Any, at_once: int) -> None:
     async def story(scene: Scene) -> None:
-        scene.want(KEY, ReplayKey("s", PLACE), kind=kind)
+        scene.want(KEY, ReplayKey("s", PARTITION), kind=kind)
         await scene.until(lambda: scene.made == 2)
         await scene.soon()
         assert len(scene.running) == at_once
@@ -229,7 +229,7 @@ def test_requests_about_the_same_dead_letters_take_turns(kind: Any, at_once: int
 
 def test_a_refused_request_says_why_in_the_control_topic() -> None:
     async def story(scene: Scene) -> None:
-        request = Request(id="r", kind="replay", destination="crm", ranges={PLACE: range(5)})
+        request = Request(id="r", kind="replay", destination="crm", ranges={PARTITION: range(5)})
         scene.registry.on_record(ReplayKey("r"), request.to_record())
         scene.refusal = "there is no crm"
         scene.want(KEY)
@@ -252,15 +252,15 @@ def test_a_request_that_is_gone_is_not_written_again() -> None:
 
 def test_each_job_hears_what_is_routed_of_its_partition() -> None:
     async def story(scene: Scene) -> None:
-        scene.want(KEY, ReplayKey("r", (PLACE[0], 1)))
+        scene.want(KEY, ReplayKey("r", (PARTITION[0], 1)))
         await scene.until(lambda: len(scene.running) == 2)
         batch: Any = type(
-            "Batch", (), {"messages": [StoredMessage(*PLACE, n, b"k", b"") for n in (3, 4)]}
+            "Batch", (), {"messages": [StoredMessage(*PARTITION, n, b"k", b"") for n in (3, 4)]}
         )
         scene.scheduler.on_routed(batch)
         assert {job.partition: job.seen for job in scene.running} == {
-            PLACE: [3, 4],
-            (PLACE[0], 1): [],
+            PARTITION: [3, 4],
+            (PARTITION[0], 1): [],
         }
 
     play(story)
@@ -271,7 +271,7 @@ def test_after_a_stop_nothing_begins() -> None:
         scene.want(KEY)
         await scene.until(lambda: scene.running)
         await scene.scheduler.stop()
-        scene.want(KEY, ReplayKey("s", PLACE))
+        scene.want(KEY, ReplayKey("s", PARTITION))
         await scene.soon()
         assert (scene.made, scene.running) == (1, [])
 
