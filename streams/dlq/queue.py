@@ -10,12 +10,12 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException
 
 from trunkline import kafka
 from trunkline.kafka.clients import low_latency
 from trunkline.kafka.offsets import Partition
-from trunkline.kafka.reading import records
+from trunkline.kafka.reading import records, watermarks
 from trunkline.params import Backbone
 from trunkline.streams.dlq.handled import HandledLetters
 from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
@@ -87,9 +87,8 @@ def _partitions(reader: Consumer, topic: str) -> list[int]:
 
 def _watermarks(reader: Consumer, topic: str, partition: int) -> range:
     try:
-        low, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+        return watermarks(reader, (topic, partition))
     except KafkaException as failure:
         raise kafka.KafkaUnavailable(
             f"partition {partition} of {topic!r} does not answer: {failure.args[0].str()}"
         ) from failure
-    return range(low, high)

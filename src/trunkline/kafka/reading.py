@@ -224,6 +224,19 @@ def last_record(backbone: Backbone, topic: str, group: str) -> Message | None:
         return None
 
 
+def watermarks(client: Consumer, partition: Partition) -> range:
+    """The offsets that a partition holds now, also those of transaction markers. Waits for a
+    leader: just after a topic was created its partitions may have none. Raises KafkaException."""
+    deadline = time.monotonic() + LEADERLESS
+    while True:
+        try:
+            return range(*client.get_watermark_offsets(TopicPartition(*partition), timeout=30))
+        except KafkaException as failure:
+            if failure.args[0].code() not in NOT_LED_YET or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
+
+
 def _high_watermarks(
     backbone: Backbone, partitions: Sequence[TopicPartition]
 ) -> dict[Partition, int]:
