@@ -29,18 +29,25 @@ def failure(status: int, what: str, *, retry_after: str = "", location: str = ""
     return Rejected(what, status=status)
 
 
+LONGEST = 86_400.0
+"""Seconds that ``Retry-After`` counts for at the most. Some APIs mean milliseconds, and some send
+numbers that no calendar has; a destination's policy says how much of it is waited for."""
+_DIGITS = 9  # more of them are beyond LONGEST, and float() of hundreds is infinite
+
+
 def seconds_until(retry_after: str, now: datetime | None = None) -> float | None:
-    """``Retry-After`` in seconds from now, given as seconds or as an HTTP date (RFC 9110 10.2.3).
+    """``Retry-After`` in seconds from now, given as seconds or as an HTTP date (RFC 9110 10.2.3),
+    from 0 to LONGEST.
 
     None for "" and for what is neither: a wrong header must not cost the event.
     """
     text = retry_after.strip()
-    if text.isdecimal():
-        return float(text)
+    if text.isascii() and text.isdecimal():
+        return min(float(text), LONGEST) if len(text.lstrip("0")) <= _DIGITS else LONGEST
     try:
         then = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a zone of +99999999999999 overflows
         return None
     if then.tzinfo is None:  # "-0000", and the old asctime form: both mean UTC here
         then = then.replace(tzinfo=UTC)
-    return max(0.0, (then - (now or datetime.now(UTC))).total_seconds())
+    return min(max(0.0, (then - (now or datetime.now(UTC))).total_seconds()), LONGEST)

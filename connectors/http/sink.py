@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from trunkline.connectors.base import Sink
 from trunkline.connectors.http.answers import failure
+from trunkline.connectors.http.client import Exchange, exchange, new_session
 from trunkline.connectors.http.deadline import Deadline
 from trunkline.connectors.http.paths import PathOf, path_template
 from trunkline.connectors.json_values import to_json
@@ -27,6 +29,8 @@ T = TypeVar("T")
 
 SHOWN = 500
 """How many bytes of an answer stand in the error: enough to see why."""
+PATIENCE = 1.0
+"""Seconds for the body of an answer that says 2xx."""
 DRAINED = 65_536
 """How much of an answer is read so that its connection can be used again."""
 
@@ -82,16 +86,14 @@ class HttpSink(Sink[T]):
         self._idempotency_header = idempotency_header
         self._timeout = timeout
         self._deadline = Deadline(timeout)
+        self._patience = Deadline(PATIENCE)
         self._tls = tls_context
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         """Make the session; the first request connects."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self.concurrency, ssl=self._tls or True),
-            timeout=aiohttp.ClientTimeout(total=None),  # the deadline's affair
-            headers=self._headers,
-            cookie_jar=aiohttp.DummyCookieJar(),  # requests are independent of each other
+        self._session = new_session(
+            connections=self.concurrency, tls=self._tls or True, headers=self._headers
         )
 
     async def close(self) -> None:
@@ -104,13 +106,16 @@ class HttpSink(Sink[T]):
         """Send the one event. Raises Rejected, Retryable or Unavailable as the answer tells."""
         (event,) = events
         method, url, headers, body = self._request(event)
+        exchange.set(this := Exchange())
         try:
             with self._deadline.kept():
                 await self._send(method, url, headers, body)
         except TimeoutError as error:
-            raise Unavailable(f"{method} {url}: no answer in {self._timeout} s") from error
-        except aiohttp.ClientError as error:
-            raise Unavailable(f"{method} {url}: {self._masked(_named(error))}") from error
+            if not this.is_accepted:
+                raise Unavailable(f"{method} {url}: no answer in {self._timeout} s") from error
+        except (aiohttp.ClientError, HttpProcessingError) as error:
+            if not this.is_accepted:
+                raise Unavailable(f"{method} {url}: {self._masked(_named(error))}") from error
         except ValueError as error:  # a line break in a header, and the like
             raise Rejected(f"{method} {url} cannot be sent: {self._masked(str(error))}") from error
 
@@ -135,9 +140,10 @@ class HttpSink(Sink[T]):
         async with self._session.request(
             method, url, headers=headers, data=body, allow_redirects=False
         ) as response:
-            answer = await _start_of(response)
             if 200 <= response.status < 300:
+                await self._drain(response)
                 return
+            answer = await _start_of(response)
             shown = self._masked(answer[:SHOWN].decode(errors="replace"))
             raise failure(
                 response.status,
@@ -145,6 +151,20 @@ class HttpSink(Sink[T]):
                 retry_after=response.headers.get("Retry-After", ""),
                 location=response.headers.get("Location", ""),
             )
+
+    async def _drain(self, response: aiohttp.ClientResponse) -> None:
+        """Read the body of an accepted request, so that its connection can be used again.
+
+        Why for a moment only: an API that answers 200 and then drips or streams (server-sent
+        events) has accepted the event; waiting for the end held each of them for the whole timeout.
+        """
+        if response.content.at_eof():
+            return
+        try:
+            with self._patience.kept():
+                await _start_of(response)
+        except TimeoutError:
+            response.close()
 
     def _joined(self, path: str) -> URL:
         if not path:
@@ -176,7 +196,11 @@ def _named(error: Exception) -> str:
 
 
 def _checked(url: str) -> URL:
-    parsed = URL(url)
+    try:
+        parsed = URL(url)
+        parsed.port  # noqa: B018 - a port out of range is found when it is asked for
+    except ValueError as error:
+        raise ConfigurationError(f"HttpSink: {url!r} is not a URL: {error}") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ConfigurationError(f"HttpSink: {url!r} is not an http(s) URL")
     if parsed.user or parsed.password:

@@ -1,0 +1,127 @@
+"""aiohttp's client, to the letter of HTTP where a destination's events depend on it.
+
+Two rules that aiohttp (3.14) does not keep. An answer that was there before the request was written
+is no answer to it (RFC 9112, 9.3: a connection that received data while it was idle is closed).
+And a 2xx status line is delivery, whatever headers and body follow.
+"""
+
+from __future__ import annotations
+
+import select
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+MAX_HEADER = 262_144
+"""Bytes of one header line that an answer may have: some send policies of tens of kilobytes."""
+MAX_HEADERS = 1_000
+_STATUS_LINE = 12  # HTTP/1.1 200
+_HEAD = 65_536  # of interim answers (1xx) before the final one
+
+
+class Exchange:
+    """One request and what is known of its answer, whether aiohttp can read that or not."""
+
+    __slots__ = ("protocol",)
+
+    def __init__(self) -> None:
+        self.protocol: Protocol | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the answer's status line says 2xx."""
+        return self.protocol is not None and 200 <= self.protocol.status < 300
+
+
+exchange: ContextVar[Exchange] = ContextVar("exchange")
+"""The exchange of the current task; set it before each request of a ``new_session``."""
+
+
+class Protocol(ResponseHandler):
+    """A connection that knows the status line of its newest answer, and when it is out of step."""
+
+    status = 0
+    """The final status of the answer to the newest request; 0 while there is none."""
+
+    def connection_made(self, transport: Any) -> None:
+        """See ``asyncio.Protocol``."""
+        super().connection_made(transport)
+        self._head: bytearray | None = None
+        self._poll = select.poll()
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def is_connected(self) -> bool:
+        """Whether it can be used: asked when the pool hands it out again.
+
+        Why more than the pool asks: a server that answers twice, or says 408 to an idle
+        connection just before it closes it, would have its second answer taken for the next
+        event's: delivered without being sent, or dead-lettered without being looked at. What came
+        is either parsed already (``_buffer``, ``_tail``) or still in the socket.
+        """
+        if self._buffer or self._tail or not super().is_connected():
+            return False
+        return self.status == 0 or not self._poll.poll(0)
+
+    def set_response_params(self, **params: Any) -> None:
+        """A request begins: its answer is still to come."""
+        self.status, self._head = 0, bytearray()
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        """See ``asyncio.Protocol``."""
+        if self._head is not None:
+            self._look_at_head(data)
+        super().data_received(data)
+
+    def _look_at_head(self, data: bytes) -> None:
+        """Find the final status line. aiohttp tells no status of an answer whose headers it cannot
+        parse, as one with both Content-Length and Transfer-Encoding."""
+        head = self._head
+        assert head is not None
+        head += data[: _HEAD - len(head)]
+        while len(head) >= _STATUS_LINE:
+            digits = bytes(head[9:12])
+            if not head.startswith(b"HTTP/1.") or not digits.isdigit():
+                break
+            status = int(digits)
+            if status >= 200 or status == 101:
+                self.status = status
+                break
+            _, end, rest = head.partition(b"\r\n\r\n")  # an interim answer: another one follows
+            if not end:
+                return
+            head[:] = rest
+        else:
+            return
+        self._head = None
+
+
+class _Response(aiohttp.ClientResponse):
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        exchange.get().protocol = connection.protocol
+        return await super().start(connection)
+
+
+class _Connector(aiohttp.TCPConnector):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory: Any = partial(Protocol, loop=self._loop)
+
+
+def new_session(*, connections: int, tls: Any, headers: dict[str, str]) -> aiohttp.ClientSession:
+    """A session for requests that are independent of each other: no cookies, no time limit of its
+    own, bodies as they are. For the running event loop."""
+    return aiohttp.ClientSession(
+        connector=_Connector(limit=connections, ssl=tls),
+        timeout=aiohttp.ClientTimeout(total=None),  # the deadline's affair
+        headers=headers,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,  # nobody reads a body but people, in an error
+        max_line_size=MAX_HEADER,
+        max_field_size=MAX_HEADER,
+        max_headers=MAX_HEADERS,
+        response_class=_Response,
+    )
