@@ -9,6 +9,7 @@ import asyncio
 import copy
 import struct
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import BytesIO
 from typing import Any, TypeVar, cast
@@ -30,6 +31,8 @@ from trunkline.schemas.types import AvroSchema, schema_of
 T = TypeVar("T")
 
 PREFIX = struct.Struct(">bI")
+PREFETCHED_AT_ONCE = 16
+"""Questions to the registry side by side: a batch of foreign bytes may name thousands of ids."""
 Read = Callable[[bytes], Any]
 Decode = Callable[[bytes], Any]
 Encode = Callable[[Any], bytes]
@@ -55,12 +58,20 @@ class Codec:
         Raises RegistryUnavailable and ConfigurationError; what is wrong with a value itself is
         left for its decoding to say.
         """
-        for prefix in {value[:5] for value in values if value} - self._learnt:
-            await asyncio.to_thread(self._learn, prefix)
+        new = list({value[:5] for value in values if value} - self._learnt)
+        if not new:
+            return
+        with ThreadPoolExecutor(min(len(new), PREFETCHED_AT_ONCE), "schemas") as pool:
+            loop = asyncio.get_running_loop()
+            asked = [loop.run_in_executor(pool, self._learn, prefix) for prefix in new]
+            try:
+                await asyncio.gather(*asked)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def _learn(self, prefix: bytes) -> None:
         with suppress(SerializationError):
-            self._registry.schema(schema_id(prefix))
+            self._registry.learn(schema_id(prefix))
             self._learnt.add(prefix)
 
     def encoder(self, cls: type[T], subject: str, *, register: bool) -> Callable[[T], bytes]:

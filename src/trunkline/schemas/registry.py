@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -19,9 +19,28 @@ from trunkline.errors import ConfigurationError, RegistryUnavailable, Serializat
 from trunkline.params import Backbone, revealed
 
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
-FORGET_UNKNOWN_AFTER = 10.0  # seconds in which a flood of bad events asks for an id only once
+FORGET_UNKNOWN_AFTER = 10.0
+"""Seconds after which an id that the registry does not know is worth another question: one that
+was registered a moment ago may not have reached each of its nodes."""
+MOST_REFUSED = 10_000
+"""Ids that are remembered as no schema for us, at the most: more than a micro-batch has events."""
+MAX_ID = 2**31 - 1
+"""The registry's ids are Java ints; what four bytes can say beyond is no id."""
+MAX_ANSWER = 64_000_000
+"""Bytes of an answer at the most."""
 NO_SUCH_SUBJECT, NO_SUCH_VERSION, NO_SUCH_SCHEMA = 40401, 40402, 40403
 BUSY = (408, 425, 429)
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why values of an id cannot be read. ``until``: when to ask again, on the monotonic clock."""
+
+    reason: str
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +50,15 @@ class _Answer:
 
     @property
     def code(self) -> int:
-        """The registry's own error code; 0 where a stranger answered."""
-        code = self.body.get("error_code", 0) if isinstance(self.body, dict) else 0
-        return int(code) if self.status >= 400 else 0
+        """The registry's own error code; 0 where a stranger answered, whatever it calls so."""
+        code = self.body.get("error_code") if isinstance(self.body, dict) else None
+        is_number = isinstance(code, int) and not isinstance(code, bool)
+        return code if is_number and self.status >= 400 else 0  # type: ignore[return-value]
+
+    def member(self, name: str, kind: type[T]) -> T | None:
+        """A member of the body, if it is there and of this type."""
+        value = self.body.get(name) if isinstance(self.body, dict) else None
+        return value if type(value) is kind else None
 
     @property
     def message(self) -> str:
@@ -44,7 +69,10 @@ class _Answer:
 class Registry:
     """A client that asks for each thing once. May be used by any number of threads.
 
-    Ids are immutable, so answers are kept for good. Every method raises RegistryUnavailable when
+    Ids are immutable, so answers are kept for good; that an id is unknown is kept for a while. A
+    question about one id that gets a refusal (4xx, a schema that is not Avro) concerns the values
+    of that id alone, once the registry has shown in any other answer that it is one. Every method
+    raises RegistryUnavailable when
     the registry cannot be asked now (no connection, timeout, 5xx, 429) and ConfigurationError when
     it will never answer this program (401, 403, no registry at this address).
     """
@@ -71,14 +99,34 @@ class Registry:
         )
         self._schemas: dict[int, str] = {}
         self._ids: dict[tuple[str, str], int] = {}
-        self._unknown: dict[int, float] = {}
+        self._refused_ids: dict[int, _Refusal] = {}
+        self._is_registry = False  # whether it has answered as one
 
     def schema(self, id: int) -> str:
-        """The schema with this id, as JSON. Raises SerializationError if there is none."""
+        """The schema with this id, as JSON. Raises SerializationError if there is none.
+
+        Asks only if nothing is known about the id; ``learn`` asks again about unknown ones.
+        """
         known = self._schemas.get(id)
-        if known is None:
-            known = self._schemas[id] = self._fetch(id)
-        return known
+        return self.learn(id) if known is None and id not in self._refused_ids else self._known(id)
+
+    def learn(self, id: int) -> str:
+        """As ``schema``; but an id that was unknown is asked for again after some seconds.
+
+        Why apart from it: decoding happens in the event loop, where a question would keep
+        everything waiting. A flood of events of a JSON schema's id cost a request each there, and
+        the worker's health page did not answer any more.
+        """
+        refusal = self._refused_ids.get(id)
+        if id not in self._schemas and (refusal is None or refusal.until <= time.monotonic()):
+            self._fetch(id)
+        return self._known(id)
+
+    def _known(self, id: int) -> str:
+        if (known := self._schemas.get(id)) is not None:
+            return known
+        refusal = self._refused_ids.get(id)  # forgotten meanwhile, if thousands came at once
+        raise SerializationError(refusal.reason if refusal else f"schema {id} cannot be had")
 
     def register(self, subject: str, schema_json: str) -> int:
         """The id of the schema in the subject, which is given this version if it lacks it.
@@ -99,11 +147,11 @@ class Registry:
             return []
         if answer.code:
             return [answer.message]
-        self._expect(answer, "is_compatible", f"whether a schema suits {subject}")
-        if answer.body["is_compatible"]:
+        if self._expect(answer, "is_compatible", bool, f"whether a schema suits {subject}"):
             return []
         # Apicurio gives its reasons only to those who register.
-        return answer.body.get("messages") or ["it is incompatible with the latest version"]
+        reasons = answer.member("messages", list) or ["it is incompatible with the latest version"]
+        return [str(reason) for reason in reasons]
 
     def close(self) -> None:
         """Close the connections."""
@@ -115,26 +163,41 @@ class Registry:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _fetch(self, id: int) -> str:
-        if self._unknown.get(id, 0.0) > time.monotonic():
-            raise SerializationError(f"schema {id} is unknown to the registry at {self.url}")
+    def _fetch(self, id: int) -> None:
+        """Ask for a schema, and remember the answer: the schema, or why there is none for us."""
+        if not 0 <= id <= MAX_ID:
+            self._refuse(id, f"schema {id} cannot exist: ids end at {MAX_ID}", for_good=True)
+            return
         answer = self._ask("GET", f"/schemas/ids/{id}")
         if answer.code == NO_SUCH_SCHEMA:
-            self._unknown[id] = time.monotonic() + FORGET_UNKNOWN_AFTER
-            raise SerializationError(f"schema {id} is unknown to the registry at {self.url}")
-        self._expect(answer, "schema", f"schema {id}")
+            self._is_registry = True
+            self._refuse(id, f"schema {id} is unknown to the registry at {self.url}")
+            return
+        if 400 <= answer.status < 500 and self._is_registry:
+            told = f"{answer.status} {answer.message}"
+            self._refuse(id, f"the registry at {self.url} refuses schema {id}: {told}")
+            return
+        text = self._expect(answer, "schema", str, f"schema {id}")
         kind = answer.body.get("schemaType", "AVRO")
         if kind != "AVRO":
-            raise SerializationError(f"schema {id} is not Avro but {kind}")
-        return str(answer.body["schema"])
+            self._refuse(id, f"schema {id} is not Avro but {str(kind)[:100]}", for_good=True)
+        else:
+            self._schemas[id] = text
+
+    def _refuse(self, id: int, reason: str, *, for_good: bool = False) -> None:
+        until = float("inf") if for_good else time.monotonic() + FORGET_UNKNOWN_AFTER
+        self._refused_ids.pop(id, None)
+        self._refused_ids[id] = _Refusal(reason, until)
+        while len(self._refused_ids) > MOST_REFUSED:  # the oldest first
+            self._refused_ids.pop(next(iter(self._refused_ids)), None)
 
     def _id(self, subject: str, schema_json: str, path: str) -> int:
         known = self._ids.get((subject, schema_json))
         if known is None:
             answer = self._ask("POST", path, {"schema": schema_json})
             self._refused(answer, subject, schema_json)
-            self._expect(answer, "id", f"the id of a schema of {subject}")
-            known = self._ids[subject, schema_json] = int(answer.body["id"])
+            known = self._expect(answer, "id", int, f"the id of a schema of {subject}")
+            self._ids[subject, schema_json] = known
         return known
 
     def _refused(self, answer: _Answer, subject: str, schema_json: str) -> None:
@@ -154,30 +217,32 @@ class Registry:
                 f"the registry at {self.url} refuses {what}: {answer.status} {answer.message}"
             )
 
-    def _expect(self, answer: _Answer, member: str, what: str) -> None:
-        body = answer.body if isinstance(answer.body, dict) else {}
-        if answer.status != httpx.codes.OK or member not in body:
+    def _expect(self, answer: _Answer, member: str, kind: type[T], what: str) -> T:
+        value = answer.member(member, kind) if answer.status == httpx.codes.OK else None
+        if value is None:
             raise ConfigurationError(
                 f"{self.url} does not tell {what} but answers {answer.status}: {answer.message}; "
                 "is this the address of a schema registry?"
             )
+        self._is_registry = True
+        return value
 
     def _ask(self, method: str, path: str, body: Any = None) -> _Answer:
         try:
-            response = self._client.request(method, path, json=body)
-        except httpx.RequestError as error:
+            with self._client.stream(method, path, json=body) as response:
+                text = _read(response)
+        except (httpx.RequestError, httpx.StreamError) as error:
             raise RegistryUnavailable(
                 f"the schema registry at {self.url} cannot be asked: "
                 f"{type(error).__name__}: {error}"
             ) from error
-        self._answering(response)
-        return _Answer(response.status_code, _body(response))
+        self._require_answer(response.status_code, text)
+        return _Answer(response.status_code, _body(text))
 
-    def _answering(self, response: httpx.Response) -> None:
-        status = response.status_code
+    def _require_answer(self, status: int, text: str) -> None:
         if status >= 500 or status in BUSY:
             raise RegistryUnavailable(
-                f"the schema registry at {self.url} answers {status}: {response.text[:300]}"
+                f"the schema registry at {self.url} answers {status}: {text[:300]}"
             )
         if status in (401, 403):
             raise ConfigurationError(
@@ -215,11 +280,23 @@ def _name(schema_json: str) -> str:
     return fullname(schema) if isinstance(schema, dict) and "name" in schema else schema_json
 
 
-def _body(response: httpx.Response) -> Any:
+def _read(response: httpx.Response) -> str:
+    """The answer as text: a registry's is JSON, which is UTF-8. Raises httpx.StreamError for one
+    that does not end."""
+    found = bytearray()
+    for chunk in response.iter_bytes():
+        found += chunk
+        if len(found) > MAX_ANSWER:
+            raise httpx.StreamError(f"the answer is longer than {MAX_ANSWER} bytes")
+    return found.decode(errors="replace")
+
+
+def _body(text: str) -> Any:
+    """The answer's JSON, or its text where it is none, or nested beyond reading."""
     try:
-        return response.json()
-    except ValueError:
-        return response.text
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def subject(topic: str) -> str:

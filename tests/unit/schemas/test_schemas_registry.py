@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -139,7 +140,107 @@ def test_an_unknown_id_is_asked_again_later(
     with pytest.raises(SerializationError):
         registry.schema(9)
     server.answer = (200, {"schema": ORDER})
+    assert registry.learn(9) == ORDER
     assert registry.schema(9) == ORDER
+
+
+def test_decoding_never_asks_again(
+    server: Server, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding is in the event loop; whether to ask again is its prefetching's affair."""
+    monkeypatch.setattr(registry_module, "FORGET_UNKNOWN_AFTER", 0.0)
+    server.answer = UNKNOWN
+    decode = Codec(registry).decoder(Order)
+    for _ in range(100):
+        with pytest.raises(SerializationError, match="unknown"):
+            decode(b"\0\0\0\0\7abc")
+    assert len(server.requests) == 1
+
+
+def test_another_kind_of_schema_is_asked_for_once(server: Server, registry: Registry) -> None:
+    server.answer = (200, {"schema": "{}", "schemaType": "JSON"})
+    codec = Codec(registry)
+    decode = codec.decoder(Order)
+    for _ in range(100):
+        asyncio.run(codec.prefetch_schemas([b'\0\0\0\0\1{"a":1}']))
+        with pytest.raises(SerializationError, match="schema 1 is not Avro but JSON"):
+            decode(b'\0\0\0\0\1{"a":1}')
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("id", [2**31, 2**32 - 2, 2**32 - 1])
+def test_an_id_that_cannot_exist_is_not_asked_for(
+    server: Server, registry: Registry, id: int
+) -> None:
+    server.answer = (404, {"error_code": 404, "message": "HTTP 404 Not Found"})
+    with pytest.raises(SerializationError, match=f"schema {id} cannot exist"):
+        Codec(registry).decoder(Order)(b"\0" + id.to_bytes(4, "big") + b"x")
+    assert server.requests == []
+
+
+STRANGE = [
+    (404, {"error_code": 404, "message": "HTTP 404 Not Found"}),
+    (404, {"error_code": "NOT_FOUND"}),
+    (404, {"error_code": None}),
+    (404, {"error_code": [40403]}),
+    (404, {"error_code": True}),
+    (400, {"error_code": 1e400}),
+    (422, b"<html>"),
+    (400, b"[" * 100_000),
+]
+
+
+@pytest.mark.parametrize("answer", STRANGE, ids=range(len(STRANGE)))
+def test_a_refusal_of_one_id_is_that_ids(
+    server: Server, registry: Registry, answer: tuple[int, Any]
+) -> None:
+    """Once the registry has shown that it is one: else every event would be a dead letter of a
+    wrong address."""
+    server.answer = answer
+    with pytest.raises(ConfigurationError, match="is this the address of a schema registry"):
+        registry.schema(9)
+    server.answer = (200, {"schema": ORDER})
+    registry.schema(7)
+    server.answer = answer
+    for _ in range(3):
+        with pytest.raises(SerializationError, match="refuses schema 9: 4"):
+            registry.schema(9)
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"id": "7"}, {"id": True}, {"id": 7.5}, {"id": None}, {"schema": {}}, {"schema": None}, "7"],
+)
+def test_answers_of_the_wrong_type_are_no_answers(
+    server: Server, registry: Registry, answer: Any
+) -> None:
+    server.answer = (200, answer)
+    with pytest.raises(ConfigurationError, match="is this the address of a schema registry"):
+        registry.schema(7)
+    with pytest.raises(ConfigurationError, match="is this the address of a schema registry"):
+        registry.register("orders-value", ORDER)
+
+
+def test_an_answer_without_end_is_given_up(
+    server: Server, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "MAX_ANSWER", 1000)
+    server.answer = (200, {"schema": "x" * 2000})
+    with pytest.raises(RegistryUnavailable, match="longer than 1000 bytes"):
+        registry.schema(7)
+
+
+def test_what_is_remembered_of_foreign_ids_is_bounded(
+    server: Server, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "MOST_REFUSED", 10)
+    server.answer = UNKNOWN
+    codec = Codec(registry)
+    foreign = [b"\0" + number.to_bytes(4, "big") + b"x" for number in range(1, 101)]
+    asyncio.run(codec.prefetch_schemas(foreign))
+    assert len(server.requests) == 100
+    assert len(registry._refused_ids) == 10
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
