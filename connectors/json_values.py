@@ -15,6 +15,9 @@ import orjson
 
 from trunkline.errors import SerializationError
 
+MOST_DIGITS = 1_000
+"""Digits that a decimal may have before or behind its point."""
+
 
 def to_json(value: Any) -> bytes:
     """``value`` as UTF-8 JSON. Raises SerializationError for what has no JSON form."""
@@ -24,9 +27,24 @@ def to_json(value: Any) -> bytes:
         raise SerializationError(f"not JSON: {error}") from error
 
 
+def text_of(value: Any) -> str:
+    """A single value as text, in the form that it has in JSON: ``true``, an ISO 8601 time, base64.
+
+    Raises SerializationError for what is no single value: a list, a record, nothing.
+    """
+    if isinstance(value, str):
+        return value
+    form = orjson.loads(to_json(value)) if not isinstance(value, int | float) else value
+    if isinstance(form, bool):
+        return "true" if form else "false"
+    if form is None or isinstance(form, list | dict):
+        raise SerializationError(f"{type(value).__name__} is no single value")
+    return str(form)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
-        return str(value)
+        return _digits(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode()
     if isinstance(value, timedelta):
@@ -34,3 +52,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(value)
     raise TypeError
+
+
+def _digits(value: Decimal) -> str:
+    """All digits, without an exponent: many readers of decimals know none, and ``str`` writes a
+    hundred-millionth as ``1E-8`` and a zero of that scale as ``0E-8``."""
+    if not value.is_finite() or abs(value.adjusted()) > MOST_DIGITS:
+        raise SerializationError(f"a decimal beyond {MOST_DIGITS} digits, or no number")
+    return format(value, "f")

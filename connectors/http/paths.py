@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from string import Formatter
 from typing import Any
 from urllib.parse import quote
 
-from trunkline.errors import ConfigurationError, Rejected
+from trunkline.connectors.json_values import text_of
+from trunkline.errors import ConfigurationError, Rejected, SerializationError
 from trunkline.event import Event
 
 PathOf = Callable[[Event[Any]], str]
+
+_ENCODED = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*")
+"""What a path and a query may consist of (RFC 3986, 3.3 and 3.4)."""
+
+
+def require_encoded(path: str) -> None:
+    """Raises Rejected unless a path begins with / or ? and is percent-encoded.
+
+    Why: a function that forgets to encode makes a broken request line of a blank, a broken escape
+    of ``100%``, and another host of ``@elsewhere``.
+    """
+    if path[0] not in "/?":
+        raise Rejected(f"the path {path!r} must begin with / or ?")
+    if not _ENCODED.fullmatch(path):
+        raise Rejected(f"the path {path!r} is not percent-encoded: use urllib.parse.quote")
 
 
 def path_template(template: str, type: type, *, deletes: bool) -> PathOf:
@@ -40,7 +57,10 @@ class _Values(dict[str, str]):
 
 
 def _segment(name: str, value: object) -> str:
-    text = "" if value is None else str(value)
+    try:
+        text = "" if value is None else text_of(value)
+    except SerializationError as error:
+        raise Rejected(f"the path's {{{name}}} cannot be written: {error}") from error
     if text in ("", ".", ".."):
         raise Rejected(f"the path's {{{name}}} is {text!r}, which makes another path")
     return quote(text, safe="")

@@ -18,7 +18,7 @@ from trunkline.connectors.base import Sink
 from trunkline.connectors.http.answers import failure
 from trunkline.connectors.http.client import Exchange, exchange, new_session
 from trunkline.connectors.http.deadline import Deadline
-from trunkline.connectors.http.paths import PathOf, path_template
+from trunkline.connectors.http.paths import PathOf, path_template, require_encoded
 from trunkline.connectors.json_values import to_json
 from trunkline.errors import ConfigurationError, DataError, Rejected, Unavailable
 from trunkline.event import Event
@@ -77,6 +77,7 @@ class HttpSink(Sink[T]):
         self.accepts_deletes = delete_method is not None
         self._url = _checked(url)
         self._method, self._delete_method = method, delete_method
+        self._path_is_foreign = callable(path)
         self._path: PathOf = (
             path if callable(path) else path_template(path, type, deletes=self.accepts_deletes)
         )
@@ -169,8 +170,8 @@ class HttpSink(Sink[T]):
     def _joined(self, path: str) -> URL:
         if not path:
             return self._url
-        if path[0] not in "/?":  # it could change the host: http://api + @elsewhere
-            raise Rejected(f"the path {path!r} must begin with / or ?")
+        if self._path_is_foreign:
+            require_encoded(path)
         base = str(self._url)
         return URL((base.rstrip("/") if path[0] == "/" else base) + path, encoded=True)
 
