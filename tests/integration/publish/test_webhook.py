@@ -191,6 +191,32 @@ def test_without_an_id_equal_bodies_are_one_event() -> None:
     assert one != other
 
 
+@pytest.mark.parametrize("number", [2**53 + 1, 2**63, 2**64, 10**20 + 1, -(2**64) - 1, 10**300])
+def test_long_numbers_stay_exact(number: int) -> None:
+    bodies = [b'{"id":%d,"n":[%d]}' % (n, n) for n in (number, number + 1)]
+    outcome = posted(*bodies)
+    assert [record.key for record in outcome.records] == [str(number), str(number + 1)]
+    assert [record.data["n"] for record in outcome.records] == [[number], [number + 1]]
+    assert len(set(outcome.ids)) == 2
+
+
+@pytest.mark.parametrize("text", [b"1e20", b"12345678901234567890.5", b"1e300"])
+def test_a_key_that_a_float_cannot_hold_is_422(text: bytes) -> None:
+    outcome = posted(b'{"id":' + text + b"}")
+    assert outcome.status == 422
+    assert "as text" in outcome.texts[0]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"id":1e400}', b'{"id":NaN}', b"[" * 5000 + b"1" * 19, b'{"id":' + b"9" * 5000 + b"}"],
+)
+def test_numbers_and_nesting_beyond_bounds_are_refused(body: bytes) -> None:
+    outcome = posted(body)
+    assert outcome.status == 400
+    assert not outcome.records
+
+
 def test_the_id_from_a_named_header_or_field() -> None:
     assert posted({"id": 1}, id="X-Delivery", headers={"X-Delivery": "d"}).ids == ["d"]
     assert posted({"id": 1, "meta": {"uid": "u"}}, id="/meta/uid").ids == ["u"]
