@@ -21,9 +21,15 @@ def parse(schema_json: str) -> Any:
     """
     named: dict[str, Any] = {}
     parsed = parse_schema(json.loads(schema_json), named)
-    for field in _fields(named):
-        if "default" in field:
-            field["default"] = _default(field["default"], field["type"], named)
+    # Found first and set afterwards: a record's default takes those of its fields as the schema
+    # writes them, and not what they have become already.
+    found = [
+        (field, _default(field["default"], field["type"], named))
+        for field in _fields(named)
+        if "default" in field
+    ]
+    for field, default in found:
+        field["default"] = default
     return parsed
 
 
@@ -34,14 +40,15 @@ def same(one: Any, other: Any) -> bool:
 
 def is_recursive(parsed: Any) -> bool:
     """Whether a type contains itself: its values can be nested to any depth."""
-    return _recurs(parsed, _named(parsed), ())
+    return _recurs(parsed, _named(parsed), (), set())
 
 
 def has_endless_array(parsed: Any) -> bool:
     """Whether there is an array whose items take no bytes: ten bytes could declare 2⁶² of them."""
-    named = _named(parsed)
+    named, known = _named(parsed), dict[str, bool]()
     return any(
-        kind(node) == "array" and _takes_nothing(node["items"], named) for node in walk(parsed)
+        kind(node) == "array" and _takes_nothing(node["items"], named, known)
+        for node in walk(parsed)
     )
 
 
@@ -99,23 +106,35 @@ def _essence(schema: Any) -> Any:
     return schema
 
 
-def _recurs(schema: Any, named: dict[str, Any], inside: tuple[str, ...]) -> bool:
+def _recurs(schema: Any, named: dict[str, Any], inside: tuple[str, ...], known: set[str]) -> bool:
+    """``known``: names that were looked through, so that each is looked through once, however
+    often it is used."""
     name = schema["name"] if isinstance(schema, dict) and "name" in schema else str(schema)
     if name in inside:
         return True
+    if name in known:
+        return False
     if isinstance(schema, str):
-        return schema in named and _recurs(named[schema], named, inside)
+        return schema in named and _recurs(named[schema], named, inside, known)
     if "name" in schema:
         inside = (*inside, name)
-    return any(_recurs(child, named, inside) for child in children(schema))
+    if any(_recurs(child, named, inside, known) for child in children(schema)):
+        return True
+    if "name" in schema:
+        known.add(name)
+    return False
 
 
-def _takes_nothing(schema: Any, named: dict[str, Any], inside: tuple[str, ...] = ()) -> bool:
+def _takes_nothing(schema: Any, named: dict[str, Any], known: dict[str, bool]) -> bool:
+    """``known``: the answers for names; a type within itself counts as one that takes bytes."""
     name = kind(schema)
-    if name in named and name not in inside:
-        return _takes_nothing(named[name], named, (*inside, name))
+    if name in named:
+        if name not in known:
+            known[name] = False
+            known[name] = _takes_nothing(named[name], named, known)
+        return known[name]
     if name in ("record", "error"):
-        return all(_takes_nothing(child, named, inside) for child in children(schema))
+        return all(_takes_nothing(child, named, known) for child in children(schema))
     return name == "null" or (name == "fixed" and schema["size"] == 0)
 
 
@@ -141,10 +160,14 @@ def _plain_default(value: Any, schema: Any, named: dict[str, Any]) -> Any:
         case "map":
             return {key: _default(item, schema["values"], named) for key, item in value.items()}
         case "record" | "error":
+            given = {
+                field["name"]: field["default"] for field in schema["fields"] if "default" in field
+            }
+            given |= value
             return {
-                field["name"]: _default(value[field["name"]], field["type"], named)
+                field["name"]: _default(given[field["name"]], field["type"], named)
                 for field in schema["fields"]
-                if field["name"] in value
+                if field["name"] in given
             }
         case _:
             return value

@@ -156,6 +156,13 @@ def test_a_new_reader_takes_the_default_of_a_field_that_an_old_writer_lacks() ->
         ({"type": "array", "items": "bytes"}, ["\u00ff"], [b"\xff"]),
         ({"type": "map", "values": "bytes"}, {"a": "\u00ff"}, {"a": b"\xff"}),
         (record("Inner", raw="bytes"), {"raw": "\u00ff"}, {"raw": b"\xff"}),
+        (record("Inner", x=("int", 3), raw=("bytes", "\u00ff")), {}, {"x": 3, "raw": b"\xff"}),
+        (record("Inner", x=("int", 3), y=("int", 4)), {"y": 5}, {"x": 3, "y": 5}),
+        (
+            record("Outer", inner=(record("Inner", at=(TIMESTAMP, 0)), {})),
+            {},
+            {"inner": {"at": datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)}},
+        ),
     ],
 )
 def test_defaults_have_the_type_of_what_is_read(type_: Any, default: Any, seen: Any) -> None:

@@ -215,3 +215,60 @@ def test_numbers_are_read_as_fastavro_reads_them_or_left(value: bytes) -> None:
 
     value = PREFIX + value
     assert outcome(reader(schema, slowly), value) == outcome(slowly, value)
+
+
+def nested(levels: int, inner: Any, wrap: Callable[[int, Any], Any]) -> Any:
+    for level in range(levels):
+        inner = wrap(level, inner)
+    return inner
+
+
+def lists(level: int, inner: Any) -> Any:
+    return {"type": "array", "items": inner}
+
+
+def nullables(level: int, inner: Any) -> Any:
+    return ["null", record(f"N{level}", child=inner)]
+
+
+@pytest.mark.parametrize("levels", [10, 16, 17, 30])
+def test_lists_in_lists_of_any_depth(levels: int) -> None:
+    schema = parse_schema(record("Deep", data=nested(levels, "long", lists)))
+    agree(schema, {"data": nested(levels, 7, lambda _, inner: [inner, inner][: 1 + (_ < 3)])})
+
+
+@pytest.mark.parametrize("levels", [70, 97, 150])
+def test_nullable_records_of_any_depth(levels: int) -> None:
+    schema = parse_schema(record("Deep", data=nested(levels, "long", nullables)))
+    agree(schema, {"data": nested(levels, 7, lambda _, inner: {"child": inner})})
+
+
+def test_a_type_that_is_used_again_and_again_costs_no_more_than_its_schema() -> None:
+    """Written out it would have 8⁵ and 4¹⁰ fields: gigabytes, while the event loop stands still."""
+    for levels, width in ((5, 8), (10, 4)):
+        inner: Any = "long"
+        for level in range(levels):
+            name = f"L{level}"
+            first = record(name, **{f"f{n}": ["null", inner] for n in range(width)})
+            # The level below is defined in the first field, and named in the others.
+            for field in first["fields"][1:]:
+                field["type"] = ["null", f"L{level - 1}" if level else "long"]
+            inner = first
+        schema = parse_schema(inner)
+        agree(schema, {f"f{n}": None for n in range(width)})
+
+
+def agree(schema: Any, value: Any) -> None:
+    """The generated functions, or what they leave to, do what fastavro does."""
+
+    def with_fastavro(data: Any) -> bytes:
+        stream = BytesIO()
+        schemaless_writer(stream, schema, data)
+        return PREFIX + stream.getvalue()
+
+    def read_with_fastavro(raw: bytes) -> Any:
+        return schemaless_reader(BytesIO(raw[5:]), schema, None)
+
+    written = writer(schema, PREFIX, with_fastavro)(value)
+    assert written == with_fastavro(value)
+    assert reader(schema, read_with_fastavro)(written) == value

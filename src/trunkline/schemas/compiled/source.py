@@ -30,8 +30,18 @@ UNUSUAL = (
 LEAVE = "raise ValueError"
 
 
+MAX_LOOPS = 16
+"""Loops in one another: Python takes 20 blocks, and the function has one of its own."""
+MAX_DEPTH = 80
+"""Blocks in one another: Python takes 100 indentations."""
+MAX_LINES = 40_000
+"""Lines of a function: a record of 5,000 fields has 25,000, and compiles for seconds. A type that
+is named at many places is written out at each of them: a schema of 2.5 KB, five levels with eight
+fields of the level below, would be gigabytes."""
+
+
 class NotGenerated(Exception):
-    """The schema has a type that no function is generated for."""
+    """The schema has a type that no function is generated for, or is too deep or too large."""
 
 
 class Source:
@@ -40,20 +50,29 @@ class Source:
     def __init__(self, **known: object) -> None:
         self._lines: list[str] = []
         self._depth = 2
+        self._loops = 0
         self._names = 0
         self._known = {"UNUSUAL": UNUSUAL, **known}
 
     def add(self, *lines: str) -> None:
-        """Append lines at the present depth."""
+        """Append lines at the present depth. Raises NotGenerated when it grows too large."""
+        if len(self._lines) > MAX_LINES:
+            raise NotGenerated("too large")
         self._lines += ["    " * self._depth + line for line in lines]
 
     @contextmanager
     def block(self, header: str) -> Iterator[None]:
-        """What is added meanwhile stands under ``header``."""
+        """What is added meanwhile stands under ``header``. Raises NotGenerated when it would be
+        deeper than Python takes."""
+        is_loop = header.startswith(("for ", "while "))
+        if self._depth >= MAX_DEPTH or self._loops + is_loop > MAX_LOOPS:
+            raise NotGenerated("too deep")
         self.add(header)
         self._depth += 1
+        self._loops += is_loop
         yield
         self._depth -= 1
+        self._loops -= is_loop
 
     def name(self) -> str:
         """A variable that is not used yet."""
