@@ -9,7 +9,6 @@ import asyncio
 import copy
 import struct
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import BytesIO
 from typing import Any, TypeVar, cast
@@ -59,15 +58,12 @@ class Codec:
         left for its decoding to say.
         """
         new = list({value[:5] for value in values if value} - self._learnt)
-        if not new:
-            return
-        with ThreadPoolExecutor(min(len(new), PREFETCHED_AT_ONCE), "schemas") as pool:
-            loop = asyncio.get_running_loop()
-            asked = [loop.run_in_executor(pool, self._learn, prefix) for prefix in new]
-            try:
-                await asyncio.gather(*asked)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        for start in range(0, len(new), PREFETCHED_AT_ONCE):
+            some = new[start : start + PREFETCHED_AT_ONCE]
+            if len(some) == 1:  # nearly always: a topic's writers rarely have two new schemas
+                await asyncio.to_thread(self._learn, some[0])
+            else:
+                await asyncio.gather(*(asyncio.to_thread(self._learn, prefix) for prefix in some))
 
     def _learn(self, prefix: bytes) -> None:
         with suppress(SerializationError):
