@@ -166,8 +166,10 @@ class Api:
         return response
 
     async def _half(self, request: web.Request, logged: Request) -> web.StreamResponse:
-        """Close in the middle of the answer."""
-        response = web.StreamResponse(headers={"Content-Length": "100"})
+        """Close in the middle of the answer. A status of 2xx is only said of what was applied: to
+        HttpSink that line is delivery, whatever comes of the rest."""
+        status = 200 if logged.applied else 502
+        response = web.StreamResponse(status=status, headers={"Content-Length": "100"})
         await response.prepare(request)
         await response.write(b"so far")
         assert request.transport is not None
