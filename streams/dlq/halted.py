@@ -15,15 +15,13 @@ from trunkline.streams.dlq.letters import DeadLetter
 
 
 class HaltedEvent(NamedTuple):
-    """One death of an event: its place in the inbox, and after how many attempts it died.
-
-    Why the attempts: an operator has the event retried, and it dies again. Without them, the
-    decision about its first death would stand for the second one too, and retry it for ever; and a
-    worker that removes the first decision late would remove the operator's next one.
-    """
+    """One death of an event: its place in the inbox, and after how many attempts it died."""
 
     partition: int
     sequence: str
+    # Why: an operator has the event retried, and it dies again. Without the attempts, the decision
+    # about its first death would stand for the second one too, and retry it for ever; and a worker
+    # that removes the first decision late would remove the operator's next one.
     attempts: str
 
 

@@ -44,10 +44,11 @@ def origin_of(headers: Headers) -> Partition:
 def owner_of(origin: Partition, topics: Sequence[str]) -> Partition:
     """The canonical partition whose router handles the letters of an origin, and writes its record.
 
-    ``topics``: those that the flow routes, sorted. That is the origin itself, if it is routed. For
-    letters of a topic that the flow reads no more, and those of NO_ORIGIN, it is partition 0 of the
-    first topic: somebody has to, and all workers must agree on whom.
+    ``topics``: those that the flow routes, sorted. It is the origin itself if that is routed, else
+    partition 0 of the first topic.
     """
+    # Else: a topic that the flow reads no more, or NO_ORIGIN. Somebody has to handle such letters,
+    # and all workers must agree on whom, without asking each other.
     return origin if origin[0] in topics else (topics[0], 0)
 
 
@@ -91,10 +92,10 @@ class Handled:
     def add(self, partition: int, start: int, until: int) -> None:
         """Note that the origin's letters from ``start`` to before ``until`` are handled.
 
-        Say as much at once as is known to hold no other letter of the origin. Why: two letters at
-        offsets 5 and 9 with other origins' between them are one run from 5 to 9 if they are added
-        so, and else two, in a record that every worker reads at its start.
+        Say as much at once as is known to hold no other letter of the origin.
         """
+        # Two letters at offsets 5 and 9, with other origins' between them, are one run from 5 to 9
+        # if they are added so; else they are two, in a record that every worker reads at its start.
         self._partitions.setdefault(partition, OffsetSet()).add(start, until)
 
     def has(self, partition: int, offset: int) -> bool:

@@ -21,8 +21,6 @@ class LatestByKey:
     4. ``seal``: the high watermark. Live events between the two watermarks count now.
     5. ``has`` says which collected events are the latest, as of now: live events go on to count.
 
-    A key in the window may have a live event before it is collected. So those between the
-    watermarks are kept until ``seal``: taken at once, they would find nothing to supersede.
     """
 
     def __init__(self) -> None:
@@ -39,7 +37,7 @@ class LatestByKey:
 
     def supersede(self, key: bytes, offset: int) -> None:
         """Take out what is collected of a key, if it is older than this event."""
-        if self._offsets.get(key, offset) < offset:
+        if self._offsets.get(key, offset) < offset:  # a key that is not collected is not
             del self._offsets[key]
 
     def on_live_event(self, key: bytes, offset: int) -> None:
@@ -47,6 +45,8 @@ class LatestByKey:
         if self._between_watermarks is None:
             self.supersede(key, offset)
         else:
+            # Its key may be in the window and not yet collected: superseded now, there would be
+            # nothing to take out, and the old event would be collected after it.
             newest = self._between_watermarks.get(key, offset)
             self._between_watermarks[key] = max(offset, newest)
 

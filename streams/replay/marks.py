@@ -17,10 +17,12 @@ class HandledMarks:
     nothing for a job that goes on somewhere inside.
 
     The letters of an origin partition are read in order, and all of them by one job. So whatever
-    lies between two of them that are handled is handled as well: letters of other origins, and
-    transaction markers. Why: marked one by one, 10,000 letters of 20 partitions would be 10,000
-    runs in 20 records that every worker reads; so they are 20 runs.
+    lies between two of them that are handled can be marked as well: letters of other origins, and
+    transaction markers.
     """
+
+    # Why: marked one by one, 10,000 letters of 20 partitions would be 10,000 runs, in 20 records
+    # that every worker reads at its start. So they are 20 runs.
 
     def __init__(self, handled: dict[Partition, Handled], first_offsets: Mapping[int, int]) -> None:
         self._handled = handled

@@ -39,15 +39,12 @@ class ReplayRegistry:
             self._partitions.pop(key.id, None)
 
     def on_progress(self, key: ReplayKey, progress: PartitionProgress | None) -> None:
-        """Note how far a partition is; None: its record is removed.
-
-        A partition that is done stays so. Why: a job of this worker tells here that it is done, and
-        its earlier records come back from the control topic after that. If they counted, the
-        partition would be begun once more.
-        """
+        """Note how far a partition is; None: its record is removed. What is done stays done."""
         known = self._progress.get(key)
         if progress is None:
             self._progress.pop(key, None)
+        # A job of this worker says here at once that it is done. After that its earlier records
+        # come back from the control topic: if they counted, the partition would be begun anew.
         elif known is None or not known.done:
             self._progress[key] = progress
 
@@ -59,9 +56,10 @@ class ReplayRegistry:
     def plan(self, counts: Mapping[str, int]) -> None:
         """Fix the partitions of requests that are about dead letters.
 
-        These are all partitions that the flow routes, since a letter of any may be in the queue.
-        ``counts``: how many each topic has. A replay says itself which ones it is about.
+        These are all partitions that the flow routes. ``counts``: how many each topic has.
         """
+        # A letter of any of them may be in the queue. A partition that is added to a topic later
+        # has none yet: the ranges were fixed before. A replay says itself what it is about.
         everywhere = [(topic, n) for topic in self._topics for n in range(counts.get(topic, 0))]
         for request in self._running():
             if not self._is_planned(request):
@@ -89,6 +87,7 @@ class ReplayRegistry:
             partitions = self.partitions(request)
             left = self._left(request)
             wanted |= {ReplayKey(request.id, p): request for p in left if p in self.owned}
+            # Somebody has to complete it, and a partition has one owner: so nobody else does.
             if partitions and not left and partitions[0] in self.owned:
                 wanted[ReplayKey(request.id)] = request
         return wanted
@@ -96,6 +95,8 @@ class ReplayRegistry:
     def rate_share(self, request: Request) -> float | None:
         """Events a second that one partition may send, so that all together keep to the request's
         rate; None for no limit."""
+        # Whatever of 20 partitions is done leaves its part to the others, so a replay does not end
+        # with one large partition at a twentieth of the rate.
         return None if request.rate is None else request.rate / max(1, len(self._left(request)))
 
     def _running(self) -> list[Request]:

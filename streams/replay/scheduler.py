@@ -143,11 +143,9 @@ class JobScheduler:
             self._registry.on_progress(key, job.progress)
 
     def _lock(self, key: ReplayKey, request: Request) -> AbstractAsyncContextManager[object]:
-        """The lock of the dead letters that a job is about, if it is about any.
-
-        Two re-drives of one destination, asked for at once: the second must find what the first
-        has handled, which it reads when it begins. Else both would send the same letter.
-        """
+        """The lock of the dead letters that a job is about, if it is about any."""
+        # Two re-drives of one destination, asked for at once: the second must find what the first
+        # has handled, which it reads when it begins. Else both would send the same letter.
         if request.kind == "replay" or key.partition is None:
             return nullcontext()
         return self._locks[request.destination, key.partition]
