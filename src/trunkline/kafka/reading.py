@@ -227,12 +227,14 @@ def last_record(backbone: Backbone, topic: str, group: str) -> Message | None:
 def watermarks(client: Consumer, partition: Partition) -> range:
     """The offsets that a partition holds now, also those of transaction markers. Waits for a
     leader: just after a topic was created its partitions may have none. Raises KafkaException."""
+    # The client itself says "unknown partition" as long as its metadata are older than the topic.
+    passing = (*NOT_LED_YET, KafkaError._UNKNOWN_PARTITION)
     deadline = time.monotonic() + LEADERLESS
     while True:
         try:
             return range(*client.get_watermark_offsets(TopicPartition(*partition), timeout=30))
         except KafkaException as failure:
-            if failure.args[0].code() not in NOT_LED_YET or time.monotonic() > deadline:
+            if failure.args[0].code() not in passing or time.monotonic() > deadline:
                 raise
         time.sleep(0.1)
 

@@ -184,3 +184,34 @@ def test_a_leader_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(reading, "LEADERLESS", -1.0)
     with pytest.raises(KafkaException):
         rest(monkeypatch, Broker(KafkaError.LEADER_NOT_AVAILABLE))
+
+
+@pytest.mark.parametrize(
+    "code", [KafkaError.LEADER_NOT_AVAILABLE, KafkaError._UNKNOWN_PARTITION], ids=str
+)
+def test_a_topic_that_was_just_made_is_waited_for(code: int) -> None:
+    client = _Young(code, until=2)
+    assert reading.watermarks(cast(Consumer, client), ("new", 0)) == range(3, 7)
+    assert client.asked == 3
+
+
+def test_a_broker_that_is_away_is_told_at_once() -> None:
+    client = _Young(KafkaError._TRANSPORT, until=2)
+    with pytest.raises(KafkaException):
+        reading.watermarks(cast(Consumer, client), ("new", 0))
+    assert client.asked == 1
+
+
+class _Young:
+    """A consumer that knows of a topic only after it was asked ``until`` times in vain."""
+
+    def __init__(self, code: int, until: int) -> None:
+        self.asked = 0
+        self._code = code
+        self._until = until
+
+    def get_watermark_offsets(self, at: TopicPartition, timeout: float) -> tuple[int, int]:
+        self.asked += 1
+        if self.asked <= self._until:
+            raise KafkaException(KafkaError(self._code))
+        return 3, 7
