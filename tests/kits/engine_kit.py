@@ -146,8 +146,15 @@ class Kit:
 
     def produce(self, topic: str, events: Iterable[tuple[Any, Any, Any]]) -> None:
         """Put events into a topic; returns when Kafka has them."""
-        kafka.produce(self._producer, [(topic, *event) for event in events])
+        failed: list[str] = []
+
+        def report(failure: KafkaError | None, message: Message) -> None:
+            if failure is not None:
+                failed.append(f"{message.topic()}/{message.partition()}: {failure}")
+
+        kafka.produce(self._producer, [(topic, *event) for event in events], report)
         assert self._producer.flush(PATIENCE) == 0
+        assert not failed, f"{len(failed)} records did not reach Kafka: {failed[:3]}"
 
     def read(self, topic: str) -> list[Message]:
         """Every committed record of a topic, partition by partition."""

@@ -59,6 +59,9 @@ def route(kit: Kit, flow: Flow[Any], **expected: int) -> dict[str, list[Message]
     """Run a routing worker until inbox and DLQ hold as many; what they hold then."""
     topics = {"inbox": inbox(flow), "dlq": dlq(flow)}
 
+    def held() -> dict[str, list[Message]]:
+        return {name: kit.read(topic) for name, topic in topics.items()}
+
     def there() -> bool:
         return all(len(kit.read(topics[name])) >= count for name, count in expected.items())
 
@@ -66,8 +69,17 @@ def route(kit: Kit, flow: Flow[Any], **expected: int) -> dict[str, list[Message]
         async with kit.running(flow, "route"):
             await eventually(there, f"{expected} routed", asks=True)
 
-    asyncio.run(run())
-    return {name: kit.read(topic) for name, topic in topics.items()}
+    try:
+        asyncio.run(run())
+    except AssertionError as failure:
+        where = {
+            name: [
+                f"{headers_of(m).get('tl_from')} is {headers_of(m).get('ce_id')}" for m in messages
+            ]
+            for name, messages in held().items()
+        }
+        raise AssertionError(f"{failure}; there are {where}") from failure
+    return held()
 
 
 def test_two_topics_reach_one_destination(kit: Kit) -> None:

@@ -50,6 +50,14 @@ class Numbers(Source):
         self.closed += 1
 
 
+class TwoBatches(Numbers):
+    """Has two batches behind each position that it is read from."""
+
+    def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
+        self.batches = [2, 2]
+        return super().read(position, stop)
+
+
 class Running:
     """A step over ``source`` whose position is this worker's."""
 
@@ -130,9 +138,7 @@ def test_a_failed_commit_is_read_again_from_the_stored_position(
     large: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source_step, "LARGE_BATCH", large)
-    with Running(Numbers([2, 2]), failures=1) as running:
-        eventually(lambda: len(running.source.read_from) == 2)
-        running.source.batches = [2, 2]
+    with Running(TwoBatches([]), failures=1) as running:
         eventually(lambda: len(running.committed) > 0)
     assert running.source.read_from[0] is None
     assert running.source.read_from[1] is None, "nothing is committed"
