@@ -59,12 +59,19 @@ class DeliveryError(TrunklineError):
     """Base of what a sink raises: each subclass is an instruction to the engine.
 
     ``status``: the HTTP status that it stands for, if one does; a destination's ``reject=`` and
-    ``Retry(on=…)`` can name it.
+    ``Retry(on=…)`` can name it. ``cause``: what all events that fail for this reason have in
+    common, without the values of this one (``PUT /{key} answered 422``); dead letters are grouped
+    by it. "": the message with its numbers, ids and quoted values masked.
     """
 
-    def __init__(self, message: str = "", *, status: int | None = None) -> None:
+    # For a subclass of a user's, whose __init__ does not call ours.
+    status: int | None = None
+    cause: str = ""
+
+    def __init__(self, message: str = "", *, status: int | None = None, cause: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.cause = cause
 
 
 class Rejected(DeliveryError):
@@ -77,10 +84,17 @@ class Retryable(DeliveryError):
     ``after``: seconds that the destination asked us to wait (``Retry-After``), or None.
     """
 
+    after: float | None = None
+
     def __init__(
-        self, message: str = "", *, after: float | None = None, status: int | None = None
+        self,
+        message: str = "",
+        *,
+        after: float | None = None,
+        status: int | None = None,
+        cause: str = "",
     ) -> None:
-        super().__init__(message, status=status)
+        super().__init__(message, status=status, cause=cause)
         self.after = after
 
 
@@ -90,10 +104,17 @@ class Unavailable(DeliveryError):
     ``after``: seconds that the destination asked us to wait (``Retry-After``), or None.
     """
 
+    after: float | None = None
+
     def __init__(
-        self, message: str = "", *, after: float | None = None, status: int | None = None
+        self,
+        message: str = "",
+        *,
+        after: float | None = None,
+        status: int | None = None,
+        cause: str = "",
     ) -> None:
-        super().__init__(message, status=status)
+        super().__init__(message, status=status, cause=cause)
         self.after = after
 
 

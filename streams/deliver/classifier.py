@@ -68,10 +68,12 @@ def _own(error: Exception) -> Instruction:
 
 def _made(verdict: Instruction, error: Exception) -> DeliveryError:
     status = next(iter(_statuses(error)), None)
+    cause = error.cause if isinstance(error, DeliveryError) else ""
     if verdict is Rejected:
-        return Rejected(_told(error), status=status)
+        return Rejected(_told(error), status=status, cause=cause)
     later = Retryable if verdict is Retryable else Unavailable
-    return later(_told(error), after=getattr(error, "after", None), status=status)
+    after = getattr(error, "after", None)
+    return later(_told(error), after=after, status=status, cause=cause)
 
 
 def _told(error: Exception) -> str:

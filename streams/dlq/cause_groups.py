@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from trunkline.streams.dlq.causes import mask
 from trunkline.streams.dlq.letters import DeadLetter
 
 MAX_GROUPS = 1000
@@ -18,8 +17,9 @@ Why: a message like ``bad row: <the row>`` makes each of a million letters a cau
 class CauseGroup:
     """Letters that died of the same.
 
-    ``message``: masked, "" for the group of all causes that are not told apart. ``first``,
-    ``last``: when its letters died. ``example``: the first one that was read, without its value.
+    ``message``: without the values of one letter, "" for the group of all causes that are not told
+    apart. ``first``, ``last``: when its letters died. ``example``: the first one that was read,
+    without its value.
     """
 
     stage: str
@@ -41,7 +41,7 @@ def group_by_cause(letters: Iterable[DeadLetter]) -> list[CauseGroup]:
     """A group for each cause of these letters, the most frequent first."""
     groups: dict[tuple[str, str, str], CauseGroup] = {}
     for letter in letters:
-        cause = (letter.stage, letter.error, mask(letter.message))
+        cause = (letter.stage, letter.error, letter.common_message)
         if cause not in groups and len(groups) >= MAX_GROUPS:
             cause = (letter.stage, letter.error, "")
         if cause not in groups:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 import traceback
 
+from trunkline.errors import DeliveryError
 from trunkline.event import Headers, replaced
 from trunkline.headers import (
     TL_ATTEMPT,
+    TL_CAUSE,
     TL_DEAD_AT,
     TL_DEAD_FROM,
     TL_ERROR,
@@ -18,6 +20,7 @@ from trunkline.headers import (
     TL_TRACEBACK,
 )
 from trunkline.kafka import Out
+from trunkline.masking import MAX_MASKED
 from trunkline.times import iso
 
 MAX_TEXT_BYTES = 8_000
@@ -30,6 +33,7 @@ DEAD_LETTER_HEADERS = frozenset(
         TL_STAGE,
         TL_ERROR_CLASS,
         TL_ERROR,
+        TL_CAUSE,
         TL_TRACEBACK,
         TL_FLOW_VERSION,
     )
@@ -74,7 +78,17 @@ def dead_letter(
         TL_FLOW_VERSION: flow_version.encode(),
         TL_TRACEBACK: _cut("".join(traceback.format_exception(error))),
     }
+    if cause := _cause(error):
+        added[TL_CAUSE] = cause
+    elif TL_CAUSE in named:  # of somebody who wrote it into his own record
+        headers = [header for header in headers if header[0] != TL_CAUSE]
     return topic, key, value, replaced(headers, added)
+
+
+def _cause(error: BaseException) -> bytes:
+    """What the error says that it has in common with others, or nothing."""
+    cause = error.cause if isinstance(error, DeliveryError) else ""
+    return str(cause)[:MAX_MASKED].encode(errors="replace")
 
 
 def _attempts(given: int | None, before: bytes | None) -> bytes:

@@ -11,6 +11,7 @@ from trunkline.headers import (
     CE_ID,
     CE_TYPE,
     TL_ATTEMPT,
+    TL_CAUSE,
     TL_DEAD_AT,
     TL_DEAD_FROM,
     TL_ERROR,
@@ -18,6 +19,7 @@ from trunkline.headers import (
     TL_STAGE,
 )
 from trunkline.kafka.messages import AnyMessage
+from trunkline.masking import MAX_MASKED, mask
 from trunkline.streams.dlq.causes import fingerprint
 from trunkline.times import _in_utc, parse_moment
 
@@ -122,7 +124,12 @@ class DeadLetter:
     @property
     def cause(self) -> str:
         """The fingerprint of its cause: letters that died of the same have the same."""
-        return fingerprint(self.stage, self.error, self.message)
+        return fingerprint(self.stage, self.error, self.common_message)
+
+    @property
+    def common_message(self) -> str:
+        """What the error said without the values of this letter."""
+        return self.header(TL_CAUSE)[:MAX_MASKED] or mask(self.message)
 
 
 def printable(raw: bytes | None) -> str:

@@ -109,6 +109,12 @@ def test_what_the_destination_asked_to_wait_is_kept() -> None:
     assert getattr(classified(Busy(), on=[409]), "after", None) == 7
 
 
+@pytest.mark.parametrize("given", [{"reject": [409]}, {"on": [409]}])
+def test_the_cause_that_a_sink_told_is_kept(given: dict[str, Any]) -> None:
+    error = Unavailable("PUT /7 answered 409", status=409, cause="PUT /{key} answered 409")
+    assert classified(error, **given).cause == "PUT /{key} answered 409"
+
+
 def test_the_status_of_a_foreign_error_counts() -> None:
     error = ValueError("answered 409")
     error.status = 409  # type: ignore[attr-defined]

@@ -1,0 +1,38 @@
+"""A message without what differs from event to event: its numbers, ids, times and quoted values."""
+
+from __future__ import annotations
+
+import re
+
+MAX_MASKED = 300
+"""Characters of a masked message that count. Behind them, messages often quote what was sent."""
+MAX_VALUE_WORDS = 2
+"""Words that a quoted value has at most. Quoted text of more is what an API says, as in the body
+``{"error": "the customer is blocked"}``: it stays, since it tells causes apart."""
+
+_UUID = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
+_CLOCK = r"\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"
+_TIME = re.compile(rf"\b\d{{4}}-\d\d-\d\d(?:[T ]{_CLOCK})?")
+_QUOTED = re.compile(
+    r"""(?P<quoted>"[^"\n]*"|`[^`\n]*`|(?<!\w)'[^'\n]*'(?!\w))(?P<name>\s*:)?""",
+)
+_HEX = re.compile(r"\b(?:0x[0-9a-fA-F]+|(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{16,})\b")
+# "answered 422" is how the HTTP sink begins what a system says: another status, another cause.
+_NUMBER = re.compile(r"(?<!answered )(?<!\d)\d+(?:[.,]\d+)*")
+
+
+def mask(message: str) -> str:
+    """The message without what differs from letter to letter.
+
+    An HTTP status stays, and so do the names in a JSON body.
+    """
+    message = _TIME.sub("<time>", _UUID.sub("<id>", message))
+    message = _HEX.sub("<id>", _QUOTED.sub(_masked, message))
+    return _NUMBER.sub("<n>", message)[:MAX_MASKED]
+
+
+def _masked(match: re.Match[str]) -> str:
+    quoted = match["quoted"]
+    if match["name"] or len(quoted.split()) > MAX_VALUE_WORDS:
+        return match[0]
+    return f"{quoted[0]}…{quoted[-1]}"
