@@ -174,7 +174,7 @@ class Event(Generic[T_co]):
         if is_inbox(self.topic):
             # A record that somebody put there by hand may bring the header of another place.
             return self.offset
-        return int(self.header(TL_SEQ) or self.offset)
+        return header_number(self.header(TL_SEQ), self.offset)
 
     @property
     def traceparent(self) -> str:
@@ -189,6 +189,12 @@ class Event(Generic[T_co]):
     def __repr__(self) -> str:
         place = f"{self.topic}/{self.partition}/{self.offset}"
         return f"Event({self.type} {self.key!r} id={self.id} {place})"
+
+
+def header_number(text: str, default: int = 0) -> int:
+    """The whole number that a header holds; ``default`` for anything that Kafka's offsets cannot
+    be, since headers are anybody's."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else default
 
 
 def event_headers(record: Record, *, source: str, type: str) -> list[tuple[str, bytes]]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from trunkline.streams.admission.circuit_breaker import CircuitBreakerState
 from trunkline.streams.admission.dead_letter_limit import DeadLetterGate
-from trunkline.streams.admission.gate import UNLIMITED, Gate, Permit
+from trunkline.streams.admission.gate import NEVER, UNLIMITED, Gate, Permit
 from trunkline.streams.admission.maintenance import MaintenanceGate
 from trunkline.streams.admission.manual import ManualOverride, Override
 from trunkline.streams.admission.throttle import AdaptiveThrottle
@@ -101,10 +101,24 @@ class AdmissionController:
         """Obey an operator until ``until``, in epoch seconds.
 
         A ``resume``, forced or not, resets the dead-letter limit: it says that a person has looked.
+        Forced, it also ends what a 429 asked for: a pause, and the slower rate after it.
         """
         self.manual.set(state, until)
         if state != "paused" and self.dead_letter_limit is not None:
             self.dead_letter_limit.reset()
+        if state == "forced":
+            self.throttle.reset()
+
+    def closed_until(self, now: float) -> float | None:
+        """When sending goes on by itself, if nothing is sent now and the time is known; else None.
+        Quotas are not asked: to ask one is to demand a share of it."""
+        gates: list[Gate] = [self.manual, self.maintenance]
+        if self._with_breaker and self.manual.state != "forced":
+            gates.append(self.breaker)
+        for gate in [*gates, self.throttle]:
+            if gate.permits(now) <= 0:
+                return None if (at := gate.retry_at(now)) == NEVER else at
+        return None
 
     def state(self, now: float) -> DestinationState:
         """How sending is, in a word; ``closed`` is the breaker's word for "all is well".

@@ -38,6 +38,9 @@ come."""
 ISOLATED = 2 / MEMORY
 """The share up to which 429s are isolated: the third among some thirty answers is not."""
 
+NOTABLE_PAUSE = 10.0
+"""Seconds of a pause that people are told of, even of an isolated 429."""
+
 SLOWEST = 0.5
 """Events per second at least, after a pause."""
 
@@ -52,6 +55,7 @@ class AdaptiveThrottle:
         self._sent = SlidingWindow(RATE_WINDOW)
         self._bucket = TokenBucket()
         self._paused_until = 0.0
+        self._notable_until = 0.0
         self._consecutive_rejections = 0
         self._refused = 0.0  # the share of 429s among the last answers
         self._rate_at_rejection: float | None = None  # None: it does not throttle
@@ -82,17 +86,24 @@ class AdaptiveThrottle:
         if pauses and self._refused > ISOLATED:
             self._slow_down(now, max(pauses))
         elif pauses:
-            self._paused_until = max(self._paused_until, now + max(pauses))
+            self._pause(now, max(pauses))
         elif failure is None:
             self._consecutive_rejections = 0
 
     def is_throttling(self, now: float) -> bool:
-        """Whether the rate has not grown back yet. The pause of an isolated 429 does not count."""
-        # It is mostly over within seconds: as a state it would come and go in the status of a
-        # destination for which all is well.
+        """Whether the rate has not grown back yet, or nothing is sent for NOTABLE_PAUSE or more."""
+        # The pause of an isolated 429 is mostly over within seconds: as a state it would come and
+        # go in the status of a destination for which all is well. But one of an hour is what an
+        # operator looks for.
         if self._rate_at_rejection is None:
-            return False
+            return now < self._notable_until
         return now < self._paused_until or not self._recovered(now)
+
+    def reset(self) -> None:
+        """Forget all 429s, as an operator commanded: everything is let through."""
+        self._paused_until = self._notable_until = self._refused = 0.0
+        self._consecutive_rejections = 0
+        self._rate_at_rejection = None
 
     def retry_at(self, now: float) -> float:
         """The end of the pause, or when the rate allows more."""
@@ -110,7 +121,12 @@ class AdaptiveThrottle:
             self._consecutive_rejections += 1
             self._bucket.adjust(now, 0.0)
         backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._consecutive_rejections - 1))
-        self._paused_until = max(self._paused_until, now + (pause or backoff))
+        self._pause(now, pause or backoff)
+
+    def _pause(self, now: float, seconds: float) -> None:
+        self._paused_until = max(self._paused_until, now + seconds)
+        if seconds >= NOTABLE_PAUSE:
+            self._notable_until = self._paused_until
 
     def _recovered(self, now: float) -> bool:
         """Set the bucket to the rate that has grown back; whether nothing is held back any more."""

@@ -119,7 +119,7 @@ class OutcomeHandler:
                 self._order.on_done(event)
             elif self._is_held(failure):
                 held[key] = [event]
-            elif self._failed(event, failure):
+            elif self._conclude(event, failure):
                 moved.add(key)
         self._finish(delivered)
         return [event for queue in held.values() for event in queue]
@@ -131,6 +131,16 @@ class OutcomeHandler:
             self._hold_back(failure)
             return True
         return False
+
+    def _conclude(self, event: Event[Any], failure: Exception) -> bool:
+        """``_failed``; where that fails itself, the event ends, and not the worker with all its
+        destinations, which would meet the event again after each restart."""
+        try:
+            return self._failed(event, failure)
+        except Exception as defect:
+            log.error("%r: its failure cannot be handled", event, exc_info=defect)
+            self._dead_letter(event, defect)
+            return False
 
     def _failed(self, event: Event[Any], failure: Exception) -> bool:
         """To a tier or to its end; whether the later ones of its key must stay behind."""

@@ -18,6 +18,7 @@ from trunkline.event import Event
 from trunkline.schemas.codec import PrefetchSchemas
 from trunkline.streams.admission.gate import NEVER, Gate
 from trunkline.streams.deliver.classifier import ErrorClassifier
+from trunkline.streams.deliver.failures import sound_failure
 from trunkline.streams.deliver.outcomes import OutcomeHandler
 from trunkline.streams.deliver.ownership import OwnershipLease, OwnershipUncertain
 from trunkline.streams.deliver.sink_call import Events, SinkCall
@@ -78,6 +79,7 @@ class SenderPool:
         size = min(sink.max_batch, policy.limits.batch or sink.max_batch)
         self._batches = BatchPolicy(size, policy.limits.linger)
         self._timeout = policy.limits.timeout
+        self._max_retry_after = policy.retry.max_retry_after
         self._classifier = ErrorClassifier(policy)
         self._prefetch_schemas = prefetch_schemas
         self._results = results
@@ -194,7 +196,7 @@ class SenderPool:
             if call.sent:
                 await self._deliver(call.sent)
         except Exception as error:  # noqa: BLE001 - whatever a sink raises must lose nothing
-            call.failure = error
+            call.failure = sound_failure(error, self._max_retry_after)
 
     async def _deliver(self, events: Events) -> None:
         if self._timeout is None:

@@ -76,13 +76,20 @@ def dead_letter(
         TL_ATTEMPT: _attempts(attempts, named.get(TL_ATTEMPT)),
         TL_FIRST_FAILED_AT: named.get(TL_FIRST_FAILED_AT) or now,
         TL_FLOW_VERSION: flow_version.encode(),
-        TL_TRACEBACK: _cut("".join(traceback.format_exception(error))),
+        TL_TRACEBACK: _cut(_traceback(error)),
     }
     if cause := _cause(error):
         added[TL_CAUSE] = cause
     elif TL_CAUSE in named:  # of somebody who wrote it into his own record
         headers = [header for header in headers if header[0] != TL_CAUSE]
     return topic, key, value, replaced(headers, added)
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception as defect:  # noqa: BLE001 - an exception of somebody's may refuse to be shown
+        return f"{type(error).__name__} has a traceback that cannot be shown: {defect!r}"
 
 
 def _cause(error: BaseException) -> bytes:

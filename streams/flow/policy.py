@@ -15,7 +15,7 @@ from trunkline.streams.flow.alert import Alert
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 from trunkline.streams.flow.maintenance import Window
-from trunkline.streams.flow.retry import ErrorMatch, Retry, error_matches
+from trunkline.streams.flow.retry import MOST_DELAY, ErrorMatch, Retry, error_matches
 from trunkline.streams.flow.system import System, is_count
 from trunkline.times import parse_duration, parse_rate
 
@@ -103,7 +103,7 @@ def parse_policy(arguments: Mapping[str, Any]) -> tuple[Policy, list[str]]:
     policy = Policy(
         order=given.read("order", _one_of(Order), "key"),
         retry=given.read("retry", _a(Retry, "Retry('10s', '1m')"), Retry.DEFAULT),
-        delay=given.read("delay", parse_duration, 0.0),
+        delay=given.read("delay", _delay, 0.0),
         on_dead=given.read("on_dead", _one_of(OnDead), "continue"),
         outage=given.read("outage", _one_of(Outage), "hold"),
         reject=given.read("reject", error_matches, ()),
@@ -209,6 +209,12 @@ def _windows(texts: Any) -> tuple[Window, ...]:
     if not all(isinstance(text, str) for text in several):
         raise ConfigurationError(f"{texts!r}: write 'Sun 02:00 2h Europe/Rome', or several")
     return tuple(Window.parse(text) for text in several)
+
+
+def _delay(text: Any) -> float:
+    if (found := parse_duration(text)) > MOST_DELAY:
+        raise ConfigurationError(f"{text!r} is more than 366d")
+    return found
 
 
 def _count(value: Any) -> int:

@@ -16,6 +16,13 @@ from trunkline.times import parse_duration
 MOST_JITTER = 5.0
 """Seconds that jitter adds at the most: enough to spread a crowd, and no reason to wait longer."""
 
+MOST_DELAY = 366 * 86_400.0
+"""Seconds of the longest delay. Beyond the calendar's end no due time can be written."""
+
+LEAST_CAP = 3_600.0
+"""Seconds that a destination may ask us to wait, unless the policy says otherwise or its longest
+delay is longer."""
+
 ErrorMatch = int | type[BaseException]
 """What an override names: an HTTP status, or a class of exception."""
 
@@ -46,7 +53,9 @@ class Retry:
     ``jitter`` spreads each delay upward by up to that share, and at most by 5 s, so that a crowd
     of failed events does not come back at one moment; a delay is never shorter than written.
     ``on``: HTTP statuses and classes of exceptions that are to be tried again, whatever the sink
-    makes of them. Raises ConfigurationError for what cannot be a policy.
+    makes of them. ``max_retry_after``: how long a destination may ask us to wait (``Retry-After``)
+    at the most; by default the longest delay, and an hour at least. Raises ConfigurationError for
+    what cannot be a policy.
     """
 
     DEFAULT: ClassVar[Retry]
@@ -56,8 +65,15 @@ class Retry:
     seconds: tuple[float, ...]
     jitter: float
     on: tuple[ErrorMatch, ...]
+    max_retry_after: float
 
-    def __init__(self, *delays: str, jitter: float = 0.1, on: Sequence[ErrorMatch] = ()) -> None:
+    def __init__(
+        self,
+        *delays: str,
+        jitter: float = 0.1,
+        on: Sequence[ErrorMatch] = (),
+        max_retry_after: str | None = None,
+    ) -> None:
         if not delays:
             raise ConfigurationError("Retry() needs a delay, as Retry('10s', '1m')")
         self.seconds = tuple(parse_duration(delay) for delay in delays)
@@ -66,8 +82,15 @@ class Retry:
         self.on = error_matches(on)
         if any(later <= earlier for earlier, later in pairwise(self.seconds)):
             raise ConfigurationError(f"{self}: each delay must be longer than the one before")
+        if self.seconds[-1] > MOST_DELAY:
+            raise ConfigurationError(f"{self}: a delay is at most 366d")
         if not 0 <= jitter <= 1:
             raise ConfigurationError(f"{self}, jitter={jitter}: it is a share between 0 and 1")
+        self.max_retry_after = max(LEAST_CAP, self.seconds[-1])
+        if max_retry_after is not None:
+            self.max_retry_after = parse_duration(max_retry_after)
+            if not 0 < self.max_retry_after <= MOST_DELAY:
+                raise ConfigurationError(f"max_retry_after={max_retry_after!r}: from 1ms to 366d")
 
     def spread(self, step: int, random: float) -> float:
         """The seconds of delay number ``step`` (from 0) with its jitter, for a ``random`` number

@@ -15,9 +15,10 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from trunkline.event import Event, replaced
+from trunkline.event import Event, header_number, replaced
 from trunkline.headers import TL_ATTEMPT, TL_DUE_AT
 from trunkline.kafka import Move
+from trunkline.naming import is_inbox
 from trunkline.streams.flow.definition import Destination
 from trunkline.times import iso_rounded_up
 
@@ -129,18 +130,24 @@ class Tiers:
             event.value,
             replaced(
                 event.headers_without(gone),
-                {name: text.encode() for name, text in headers.items() if text},
+                # An error's words may be no UTF-8: "caf\udce9", of a file's name.
+                {n: text.encode(errors="replace") for n, text in headers.items() if text},
             ),
             int(self._clock() * 1000),
         )
 
 
 def due_of(event: Event[Any]) -> float:
-    """When an event of a tier is due, in epoch seconds; 0 for one that never waited."""
+    """When an event of a tier is due, in epoch seconds; 0 for one that never waited, or whose
+    header is no moment: somebody else has written it, and that must not end the worker."""
     text = event.header(TL_DUE_AT)
-    return datetime.fromisoformat(text).timestamp() if text else 0.0
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def failures_of(event: Event[Any]) -> int:
-    """How many attempts failed so far."""
-    return int(event.header(TL_ATTEMPT) or 0)
+    """How many attempts failed so far: none of an event that comes from the inbox, whatever its
+    headers say, since its producer may use the name for something else."""
+    return 0 if is_inbox(event.topic) else header_number(event.header(TL_ATTEMPT))

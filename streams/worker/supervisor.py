@@ -22,6 +22,7 @@ from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.dlq.halted import HaltDecisions, HaltedEvent
 from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.tasks import supervised_task
+from trunkline.times import iso
 
 log = logging.getLogger(__name__)
 
@@ -130,8 +131,21 @@ class DestinationSupervisor:
         self._metrics.breaker_state.set(_STATES.get(state, 0))
         self._metrics.breaker_open_seconds.set(open_for)
         self._metrics.dead_letter_limit_tripped.set(tripped)
-        self._status.report({"state": state, "lag": gauges.lag, "waiting": gauges.waiting})
+        self._status.report(
+            {
+                "state": state,
+                "until": self._until(),
+                "lag": gauges.lag,
+                "waiting": gauges.waiting,
+            }
+        )
         self._step.wake()  # a command's end, or a window's, may have come
+
+    def _until(self) -> str | None:
+        """When it goes on by itself, if that is known and not a matter of moments."""
+        now = self._loop.time()
+        at = self._guard.closed_until(now)
+        return iso(self._clock() + at - now) if at is not None and at > now + TICK else None
 
     def _failed(self, failure: BaseException) -> None:
         self._broken = failure

@@ -19,14 +19,16 @@ class WorkerStatus:
     """What one worker last told of a destination.
 
     ``state``: open, half-open, slow-start, paused, …, as docs/operations.md lists them; ``since``
-    when (ISO 8601). ``lag``: events of its partitions that are not delivered yet; ``waiting``: of
-    these in retry tiers. ``at``: when it told this, ``age`` seconds ago. ``stale``: that is too
-    long ago to count, as the worker was killed or has lost Kafka.
+    when (ISO 8601), ``until`` when sending goes on by itself, if that is known. ``lag``: events of
+    its partitions that are not delivered yet; ``waiting``: of these in retry tiers.
+    ``at``: when it told this, ``age`` seconds ago. ``stale``: that is too long ago to count, as the
+    worker was killed or has lost Kafka.
     """
 
     worker: str
     state: str
     since: str | None
+    until: str | None
     lag: int | None
     waiting: int | None
     at: str
@@ -54,6 +56,7 @@ def _status(worker: str, value: Mapping[str, Any], now: float) -> WorkerStatus:
         worker=worker,
         state=str(value.get("state")),
         since=value.get("since"),
+        until=value.get("until"),
         lag=value.get("lag"),
         waiting=value.get("waiting"),
         at=str(value.get("at")),

@@ -53,7 +53,7 @@ def print_json(value: Any) -> None:
     typer.echo(dumped(value))
 
 
-WORKER_HEADINGS = ("worker", "state", "since", "lag", "waiting", "told")
+WORKER_HEADINGS = ("worker", "state", "since", "until", "lag", "waiting", "told")
 
 
 def worker_row(worker: WorkerStatus) -> tuple[object, ...]:
@@ -62,6 +62,7 @@ def worker_row(worker: WorkerStatus) -> tuple[object, ...]:
         worker.worker,
         f"stale (was {worker.state})" if worker.stale else worker.state,
         (worker.since or "")[:19],
+        (worker.until or "")[:19],
         "" if worker.lag is None else worker.lag,
         "" if worker.waiting is None else worker.waiting,
         f"{worker.age:.0f} s ago",

@@ -128,3 +128,21 @@ def test_a_call_that_sent_nothing_tells_nothing() -> None:
     for _ in range(10):
         throttle.acquire(10.0, 3).finish(10.0, 0, TOO_MANY)
     assert throttle.permits(10.0) == UNLIMITED
+
+
+def test_a_long_pause_of_an_isolated_one_is_told_and_a_short_one_is_not() -> None:
+    throttle = busy()
+    throttle.finish(10.0, 1, Retryable("slow down", status=429, after=3.0))
+    assert not throttle.is_throttling(10.0)
+    throttle.finish(10.0, 1, Retryable("slow down", status=429, after=600.0))
+    assert throttle.is_throttling(10.0)
+    assert throttle.is_throttling(609.0)
+    assert not throttle.is_throttling(611.0)
+
+
+def test_an_operator_ends_what_429s_asked_for() -> None:
+    throttle = busy()
+    refuse(throttle, 10.0, Retryable("slow down", status=429, after=600.0))
+    throttle.reset()
+    assert throttle.permits(10.0) == UNLIMITED
+    assert not throttle.is_throttling(10.0)

@@ -96,10 +96,19 @@ def test_markup_in_a_message_is_text(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_worker_is_told_in_a_line() -> None:
-    told = WorkerStatus("w1", "open", "2026-11-22T14:30:00.123+00:00", 7, None, "", 12.4, False)
-    assert shown.worker_row(told) == ("w1", "open", "2026-11-22T14:30:00", 7, "", "12 s ago")
-    stale = replace(told, stale=True, since=None, lag=None)
-    assert shown.worker_row(stale)[1:4] == ("stale (was open)", "", "")
+    since, until = "2026-11-22T14:30:00.123+00:00", "2026-11-22T15:30:00.123+00:00"
+    told = WorkerStatus("w1", "open", since, until, 7, None, "", 12.4, False)
+    assert shown.worker_row(told) == (
+        "w1",
+        "open",
+        "2026-11-22T14:30:00",
+        "2026-11-22T15:30:00",
+        7,
+        "",
+        "12 s ago",
+    )
+    stale = replace(told, stale=True, since=None, until=None, lag=None)
+    assert shown.worker_row(stale)[1:5] == ("stale (was open)", "", "", "")
 
 
 def test_an_audit_is_told_in_a_line() -> None:

@@ -41,6 +41,30 @@ def test_delays_are_steps_as_written_and_in_seconds() -> None:
     assert retry.jitter == 0.1
 
 
+@pytest.mark.parametrize(
+    ("retry", "longest"),
+    [
+        (Retry("10s", "1m"), 3600),
+        (Retry("10s", "6h"), 21_600),
+        (Retry("10s", max_retry_after="5m"), 300),
+    ],
+)
+def test_how_long_a_destination_may_ask_to_wait(retry: Retry, longest: float) -> None:
+    assert retry.max_retry_after == longest
+
+
+@pytest.mark.parametrize("text", ["0s", "400d", "soon"])
+def test_what_cannot_be_the_longest_wait(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"max_retry_after|not a duration"):
+        Retry("10s", max_retry_after=text)
+
+
+@pytest.mark.parametrize("delay", ["367d", "99999999d", "9" * 400 + "d"])
+def test_no_delay_is_beyond_the_calendar(delay: str) -> None:
+    with pytest.raises(ConfigurationError, match="at most 366d"):
+        Retry("10s", delay)
+
+
 def test_the_default() -> None:
     assert Retry.DEFAULT.delays == ("10s", "1m", "10m")
 

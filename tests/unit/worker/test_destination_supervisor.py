@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from delivery_kit import ErpTest
-from trunkline import Retry
+from trunkline import Retry, Retryable
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.control.records import HaltKey, OverrideKey, StatusKey
 from trunkline.streams.dlq.halted import HaltedEvent
@@ -54,6 +54,27 @@ def test_a_pause_is_told_within_seconds_with_what_waits_and_its_end_too() -> Non
         test.advance("3s")
         assert statuses(test) == []
         assert test.arrived == ["a/1", "b/2"]
+
+
+def test_a_long_retry_after_shows_with_its_end_and_a_force_ends_it() -> None:
+    with ErpTest() as test:
+        test.script.does(too_many)
+        test.send("a")
+        test.send("b", "c")
+        test.advance("3s")
+        (status,) = statuses(test)
+        assert (status["state"], status["lag"]) == ("throttled", 3)
+        assert status["until"].startswith("2026-01-01T01:00:0")  # an hour, and not 41 days
+        write(test, "erp", {"state": "forced", "by": "ada", "at": "2026-01-01T00:00:03+00:00"})
+        test.advance("3s")
+        assert test.arrived == ["b/2", "c/3"]
+        assert statuses(test) == []
+
+
+def too_many(events: Any) -> None:
+    """An API that means milliseconds."""
+    if events[0].id == "a/1":
+        raise Retryable("slow down", status=429, after=3_600_000)
 
 
 def test_an_outage_shows_in_the_metrics_for_as_long_as_it_lasts() -> None:
