@@ -19,7 +19,7 @@ import orjson
 
 DELAY = 0.02
 """Seconds until an answer."""
-ID, LENGTH = b"Idempotency-Key: ", b"Content-Length: "
+IDS, LENGTH = (b"?id=", b"Idempotency-Key: "), b"Content-Length: "
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 DOWN = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 FAILED = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
@@ -28,7 +28,8 @@ FAILED = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 class Book:
     """What came, when it was answered, and whether each key's events came one after the other.
 
-    An event's id is ``KEY/NUMBER``, numbered from 0 in its key.
+    An event's id is ``KEY/NUMBER``, numbered from 0 in its key: ``id`` of the query, or else the
+    idempotency key.
     """
 
     def __init__(self, down_after: int, down_for: float, *, fail_first: bool = False) -> None:
@@ -139,7 +140,7 @@ class Connection(asyncio.Protocol):
         if data.startswith(b"GET"):
             self._to.write(self._book.page(data.split(b" ", 2)[1]))
         else:
-            id = _field(data, ID)
+            id = next(filter(None, (_field(data, name) for name in IDS)))
             self._answers.later(self._to, id, self._answer(id))
 
     def _answer(self, id: bytes) -> bytes:
@@ -152,8 +153,9 @@ class Connection(asyncio.Protocol):
 
 
 def _field(data: bytes, name: bytes) -> bytes:
+    """What stands behind ``name``, up to the next white space."""
     at = data.find(name)
-    return data[at + len(name) : data.index(b"\r", at)] if at >= 0 else b""
+    return data[at + len(name) :].split(None, 1)[0] if at >= 0 else b""
 
 
 async def serve(port: int, book: Book) -> None:

@@ -105,7 +105,7 @@ class Sink(ABC, Generic[T]):
     async def deliver(self, events: Sequence[Event[T]]) -> None:
         """Deliver all events, in their order; returning means that the system has them.
 
-        ``event.id`` is the idempotency key: the same event may come again after a crash.
+        The same event may come again after a crash: ``event.idempotency_key`` tells a repeat.
         Raises Rejected, Retryable or Unavailable for the whole batch, or PartialFailure naming
         the failed ones by index. Anything else counts as Retryable. May be cancelled.
         """

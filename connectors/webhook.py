@@ -7,6 +7,7 @@ import hmac
 import json
 import logging
 import re
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from aiohttp import web
 
 from trunkline.connectors.base import Publish, PushSource
 from trunkline.errors import ConfigurationError, SourceError
-from trunkline.event import Record
+from trunkline.event import Record, join_key
 from trunkline.params import Secret, revealed
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class WebhookSource(PushSource):
     ``key``: the field that holds the entity's key, a JSON pointer (``/order/id``, RFC 6901), or a
     function of the body. ``id``: the header or, as a pointer, the field that holds an id which is
     the same when the caller sends again; by default the header ``Idempotency-Key`` or
-    ``webhook-id``, and without one a hash of the body: then equal bodies are one event.
+    ``webhook-id``. A call without one is an event of its own: equal bodies may be two payments.
     ``secret``: callers sign the body, ``<signature_header>: sha256=<hex of HMAC-SHA256>``, as
     GitHub does. ``token``: callers send ``Authorization: Bearer <token>``. ``max_body``: bytes.
     ``stream``: the records' stream.
@@ -138,31 +139,27 @@ class WebhookSource(PushSource):
 
     def _record(self, request: web.Request, body: Body, number: int, count: int) -> Record:
         key = _text(self._key(body), "the key")
-        record = Record(key=key, data=body, stream=self.stream, id=self._id_of(request, body))
+        id_ = self._id_of(request, body, number, count)
+        record = Record(key=key, data=body, stream=self.stream, id=id_)
         if TRACEPARENT.fullmatch(trace := request.headers.get("traceparent", "")):
             record.traceparent = trace
-        if count > 1 and not self._is_field_id():
-            # The header names the request, and each of its records needs an id of its own.
-            record.id = f"{record.id}-{number}"
         return record
 
-    def _is_field_id(self) -> bool:
-        return self._id is not None and self._id.startswith("/")
-
-    def _id_of(self, request: web.Request, body: Body) -> str:
-        if self._is_field_id():
-            return _text(_field(str(self._id))(body), "the id")
+    def _id_of(self, request: web.Request, body: Body, number: int, count: int) -> str:
+        if self._id is not None and self._id.startswith("/"):
+            return _text(_field(self._id)(body), "the id")
         names = ID_HEADERS if self._id is None else (self._id,)
-        for name in names:
-            if found := _header(request, name):
-                return found.decode(errors="replace")
-        if self._id is not None:
+        found = next(filter(None, (_header(request, name) for name in names)), b"")
+        if not found and self._id is not None:
             raise LookupError(f"the header {self._id} is missing: it holds the message's id")
-        try:
-            canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-        except TypeError:  # a number beyond 64 bits
-            canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
-        return hashlib.sha256(canonical).hexdigest()
+        if not found:
+            # Two equal bodies may be two payments, and nobody can tell: a caller that sends again
+            # after a lost answer must say so by an id.
+            return str(uuid.uuid4())
+        id_ = found.decode(errors="backslashreplace")
+        # The header names the request, and each of its records needs an id of its own: one that
+        # no other request's header can spell, as "7-1" could.
+        return join_key([id_, str(number)] if count > 1 else [id_])
 
 
 def _given(name: str, value: Secret | str | None, prefix: str = "") -> bytes | None:

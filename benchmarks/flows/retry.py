@@ -15,9 +15,14 @@ flow = Flow("retrybench", Env)
 orders = flow.existing_topic("retrybench.orders", Activity)
 
 
+def path(event: Event[Activity]) -> str:
+    """The API checks each key's order by the event's id."""
+    return f"?id={event.id}"
+
+
 @flow.destination(retry=Retry("5s", "1m", jitter=0))
 def api(env: Env) -> HttpSink[Activity]:
-    return HttpSink(env.api, Activity, concurrency=env.calls)
+    return HttpSink(env.api, Activity, path=path, concurrency=env.calls)
 
 
 @flow.route(orders, to=api)

@@ -114,7 +114,7 @@ class SinkContract:
             async with self.opened_again() as sink:  # as after a crash
                 await sink.deliver([event])
             assert self.contents() == {"a": 1}
-            assert self.effects() in (1, None), "the event's id is the idempotency key"
+            assert self.effects() in (1, None), "event.idempotency_key tells a repeat"
 
         run(test())
 

@@ -48,7 +48,7 @@ class HttpSink(Sink[T]):
     certificates; a sound one is the default.
 
     The body is the event's data (``connectors/json_values.py`` has the forms); a delete has none.
-    Each request carries ``event.id`` in ``idempotency_header`` and the event's ``traceparent``.
+    Each request carries ``event.idempotency_key`` in ``idempotency_header``, and ``traceparent``.
     At-least-once: the API tells repeats by the idempotency key. What each status means to the
     engine: ``connectors/http/answers.py``; connect errors, timeouts and broken connections are
     Unavailable. Raises ConfigurationError for arguments that cannot work.
@@ -121,7 +121,7 @@ class HttpSink(Sink[T]):
             raise Rejected(f"{method} {url} cannot be sent: {self._masked(str(error))}") from error
 
     def _request(self, event: Event[T]) -> tuple[str, URL, dict[str, str], bytes | None]:
-        headers = {self._idempotency_header: event.id}
+        headers = {self._idempotency_header: event.idempotency_key}
         if event.traceparent:
             headers[TRACEPARENT] = event.traceparent
         try:

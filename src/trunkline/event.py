@@ -7,6 +7,7 @@ UTF-8, and the value is the data alone. ``traceparent`` follows W3C Trace Contex
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import uuid
@@ -25,6 +26,7 @@ from trunkline.headers import (
     CE_TYPE,
     CONTENT_TYPE,
     TL_CHANGE,
+    TL_FROM,
     TL_SEQ,
     TRACEPARENT,
 )
@@ -46,8 +48,8 @@ class Record:
     ``key``: the entity's key, or "" for a truncate. ``data``: the row or body after the change;
     for a delete what the system still tells (the key's columns, perhaps more); {} for a truncate.
     ``stream``: the table or collection. ``id`` must be the same when the source reads the same
-    change again: it becomes ``ce_id``, the idempotency key of everything behind. ``time``: when
-    the change happened in the system, UTC.
+    change again, and another for each other change: it becomes ``ce_id``, of which every
+    ``Event.idempotency_key`` is made. ``time``: when the change happened in the system, UTC.
     """
 
     key: str
@@ -133,8 +135,29 @@ class Event(Generic[T_co]):
 
     @property
     def id(self) -> str:
-        """``ce_id``: the idempotency key, stable through retries, replays and restarts."""
+        """``ce_id``: the event's id, which is unique within its source. All messages that are made
+        of an event have it; what tells them apart is ``idempotency_key``."""
         return self.header(CE_ID)
+
+    @property
+    def idempotency_key(self) -> str:
+        """A UUID that this message has and no other, through retries, replays, re-drives, restarts
+        and redeployments: a system that has seen it has seen this message.
+
+        It is made of all that makes a message: inbox, source, event id, route, and part of what
+        the route returned. An id is unique in one source only, and one event may be several
+        messages, so ``id`` alone would have a system drop payments as repeats of others.
+        """
+        made_from = self.raw_header(TL_FROM).split(b"/", 3)
+        if len(made_from) == 4:
+            *place, message = made_from
+        else:  # a canonical event, or a record that somebody put into the inbox by hand
+            number = str(self.sequence).encode()
+            place, message = [self.topic.encode(), str(self.partition).encode(), number], b""
+        # Producers that write no CloudEvents headers: the record's place is its identity.
+        source = self.raw_header(CE_SOURCE) or place[0]
+        id_ = self.raw_header(CE_ID) or b"/".join(place)
+        return _uuid_of(self.inbox.encode(), source, id_, message)
 
     @property
     def type(self) -> str:
@@ -219,6 +242,16 @@ def replaced(headers: Headers, new: Mapping[str, bytes]) -> list[tuple[str, byte
     kept = [(name, value) for name, value in headers if name not in new]
     kept.extend(new.items())
     return kept
+
+
+def _uuid_of(*parts: bytes) -> str:
+    """A UUID of version 8 (RFC 9562, 5.8): the SHA-256 of the parts, each after its length, so that
+    ``a`` and ``bc`` are not ``ab`` and ``c``."""
+    text = b"".join(b"%d:%b" % (len(part), part) for part in parts)
+    digest = bytearray(hashlib.sha256(text).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x80
+    digest[8] = digest[8] & 0x3F | 0x80
+    return str(uuid.UUID(bytes=bytes(digest)))
 
 
 def new_traceparent() -> str:

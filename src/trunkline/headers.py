@@ -25,8 +25,8 @@ TL_CHANGE = "tl_change"
 TL_ORIGIN = "tl_origin"
 """How the record came: ``original``, ``retry``, ``replay`` or ``redrive``."""
 TL_FROM = "tl_from"
-"""The canonical record that it was routed from, and which of its route's messages it is:
-``topic/partition/offset/part``."""
+"""The canonical record that it was routed from, by which route, and which of that route's messages
+it is: ``topic/partition/offset/route/part``."""
 TL_SEQ = "tl_seq"
 """The offset in the inbox: within a key it grows."""
 TL_ATTEMPT = "tl_attempt"

@@ -35,9 +35,9 @@ def origin_of(headers: Headers) -> Partition:
     """The origin of a dead letter with these headers; NO_ORIGIN where they name none."""
     named = dict(headers)
     header = _CANONICAL_EVENT.get(named.get(TL_STAGE) or b"", "")
-    # ``topic/partition/offset``, of an inbox record with the part behind it.
-    topic, *numbers = (named.get(header) or b"").decode(errors="replace").split("/")
-    complete = len(numbers) in (2, 3) and all(number.isdecimal() for number in numbers)
+    # ``topic/partition/offset``, of an inbox record with route and part behind it.
+    topic, *numbers = (named.get(header) or b"").decode(errors="replace").split("/")[:3]
+    complete = len(numbers) == 2 and all(number.isdecimal() for number in numbers)
     return (topic, int(numbers[0])) if complete else NO_ORIGIN
 
 

@@ -62,4 +62,4 @@ def _canonical_event(headers: Headers) -> bytes:
     named = dict(headers)
     if TL_DEAD_FROM in named:
         return named[TL_DEAD_FROM]
-    return named.get(TL_FROM, b"").rpartition(b"/")[0]
+    return b"/".join(named.get(TL_FROM, b"").split(b"/", 3)[:3])

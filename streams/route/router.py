@@ -16,7 +16,7 @@ from typing import Any
 
 from trunkline.errors import SCHEMA_UNAVAILABLE, DataError, Rejected
 from trunkline.event import Event
-from trunkline.headers import CE_ID, CE_TYPE, TL_FROM, TL_ORIGIN
+from trunkline.headers import CE_TYPE, TL_FROM, TL_ORIGIN
 from trunkline.kafka import MAX_VALUE, Out
 from trunkline.kafka.messages import AnyMessage, event_of
 from trunkline.schemas.codec import Decode, Encode, PrefetchSchemas, nothing_to_learn
@@ -31,10 +31,11 @@ class CompiledRoute:
     """A route with everything that it needs per event looked up once.
 
     ``only``: patterns of event types, () for all; ``accepts_deletes``: whether the destination's
-    sink takes deletes that carry only a key.
+    sink takes deletes that carry only a key. ``name``: of the route, in the flow.
     """
 
     function: Callable[[Event[Any]], Any]
+    name: str
     inbox: str
     dlq: str
     encode: Encode
@@ -45,6 +46,7 @@ class CompiledRoute:
     @classmethod
     def of(cls, function: Callable[[Event[Any]], Any], **more: Any) -> CompiledRoute:
         """The route of ``function``; ``more``: its other fields."""
+        more.setdefault("name", function.__name__)
         return cls(function=function, is_async=iscoroutinefunction(function), **more)
 
     def listens(self, event_type: str) -> bool:
@@ -268,7 +270,7 @@ def _forward_delete(
         )
         done.add_dead_letter(event, error, route.dlq, raw_key)
     elif route.accepts_deletes:
-        done.records.append((route.inbox, raw_key, None, _headers(event, 1)))
+        done.records.append((route.inbox, raw_key, None, _headers(event, route, 1)))
         done.routed += 1
 
 
@@ -279,13 +281,14 @@ def _emit(
     error in the third of three leaves no record of the first two."""
     if isinstance(result, (list, tuple)):
         records = [
-            (route.inbox, raw_key, _value(event, route, one), _headers(event, part))
+            (route.inbox, raw_key, _value(event, route, one), _headers(event, route, part))
             for part, one in enumerate(result, start=1)
         ]
         done.records += records
         done.routed += len(records)
         return
-    done.records.append((route.inbox, raw_key, _value(event, route, result), _headers(event, 1)))
+    value = _value(event, route, result)
+    done.records.append((route.inbox, raw_key, value, _headers(event, route, 1)))
     done.routed += 1
 
 
@@ -298,10 +301,11 @@ def _value(event: Event[Any], route: CompiledRoute, result: Any) -> bytes:
     return value
 
 
-def _headers(event: Event[Any], part: int) -> list[tuple[str, bytes]]:
-    came_from = f"{event.topic}/{event.partition}/{event.offset}/{part}".encode()
-    headers = [*event.headers_without(_REPLACED), (TL_FROM, came_from), _ORIGINAL]
-    if part > 1:  # each message of a list has an id of its own; the first keeps the event's
-        id_ = f"{event.id}#{part}".encode()
-        headers = [(name, id_ if name == CE_ID else value) for name, value in headers]
-    return headers
+def _headers(event: Event[Any], route: CompiledRoute, part: int) -> list[tuple[str, bytes]]:
+    """The event's headers, and which message of which route this is.
+
+    The route's name is in it since part 1 of ``debit`` and part 1 of ``credit`` are two messages of
+    one event: an API that honours idempotency keys would keep one of them.
+    """
+    place = f"{event.topic}/{event.partition}/{event.offset}/{route.name}/{part}"
+    return [*event.headers_without(_REPLACED), (TL_FROM, place.encode()), _ORIGINAL]

@@ -86,6 +86,7 @@ class Compiler:
         )
         return CompiledRoute.of(
             route.function,
+            name=route.name,
             inbox=inbox,
             dlq=route.to.dlq,
             encode=encode,

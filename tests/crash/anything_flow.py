@@ -6,6 +6,7 @@ test_deliver_through_anything.py.
 
 import os
 import time
+from urllib.parse import quote
 
 from faulty_server import HALTING, TIMEOUT
 
@@ -29,7 +30,8 @@ orders = flow.existing_topic(f"{NAME}.orders", Order)
 
 
 def path(event: Event[Order]) -> str:
-    return f"/orders/{event.key}?attempt={event.header('tl_attempt')}&sent={time.monotonic()}"
+    attempt, id_ = event.header("tl_attempt"), quote(event.id)
+    return f"/orders/{event.key}?attempt={attempt}&sent={time.monotonic()}&id={id_}"
 
 
 def sink(url: str) -> HttpSink[Order]:

@@ -137,7 +137,7 @@ class Api:
             raise
 
     def _decide(self, request: web.Request, number: int) -> Request:
-        key, id_ = request.match_info["key"], request.headers["Idempotency-Key"]
+        key, id_ = request.match_info["key"], request.query["id"]
         self._times[id_] += 1
         does = self._phase if self._phase in PHASES[1:] else fate(self._seed, key, number)
         does = does or misdeed(self._seed, id_, self._times[id_])

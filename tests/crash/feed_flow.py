@@ -5,6 +5,7 @@ seconds that one may take.
 """
 
 import os
+from urllib.parse import quote
 
 from trunkline import Event, Flow, Params, Retry
 from trunkline.connectors.http import HttpSink
@@ -21,12 +22,17 @@ flow = Flow(NAME, Env)
 orders = flow.existing_topic(f"{NAME}.orders", Order)
 
 
+def path(event: Event[Order]) -> str:
+    """The API is told the event's id, so that what it got can be compared with the topics."""
+    return f"/orders/{quote(event.key)}?id={quote(event.id)}"
+
+
 @flow.destination(retry=Retry("100ms", os.environ.get("LONGEST", "300ms")))
 def api(env: Env) -> HttpSink[Order]:
     return HttpSink(
         env.api,
         Order,
-        path="/orders/{key}",
+        path=path,
         delete_method="DELETE",
         concurrency=16,
         timeout=float(os.environ.get("PATIENCE", "10")),

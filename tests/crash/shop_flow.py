@@ -4,6 +4,7 @@
 """
 
 import os
+from urllib.parse import quote
 
 from trunkline import Event, Flow, Params, Record, Retry, Secret
 from trunkline.connectors.http import HttpSink
@@ -33,9 +34,14 @@ def orders(row: Record) -> Order:
     return Order(id=row.key, status=row.data["status"], total_cents=row.data["number"])
 
 
+def path(event: Event[Order]) -> str:
+    """The API is told the event's id, so that what it got can be compared with the topics."""
+    return f"/orders/{quote(event.key)}?id={quote(event.id)}"
+
+
 @flow.destination(retry=Retry("100ms", "1s"))
 def api(env: Env) -> HttpSink[Order]:
-    return HttpSink(env.api, Order, path="/orders/{key}", delete_method="DELETE", concurrency=16)
+    return HttpSink(env.api, Order, path=path, delete_method="DELETE", concurrency=16)
 
 
 @flow.destination(retry=Retry("100ms", "1s"))

@@ -180,13 +180,15 @@ class Destination:
     """An HTTP API in a thread of its own: ``/orders/{key}``. A context manager.
 
     ``status``: what it answers. ``delay``: seconds before it does. What it answers with another
-    status than 204 is in ``refused`` instead of ``deliveries``.
+    status than 204 is in ``refused`` instead of ``deliveries``. ``keys``: which events came under
+    each idempotency key: one, and each event under one.
     """
 
     status: int = 204
     delay: float = 0.0
     deliveries: list[Delivery] = field(default_factory=list)
     refused: list[Delivery] = field(default_factory=list)
+    keys: dict[str, set[str]] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
 
     @property
@@ -210,7 +212,8 @@ class Destination:
 
     async def _take(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None
-        key, id_ = request.match_info["key"], request.headers["Idempotency-Key"]
+        key, id_ = request.match_info["key"], request.query.get("id", "")
+        self.keys.setdefault(request.headers["Idempotency-Key"], set()).add(id_)
         delivery = Delivery(time.monotonic(), key, id_, request.method, body)
         taken = self.deliveries if self.status == 204 else self.refused
         taken.append(delivery)
@@ -230,6 +233,10 @@ class Destination:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        if not any(failure):
+            pairs = [(key, id_) for key, ids in self.keys.items() for id_ in ids if id_]
+            ids = [id_ for _, id_ in pairs]
+            assert len(pairs) == len({key for key, _ in pairs}) == len(set(ids)), "keys are mixed"
 
 
 class Feed:

@@ -28,6 +28,7 @@ from trunkline.streams.metrics import Metrics
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.worker.compiler import Compiler
 from trunkline.testing.control import MemoryControl
+from trunkline.testing.keys import IdempotencyKeys
 from trunkline.testing.loop import VirtualLoop
 from trunkline.testing.registry import MemoryRegistry
 from trunkline.testing.script import Script, ScriptedSink
@@ -94,6 +95,7 @@ class FlowTest(Generic[EnvT]):
                 d.name: ScriptedSink(built(d, env), scripts[d.name])
                 for d in self._flow.destinations
             },
+            keys=IdempotencyKeys(),
             prefetch_schemas=self._codec.prefetch_schemas,
             clock=self._loop.clock,
             random=(lambda: 0.0) if seed is None else Random(seed).random,

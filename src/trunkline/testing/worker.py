@@ -27,6 +27,7 @@ from trunkline.streams.worker.listeners import delivery_listener
 from trunkline.streams.worker.supervisor import ControlledHaltDecisions, DestinationSupervisor
 from trunkline.tasks import supervised_task
 from trunkline.testing.control import MemoryControl
+from trunkline.testing.keys import IdempotencyKeys
 from trunkline.testing.log import MemoryBroker, MemoryConsumer
 from trunkline.testing.topics import Topics
 
@@ -42,6 +43,7 @@ class Parts:
     compiler: Compiler
     metrics: Metrics
     sinks: Mapping[str, Sink[Any]]
+    keys: IdempotencyKeys
     prefetch_schemas: PrefetchSchemas
     clock: Callable[[], float]
     random: Callable[[], float]
@@ -157,6 +159,7 @@ class Worker:
         written = self._parts.topics.write(records)
         concerned = [message for message in written if message.topic() in self._routed]
         routed = await self._router.route(cast("list[Message]", concerned))
+        self._parts.keys.check(routed.records)
         self._parts.topics.write(routed.records)
 
     @property

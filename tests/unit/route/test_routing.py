@@ -53,9 +53,8 @@ def encode(data: Any) -> bytes:
 
 
 def compiled(function: RouteFunction, to: str = "erp", **more: Any) -> CompiledRoute:
-    return CompiledRoute.of(
-        function, inbox=f"{to}.inbox", dlq=f"{to}.dlq", **{"encode": encode, **more}
-    )
+    known = {"encode": encode, "name": "all"}
+    return CompiledRoute.of(function, inbox=f"{to}.inbox", dlq=f"{to}.dlq", **known | more)
 
 
 def routed(
@@ -85,15 +84,15 @@ def test_a_message_goes_to_the_inbox_with_its_key_and_attributes() -> None:
     assert (topic, key, value) == ("erp.inbox", b"k", b'encoded:{"n": 2}')
     named = headers(done.records[0])
     assert (named["ce_id"], named["ce_type"]) == (b"id-7", b"order.paid")
-    assert (named["tl_from"], named["tl_origin"]) == (b"orders/3/7/1", b"original")
+    assert (named["tl_from"], named["tl_origin"]) == (b"orders/3/7/all/1", b"original")
     assert (done.routed, done.dead) == (1, 0)
 
 
 def test_delivery_headers_of_an_earlier_hop_are_replaced() -> None:
-    earlier = [("tl_from", b"elsewhere/0/0/1"), ("tl_origin", b"replay"), ("mine", b"kept")]
+    earlier = [("tl_from", b"elsewhere/0/0/all/1"), ("tl_origin", b"replay"), ("mine", b"kept")]
     (record,) = routed([raw(more=earlier)], compiled(lambda event: event.data)).records
     named = headers(record)
-    assert (named["tl_from"], named["tl_origin"]) == (b"orders/3/0/1", b"original")
+    assert (named["tl_from"], named["tl_origin"]) == (b"orders/3/0/all/1", b"original")
     assert named["mine"] == b"kept"
 
 
@@ -125,11 +124,10 @@ def test_none_goes_nowhere() -> None:
 
 
 @pytest.mark.parametrize("kind", [list, tuple])
-def test_several_messages_are_numbered_and_the_first_keeps_the_id(kind: Any) -> None:
+def test_several_messages_are_numbered_and_have_the_events_id(kind: Any) -> None:
     done = routed([raw(at=7)], compiled(lambda event: kind([{"n": n} for n in (1, 2, 3)])))
-    ids = [headers(record)["ce_id"] for record in done.records]
-    assert ids == [b"id-7", b"id-7#2", b"id-7#3"]
-    assert [place for _, place in places(done)] == [f"orders/3/7/{part}" for part in (1, 2, 3)]
+    assert [headers(record)["ce_id"] for record in done.records] == [b"id-7"] * 3
+    assert [place for _, place in places(done)] == [f"orders/3/7/all/{part}" for part in (1, 2, 3)]
     assert done.routed == 3
 
 
@@ -173,18 +171,18 @@ def test_records_are_in_the_order_of_events_whichever_route_is_async() -> None:
     done = routed([raw(at=n) for n in range(4)], quick, compiled(slow, "slow"), quick)
     quick_, slow_ = "quick.inbox", "slow.inbox"
     assert places(done) == [
-        (quick_, "orders/3/0/1"),
-        (slow_, "orders/3/0/1"),
-        (quick_, "orders/3/0/1"),
-        (quick_, "orders/3/1/1"),
-        (slow_, "orders/3/1/1"),
-        (quick_, "orders/3/1/1"),
-        (quick_, "orders/3/2/1"),
+        (quick_, "orders/3/0/all/1"),
+        (slow_, "orders/3/0/all/1"),
+        (quick_, "orders/3/0/all/1"),
+        (quick_, "orders/3/1/all/1"),
+        (slow_, "orders/3/1/all/1"),
+        (quick_, "orders/3/1/all/1"),
+        (quick_, "orders/3/2/all/1"),
         ("slow.dlq", "orders/3/2"),
-        (quick_, "orders/3/2/1"),
-        (quick_, "orders/3/3/1"),
-        *[(slow_, f"orders/3/3/{part}") for part in (1, 2, 3)],
-        (quick_, "orders/3/3/1"),
+        (quick_, "orders/3/2/all/1"),
+        (quick_, "orders/3/3/all/1"),
+        *[(slow_, f"orders/3/3/all/{part}") for part in (1, 2, 3)],
+        (quick_, "orders/3/3/all/1"),
     ]
     assert (done.routed, done.dead) == (13, 1)
 

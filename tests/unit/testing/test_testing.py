@@ -126,6 +126,15 @@ def test_a_source_reads_records_through_its_topics() -> None:
         assert (letter.stage, letter.error) == ("publish", "KeyError")
 
 
+def test_a_source_that_gives_two_changes_one_id_fails_the_test() -> None:
+    with ErpTest() as test:
+        test.read(test.shop, Record(key="7", data={"number": 3}, id="same"))
+        test.read(test.shop, Record(key="7", data={"number": 3}, id="same"))
+        test.crash()
+        with pytest.raises(AssertionError, match=r"one idempotency key.*the id 'same'"):
+            test.read(test.shop, Record(key="7", data={"number": 4}, id="same"))
+
+
 def test_a_script_answers_in_turn() -> None:
     with ErpTest(concurrency=1) as test:
         test.script.answers(200).answers(Rejected("never")).answers(500, times=2)
