@@ -7,8 +7,12 @@ of the servers' references; MySQL's own SQLSTATE is often the catch-all HY000.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+from typing import Any
+
 from sqlalchemy import exc
 
+from trunkline.connectors.sql.messages import withhold
 from trunkline.errors import DataError, DeliveryError, Rejected, Retryable, Unavailable
 
 # A driver cannot send the value (a NUL in a text, an int beyond 64 bits), or there is none.
@@ -59,18 +63,23 @@ BROKEN = frozenset({3, 7, 8, 10, 11, 13, 14, 26})
 """SQLite: no permission, no memory, read-only, I/O, corrupt, full, cannot open, no database."""
 
 
-def delivery_error(error: Exception) -> DeliveryError:
-    """The instruction that a failed transaction (``ERRORS``) stands for.
+def delivery_error(
+    error: Exception, *, values: Iterable[Any] = (), names: Collection[str] = ()
+) -> DeliveryError:
+    """The instruction that a failed transaction (``ERRORS``) stands for, without rows' values.
+
+    ``values``: those of the rows that were to be written; ``names``: the table's and its columns'.
+    ``error`` and what it was raised from lose the values, too: a dead letter shows all of it.
 
     Rejected: the row itself is the reason, another one may well be accepted. Retryable: deadlocks
     and other conflicts, missing rights, a table that has changed. Unavailable: no connection, or
     a server that serves nobody now.
     """
-    what = _explained(error)
+    codes = _codes(error.orig) if isinstance(error, exc.DBAPIError) else frozenset()
+    what = withhold(error, values, names)
     if not isinstance(error, exc.DBAPIError):
         row = isinstance(error, (*ROW_ERRORS, exc.StatementError))
         return Rejected(what) if row else Retryable(what)
-    codes = _codes(error.orig)
     if isinstance(error, exc.IntegrityError | exc.DataError) or codes & ROW:
         return Rejected(what)
     if codes & CONFLICT or _sqlite_code(error.orig) in BUSY:
@@ -88,12 +97,6 @@ def _without_a_known_code(error: exc.DBAPIError, codes: Codes, what: str) -> Del
         return Rejected(what)  # the driver has not even sent it: a NaN to MariaDB
     lost = isinstance(error, exc.OperationalError | exc.InterfaceError)
     return Unavailable(what) if lost else Retryable(what)
-
-
-def _explained(error: Exception) -> str:
-    """The driver's own words, without SQL and parameters."""
-    original = error.orig if isinstance(error, exc.StatementError) else error
-    return f"{type(original).__name__}: {' '.join(str(original).split())}"[:500]
 
 
 def _codes(original: BaseException | None) -> Codes:

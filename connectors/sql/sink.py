@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from trunkline.connectors.sql.errors import ERRORS, delivery_error
 from trunkline.connectors.sql.schema import prepare
 from trunkline.connectors.sql.statements import KEYS, claim, delete_keys, upsert
 from trunkline.connectors.sql.table import fields_of, tables_for
-from trunkline.errors import DeliveryError, NoData, PartialFailure, Rejected
+from trunkline.errors import DataError, DeliveryError, NoData, PartialFailure, Rejected
 from trunkline.event import Event, join_key, split_key
 from trunkline.naming import destination_of
 from trunkline.params import Secret, revealed
@@ -84,6 +84,7 @@ class SqlSink(Sink[T]):
         self._fields = fields_of(schema_of(type).parsed, columns)
         self._key = [field for name in key for field in self._fields if field.column == name]
         self._table, self._positions = tables_for(table, self._fields, key, positions)
+        self._names = {self._table.name, *self._table.columns.keys()}
         self._create = create_table
         self._engine = sql_engine(revealed(url), timeout=timeout, connections=concurrency)
         self._upsert = upsert(self._table, self._engine.dialect.name)
@@ -123,11 +124,13 @@ class SqlSink(Sink[T]):
     def _write(self, events: list[Event[T]]) -> None:
         try:
             self._transact(events)
+            return
         except ERRORS as error:
-            failure = delivery_error(error)
+            failure = delivery_error(error, values=_values_of(events), names=self._names)
             if len(events) == 1 or not isinstance(failure, Rejected):
                 raise failure from error
-            self._write_one_by_one(events)
+        # Not in the except clause: an event's error would show this one, which is about another.
+        self._write_one_by_one(events)
 
     def _write_one_by_one(self, events: list[Event[T]]) -> None:
         """Find the refused ones: each event in a transaction of its own."""
@@ -209,8 +212,19 @@ class SqlSink(Sink[T]):
         texts = split_key(key)
         if len(texts) != len(self._key):
             columns = ", ".join(field.column for field in self._key)
-            raise NoData(f"key {key!r} does not hold a value each for {columns}")
+            raise NoData(f"the event's key does not hold a value each for {columns}")
         return tuple(field.parsed(text) for field, text in zip(self._key, texts, strict=True))
+
+
+def _values_of(events: Sequence[Event[Any]]) -> Iterator[Any]:
+    """What the events hold, keys included; of one that cannot be read its key alone."""
+    for event in events:
+        yield from split_key(event.key)
+        try:
+            if event.value is not None:
+                yield event.data
+        except DataError:
+            continue
 
 
 def _inbox(event: Event[Any]) -> str:

@@ -156,7 +156,9 @@ class Field:
         try:
             return FROM_TEXT.get(self.kind, str)(text)
         except (ValueError, ArithmeticError, KeyError) as error:
-            raise DataError(f"key {text!r} is no {self.kind} for column {self.column}") from error
+            raise DataError(
+                f"the event's key is no {self.kind} for column {self.column}"
+            ) from error
 
 
 def fields_of(parsed: Mapping[str, Any], columns: Mapping[str, str] | None) -> list[Field]:
