@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -14,6 +14,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import parse_dsn
 from psycopg2.extras import LogicalReplicationConnection
 
+from trunkline.connectors.postgres.statements import quoted
 from trunkline.errors import ConfigurationError, SourceError, TrunklineError
 
 __all__ = ["Connection", "Stopped", "connect", "connect_or_stop", "stoppable", "translated"]
@@ -29,6 +30,8 @@ _SETTINGS = {
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
+    "default_transaction_read_only": "off",  # the publication is made in such a session
+    "wal_sender_timeout": "60s",  # ``stream.py`` answers often enough for this one
     "row_security": "off",  # a snapshot that leaves out rows is an error, not a surprise
 }
 # A dead peer is noticed within a minute, also while nothing is sent.
@@ -39,18 +42,18 @@ _KEEPALIVE = {
     "keepalives_count": 4,
     "tcp_user_timeout": 60_000,
 }
+_TRANSACTION_TIMEOUT = 170_000
+"""The version from which on a server has ``transaction_timeout``, and older ones refuse it."""
+
 _STOP_CHECK = 0.1
 """Seconds after which a statement under way notices ``stop``."""
 
 _MUST_MEND = {
-    errors.InsufficientPrivilege: "the role needs more rights. For the stream, run: "
-    "ALTER ROLE <role> REPLICATION; for the snapshot: GRANT SELECT ON <table> TO <role>; and for "
-    "tables with row-level security: ALTER ROLE <role> BYPASSRLS;",
+    errors.InsufficientPrivilege: "the role needs more rights: see the page of PostgresCDC",
     errors.UndefinedObject: "was the slot or the publication dropped? Changes since then are "
     "lost to this source: reset its position to take a new snapshot",
-    errors.ObjectNotInPrerequisiteState: "if wal_level is not logical, run: ALTER SYSTEM SET "
-    "wal_level = logical; and restart the server. If the slot was invalidated, run: "
-    "SELECT pg_drop_replication_slot('<slot>'); and reset the source's position",
+    errors.ObjectNotInPrerequisiteState: "the slot was invalidated, or the server's settings do "
+    "not allow logical decoding",
     errors.ConfigurationLimitExceeded: "no replication slot is free. Run: ALTER SYSTEM SET "
     "max_replication_slots = <more>; and restart the server, or drop a slot nobody uses",
 }
@@ -64,25 +67,66 @@ def connect(dsn: str, *, replication: bool = False) -> Connection:
     """A connection whose values come as ``values.py`` reads them; in autocommit mode.
 
     Raises ConfigurationError for a dsn that cannot be read, SourceError if the server does not
-    let us in. Neither shows the password.
+    let us in. Neither shows the password, nor a part of it.
     """
-    try:
-        given = parse_dsn(dsn).get("options", "")
-    except psycopg2.ProgrammingError:
-        # without the cause: it quotes the text, and the text has the password
-        raise ConfigurationError(
-            "dsn is not a PostgreSQL connection string (postgresql://user:password@host:port/name)"
-        ) from None
+    given = _parsed(dsn)
     settings = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
     arguments: dict[str, Any] = {"application_name": "trunkline", "client_encoding": "UTF8"}
-    arguments |= _KEEPALIVE | {"options": f"{given} {settings}".strip()}
+    arguments |= _KEEPALIVE | {"options": f"{given.get('options', '')} {settings}".strip()}
     if replication:
         arguments["connection_factory"] = LogicalReplicationConnection
-    with translated("connecting"):
+    with translated("connecting", _replication(given)), _without(given.get("password", "")):
         connection: Connection = psycopg2.connect(dsn, **arguments)
         if not replication:
             connection.autocommit = True
+        if connection.server_version >= _TRANSACTION_TIMEOUT:
+            with connection.cursor() as cursor:
+                cursor.execute("SET transaction_timeout = 0")
         return connection
+
+
+def _parsed(dsn: str) -> dict[str, str]:
+    """The parts of the connection string.
+
+    Raises ConfigurationError, which quotes nothing of it, where a password seems to have run into
+    another part: an @ or / that is not percent-encoded makes libpq take the rest of the password
+    for a host or a port, and say so in each of its errors.
+    """
+    try:
+        given: dict[str, str] = parse_dsn(dsn)
+    except psycopg2.ProgrammingError:
+        # without the cause: it quotes the text, and the text has the password
+        raise ConfigurationError(f"dsn is not {_FORM}") from None
+    is_url = dsn.lstrip().startswith(("postgresql://", "postgres://"))
+    ports = [port for port in given.get("port", "").split(",") if port]
+    astray = is_url and "@" in given.get("host", "") + given.get("dbname", "")
+    if astray or not all(port.isascii() and port.isdigit() for port in ports):
+        raise ConfigurationError(f"dsn does not name a host and a port: it is not {_FORM}")
+    return given
+
+
+_FORM = (
+    "a PostgreSQL connection string (postgresql://user:password@host:port/name). Characters of "
+    "user and password other than letters and digits must be percent-encoded: "
+    "urllib.parse.quote(password, safe='')"
+)
+
+
+@contextmanager
+def _without(password: str) -> Iterator[None]:
+    """libpq's errors without the password, should one of them quote it."""
+    try:
+        yield
+    except psycopg2.OperationalError as error:
+        text = str(error)
+        if not password or password not in text:
+            raise
+        raise psycopg2.OperationalError(text.replace(password, "***")) from None
+
+
+def _replication(given: Mapping[str, str]) -> str:
+    role = quoted(given["user"]) if given.get("user") else "CURRENT_USER"
+    return f"the role needs more rights, run ALTER ROLE {role} REPLICATION;"
 
 
 def connect_or_stop(dsn: str, stop: threading.Event, *, replication: bool = False) -> Connection:
@@ -116,11 +160,10 @@ def translated(doing: str, mend: str = "") -> Iterator[None]:
     except psycopg2.Error as error:
         text = f"PostgreSQL, {doing}: {str(error).strip()}"
         for kind, usual in _MUST_MEND.items():
-            if isinstance(error, kind):
+            if isinstance(error, kind) and "recovery" not in text:  # a standby may be promoted
                 raise ConfigurationError(f"{text}\n{mend or usual}") from error
         if "walsender" in text or "WAL sender" in text:  # a refused connection has no SQLSTATE
-            usual = _MUST_MEND[errors.InsufficientPrivilege]
-            raise ConfigurationError(f"{text}\n{usual}") from error
+            raise ConfigurationError(f"{text}\n{mend}") from error
         raise SourceError(text) from error
 
 

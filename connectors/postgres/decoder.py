@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from trunkline.connectors.postgres.statements import add_primary_key
 from trunkline.connectors.postgres.values import UNCHANGED, Shape, Types
 from trunkline.errors import ConfigurationError
 from trunkline.event import Record
@@ -57,13 +58,25 @@ def row_at(payload: bytes, at: int) -> tuple[list[Any], int]:
     return row, at
 
 
+class Wanted(NamedTuple):
+    """A table whose changes are wanted. ``keys``: the names that its key's columns have, and had
+    before: the log has those of its time."""
+
+    stream: str
+    keys: tuple[tuple[str, ...], ...]
+
+
 class Decoder:
     """Takes messages in, gives records out, and knows where it stands.
 
-    ``keys``: the key columns of each table wanted, by stream name; changes of other tables are
-    passed over. ``types``: gives what there is to know of types with these oids. ``unchanged``:
-    stands for a value that the server did not send. ``end``, ``commit``, ``index``: where an
-    earlier decoder stood, as its attributes of these names had it.
+    ``wanted``: the tables wanted, by OID: names are those of the log's time, and may be another
+    table's now. Changes of other tables are passed over. ``ask``: gives ``wanted`` anew, from the
+    catalog; raises if the source must not go on. ``types``: gives what there is to know of types
+    with these oids. ``unchanged``: stands for a value that the server did not send. ``end``,
+    ``commit``, ``index``: where an earlier decoder stood, as its attributes of these names had it.
+
+    When ``feed`` raises, everything before that message is in ``records``, and the decoder stands
+    behind it.
 
     A server sends whole transactions, from the last acknowledged one on. If a worker died after it
     had published 3,000 changes of 10,000, the next decoder gets all 10,000 again, and gives out
@@ -72,9 +85,10 @@ class Decoder:
 
     def __init__(
         self,
-        keys: Mapping[str, tuple[str, ...]],
+        wanted: Mapping[int, Wanted],
         types: Callable[[Collection[int]], Types],
         *,
+        ask: Callable[[], Mapping[int, Wanted]],
         unchanged: object = UNCHANGED,
         end: int = 0,
         commit: int = 0,
@@ -82,7 +96,7 @@ class Decoder:
     ) -> None:
         self.records: list[Record] = []
         self.end = end
-        """The LSN up to which every transaction is given out to its last change."""
+        """The LSN before which every transaction is given out to its last change."""
         self.commit = 0
         """The commit LSN of the transaction under way, or 0."""
         self.index = 0
@@ -90,10 +104,12 @@ class Decoder:
         self._resume = {commit: index}
         self._skip = 0  # changes of the transaction under way that were given out before
         self._time = _EPOCH
-        self._keys = keys
+        self._tables = wanted
+        self._ask = ask
         self._types = types
         self._unchanged = unchanged
         self._shapes: dict[int, Shape | None] = {}
+        self._relations: dict[int, bytes] = {}
         self._handlers: dict[int, Callable[[bytes], None]] = {
             ord("B"): self._begin,
             ord("C"): self._commit,
@@ -110,6 +126,11 @@ class Decoder:
         if handler is not None:
             handler(payload)
 
+    def reached(self, lsn: int) -> None:
+        """The server has sent everything that was committed before ``lsn``."""
+        if not self.commit:
+            self.end = max(self.end, lsn)
+
     def take(self) -> list[Record]:
         """The records since the last call."""
         records, self.records = self.records, []
@@ -122,6 +143,9 @@ class Decoder:
         # Whole transactions before ``end`` were given out: the server sends them again if
         # the worker died before it had acknowledged them.
         self._skip = _ALL if commit < self.end else self._resume.get(commit, 0)
+        # They come in the order of their commits: what was committed before this one is here. The
+        # driver confirms up to any keepalive before this message, so no less must be stored.
+        self.end = max(self.end, commit)
 
     def _commit(self, payload: bytes) -> None:
         _, end, _ = _COMMIT.unpack_from(payload)
@@ -129,17 +153,33 @@ class Decoder:
         self.commit = self.index = 0
 
     def _relation(self, payload: bytes) -> None:
-        oid, stream, identity, columns, flagged = parse_relation(payload)
-        if stream not in self._keys:
-            if self._shapes.get(oid) is not None:
-                raise ConfigurationError(_renamed(self._shapes[oid], stream))
+        oid, name, identity, columns, flagged = parse_relation(payload)
+        if self._is_doubtful(oid, name, identity, payload):
+            self._tables = self._ask()
+        table = self._tables.get(oid)
+        if table is None:
             self._shapes[oid] = None
             return
-        key = self._keys[stream] if identity == "f" else flagged
-        if not set(key) & {name for name, _ in columns}:
-            raise ConfigurationError(f"table {stream} has lost its primary key: {no_key(stream)}")
+        key = flagged
+        if identity == "f" or not flagged:
+            names = {name for name, _ in columns}
+            key = next((key for key in table.keys if names.issuperset(key)), ())
+        if not key:
+            raise ConfigurationError(_keyless(table, identity))
         types = self._types([type_ for _, type_ in columns])
-        self._shapes[oid] = Shape(stream, columns, key, types)
+        self._shapes[oid] = Shape(table.stream, columns, key, types)
+        self._relations[oid] = payload
+
+    def _is_doubtful(self, oid: int, name: str, identity: str, payload: bytes) -> bool:
+        """Whether the catalog must be asked: the table was altered while we read, or has another
+        name. With REPLICA IDENTITY FULL the message does not tell the key: it may be another one
+        also if the message is the same."""
+        table = self._tables.get(oid)
+        if table is None:
+            return False
+        before = self._relations.get(oid)
+        altered = before is not None and (before != payload or identity == "f")
+        return altered or name != table.stream
 
     def _wanted(self, payload: bytes) -> Shape | None:
         """The shape of the change's table; None if the change is not to be given out."""
@@ -234,14 +274,12 @@ def parse_relation(payload: bytes) -> tuple[int, str, str, list[tuple[str, int]]
     return oid, stream, identity, columns, tuple(flagged)
 
 
-def no_key(stream: str) -> str:
-    """What to run for a table whose rows nothing identifies."""
-    return (
-        f"run ALTER TABLE {stream} ADD PRIMARY KEY (…); or, if it has a unique index of columns "
-        f"that are never NULL: ALTER TABLE {stream} REPLICA IDENTITY USING INDEX …;"
-    )
-
-
-def _renamed(shape: Shape | None, stream: str) -> str:
-    was = shape.stream if shape else ""
-    return f"table {was} was renamed to {stream}: name it so in tables= (and keep slot= as it is)"
+def _keyless(table: Wanted, identity: str) -> str:
+    stream = table.stream
+    if identity == "f":
+        return (
+            f"table {stream}: its key ({', '.join(table.keys[0])}) is not in the log of that time, "
+            "as the key's columns were changed while changes were pending; with REPLICA IDENTITY "
+            "FULL the log does not tell the key. Reset the source's position to take a new snapshot"
+        )
+    return f"table {stream} has lost its primary key: {add_primary_key(stream)}"

@@ -23,6 +23,7 @@ from trunkline.connectors.postgres.connection import (
     stoppable,
     translated,
 )
+from trunkline.connectors.postgres.statements import quoted, quoted_table
 from trunkline.connectors.postgres.values import Shape, Types
 from trunkline.event import Record
 
@@ -72,7 +73,7 @@ def lock(connection: Connection, tables: Sequence[Table]) -> None:
 
 def fetch(connection: Connection, table: Table, limit: int) -> Iterator[list[tuple[Any, ...]]]:
     """The table's rows as raw values, up to ``limit`` at a time; fewer if they are wide."""
-    columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in table.columns)
+    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
     # ONLY: a table that inherits from this one is another stream. Changes of a partition, though,
     # come under the name of the partitioned table, and so must its rows.
     query = sql.SQL("SELECT {} FROM {} {}").format(
@@ -80,13 +81,24 @@ def fetch(connection: Connection, table: Table, limit: int) -> Iterator[list[tup
     )
     if table.where:
         query = sql.SQL("{} WHERE {}").format(query, sql.SQL(table.where))
-    with translated(f"reading table {table.stream}"), connection.cursor("trunkline") as cursor:
-        cursor.string_types = dict.fromkeys((oid for _, oid in table.columns), BYTES)
+    with (
+        translated(f"reading table {table.stream}", _rights(table)),
+        connection.cursor("trunkline") as cursor,
+    ):
+        cursor.string_types = dict.fromkeys((column.type for column in table.columns), BYTES)
         cursor.execute(query)
         rows = cursor.fetchmany(min(limit, _FIRST_FETCH))
         while rows:
             yield rows
             rows = cursor.fetchmany(_next_fetch(rows, limit))
+
+
+def _rights(table: Table) -> str:
+    role, name = quoted(table.role), quoted_table(table.stream)
+    return (
+        f"the role cannot read all rows: run GRANT SELECT ON {name} TO {role}; and, for a table "
+        f"with row-level security, ALTER ROLE {role} BYPASSRLS;"
+    )
 
 
 def _next_fetch(rows: Sequence[Sequence[bytes | None]], limit: int) -> int:

@@ -7,28 +7,24 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Collection, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from trunkline.connectors.base import Batch, Position, Source
 from trunkline.connectors.postgres.decoder import Decoder, lsn_number, lsn_text
-from trunkline.connectors.postgres.values import UNCHANGED, Types
+from trunkline.connectors.postgres.values import UNCHANGED
 from trunkline.errors import ConfigurationError, MissingExtra, SourceError, TrunklineError
 from trunkline.params import Secret, revealed
 
 _HAS_DRIVER = find_spec("psycopg2") is not None
 if TYPE_CHECKING or _HAS_DRIVER:  # without it the constructor says which extra to install
-    from trunkline.connectors.postgres import catalog, snapshot
-    from trunkline.connectors.postgres.connection import (
-        Connection,
-        Stopped,
-        connect,
-        connect_or_stop,
-        stoppable,
-    )
+    from trunkline.connectors.postgres import catalog, publication, slots, snapshot
+    from trunkline.connectors.postgres.capture import Capture
+    from trunkline.connectors.postgres.connection import Connection, Stopped, connect
     from trunkline.connectors.postgres.stream import Stream
+    from trunkline.connectors.postgres.validity import Validity
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +36,11 @@ _SOON, _LATER = 1.0, 10.0
 The engine acknowledges a large batch when it gets the next one. Without a next one the server would
 not hear that the last records are published, and keep their WAL while the tables are quiet.
 """
+_ASK, _ASK_IDLE = 60.0, 10.0
+"""Seconds between two questions whether publication and tables are still the same: while changes
+come, and when they have ceased (since when nothing may have been recorded)."""
+_WATCH_SLOT = 5.0
+"""Seconds of a snapshot between two looks whether its slot is still there."""
 _HANDOVER = 5.0
 """Seconds that a slot may still be in use when we start: the worker before us has just ended,
 and the server needs a moment to notice."""
@@ -94,19 +95,21 @@ class PostgresCDC(Source):
         self._stream: Stream | None = None
         self._acknowledged = 0
         self._useless_slot = False  # whether a slot of ours has a snapshot that is not finished
-        self._types = Types()
+        self._useless_publication = False  # whether we made it, and have no slot yet
         _check(self.tables, self.slot, batch)
 
     def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
         """See ``Source.read``. Positions: ``{"phase": "snapshot", "slot": …}``, then
-        ``{"phase": "stream", "slot": …, "lsn": …}``, inside a transaction also its ``commit``
-        LSN and the ``index`` of the last change given out."""
+        ``{"phase": "stream", "slot": …, "lsn": …, "of": …}``, inside a transaction also its
+        ``commit`` LSN and the ``index`` of the last change given out. ``of`` is what the position
+        is valid for: system, publication and tables."""
         if position is not None and position.get("slot") != self.slot:
-            raise ConfigurationError(_misplaced(position.get("slot"), self.slot))
+            raise ConfigurationError(slots.misplaced(position.get("slot"), self.slot))
+        capture = Capture(revealed(self._dsn), self.slot, self.publication, self.tables, stop)
         try:
             if position is None or position["phase"] == "snapshot":
-                position = yield from self._begin(position, stop)
-            yield from self._changes(position, stop)
+                position = yield from self._begin(position, capture, stop)
+            yield from self._changes(position, capture, stop)
         except Stopped as stopped:
             if not stop.is_set():
                 raise SourceError(f"somebody cancelled {stopped}") from None
@@ -121,57 +124,51 @@ class PostgresCDC(Source):
         """Closes the connections. The slot stays, and with it the WAL that it needs.
 
         The slot of an unfinished snapshot is dropped: a snapshot lives as long as its connection,
-        so the next start takes a new one, with a new slot, and nobody would read this one.
+        so the next start takes a new one, with a new slot, and nobody would read this one. So is
+        a publication that was made just now, for a start that then failed.
         """
         if self._stream is not None:
             self._stream.close()
             self._stream = None
-        if self._useless_slot:
-            self._drop_useless_slot()
+        if self._useless_slot or self._useless_publication:
+            self._drop_useless()
 
     def drop(self) -> None:
         """Drops slot and publication, for good: the server forgets this source. Raises
         SourceError while the slot is in use."""
         with closing(self._connect()) as connection:
-            catalog.drop_slot(connection, self.slot)
-            catalog.drop_publication(connection, self.publication)
+            slots.drop(connection, self.slot)
+            publication.drop(connection, self.publication)
 
     def _connect(self) -> Connection:
         return connect(revealed(self._dsn))
 
-    @contextmanager
-    def _connected(self, stop: threading.Event) -> Iterator[Connection]:
-        """A connection whose statements ``stop`` cancels, however long a lock keeps them."""
-        with (
-            closing(connect_or_stop(revealed(self._dsn), stop)) as connection,
-            stoppable(connection, stop),
-        ):
-            yield connection
-
     def _begin(
-        self, position: Position | None, stop: threading.Event
+        self, position: Position | None, capture: Capture, stop: threading.Event
     ) -> Generator[Batch, None, Position]:
         """Everything before the changes: reads the snapshot if there is to be one.
 
         Gives out its batches and returns the position where the changes start. ``position``: None
         for a source that never ran, else that of a snapshot which was interrupted.
         """
-        with self._connected(stop) as connection:
+        with capture.connected() as connection:
             there = self._prepare(connection, stop, owned=position is not None)
+            tables, validity = capture.now(connection)
             if there:
-                point = catalog.slot_point(connection, self.slot)
+                point = slots.point(connection, self.slot)
             elif self._with_snapshot:
-                point = yield from self._snapshot(connection, stop)
+                point = yield from self._snapshot(connection, capture, tables, validity, stop)
             else:
                 with snapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, _):
                     pass
-        self._useless_slot = False
-        start: Position = {"phase": "stream", "slot": self.slot, "lsn": point}
+        self._useless_slot = self._useless_publication = False
+        start = self._position(point, validity)
         yield Batch([], start)
         return start
 
     def _prepare(self, connection: Connection, stop: threading.Event, *, owned: bool) -> bool:
-        """Checks the server and the tables, and makes the publication.
+        """Checks the server and the tables, and makes the publication, last: from then on the
+        server checks what the application does to the tables.
 
         Returns whether a slot is there already, from which changes are read (that somebody has made
         it is meant with ``snapshot="never"`` only). ``owned``: the stored position says that it is
@@ -179,112 +176,153 @@ class PostgresCDC(Source):
         that may be another source's.
         """
         catalog.require_logical(connection)
-        tables = catalog.describe(connection, self.tables)
-        catalog.publish(connection, self.publication, tables)
-        if not self._has_slot(connection, stop):
-            return False
-        if owned:
-            catalog.drop_slot(connection, self.slot)
-            return False
-        if self._with_snapshot:
-            raise ConfigurationError(_foreign(self.slot))
-        return True
+        there = self._has_slot(connection, stop, owned=owned)
+        if there and owned:
+            slots.drop(connection, self.slot)
+            there = False
+        if there and self._with_snapshot:
+            raise ConfigurationError(slots.foreign(self.slot))
+        made = publication.publish(connection, self.publication, self.tables)
+        self._useless_publication = made and not there
+        return there
 
     def _snapshot(
-        self, connection: Connection, stop: threading.Event
+        self,
+        connection: Connection,
+        capture: Capture,
+        tables: list[catalog.Table],
+        validity: Validity,
+        stop: threading.Event,
     ) -> Generator[Batch, None, str]:
         position: Position = {"phase": "snapshot", "slot": self.slot}
         # Stored before the slot is made: a worker that is killed right after making it leaves a
         # position that claims the slot, and the next one drops it. The other way round the slot
         # would be nobody's, and would keep WAL until the disk is full.
         yield Batch([], position)
-        types, tables = catalog.load_types(connection), self._published(connection)
+        types = catalog.load_types(connection)
         with snapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, name):
-            self._useless_slot = True
+            self._useless_slot, self._useless_publication = True, False
             taken = snapshot.take_up(connection, name)
             snapshot.lock(connection, tables)
-        if self._published(connection) != tables:
+        if capture.now(connection) != (tables, validity):
             raise SourceError("a table was altered while its snapshot began")
         position = position | {"lsn": point}
         rows = snapshot.tables_records(connection, tables, types, point, taken, self._batch)
+        watched = time.monotonic()
         for records in rows:
             yield Batch(records, position)
             if stop.is_set():
                 raise Stopped
+            if time.monotonic() - watched > _WATCH_SLOT:
+                with capture.connected() as other:
+                    slots.require_kept(other, self.slot)
+                watched = time.monotonic()
         return point
 
-    def _published(self, connection: Connection) -> list[catalog.Table]:
-        tables = catalog.describe(connection, self.tables)
-        return catalog.published(connection, self.publication, tables)
-
-    def _changes(self, position: Position, stop: threading.Event) -> Iterator[Batch]:
-        decoder = self._decoder(position, stop)
+    def _changes(
+        self, position: Position, capture: Capture, stop: threading.Event
+    ) -> Iterator[Batch]:
+        """The changes, batch by batch. What was decoded before an error is given out before it is
+        raised: it would come again, but under what the tables are called by then."""
+        decoder = self._decoder(position, capture, stop)
         self._acknowledged = decoder.end
         stream = Stream(revealed(self._dsn), self.slot, self.publication, decoder, stop)
-        self._stream, due = stream, 0.0
-        while not stop.is_set():
-            more = stream.receive(self._batch)
+        self._stream, asked = stream, time.monotonic()
+        due, ask_after, more, error = asked + _SOON, _ASK, False, None
+        while error is None and not stop.is_set():
+            try:
+                more = stream.receive(self._batch)
+                if time.monotonic() - asked > ask_after:
+                    self._ask(capture)
+                    asked, ask_after = time.monotonic(), _ASK
+            except TrunklineError as raised:
+                error, self._stream = raised, None  # nothing can be acknowledged any more
+                stream.close()
             if decoder.records:
-                yield Batch(decoder.take(), self._position(decoder))
+                yield Batch(decoder.take(), self._stands(decoder, capture))
                 due = time.monotonic() + _SOON
-            elif decoder.end > self._acknowledged and time.monotonic() >= due:
-                yield Batch([], self._position(decoder))
-                due = time.monotonic() + _LATER
-            elif not more:
+            elif decoder.end > self._acknowledged and (error or time.monotonic() >= due):
+                yield Batch([], self._stands(decoder, capture))
+                due, ask_after = time.monotonic() + _LATER, _ASK_IDLE
+            elif error is None and not more:
+                if decoder.end == self._acknowledged:
+                    stream.keep_alive()
                 stream.wait(_WAIT)
+        if error is not None:
+            raise error
 
-    def _decoder(self, position: Position, stop: threading.Event) -> Decoder:
-        with self._connected(stop) as connection:
+    def _ask(self, capture: Capture) -> None:
+        """Whether all is still the same. A server that does not let us ask is asked later."""
+        try:
+            capture.ask()
+        except SourceError as error:
+            log.warning("source of slot %s could not ask for its tables: %s", self.slot, error)
+
+    def _decoder(self, position: Position, capture: Capture, stop: threading.Event) -> Decoder:
+        lsn = lsn_number(position["lsn"])
+        with capture.connected() as connection:
             catalog.require_logical(connection)
             if not self._has_slot(connection, stop):
-                raise ConfigurationError(_gone(self.slot))
-            catalog.require_reached(connection, lsn_number(position["lsn"]))
-            tables = self._published(connection)
-            self._types = catalog.load_types(connection)
+                raise ConfigurationError(slots.gone(self.slot))
+            capture.resume(connection, position.get("of"))
+            catalog.require_reached(connection, lsn)
+            if "of" in position:
+                slots.require_from(connection, self.slot, lsn)
+            else:
+                log.warning(_UNCHECKED, self.slot)
         return Decoder(
-            {table.stream: table.key for table in tables},
-            self._types_of,
+            capture.wanted,
+            capture.types_of,
+            ask=capture.ask,
             unchanged=self._unchanged,
-            end=lsn_number(position["lsn"]),
+            end=lsn,
             commit=lsn_number(position.get("commit", "0/0")),
             index=position.get("index", 0),
         )
 
-    def _has_slot(self, connection: Connection, stop: threading.Event) -> bool:
-        """Whether the slot is there. Waits up to ``_HANDOVER`` for a reader that is still in it."""
+    def _has_slot(
+        self, connection: Connection, stop: threading.Event, *, owned: bool = False
+    ) -> bool:
+        """Whether the slot is there. Waits up to ``_HANDOVER`` for a reader that is still in it.
+        ``owned``: it is to be dropped, so it may be lost."""
         deadline = time.monotonic() + _HANDOVER
         while True:
             try:
-                return catalog.has_slot(connection, self.slot)
-            except catalog.SlotInUse:
+                return slots.is_there(connection, self.slot, lost_too=owned)
+            except slots.SlotInUse:
                 if time.monotonic() > deadline:
                     raise
             if stop.wait(_WAIT):
                 raise Stopped
 
-    def _types_of(self, oids: Collection[int]) -> Types:
-        """The database's types, read again where one of ``oids`` was made since the last time."""
-        if not self._types.known.issuperset(oids):
-            with closing(self._connect()) as connection:
-                self._types = catalog.load_types(connection)
-        return self._types
+    def _position(self, lsn: str, validity: Validity | None) -> Position:
+        position: Position = {"phase": "stream", "slot": self.slot, "lsn": lsn}
+        if validity is not None:
+            position["of"] = validity.as_json()
+        return position
 
-    def _position(self, decoder: Decoder) -> Position:
-        position: Position = {
-            "phase": "stream",
-            "slot": self.slot,
-            "lsn": lsn_text(decoder.end),
-        }
+    def _stands(self, decoder: Decoder, capture: Capture) -> Position:
+        position = self._position(lsn_text(decoder.end), capture.validity)
         if decoder.commit:
             position |= {"commit": lsn_text(decoder.commit), "index": decoder.index}
         return position
 
-    def _drop_useless_slot(self) -> None:
+    def _drop_useless(self) -> None:
         try:
             with closing(self._connect()) as connection:
-                catalog.drop_slot(connection, self.slot)
+                if self._useless_slot:
+                    slots.drop(connection, self.slot)
+                if self._useless_publication:
+                    publication.drop(connection, self.publication)
         except TrunklineError as error:
-            log.warning("slot %s of an unfinished snapshot is left: %s", self.slot, error)
+            log.warning("slot or publication of a start that failed is left: %s", error)
+
+
+_UNCHECKED = (
+    "the stored position of slot %s is of an earlier version, and does not tell which publication "
+    "and tables it is of: from now on it does. If slot, publication or a table was dropped and "
+    "made again since it was stored, take a new snapshot"
+)
 
 
 def _derived(tables: Sequence[str]) -> str:
@@ -302,25 +340,3 @@ def _check(tables: Sequence[str], slot: str, batch: int) -> None:
         )
     if batch < 1:
         raise ConfigurationError(f"batch={batch}: must be at least 1")
-
-
-def _foreign(slot: str) -> str:
-    return (
-        f"slot {slot} is there already, but this source has no position: the slot belongs to "
-        "another source (give this one another slot=), or the position was reset. In that case "
-        f"run SELECT pg_drop_replication_slot('{slot}'); to begin with a new snapshot"
-    )
-
-
-def _misplaced(stored: object, slot: str) -> str:
-    return (
-        f"the stored position belongs to slot {stored}, the source has {slot}: "
-        f"set slot={stored!r}, or reset the position to begin with a new snapshot"
-    )
-
-
-def _gone(slot: str) -> str:
-    return (
-        f"slot {slot} was dropped: the changes since then are lost to this source. Reset its "
-        "position to begin with a new snapshot"
-    )

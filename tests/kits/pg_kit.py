@@ -14,7 +14,7 @@ from psycopg2.extensions import make_dsn
 
 from trunkline.connectors.base import Position
 from trunkline.connectors.postgres import PostgresCDC
-from trunkline.errors import SourceError
+from trunkline.errors import SourceError, TrunklineError
 from trunkline.event import Record
 
 Until = Callable[[list[Record], Position], bool]
@@ -175,7 +175,7 @@ class Reading:
     def __init__(self, source: PostgresCDC, position: Position | None = None) -> None:
         self.records: list[Record] = []
         self.position = position
-        self.error: SourceError | None = None
+        self.error: TrunklineError | None = None
         self._stop = threading.Event()
         self._source = source
         self._thread = threading.Thread(target=self._read)
@@ -187,12 +187,12 @@ class Reading:
                 self.records += batch.records
                 self.position = batch.position
                 self._source.acknowledge(batch.position)
-        except SourceError as error:
+        except TrunklineError as error:
             self.error = error
         finally:
             self._source.close()
 
-    def ended(self) -> SourceError | None:
+    def ended(self) -> TrunklineError | None:
         """Waits for its end; gives its error."""
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive()

@@ -15,7 +15,18 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from pg_kit import Database, count, key, new_database, read, retried, start, streaming, until
+from pg_kit import (
+    Database,
+    Reading,
+    count,
+    key,
+    new_database,
+    read,
+    retried,
+    start,
+    streaming,
+    until,
+)
 from trunkline.connectors.base import Position
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.connectors.postgres.decoder import lsn_number
@@ -196,21 +207,21 @@ def test_an_acknowledged_transaction_moves_the_slot_and_half_a_one_does_not(
     source.close()
 
 
-def test_an_idle_slot_lets_go_of_others_wal(database: Database) -> None:
-    """Else a source without changes would fill the server's disk."""
+def test_an_idle_slot_lets_go_of_others_wal_once_its_position_is_stored(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a source without changes would fill the server's disk; and if the server had confirmed
+    more than is stored, nobody could tell the slot from one that was made again."""
+    monkeypatch.setattr("trunkline.connectors.postgres.source._LATER", 0.1)
     source = source_of(database)
-    position = start(source)
-    stop = threading.Event()
-    reader = threading.Thread(target=lambda: list(source.read(position, stop)))
-    reader.start()
-    try:
-        database.run("CREATE TABLE other AS SELECT generate_series(1, 10000) AS i")
-        ((written,),) = database.run("SELECT (pg_current_wal_lsn() - '0/0')::int8")
-        until(lambda: database.confirmed(source.slot) >= written, "the slot to move on")
-    finally:
-        stop.set()
-        reader.join()
-        source.close()
+    reading = Reading(source, start(source_of(database)))
+    database.run("CREATE TABLE other AS SELECT generate_series(1, 10000) AS i")
+    ((written,),) = database.run("SELECT (pg_current_wal_lsn() - '0/0')::int8")
+    until(lambda: database.confirmed(source.slot) >= written, "the slot to move on")
+    confirmed = database.confirmed(source.slot)
+    assert reading.position is not None
+    assert lsn_number(reading.position["lsn"]) >= confirmed
+    reading.stopped_after()
 
 
 def test_without_acknowledgement_all_comes_again_with_the_same_ids(database: Database) -> None:

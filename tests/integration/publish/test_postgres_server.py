@@ -62,6 +62,22 @@ def test_a_restart_of_the_server_loses_nothing(server: Postgres) -> None:
         source_of(server).drop()
 
 
+def test_a_restart_while_nothing_changes_is_no_lost_slot(server: Postgres) -> None:
+    """A server that shuts down asks for an answer, and the driver confirms all that was sent."""
+    with running(server) as database:
+        new_table(database)
+        reading = Reading(source_of(server), start(source_of(server)))
+        until(lambda: bool(database.senders()), "the stream to begin")
+        database.run("CREATE TABLE other AS SELECT generate_series(1, 1000) AS i")
+    assert "reading changes" in str(reading.ended())
+    with running(server) as database:
+        database.run("DROP TABLE other; INSERT INTO orders VALUES (1)")
+        rest, _ = read(source_of(server), reading.position, until=count(1))
+        assert [record.key for record in rest] == ["1"]
+        let_go(database)
+        source_of(server).drop()
+
+
 def test_a_slot_that_held_back_too_much_is_lost(server: Postgres) -> None:
     with running(server, "--max_slot_wal_keep_size=1MB") as database:
         new_table(database)

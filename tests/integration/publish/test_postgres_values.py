@@ -13,7 +13,6 @@ import pytest
 from pg_kit import Database, count, new_database, read, start, streaming
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.connectors.postgres.values import UNCHANGED
-from trunkline.errors import ConfigurationError
 from trunkline.event import Record, join_key
 
 TYPES = """
@@ -140,15 +139,6 @@ def test_columns_that_come_and_go_while_it_streams(database: Database) -> None:
         ("update", "1", {"id": 1, "b": "2", "c": None}),
         ("update", "2", {"id": 2, "d": "e", "c": "c"}),
     ]
-
-
-def test_a_table_that_is_renamed_stops_the_source(database: Database) -> None:
-    database.run("CREATE TABLE t (id int PRIMARY KEY)")
-    position = start(source_of(database, "t"))
-    database.run("INSERT INTO t VALUES (1)")
-    database.run("ALTER TABLE t RENAME TO u; INSERT INTO u VALUES (2)")
-    with pytest.raises(ConfigurationError, match=r"table public\.t is not in the database"):
-        read(source_of(database, "t"), position, until=count(2))
 
 
 LARGE = "SELECT string_agg(md5(i::text), '') FROM generate_series(1, 500) i"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.connectors.postgres.decoder import Decoder, lsn_number, lsn_text, row_at
+from trunkline.connectors.postgres.decoder import Decoder, Wanted, lsn_number, lsn_text, row_at
 from trunkline.connectors.postgres.values import UNCHANGED, Types
 from trunkline.errors import ConfigurationError
 
@@ -67,8 +67,16 @@ def truncate(*oids: int) -> bytes:
     return b"T" + pack(">IB", len(oids), 0) + pack(f">{len(oids)}I", *oids)
 
 
-def decoder(**more: Any) -> Decoder:
-    return Decoder({"public.orders": ("id",)}, lambda oids: Types(), **more)
+def wanted(*keys: str, stream: str = "public.orders") -> dict[int, Wanted]:
+    return {ORDERS: Wanted(stream, tuple(tuple(key.split()) for key in keys or ("id",)))}
+
+
+def never_asked() -> dict[int, Wanted]:
+    raise AssertionError("nothing was altered")
+
+
+def decoder(*keys: str, **more: Any) -> Decoder:
+    return Decoder(wanted(*keys), lambda oids: Types(), **{"ask": never_asked} | more)
 
 
 def decoded(*messages: bytes, by: Decoder | None = None) -> list[tuple[str, str, dict[str, Any]]]:
@@ -150,6 +158,7 @@ def test_new_columns_come_with_a_new_relation() -> None:
         insert(b"1", b"x"),
         relation(columns=more),
         insert(b"2", b"99", b"y"),
+        by=decoder(ask=wanted),
     ) == [
         ("create", "1", {"id": 1, "note": "x"}),
         ("create", "2", {"id": 2, "cents": 99, "note": "y"}),
@@ -170,14 +179,57 @@ def test_what_is_not_wanted_is_passed_over() -> None:
     ) == [("truncate", "", {})]
 
 
-def test_a_renamed_table_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"public\.orders was renamed to public\.old"):
-        decoded(begin(), relation(), relation(name="old"))
+def test_a_table_is_known_by_its_oid() -> None:
+    """Changes of before it was renamed come under its name of then."""
+    messages = begin(), relation(name="former"), insert(b"1", b"x"), commit()
+    reader = decoder(ask=wanted)
+    assert [change for change, _, _ in decoded(*messages, by=reader)] == ["create"]
+
+
+def test_another_table_of_a_known_name_is_not_wanted() -> None:
+    assert decoded(begin(), relation(OTHER), insert(b"1", b"x", oid=OTHER)) == []
+
+
+def test_a_table_that_is_altered_is_asked_for_and_what_came_before_is_there() -> None:
+    def refused() -> dict[int, Wanted]:
+        raise ConfigurationError("renamed")
+
+    reader = decoder(ask=refused)
+    with pytest.raises(ConfigurationError, match="renamed"):
+        decoded(begin(), relation(), insert(b"1", b"x"), relation(name="old"), by=reader)
+    assert [record.key for record in reader.take()] == ["1"]
+    assert (reader.commit, reader.index) == (0x200, 1)
+
+
+def test_with_full_identity_a_table_that_comes_again_is_asked_for() -> None:
+    """The message is the same, and the key may be another one."""
+    both = relation(columns=(("tenant", 23, True), ("id", 23, True)), identity="f")
+    reader = decoder(ask=lambda: wanted("tenant id"))
+    before, after = decoded(begin(), both, insert(b"1", b"1"), both, insert(b"1", b"1"), by=reader)
+    assert (before[1], after[1]) == ("1", '["1","1"]')
+
+
+def test_with_full_identity_the_key_has_its_names_of_then() -> None:
+    both = relation(columns=(("tenant", 23, True), ("id", 23, True)), identity="f")
+    reader = decoder("tenant_id id", "tenant id")
+    assert decoded(begin(), both, insert(b"1", b"2"), by=reader)[0][1] == '["1","2"]'
+
+
+def test_with_full_identity_a_part_of_the_key_is_none() -> None:
+    both = relation(columns=(("tenant", 23, True), ("id", 23, True)), identity="f")
+    with pytest.raises(ConfigurationError, match=r"\(tenant_id, id\) is not in the log"):
+        decoded(begin(), both, by=decoder("tenant_id id"))
+
+
+def test_a_table_that_had_no_key_for_a_while_has_its_present_one() -> None:
+    """PostgreSQL took no UPDATE and no DELETE of it meanwhile."""
+    keyless = relation(columns=(("id", 23, False), ("note", 25, False)))
+    assert decoded(begin(), keyless, insert(b"1", b"x"))[0][1] == "1"
 
 
 def test_a_table_that_lost_its_key_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"ALTER TABLE public\.orders ADD PRIMARY KEY"):
-        decoded(begin(), relation(columns=(("id", 23, False),)))
+    with pytest.raises(ConfigurationError, match=r'ALTER TABLE "public"."orders" ADD PRIMARY KEY'):
+        decoded(begin(), relation(columns=(("note", 25, False),)))
 
 
 @given(st.integers(0, 6), st.booleans())
@@ -192,13 +244,17 @@ def test_it_goes_on_in_the_middle_of_a_transaction(cut: int, ended: bool) -> Non
     assert [key for _, key, _ in before + after] == [str(n) for n in [*range(6), *range(6)]]
 
 
-def test_the_end_moves_only_with_a_commit() -> None:
+def test_the_end_is_before_the_transaction_until_that_is_whole() -> None:
+    """What was committed before it is here; and the driver may have confirmed as much."""
     reader = decoder(end=0x100)
     for message in (begin(0x200), relation(), insert(b"1", b"x")):
         reader.feed(message)
-    assert (reader.end, reader.commit, reader.index) == (0x100, 0x200, 1)
+    reader.reached(0x220)
+    assert (reader.end, reader.commit, reader.index) == (0x200, 0x200, 1)
     reader.feed(commit(0x200, 0x230))
     assert (reader.end, reader.commit, reader.index) == (0x230, 0, 0)
+    reader.reached(0x260)
+    assert reader.end == 0x260
 
 
 @given(st.lists(st.none() | st.just(UNCHANGED) | st.binary(max_size=300), max_size=8))

@@ -1,0 +1,86 @@
+"""What is captured: publication and tables, as they are now and as the position has them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from trunkline.connectors.postgres import catalog, publication, validity
+from trunkline.connectors.postgres.catalog import Table
+from trunkline.connectors.postgres.connection import Connection, connect_or_stop, stoppable
+from trunkline.connectors.postgres.decoder import Wanted
+from trunkline.connectors.postgres.validity import Validity
+from trunkline.connectors.postgres.values import Types
+
+
+class Capture:
+    """The tables of one source, asked of the catalog whenever they may have changed.
+
+    Each connection is its own, and ends with the question: an idle one would be one more that a
+    server or a firewall may cut.
+    """
+
+    def __init__(
+        self, dsn: str, slot: str, published: str, streams: Sequence[str], stop: threading.Event
+    ) -> None:
+        self._dsn = dsn
+        self._slot = slot
+        self._publication = published
+        self._streams = streams
+        self._stop = stop
+        self._types = Types()
+        self.validity: Validity | None = None
+        """What the present position is valid for; None for one of an earlier version."""
+
+    @contextmanager
+    def connected(self) -> Iterator[Connection]:
+        """A connection whose statements ``stop`` cancels, however long a lock keeps them."""
+        with (
+            closing(connect_or_stop(self._dsn, self._stop)) as connection,
+            stoppable(connection, self._stop),
+        ):
+            yield connection
+
+    def now(self, connection: Connection) -> tuple[list[Table], Validity]:
+        """The tables as they are published now, and what a position of now is valid for."""
+        found, tables = publication.published(connection, self._publication, self._streams)
+        return tables, validity.present(connection, found, tables)
+
+    def resume(self, connection: Connection, stored: Mapping[str, Any] | None) -> None:
+        """Go on from a position that is valid for ``stored``. Raises ConfigurationError if that is
+        another system, publication or table than the present one."""
+        self.validity = Validity.of_json(stored) if stored is not None else None
+        self._compare(connection)
+        self._types = catalog.load_types(connection)
+
+    def ask(self) -> dict[int, Wanted]:
+        """The tables by their OIDs, as they are now. Raises ConfigurationError if something was
+        altered so that changes are missing, or would be."""
+        with self.connected() as connection:
+            return self._compare(connection)
+
+    def _compare(self, connection: Connection) -> dict[int, Wanted]:
+        before = self.validity
+        if before is not None:
+            validity.require_system(connection, before, self._slot)
+            validity.require_names(connection, before, self._slot, self._streams)
+        _, now = self.now(connection)
+        if before is not None:
+            validity.require_same(before, now, self._slot, self._publication)
+            now = now.after(before)
+        self.validity = now
+        return now.wanted()
+
+    @property
+    def wanted(self) -> dict[int, Wanted]:
+        """The tables by their OIDs, as they were when they were last asked for."""
+        return self.validity.wanted() if self.validity is not None else {}
+
+    def types_of(self, oids: Collection[int]) -> Types:
+        """The database's types, read again where one of ``oids`` was made since the last time."""
+        if not self._types.known.issuperset(oids):
+            with self.connected() as connection:
+                self._types = catalog.load_types(connection)
+        return self._types

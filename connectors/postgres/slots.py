@@ -1,0 +1,120 @@
+"""Replication slots: whether one is there, is ours, and still has everything after a position."""
+
+from __future__ import annotations
+
+from trunkline.connectors.postgres.connection import Connection, translated
+from trunkline.connectors.postgres.decoder import lsn_number, lsn_text
+from trunkline.connectors.postgres.statements import begin_anew, literal
+from trunkline.errors import ConfigurationError, SourceError
+
+# Through JSON: invalidation_reason came with PostgreSQL 17.
+_SLOT = """
+SELECT plugin::text, database::text = current_database(), active_pid, wal_status,
+  to_jsonb(s) ->> 'invalidation_reason', confirmed_flush_lsn::text
+FROM pg_replication_slots s WHERE slot_name = %s
+"""
+_CAUSES = {
+    "wal_removed": "it held back more WAL than max_slot_wal_keep_size",
+    "idle_timeout": "nobody read from it for longer than idle_replication_slot_timeout",
+    "rows_removed": "rows of the catalog that it needed were removed on the primary",
+    "wal_level_insufficient": "wal_level of the primary was below logical",
+}
+_USUAL_CAUSE = "it held back more WAL than max_slot_wal_keep_size, or nobody read from it"
+
+
+class SlotInUse(SourceError):
+    """Another process reads from the slot."""
+
+
+def is_there(connection: Connection, slot: str, *, lost_too: bool = False) -> bool:
+    """Whether the slot is there. Raises ConfigurationError if it is there, but nothing can be read
+    from it any more (unless ``lost_too``); SlotInUse while another process reads from it."""
+    with connection.cursor() as cursor, translated(f"reading slot {slot}"):
+        cursor.execute(_SLOT, (slot,))
+        found = cursor.fetchone()
+    if found is None:
+        return False
+    plugin, ours, active, status, reason, _ = found
+    if plugin != "pgoutput" or not ours:
+        raise ConfigurationError(
+            f"slot {slot} is for another database or plugin: give this source another slot="
+        )
+    if (status == "lost" or reason) and not lost_too:
+        cause = _CAUSES.get(reason or "", _USUAL_CAUSE)
+        raise ConfigurationError(
+            f"slot {slot} is lost, and changes are gone: the server has removed WAL that it "
+            f"needed, because {cause}. Mend that, then run SELECT "
+            f"pg_drop_replication_slot({literal(slot)}); and reset the source's position to take "
+            "a new snapshot"
+        )
+    if active is not None:
+        raise SlotInUse(f"slot {slot} is in use by the server's process {active}")
+    return True
+
+
+def require_kept(connection: Connection, slot: str) -> None:
+    """Raises ConfigurationError if a slot that somebody is in has lost what it needs."""
+    try:
+        there = is_there(connection, slot)
+    except SlotInUse:
+        return
+    if not there:
+        raise ConfigurationError(gone(slot))
+
+
+def point(connection: Connection, slot: str) -> str:
+    """The LSN from which the slot has changes."""
+    with connection.cursor() as cursor, translated(f"reading slot {slot}"):
+        cursor.execute(_SLOT, (slot,))
+        found = cursor.fetchone()
+    return str(found[-1]) if found else ""
+
+
+def require_from(connection: Connection, slot: str, lsn: int) -> None:
+    """Raises ConfigurationError unless the slot has all that came after ``lsn``.
+
+    A slot that was dropped and made again, or that somebody else read from, begins later. The
+    server would start the stream there without a word.
+    """
+    begins = lsn_number(point(connection, slot))
+    if begins > lsn:
+        raise ConfigurationError(
+            f"slot {slot} begins at {lsn_text(begins)}, after the stored position {lsn_text(lsn)}: "
+            "it was dropped and made again, or something else has read from it, and the changes "
+            f"between the two are lost to this source. {begin_anew(slot)}"
+        )
+
+
+def drop(connection: Connection, slot: str) -> None:
+    """Drops the slot if it is there. Raises SourceError while a process reads from it."""
+    with connection.cursor() as cursor, translated(f"dropping slot {slot}"):
+        cursor.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+            "WHERE slot_name = %s",
+            (slot,),
+        )
+
+
+def foreign(slot: str) -> str:
+    """What to say of a slot that is there though this source never ran."""
+    return (
+        f"slot {slot} is there already, but this source has no position: the slot belongs to "
+        "another source (give this one another slot=), or the position was reset. In that case "
+        f"run SELECT pg_drop_replication_slot({literal(slot)}); to begin with a new snapshot"
+    )
+
+
+def misplaced(stored: object, slot: str) -> str:
+    """What to say of a position that is for another slot."""
+    return (
+        f"the stored position belongs to slot {stored}, the source has {slot}: "
+        f"set slot={stored!r}, or reset the position to begin with a new snapshot"
+    )
+
+
+def gone(slot: str) -> str:
+    """What to say of a slot that is not there any more."""
+    return (
+        f"slot {slot} was dropped: the changes since then are lost to this source. Reset its "
+        "position to begin with a new snapshot"
+    )
