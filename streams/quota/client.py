@@ -26,7 +26,8 @@ from trunkline.streams.flow.definition import Destination
 from trunkline.streams.quota.fair_share import Share
 from trunkline.streams.quota.leases import LEASE
 from trunkline.streams.quota.limiter import QuotaGate
-from trunkline.streams.quota.member import QuotaMember, Record
+from trunkline.streams.quota.member import QuotaMember
+from trunkline.streams.quota.records import QuotaRecord, record_of
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,14 @@ TOPIC = "trunkline.limits"
 GRACE = 30.0
 """Seconds that a call is believed to last at most, where the destination has no ``timeout=``."""
 
-POLL = 0.5
+POLL_TIMEOUT = 0.5
 """Seconds that one read waits: how late a stop is noticed."""
 
-UNSENT = 20
-"""Records that Kafka has not taken yet, from which on nothing more is said."""
+TOLD_OF_REFUSED = 100
+"""Records that are none, of which one is logged."""
+
+MAX_UNSENT = 20
+"""Records that Kafka has not taken yet, from which on nothing more is sent."""
 
 
 def topic() -> kafka.TopicSpec:
@@ -62,25 +66,26 @@ class QuotaClient:
     def __init__(self, backbone: Backbone, *, topic: str = TOPIC) -> None:
         self._backbone = backbone
         self._topic = topic
-        self._participant = QuotaMember(uuid.uuid4().hex)
-        self._participant.wake = self._schedule
+        self._member = QuotaMember(uuid.uuid4().hex)
+        self._member.wake = self._schedule
         self._producer: Producer | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._refused = 0
         self._reader = threading.Thread(target=self._run, name="limits-read", daemon=True)
         self.failure: BaseException | None = None
 
     @property
     def coordinates(self) -> bool:
         """Whether this worker divides the limits now."""
-        return self._participant.coordinates
+        return self._member.coordinates
 
     def limit(self, key: str, whole: Share, *, who: str, timeout: float | None = None) -> QuotaGate:
         """A gate for one destination under the limit ``key``, which others may share.
 
         ``who``: the destination, for messages; ``timeout``: seconds that one call may last.
         """
-        return self._participant.register(key, whole, who=who, grace=timeout or GRACE)
+        return self._member.register(key, whole, who=who, grace=timeout or GRACE)
 
     def gates(self, flow: str, destination: Destination[Any, Any]) -> list[QuotaGate]:
         """The gates of a destination: one for its own limits, one for its system's, as far as it
@@ -103,7 +108,7 @@ class QuotaClient:
         if self._timer is not None:
             self._timer.cancel()
         if self._producer is not None:
-            for record in self._participant.leave(self._loop.time()):
+            for record in self._member.leave(self._loop.time()):
                 self._append(self._producer, record)
             await asyncio.to_thread(self._producer.flush, LEASE)
         if self._reader.ident is not None:  # it may be stopped before it was started
@@ -115,49 +120,63 @@ class QuotaClient:
         try:
             with closing(Tail(self._backbone, self._topic)) as tail:
                 while not self._stopping:
-                    read = tail.read(POLL)
-                    records = [(m.offset() or 0, record) for m in read for record in _parsed(m)]
-                    if records or tail.complete != self._participant.complete:
-                        self._hand_over(records, tail.complete)
+                    read = tail.read(POLL_TIMEOUT)
+                    records = [
+                        (m.offset() or 0, record) for m in read for record in self._parsed(m)
+                    ]
+                    if records or tail.complete != self._member.complete:
+                        self._enqueue(records, tail.complete)
         except Exception as failure:
             log.exception("the limits cannot be followed", extra={"topic": self._topic})
             self.failure = failure
 
-    def _hand_over(self, records: list[tuple[int, Record]], complete: bool) -> None:
+    def _parsed(self, message: Message) -> list[QuotaRecord]:
+        """The record, if it is one. Of others the first is told, then one in a hundred: whoever
+        writes such may write a thousand a second."""
+        try:
+            return [record_of(message.value() or b"")]
+        except ValueError as error:
+            if self._refused % TOLD_OF_REFUSED == 0:
+                at = f"{message.topic()} at {message.offset()}"
+                log.warning("a record of %s is ignored, it is no quota's: %s", at, error)
+            self._refused += 1
+            return []
+
+    def _enqueue(self, records: list[tuple[int, QuotaRecord]], complete: bool) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._received, records, complete)
 
     # The event loop.
 
-    def _received(self, records: list[tuple[int, Record]], complete: bool) -> None:
+    def _received(self, records: list[tuple[int, QuotaRecord]], complete: bool) -> None:
         now = self._loop.time()
         for offset, record in records:
-            self._participant.read(now, offset, record)
-        self._participant.complete = complete
-        self._speak()
+            self._member.read(now, offset, record)
+        self._member.complete = complete
+        self._send()
 
     def _schedule(self) -> None:
-        """Speak when there is something to say."""
+        """Send when there is something to say."""
         if self._producer is None or self._stopping:
             return
         if self._timer is not None:
             self._timer.cancel()
-        at = self._participant.next_at(self._loop.time())
-        self._timer = self._loop.call_at(at, self._speak) if at < NEVER else None
+        at = self._member.next_at(self._loop.time())
+        self._timer = self._loop.call_at(at, self._send) if at < NEVER else None
 
-    def _speak(self) -> None:
+    def _send(self) -> None:
         if self._producer is None or self._stopping:
             return
         self._producer.poll(0)
-        if len(self._producer) > UNSENT:
-            self._timer = self._loop.call_later(POLL, self._speak)
+        if len(self._producer) > MAX_UNSENT:
+            self._timer = self._loop.call_later(POLL_TIMEOUT, self._send)
             return
-        for record in self._participant.due(self._loop.time()):
+        for record in self._member.due(self._loop.time()):
             self._append(self._producer, record)
         self._schedule()
 
-    def _append(self, producer: Producer, record: Record) -> None:
-        producer.produce(self._topic, orjson.dumps(record))
+    def _append(self, producer: Producer, record: QuotaRecord) -> None:
+        producer.produce(self._topic, orjson.dumps(record.to_json()))
 
 
 def limits_of(flow: str, destination: Destination[Any, Any]) -> list[tuple[str, Share]]:
@@ -178,13 +197,3 @@ def _producing(backbone: Backbone) -> dict[str, object]:
         backbone,
         **{"acks": "all", "linger.ms": 0, "message.timeout.ms": int(LEASE * 1000)},
     )
-
-
-def _parsed(message: Message) -> list[Record]:
-    """The record, if it is one of ours."""
-    try:
-        record = orjson.loads(message.value() or b"")
-    except orjson.JSONDecodeError:
-        log.warning("a record of %s at %s is not JSON", message.topic(), message.offset())
-        return []
-    return [record] if isinstance(record, dict) else []

@@ -12,20 +12,30 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from trunkline.streams.admission.gate import NEVER
 from trunkline.streams.quota.coordinator import Coordinator
 from trunkline.streams.quota.fair_share import NOTHING, Share
-from trunkline.streams.quota.leases import BEFORE_ALL, LEASE, GrantId, LeaseTable
+from trunkline.streams.quota.leases import LEASE, LeaseTable
 from trunkline.streams.quota.limiter import QuotaGate
+from trunkline.streams.quota.records import (
+    BEFORE_ALL,
+    Claim,
+    ClientDemand,
+    Demand,
+    Grant,
+    GrantId,
+    Grants,
+    Left,
+    QuotaRecord,
+)
 
 log = logging.getLogger(__name__)
 
-BEAT = 1.0
+DEMAND_INTERVAL = 1.0
 """Seconds between the demands of a worker that has something to send."""
 
-GAP = 0.05
+SHORTEST_INTERVAL = 0.05
 """Seconds between demands at least."""
 
 ANSWER_TIMEOUT = 2.0
@@ -35,18 +45,17 @@ that not everybody claims at once. With the lease, a failure is over before shar
 REMEMBERED = 16
 """Demands that an answer may still name: more than fit into a lease."""
 
-Record = dict[str, Any]
-
 
 @dataclass(slots=True)
-class _Own:
-    """One gate of this worker. ``told``: what was last asked for and held; None when silent."""
+class _Client:
+    """One gate of this worker, under the limit that its key names. ``demanded``: what was last
+    asked for and held; None when silent."""
 
     gate: QuotaGate
-    key: str
+    limit: str
     who: str
     grace: float
-    told: tuple[Share, Share] | None = None
+    demanded: tuple[Share, Share] | None = None
 
 
 class QuotaMember:
@@ -63,16 +72,16 @@ class QuotaMember:
         self.wake: Callable[[], None] = lambda: None
         self.complete = False
         self._random = random or Random()
-        self._ledger = LeaseTable()
-        self._own: dict[str, _Own] = {}
+        self._leases = LeaseTable()
+        self._clients: dict[str, _Client] = {}
         self._sent_at: dict[int, float] = {}
         self._request = 0
         self._applied: GrantId = BEFORE_ALL
         self._asked_at = -NEVER
-        self._next_beat = NEVER
+        self._next_demand_at = NEVER
         self._urgent = False
         self._unanswered: float | None = None
-        self._patience = 0.0
+        self._answer_timeout = 0.0
         self._coordinator: Coordinator | None = None
         self._changed: set[str] = set()
         self._warned: set[tuple[str, str]] = set()
@@ -85,182 +94,172 @@ class QuotaMember:
     def register(self, key: str, whole: Share, *, who: str, grace: float) -> QuotaGate:
         """A gate for one destination (``who``) under the limit ``key``. ``grace``: seconds that a
         call may last."""
-        number, gate = str(len(self._own)), QuotaGate(whole)
-        own = self._own[number] = _Own(gate, key, who, grace)
-        gate.on_starved = lambda now: self._short(own, now)
+        number, gate = str(len(self._clients)), QuotaGate(whole)
+        client = self._clients[number] = _Client(gate, key, who, grace)
+        gate.on_starved = lambda now: self._starved(client, now)
         return gate
 
     # What the log says.
 
-    def read(self, now: float, offset: int, record: Record) -> None:
+    def read(self, now: float, offset: int, record: QuotaRecord) -> None:
         """The next record of the log."""
-        if (demand := record.get("demand")) is not None:
-            self._changed |= self._ledger.demanded(now, demand)
-            self._compare(demand)
-        elif (grants := record.get("grants")) is not None:
-            if self._ledger.terms(grants["reign"]):
-                self._granted(now, grants)
-        elif (claim := record.get("claim")) is not None:
-            self._claimed(now, offset, claim["member"])
-        elif (left := record.get("left")) is not None:
-            self._changed |= self._ledger.left(left["member"])
-            self._reset_answer_timeout(now)
+        match record:
+            case Demand():
+                self._changed |= self._leases.demanded(now, record)
+                self._compare(record)
+            case Grants():
+                # A term is the offset of its claim, so it stands before. A larger one is no
+                # coordinator's, and believing it would void every grant from then on.
+                if record.id.term < offset and self._leases.in_force(record.id.term):
+                    self._granted(now, record)
+            case Claim():
+                self._claimed(now, offset, record.member)
+            case Left():
+                self._changed |= self._leases.left(record.member)
+                self._reset_answer_timeout(now)
 
     def _claimed(self, now: float, offset: int, member: str) -> None:
-        self._ledger.claimed(offset, member)
+        self._leases.claimed(offset, member)
         self._coordinator = None
         self._reset_answer_timeout(now)
         if member == self.member:
             log.info("this worker divides the limits of all workers from now on")
-            self._coordinator = Coordinator(self._ledger, offset)
-            self._changed = self._ledger.keys
+            self._coordinator = Coordinator(self._leases, offset)
+            self._changed = self._leases.limits
 
     def _reset_answer_timeout(self, now: float) -> None:
         """Who is coordinator has changed: whoever waits for an answer waits anew."""
-        wait = 0.0 if self._ledger.vacant else ANSWER_TIMEOUT
-        self._patience = wait + self._random.random() * (1.0 if wait else 0.2)
+        wait = 0.0 if self._leases.has_no_coordinator else ANSWER_TIMEOUT
+        self._answer_timeout = wait + self._random.random() * (1.0 if wait else 0.2)
         if self._unanswered is not None:
             self._unanswered = now
 
-    def _granted(self, now: float, grants: Record) -> None:
-        mark = (grants["reign"], grants["number"])
-        if mark <= self._applied:  # it was overtaken on its way, or comes twice: void for everybody
-            return
-        if self._coordinator is not None and self._coordinator.reign != self._ledger.reign:
+    def _granted(self, now: float, granted: Grants) -> None:
+        if granted.id <= self._applied:
+            return  # it was overtaken on its way, or comes twice: void for everybody
+        if self._coordinator is not None and self._coordinator.term != self._leases.term:
             self._coordinator = None  # it slept so long that the claim is not in the log any more
-        for grant in grants["to"]:
-            share = Share(*grant["share"])
+        for grant in granted.grants:
             if self._coordinator is None:  # which has written it down before it was sent
-                seat = (grant["member"], grant["seat"])
-                self._ledger.granted(now, mark, seat, grant["key"], share)
-            if grant["member"] == self.member:
-                self._apply(now, grant, share)
-        self._applied = mark
+                self._leases.granted(now, granted.id, grant.client, grant.limit, grant.share)
+            if grant.client.member == self.member:
+                self._apply(now, grant)
+        self._applied = granted.id
 
-    def _apply(self, now: float, grant: Record, share: Share) -> None:
+    def _apply(self, now: float, grant: Grant) -> None:
         self._unanswered = None
-        own, sent_at = self._own[grant["seat"]], self._sent_at.get(grant["request"], -NEVER)
-        before = own.gate.share(now)
-        own.gate.grant(now, share, sent_at + LEASE, grant["credit"])
-        if (share.rate or 0) < (before.rate or 0) or (share.calls or 0) < (before.calls or 0):
+        client = self._clients.get(grant.client.client)
+        if client is None or client.limit != grant.limit:
+            return  # this worker has no such gate: no coordinator's grant, and not ours to use
+        # The lease counts from when we asked, and a request that we do not remember is over.
+        sent_at = self._sent_at.get(grant.request, -NEVER)
+        before = client.gate.share(now)
+        client.gate.grant(now, grant.share, sent_at + LEASE, grant.credit)
+        if _exceeds(before, grant.share):
             self._send_soon()  # somebody waits for what this gives up
 
-    def _compare(self, demand: Record) -> None:
+    def _compare(self, demand: Demand) -> None:
         """Tell where another destination knows other numbers of the same limit."""
-        for said in demand["seats"].values():
-            for own in self._own.values():
-                same = own.key != said["key"] or own.gate.whole == Share(*said["whole"])
-                if not same and (own.who, said["who"]) not in self._warned:
-                    self._warned.add((own.who, said["who"]))
+        for said in demand.clients.values():
+            for own in self._clients.values():
+                same = own.limit != said.limit or own.gate.whole == said.whole
+                if not same and (own.who, said.who) not in self._warned:
+                    self._warned.add((own.who, said.who))
                     log.warning(
                         "%s has different limits: %s in %s, %s in %s; the smallest hold, "
                         "so write the same in both",
-                        *(own.key, own.gate.whole, own.who, Share(*said["whole"]), said["who"]),
+                        *(own.limit, own.gate.whole, own.who, said.whole, said.who),
                     )
 
     # What to say.
 
-    def due(self, now: float) -> list[Record]:
+    def due(self, now: float) -> list[QuotaRecord]:
         """What to append to the log now."""
         if not self.complete:
             return []
         records = [*self._decisions(now), *self._claim(now)]
-        beat = now >= self._next_beat or (self._urgent and now >= self._asked_at + GAP)
-        if beat and (seats := self._seats(now)):
-            records.append({"demand": self._demand(now, seats)})
+        soon = self._urgent and now >= self._asked_at + SHORTEST_INTERVAL
+        if (soon or now >= self._next_demand_at) and (clients := self._client_demands(now)):
+            records.append(self._demand(now, clients))
         return records
 
     def next_at(self, now: float) -> float:
         """When ``due`` may have something to say, if nothing happens until then."""
         if not self.complete:
             return NEVER
-        urgent = self._asked_at + GAP if self._urgent else NEVER
-        return min(self._next_beat, urgent, self._claims_at())
+        urgent = self._asked_at + SHORTEST_INTERVAL if self._urgent else NEVER
+        return min(self._next_demand_at, urgent, self._claims_at())
 
-    def leave(self, now: float) -> list[Record]:
+    def leave(self, now: float) -> list[QuotaRecord]:
         """Use nothing from now on; what to append, so that others need not wait."""
-        for own in self._own.values():
-            own.gate.give_back(now)
-        return [{"left": {"member": self.member}}]
+        for client in self._clients.values():
+            client.gate.give_back(now)
+        return [Left(self.member)]
 
-    def _decisions(self, now: float) -> list[Record]:
+    def _decisions(self, now: float) -> list[QuotaRecord]:
         changed, self._changed = self._changed, set()
         if self._coordinator is None or not changed:
             return []
         grants = self._coordinator.decide(now, changed)
-        return [{"grants": grants}] if grants else []
+        return [grants] if grants else []
 
     def _claims_at(self) -> float:
         if self._unanswered is None or self._coordinator is not None:
             return NEVER
-        return self._unanswered + self._patience
+        return self._unanswered + self._answer_timeout
 
-    def _claim(self, now: float) -> list[Record]:
+    def _claim(self, now: float) -> list[QuotaRecord]:
         if now < self._claims_at():
             return []
         self._unanswered = now
-        self._patience = ANSWER_TIMEOUT + self._random.random()
-        return [{"claim": {"member": self.member}}]
+        self._answer_timeout = ANSWER_TIMEOUT + self._random.random()
+        return [Claim(self.member)]
 
-    def _seats(self, now: float) -> Record:
+    def _client_demands(self, now: float) -> dict[str, ClientDemand]:
         """What to say for each gate that is not silent; one that is idle says so once."""
-        said = {}
-        for number, own in self._own.items():
-            wants = own.gate.wants(now)
+        demands = {}
+        for number, client in self._clients.items():
+            wants = client.gate.wants(now)
             if wants == NOTHING:
-                own.gate.give_back(now)
-                if own.told is None:
+                client.gate.give_back(now)
+                if client.demanded is None:
                     continue
-            holds = own.gate.holds(now)
-            own.told = None if wants == NOTHING else (wants, holds)
-            own.gate.reported(now)
-            said[number] = _said(own, wants, holds)
+            holds = client.gate.holds(now)
+            client.demanded = None if wants == NOTHING else (wants, holds)
+            client.gate.reported(now)
+            demands[number] = ClientDemand(
+                client.limit, client.who, client.gate.whole, wants, holds, client.grace
+            )
         self._urgent = False
-        self._next_beat = now + BEAT if said else NEVER
-        return said
+        self._next_demand_at = now + DEMAND_INTERVAL if demands else NEVER
+        return demands
 
-    def _demand(self, now: float, seats: Record) -> Record:
-        self._ledger.forget(now)
+    def _demand(self, now: float, clients: dict[str, ClientDemand]) -> Demand:
+        self._leases.forget(now)
         self._request += 1
         self._sent_at[self._request] = self._asked_at = now
         self._sent_at.pop(self._request - REMEMBERED, None)
-        if not any(own.told for own in self._own.values()):
+        if not any(client.demanded for client in self._clients.values()):
             self._unanswered = None
         elif self._unanswered is None:
             self._unanswered = now
-        return {
-            "member": self.member,
-            "request": self._request,
-            "applied": self._applied,
-            "seats": seats,
-        }
+        return Demand(self.member, self._request, self._applied, clients)
 
-    def _short(self, own: _Own, now: float) -> None:
+    def _starved(self, client: _Client, now: float) -> None:
         """A gate has less than it could use, or uses more than it should."""
         if self._urgent:
             return
-        if own.told is None:
+        if client.demanded is None:
             self._send_soon()
             return
-        (wanted, held), wants, holds = own.told, own.gate.wants(now), own.gate.holds(now)
+        wanted, held = client.demanded
+        wants, holds = client.gate.wants(now), client.gate.holds(now)
         if _exceeds(wants, wanted) or (holds.calls or 0) < (held.calls or 0):
             self._send_soon()
 
     def _send_soon(self) -> None:
         self._urgent = True
         self.wake()
-
-
-def _said(own: _Own, wants: Share, holds: Share) -> Record:
-    whole = own.gate.whole
-    return {
-        "key": own.key,
-        "who": own.who,
-        "whole": [whole.rate, whole.calls],
-        "wants": [wants.rate, wants.calls],
-        "holds": [holds.rate, holds.calls],
-        "grace": own.grace,
-    }
 
 
 def _exceeds(one: Share, other: Share) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+
+import orjson
 
 from trunkline.streams.admission.gate import Permit
 from trunkline.streams.quota.fair_share import Share
 from trunkline.streams.quota.limiter import QuotaGate
 from trunkline.streams.quota.member import QuotaMember
+from trunkline.streams.quota.records import QuotaRecord, record_of
 
 KEY = "system/erp"
 GRACE = 3.0
@@ -19,7 +22,7 @@ GRACE = 3.0
 class Worker:
     """One worker with one limited destination. ``skew``: what its clock is ahead of the truth."""
 
-    participant: QuotaMember
+    member: QuotaMember
     gate: QuotaGate
     skew: float
     position: int = 0
@@ -35,8 +38,8 @@ class World:
     def __init__(self, whole: Share, seed: int = 0) -> None:
         self.whole = whole
         self.now = 0.0
-        self.log: list[dict[str, Any]] = []
-        self.under_way: list[dict[str, Any]] = []
+        self.log: list[bytes] = []
+        self.under_way: list[bytes] = []
         self.workers: list[Worker] = []
         self.crashed: list[Worker] = []
         self.sent_at: list[float] = []
@@ -45,9 +48,9 @@ class World:
     def join(self, skew: float = 0.0) -> Worker:
         """A worker starts and has not read anything yet."""
         name = f"w{len(self.workers) + len(self.crashed)}"
-        participant = QuotaMember(name, random=Random(self._random.random()))
-        gate = participant.register(KEY, self.whole, who=f"orders.{name}", grace=GRACE)
-        worker = Worker(participant, gate, skew)
+        member = QuotaMember(name, random=Random(self._random.random()))
+        gate = member.register(KEY, self.whole, who=f"orders.{name}", grace=GRACE)
+        worker = Worker(member, gate, skew)
         self.workers.append(worker)
         return worker
 
@@ -63,13 +66,17 @@ class World:
     def read(self, worker: Worker, count: int = 1_000_000) -> None:
         """It reads the next records of the log."""
         for offset in range(worker.position, min(len(self.log), worker.position + count)):
-            worker.participant.read(self.clock(worker), offset, self.log[offset])
+            worker.member.read(self.clock(worker), offset, record_of(self.log[offset]))
             worker.position = offset + 1
-        worker.participant.complete |= worker.position == len(self.log)
+        worker.member.complete |= worker.position == len(self.log)
 
     def speak(self, worker: Worker) -> None:
         """It puts on its way whatever it has to say."""
-        self.under_way += worker.participant.due(self.clock(worker))
+        self.put_on_its_way(worker.member.due(self.clock(worker)))
+
+    def put_on_its_way(self, records: Iterable[QuotaRecord]) -> None:
+        """As bytes, so that nothing is shared with who sent it."""
+        self.under_way += [orjson.dumps(record.to_json()) for record in records]
 
     def arrive(self, index: int = 0, *, lost: bool = False, twice: bool = False) -> None:
         """A message reaches the log, is lost on its way, or will come once more."""

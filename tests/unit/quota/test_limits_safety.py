@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
@@ -39,7 +38,7 @@ class Chaos:
     world: World
     troubles: Troubles
     dice: Random
-    coming: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    coming: list[tuple[float, bytes]] = field(default_factory=list)
     still_until: dict[int, float] = field(default_factory=dict)
     ever: int = 0
 
@@ -85,8 +84,9 @@ class Chaos:
     def go(self, worker: Worker) -> None:
         """It crashes; or it leaves, and uses nothing from then on."""
         if not worker.calls and self.happens(0.5):
-            leaving = worker.participant.leave(self.world.clock(worker))
-            self.coming += [(self.world.now, record) for record in leaving]
+            self.world.put_on_its_way(worker.member.leave(self.world.clock(worker)))
+            self.coming += [(self.world.now, record) for record in self.world.under_way]
+            self.world.under_way = []
         self.world.crash(worker)
 
     def arrivals(self) -> None:

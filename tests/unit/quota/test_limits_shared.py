@@ -23,7 +23,7 @@ def rates(world: World) -> list[float]:
 
 
 def coordinator(world: World) -> Worker:
-    (one,) = [worker for worker in world.workers if worker.participant.coordinates]
+    (one,) = [worker for worker in world.workers if worker.member.coordinates]
     return one
 
 
@@ -94,7 +94,7 @@ def test_a_coordinator_that_leaves_is_replaced_at_once() -> None:
     shared = world(Share(60.0, None), 3)
     shared.run(5.0)
     leaving = coordinator(shared)
-    shared.under_way += leaving.participant.leave(shared.clock(leaving))
+    shared.put_on_its_way(leaving.member.leave(shared.clock(leaving)))
     shared.crash(leaving)
     shared.run(3.0)
     assert rates(shared) == pytest.approx([30.0, 30.0], rel=0.12)
@@ -115,7 +115,7 @@ def test_a_coordinator_that_was_paused_does_no_harm() -> None:
 
 
 def crash_another(shared: World) -> None:
-    shared.crash(next(w for w in shared.workers if not w.participant.coordinates))
+    shared.crash(next(w for w in shared.workers if not w.member.coordinates))
 
 
 def test_a_crashed_workers_rate_is_free_after_its_lease() -> None:
