@@ -51,11 +51,12 @@ class AuditRecord:
     more: dict[str, Any] = field(default_factory=dict)
 
 
-def topic_of(flow: str) -> kafka.TopicSpec:
+def audit_topic(flow: str) -> kafka.TopicSpec:
     """The audit topic of the flow of this name; Kafka deletes nothing of it."""
     return kafka.TopicSpec(naming.audit(flow), 1, config={"retention.ms": "-1"})
 
 
-def record(flow: str, audit: AuditRecord) -> kafka.Out:
+def audit_record(flow: str, audit: AuditRecord) -> kafka.ProducerRecord:
     """The audit record, for writers that have a transaction of their own."""
-    return naming.audit(flow), audit.on.encode(), orjson.dumps(asdict(audit)), []
+    value = orjson.dumps(asdict(audit))
+    return kafka.ProducerRecord(naming.audit(flow), audit.on.encode(), value, [])

@@ -27,8 +27,8 @@ from trunkline.streams.control.topic import (
     StateStore,
     Value,
     apply_change,
+    control_record,
     parse_record,
-    record,
 )
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class ControlWriter:
             if error is not None:
                 errors.append(error)
 
-        records = [record(self._topic, key, value) for key, value in changes.items()]
+        records = [control_record(self._topic, key, value) for key, value in changes.items()]
         kafka.produce(self._producer, records, report)
         self._flush(self._producer)
         if errors:

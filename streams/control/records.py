@@ -149,7 +149,7 @@ class HandledKey:
 
 @dataclass(frozen=True, slots=True)
 class HaltKey:
-    """What an operator decided about one death of an event that halts its key.
+    """What an operator decided about one dead letter of an event that halts its key.
 
     ``partition``, ``sequence``: where the event is in the inbox; ``attempts``: how many had failed.
     The two are texts, as the headers of the event and of its dead letter have them.

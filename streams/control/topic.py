@@ -87,12 +87,13 @@ class StateStore:
             self.failure = self.failure or failure
 
 
-def record(topic: str, key: str, value: Mapping[str, Any] | None) -> kafka.Out:
+def control_record(topic: str, key: str, value: Mapping[str, Any] | None) -> kafka.ProducerRecord:
     """A control record, for writers that have a transaction of their own."""
-    return topic, key.encode(), None if value is None else orjson.dumps(dict(value)), []
+    data = None if value is None else orjson.dumps(dict(value))
+    return kafka.ProducerRecord(topic, key.encode(), data, [])
 
 
-def topic_of(flow: str) -> kafka.TopicSpec:
+def control_topic(flow: str) -> kafka.TopicSpec:
     """The control topic of the flow of this name. Small segments keep it short."""
     config = {"segment.bytes": "10485760", "min.cleanable.dirty.ratio": "0.1"}
     return kafka.TopicSpec(naming.control(flow), 1, compact=True, config=config)

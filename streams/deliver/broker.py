@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaException, Message, TopicPartition
 
 from trunkline import kafka
-from trunkline.kafka import LastingProducer, Move, transact
+from trunkline.kafka import LastingProducer, PartitionRecord, transact
 from trunkline.kafka.poll_loop import PollListener, PollLoop
 from trunkline.kafka.purge import RecordPurger
 from trunkline.kafka.reading import records_to_end
@@ -74,7 +74,9 @@ class Broker(Protocol):
         reader's thread. Raises KafkaException, KafkaUnavailable."""
         ...
 
-    async def write(self, moves: list[Move], cuts: list[TopicPartition], group: Any) -> None:
+    async def write(
+        self, records: list[PartitionRecord], offsets: list[TopicPartition], group: Any
+    ) -> None:
         """Records and offsets in one transaction. Raises KafkaException: nothing is written."""
         ...
 
@@ -113,19 +115,23 @@ class KafkaBroker:
         """What waits in tiers, for whom their partitions are new."""
         return records_to_end(self._backbone, self._group, starts)
 
-    async def write(self, moves: list[Move], cuts: list[TopicPartition], group: Any) -> None:
+    async def write(
+        self, records: list[PartitionRecord], offsets: list[TopicPartition], group: Any
+    ) -> None:
         """One transaction, in a thread of its own."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self._transact, moves, cuts, group)
+        await loop.run_in_executor(self._thread, self._transact, records, offsets, group)
 
-    def _transact(self, moves: list[Move], cuts: list[TopicPartition], group: Any) -> None:
+    def _transact(
+        self, records: list[PartitionRecord], offsets: list[TopicPartition], group: Any
+    ) -> None:
         producer = self._producer.ready()
         try:
-            transact(producer, (), cuts, group, moves=moves)
+            transact(producer, (), offsets, group, placed=records)
         except KafkaException as failure:
             self._producer.failed(failure)
             raise
-        self._trim.committed(cuts)
+        self._trim.committed(offsets)
 
     def close(self) -> None:
         """End the thread."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaException, Message
 
 from trunkline.event import Event
-from trunkline.kafka import Move
+from trunkline.kafka import PartitionRecord
 from trunkline.streams.deliver.broker import Broker, Consumer
 from trunkline.streams.deliver.tracker import OffsetTracker
 from trunkline.streams.metrics import StepMetrics
@@ -67,7 +67,7 @@ class OffsetCommitter:
         self._consumer = consumer
         self._listener = listener
         self._metrics = metrics
-        self._records: list[Move] = []
+        self._records: list[PartitionRecord] = []
         self._awaited: dict[tuple[str, int, int], Callable[[], None]] = {}
         self._after: list[Callable[[], None]] = []  # awaited ones, completed but not committed
         self._completed = 0
@@ -94,7 +94,7 @@ class OffsetCommitter:
         self._advance(advanced)
         return fresh
 
-    def complete(self, events: Sequence[Event[Any]], *records: Move) -> None:
+    def complete(self, events: Sequence[Event[Any]], *records: PartitionRecord) -> None:
         """The events are done with, and became these records: retry records, dead letters. They
         are written with the offsets that count the events as completed.
 
@@ -114,7 +114,7 @@ class OffsetCommitter:
         if self._completed >= MAX_EVENTS:
             self._full.set()
 
-    def add(self, event: Event[Any], record: Move) -> None:
+    def add(self, event: Event[Any], record: PartitionRecord) -> None:
         """A record that is written with the event's completion, which comes at once."""
         if self._tracker.owns(event):
             self._records.append(record)

@@ -91,8 +91,8 @@ def encode_completed(prefix: int, done: set[int]) -> str:
     if not beyond:
         return ""
     bits = bytearray(max(beyond) // 8 + 1)
-    for place in beyond:
-        bits[place >> 3] |= 1 << (place & 7)
+    for bit in beyond:
+        bits[bit >> 3] |= 1 << (bit & 7)
     text = base64.b64encode(zlib.compress(bytes(bits), 1)).decode()
     while len(text) > METADATA_LIMIT:
         del bits[len(bits) * 3 // 4 :]

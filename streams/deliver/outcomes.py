@@ -18,7 +18,7 @@ from trunkline.headers import (
     TL_ORIGIN,
     TL_SEQ,
 )
-from trunkline.kafka import Move
+from trunkline.kafka import PartitionRecord
 from trunkline.logs import about
 from trunkline.streams.deliver.actions import ActionRunner
 from trunkline.streams.deliver.classifier import ErrorClassifier
@@ -181,7 +181,7 @@ class OutcomeHandler:
         *,
         raw_key: bytes | None = None,
         halted: bool = False,
-    ) -> Move:
+    ) -> PartitionRecord:
         topic, key, value, headers = dead_letter(
             self._destination.dlq,
             key=event.key.encode() if raw_key is None else raw_key,
@@ -197,7 +197,8 @@ class OutcomeHandler:
         if halted:
             sequence = str(event.sequence).encode()
             headers = replaced(headers, {TL_HALTED: b"1", TL_SEQ: sequence})
-        return topic, event.partition, key, value, headers, int(self._clock() * 1000)
+        now = int(self._clock() * 1000)
+        return PartitionRecord(topic, event.partition, key, value, headers, now)
 
     def _history(self, event: Event[Any], failure: Exception, failures: int) -> dict[str, str]:
         return {

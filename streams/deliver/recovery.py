@@ -30,8 +30,8 @@ class AssignmentRecovery:
         self._consumer = consumer
         self._inbox = inbox
         self._latest: dict[int, int] = {}  # the highest sequence number that waits, a partition
-        self.cuts = committed_offsets(consumer, partitions, timeout=TIMEOUT)
-        self.progress = offsets_from_commits(self.cuts)
+        self.commits = committed_offsets(consumer, partitions, timeout=TIMEOUT)
+        self.progress = offsets_from_commits(self.commits)
 
     def waiting(
         self,
@@ -40,10 +40,10 @@ class AssignmentRecovery:
     ) -> Iterator[tuple[str, int, float]]:
         """Key, sequence number and due time of all that waits in tiers. ``rest``: reads what is
         in these partitions from these offsets on."""
-        for message in rest([at for at in self.cuts if at.topic != self._inbox]):
-            place: Any = message.topic(), message.partition()
+        for message in rest([at for at in self.commits if at.topic != self._inbox]):
+            partition: Any = message.topic(), message.partition()
             at: Any = message.offset()
-            if not self.progress[place].is_done(at):
+            if not self.progress[partition].is_done(at):
                 event = event_of(message, decode)
                 sequence = event.sequence
                 latest = self._latest.get(event.partition, -1)
@@ -52,8 +52,8 @@ class AssignmentRecovery:
 
     def unread(self) -> dict[int, range]:
         """Which offsets the inbox has, of the partitions where some that waits comes from beyond
-        the cut. To be asked when ``waiting`` is read: what was deleted meanwhile, by retention or
-        with the topic, is never read, and nobody may wait for it."""
+        the commit. To be asked when ``waiting`` is read: what was deleted meanwhile, by retention
+        or with the topic, is never read, and nobody may wait for it."""
         found = {}
         for partition, latest in self._latest.items():
             if self.progress[self._inbox, partition].end <= latest:
@@ -62,9 +62,11 @@ class AssignmentRecovery:
         return found
 
 
-def offsets_from_commits(cuts: Iterable[TopicPartition]) -> dict[Partition, PartitionOffsets]:
+def offsets_from_commits(commits: Iterable[TopicPartition]) -> dict[Partition, PartitionOffsets]:
     """The progress of each partition as its group has committed it."""
-    return {(at.topic, at.partition): PartitionOffsets(at.offset, at.metadata or "") for at in cuts}
+    return {
+        (at.topic, at.partition): PartitionOffsets(at.offset, at.metadata or "") for at in commits
+    }
 
 
 def copartitioned(partitions: list[TopicPartition], topics: int) -> list[TopicPartition]:

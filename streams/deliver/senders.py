@@ -28,7 +28,7 @@ from trunkline.streams.retry.key_queues import KeyQueues
 from trunkline.tasks import supervised_task
 
 HOLDS = (*SCHEMA_UNAVAILABLE, OwnershipUncertain)
-"""Errors that say nothing of an event: its batch waits in its place."""
+"""Errors that say nothing of an event: its batch waits where it is."""
 
 
 class BatchPolicy:
@@ -151,10 +151,10 @@ class SenderPool:
             await self._call(await self._next_call())
 
     async def _next_call(self) -> SinkCall:
-        turn: asyncio.Future[SinkCall] = self._loop.create_future()
-        self._idle.append(turn)
+        work: asyncio.Future[SinkCall] = self._loop.create_future()
+        self._idle.append(work)
         self.dispatch()
-        return await turn
+        return await work
 
     async def _call(self, call: SinkCall) -> None:
         started = time.monotonic()

@@ -187,7 +187,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         self._backpressure.begin()
         self._leaving = False
         self._lease.begin(began)
-        return [TopicPartition(at.topic, at.partition, at.offset) for at in found.cuts]
+        return [TopicPartition(at.topic, at.partition, at.offset) for at in found.commits]
 
     def on_revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Finish and commit what is under way; what only waits is forgotten."""

@@ -41,7 +41,9 @@ class OffsetTracker:
         for those of whose events some wait in a retry topic and are still to be read."""
         self._partitions = partitions
         self._unread = unread
-        self._written = {place: deque() for place in partitions if place[0] == self._inbox}
+        self._written = {
+            partition: deque() for partition in partitions if partition[0] == self._inbox
+        }
 
     def clear(self) -> None:
         """Forget all partitions: they are another worker's now."""
@@ -56,11 +58,11 @@ class OffsetTracker:
         fresh: list[Message] = []
         before = self.open
         for message in messages:
-            place: Any = message.topic(), message.partition()
+            partition: Any = message.topic(), message.partition()
             offset: Any = message.offset()
-            if self._partitions[place].receive(offset):
+            if self._partitions[partition].receive(offset):
                 fresh.append(message)
-            if (marks := self._written.get(place)) is not None and (
+            if (marks := self._written.get(partition)) is not None and (
                 not marks or offset >= marks[-1][0] + TIMESTAMP_STRIDE
             ):
                 marks.append((offset, message.timestamp()[1]))
@@ -95,7 +97,7 @@ class OffsetTracker:
 
     def changed(self) -> dict[Partition, PartitionOffsets]:
         """The partitions that have something to commit."""
-        return {place: found for place, found in self._partitions.items() if found.changed}
+        return {partition: found for partition, found in self._partitions.items() if found.changed}
 
     def touch(self) -> None:
         """Let every partition have something to commit, though nothing has changed."""
@@ -104,15 +106,17 @@ class OffsetTracker:
 
     def owns_still(self, committed: dict[Partition, PartitionOffsets]) -> bool:
         """Whether these partitions were this worker's all the time since ``changed``."""
-        return all(self._partitions.get(place) is found for place, found in committed.items())
+        return all(
+            self._partitions.get(partition) is found for partition, found in committed.items()
+        )
 
-    def to_commit(self, place: Partition, offsets: PartitionOffsets) -> TopicPartition:
+    def to_commit(self, partition: Partition, offsets: PartitionOffsets) -> TopicPartition:
         """The offset and the metadata to commit of a partition now."""
         offset, metadata = offsets.to_commit()
-        marks = self._written.get(place, deque())
+        marks = self._written.get(partition, deque())
         while len(marks) > 1 and marks[1][0] <= offset:
             marks.popleft()
-        return TopicPartition(*place, offset, metadata)
+        return TopicPartition(*partition, offset, metadata)
 
     # How much there is.
 
@@ -131,7 +135,7 @@ class OffsetTracker:
         messages; 0 if none is open."""
         oldest = [
             marks[0][1]
-            for place, marks in self._written.items()
-            if marks and self._partitions[place].incomplete
+            for partition, marks in self._written.items()
+            if marks and self._partitions[partition].incomplete
         ]
         return max(0.0, self._clock() - min(oldest) / 1000) if oldest else 0.0

@@ -19,7 +19,7 @@ from trunkline.headers import (
     TL_STAGE,
     TL_TRACEBACK,
 )
-from trunkline.kafka import Out
+from trunkline.kafka import ProducerRecord
 from trunkline.masking import MAX_MASKED
 from trunkline.times import iso
 
@@ -53,7 +53,7 @@ def dead_letter(
     attempts: int | None = None,
     flow_version: str = "",
     at: float | None = None,
-) -> Out:
+) -> ProducerRecord:
     """The record of one dead letter: key, value and headers as they were, to the byte.
 
     - ``came_from``: ``topic/partition/offset`` of the record that was read; of a source, its
@@ -82,7 +82,7 @@ def dead_letter(
         added[TL_CAUSE] = cause
     elif TL_CAUSE in named:  # of somebody who wrote it into his own record
         headers = [header for header in headers if header[0] != TL_CAUSE]
-    return topic, key, value, replaced(headers, added)
+    return ProducerRecord(topic, key, value, replaced(headers, added))
 
 
 def _traceback(error: BaseException) -> str:

@@ -15,18 +15,19 @@ from trunkline.streams.dlq.letters import DeadLetter
 
 
 class HaltedEvent(NamedTuple):
-    """One death of an event: its place in the inbox, and after how many attempts it died."""
+    """One failure of an event for good: its place in the inbox, and after how many attempts."""
 
     partition: int
     sequence: str
     # Why: an operator has the event retried, and it dies again. Without the attempts, the decision
-    # about its first death would stand for the second one too, and retry it for ever; and a worker
+    # about its first one would stand for the second one too, and retry it for ever; and a worker
     # that removes the first decision late would remove the operator's next one.
     attempts: str
 
 
 def halted_event_of(one: Event[Any] | DeadLetter, partition: int) -> HaltedEvent:
-    """The death of a halted event, by the event or by its dead letter. ``partition``: the inbox's.
+    """How a decision names a halted event, given as event or dead letter. ``partition``: the
+    inbox's.
 
     A letter stands in a partition of the dead-letter queue, so neither says the inbox's by itself.
     """

@@ -6,8 +6,8 @@ from typing import Any
 
 from trunkline.kafka import TopicSpec
 from trunkline.kafka.purge import SEGMENT
-from trunkline.streams.control import audit
-from trunkline.streams.control import topic as control
+from trunkline.streams.control.audit import audit_topic
+from trunkline.streams.control.topic import control_topic
 from trunkline.streams.flow.definition import Destination, Flow
 
 # Positions are read from the end and only the newest counts: small segments keep the topic short.
@@ -26,7 +26,7 @@ def required_topics(flow: Flow[Any], partitions: int) -> list[TopicSpec]:
         specs[source.dlq] = TopicSpec(source.dlq, 1, config=_KEPT)
     for destination in flow.destinations:
         specs |= {spec.name: spec for spec in _topics_of_destination(destination, partitions)}
-    of_all = (control.topic_of(flow.name), audit.topic_of(flow.name))
+    of_all = (control_topic(flow.name), audit_topic(flow.name))
     return [*specs.values(), *of_all]
 
 

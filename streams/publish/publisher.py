@@ -15,7 +15,7 @@ import orjson
 
 from trunkline.errors import DataError
 from trunkline.event import Record, event_headers, trace_id
-from trunkline.kafka import MAX_VALUE, Out
+from trunkline.kafka import MAX_VALUE, ProducerRecord
 from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.listener import OutcomeListener
 
@@ -45,7 +45,7 @@ class PublishingResult:
     letters for ``dlq``. ``refused``: how many, and the newest error, by class of error."""
 
     dlq: str
-    records: list[Out] = field(default_factory=list)
+    records: list[ProducerRecord] = field(default_factory=list)
     refused: dict[type[Exception], tuple[int, Exception]] = field(default_factory=dict)
 
     def refuse(self, error: Exception) -> None:
@@ -105,7 +105,7 @@ class Publisher:
             self._log_dead_letters(done.dead, *example)
         return done
 
-    def _canonical(self, record: Record, output: TopicMapping) -> Out | None:
+    def _canonical(self, record: Record, output: TopicMapping) -> ProducerRecord | None:
         if record.change in ("delete", "truncate"):
             data, value = None, None
         else:
@@ -116,7 +116,7 @@ class Publisher:
             if len(value) > MAX_VALUE:
                 raise DataError(f"the event has {len(value)} bytes; the limit is {MAX_VALUE}")
         headers = event_headers(record, source=self._source, type=_type(record, output, data))
-        return output.topic, _key(record, output), value, headers
+        return ProducerRecord(output.topic, _key(record, output), value, headers)
 
     def _log_dead_letters(self, count: int, record: Record, error: Exception) -> None:
         """One line a batch: a table full of what is refused floods no log."""
@@ -130,7 +130,7 @@ class Publisher:
             extra={"event_id": record.id, "trace_id": trace_id(record.traceparent)},
         )
 
-    def _dead_letter(self, record: Record, error: Exception) -> Out:
+    def _dead_letter(self, record: Record, error: Exception) -> ProducerRecord:
         return dead_letter(
             self._dlq,
             key=record.key.encode(errors="replace"),

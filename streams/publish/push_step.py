@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from trunkline.connectors.base import PushSource
 from trunkline.event import Record
-from trunkline.kafka import KafkaUnavailable, Out, produce
+from trunkline.kafka import KafkaUnavailable, ProducerRecord, produce
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.publish.publisher import Publisher
@@ -68,7 +68,7 @@ class PushStep:
         self._metrics.events_in.inc(len(records))
         result.tell(self._outcome_listener)
 
-    async def _acknowledged(self, records: list[Out]) -> None:
+    async def _acknowledged(self, records: list[ProducerRecord]) -> None:
         if not records:
             return
         waiting = _DeliveryReports(len(records))

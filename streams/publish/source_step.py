@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 
 from trunkline.connectors.base import Batch, Position, Source
 from trunkline.errors import ConfigurationError
-from trunkline.kafka import Out, transact
+from trunkline.kafka import ProducerRecord, transact
 from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import StepMetrics
@@ -194,9 +194,9 @@ class SourceStep(PollListener):
         stored: Position = orjson.loads(value)["position"]
         return stored
 
-    def _position_record(self, batch: Batch) -> Out:
+    def _position_record(self, batch: Batch) -> ProducerRecord:
         position = orjson.dumps({"position": batch.position})
-        return self._positions, self.name.encode(), position, []
+        return ProducerRecord(self._positions, self.name.encode(), position, [])
 
     def _count(self, pending: _Pending) -> None:
         batch, result = pending.batch, pending.result

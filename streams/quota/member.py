@@ -20,7 +20,7 @@ from trunkline.streams.quota.leases import LEASE, LeaseTable
 from trunkline.streams.quota.limiter import QuotaGate
 from trunkline.streams.quota.records import (
     BEFORE_ALL,
-    Claim,
+    Candidacy,
     ClientDemand,
     Demand,
     Grant,
@@ -112,7 +112,7 @@ class QuotaMember:
                 # coordinator's, and believing it would void every grant from then on.
                 if record.id.term < offset and self._leases.in_force(record.id.term):
                     self._granted(now, record)
-            case Claim():
+            case Candidacy():
                 self._claimed(now, offset, record.member)
             case Left():
                 self._changed |= self._leases.left(record.member)
@@ -213,7 +213,7 @@ class QuotaMember:
             return []
         self._unanswered = now
         self._answer_timeout = ANSWER_TIMEOUT + self._random.random()
-        return [Claim(self.member)]
+        return [Candidacy(self.member)]
 
     def _client_demands(self, now: float) -> dict[str, ClientDemand]:
         """What to say for each gate that is not silent; one that is idle says so once."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 
@@ -128,7 +128,7 @@ class Grants:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Candidacy:
     """A member is coordinator from here on in the log."""
 
     member: str
@@ -138,7 +138,7 @@ class Claim:
         return {"claim": asdict(self)}
 
     @classmethod
-    def from_json(cls, value: object) -> Claim:
+    def from_json(cls, value: object) -> Candidacy:
         """The claim of a record's body. Raises ValueError for what is none."""
         return cls(_text(_object(value)["member"]))
 
@@ -159,12 +159,12 @@ class Left:
         return cls(_text(_object(value)["member"]))
 
 
-QuotaRecord = Demand | Grants | Claim | Left
+QuotaRecord = Demand | Grants | Candidacy | Left
 
 _KINDS: Mapping[str, Callable[[object], QuotaRecord]] = {
     "demand": Demand.from_json,
     "grants": Grants.from_json,
-    "claim": Claim.from_json,
+    "claim": Candidacy.from_json,
     "left": Left.from_json,
 }
 
@@ -258,9 +258,10 @@ def _count(value: object, least: int = 0) -> int:
 
 
 def _amount(value: object) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and isfinite(value) and value >= 0:
-        return value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    amount = cast(float, value) if is_number else -1.0
+    if isfinite(amount) and amount >= 0:
+        return amount
     raise ValueError(f"{_shown(value)} is no amount")
 
 

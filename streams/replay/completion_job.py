@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from trunkline.errors import ConfigurationError, DataError
-from trunkline.kafka import Out
+from trunkline.kafka import ProducerRecord
 from trunkline.kafka.offsets import Partition
-from trunkline.streams.control import audit
-from trunkline.streams.control import topic as control
+from trunkline.streams.control.audit import AuditRecord, audit_record
+from trunkline.streams.control.topic import Value, control_record
 from trunkline.streams.replay.job import Job, JobContext
 from trunkline.streams.replay.request import PartitionProgress, Request, merge_counts
 
@@ -30,7 +30,7 @@ class CompletionJob(Job):
         self._current: Request | None = None
         self._progress: list[PartitionProgress] = []
 
-    def _restore(self, state: Mapping[str, control.Value]) -> None:
+    def _restore(self, state: Mapping[str, Value]) -> None:
         keys = map(self.request.progress_key, self._partitions)
         self._progress = [PartitionProgress.from_record(state.get(key)) for key in keys]
         # The request as it is now: since this job was made, somebody may have paused it, or the
@@ -46,12 +46,12 @@ class CompletionJob(Job):
         if all(progress.done for progress in self._progress):
             await self._transact(lambda: self._records(current))
 
-    async def _records(self, request: Request) -> list[Out]:
+    async def _records(self, request: Request) -> list[ProducerRecord]:
         counts: dict[str, int] = {}
         for progress in self._progress:
             counts = merge_counts(counts, progress.counts)
         done = request.with_state("done", counts=counts)
-        audited = audit.AuditRecord(
+        audited = AuditRecord(
             what=f"{request.kind} done",
             on=request.destination,
             why=request.why,
@@ -61,6 +61,6 @@ class CompletionJob(Job):
             more={"counts": counts},
         )
         return [
-            control.record(self._context.control_topic, done.record_key, done.to_record()),
-            audit.record(self._context.flow, audited),
+            control_record(self._context.control_topic, done.record_key, done.to_record()),
+            audit_record(self._context.flow, audited),
         ]

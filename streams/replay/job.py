@@ -23,11 +23,11 @@ from typing import Any, TypeVar
 from confluent_kafka import TopicPartition
 
 from trunkline.errors import SCHEMA_UNAVAILABLE
-from trunkline.kafka import Out
+from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import AnyMessage
 from trunkline.kafka.offsets import Partition
 from trunkline.kafka.range_reader import RangeReader
-from trunkline.streams.control import topic as control
+from trunkline.streams.control.topic import Value, control_record, control_topic
 from trunkline.streams.replay.rate_limit import RateLimit
 from trunkline.streams.replay.request import PartitionProgress, Request
 from trunkline.streams.route.transactions import RoutingTransactions
@@ -56,7 +56,7 @@ class JobContext:
     flow: str
     transactions: RoutingTransactions
     make_reader: Callable[[], RangeReader]
-    read_control: Callable[[], Mapping[str, control.Value]]
+    read_control: Callable[[], Mapping[str, Value]]
     chunk_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the one job that waits for the transactions' lock or has it. Why: that lock is fair.
     Four jobs in its queue would leave live batches every fifth turn; so they get every second."""
@@ -64,7 +64,7 @@ class JobContext:
     @property
     def control_topic(self) -> str:
         """The name of the flow's control topic."""
-        return control.topic_of(self.flow).name
+        return control_topic(self.flow).name
 
 
 class Job:
@@ -108,14 +108,14 @@ class Job:
             self._restore(await asyncio.to_thread(self._context.read_control))
             await self._work()
 
-    def _restore(self, state: Mapping[str, control.Value]) -> None:
+    def _restore(self, state: Mapping[str, Value]) -> None:
         """Take over what is durable; ``state``: of the control topic."""
         raise NotImplementedError
 
     async def _work(self) -> None:
         raise NotImplementedError
 
-    async def _transact(self, make: Callable[[], Awaitable[list[Out]]]) -> None:
+    async def _transact(self, make: Callable[[], Awaitable[list[ProducerRecord]]]) -> None:
         """Write the records that ``make`` gives; it is called when nothing is routed meanwhile."""
 
         async def write() -> None:
@@ -163,7 +163,7 @@ class PartitionJob(Job):
         self._rate = rate
         self._written_at = time.monotonic()
 
-    def _restore(self, state: Mapping[str, control.Value]) -> None:
+    def _restore(self, state: Mapping[str, Value]) -> None:
         record = state.get(self.request.progress_key(self.partition))
         self.progress = PartitionProgress.from_record(record)
 
@@ -177,7 +177,7 @@ class PartitionJob(Job):
 
     async def _write(
         self,
-        make: Callable[[], Awaitable[tuple[list[Out], Mapping[str, int]]]],
+        make: Callable[[], Awaitable[tuple[list[ProducerRecord], Mapping[str, int]]]],
         next: Any,
         *,
         done: bool = False,
@@ -186,7 +186,7 @@ class PartitionJob(Job):
         it adds its counts. ``next``: where to go on then."""
         progress = self.progress
 
-        async def with_progress() -> list[Out]:
+        async def with_progress() -> list[ProducerRecord]:
             nonlocal progress
             records, counts = await make()
             progress = self.progress.moved(next, counts, done=done)
@@ -196,9 +196,9 @@ class PartitionJob(Job):
         self.progress = progress
         self._written_at = time.monotonic()
 
-    def _control_record(self, progress: PartitionProgress) -> Out:
+    def _control_record(self, progress: PartitionProgress) -> ProducerRecord:
         key = self.request.progress_key(self.partition)
-        return control.record(self._context.control_topic, key, progress.to_record())
+        return control_record(self._context.control_topic, key, progress.to_record())
 
     async def _wait_for(self, count: int) -> None:
         """Wait until so many events may be sent."""
@@ -211,6 +211,6 @@ class PartitionJob(Job):
         return time.monotonic() - self._written_at > PROGRESS_INTERVAL
 
 
-async def empty_chunk() -> tuple[list[Out], Mapping[str, int]]:
+async def empty_chunk() -> tuple[list[ProducerRecord], Mapping[str, int]]:
     """A chunk that only says how far the partition is."""
     return [], {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from trunkline.event import Event, Headers, replaced
 from trunkline.headers import CE_TYPE, TL_DEAD_FROM, TL_FROM, TL_ORIGIN, TL_REPLAY_ID
-from trunkline.kafka import Out
+from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import AnyMessage, event_of
 from trunkline.schemas.codec import PrefetchSchemas
 from trunkline.streams.route.router import CompiledTopic, Router
@@ -46,15 +46,17 @@ class DestinationPath:
         return event_of(message, self.topics[message.topic() or ""].decode)
 
 
-def with_replay_headers(records: Sequence[Out], origin: str, id: str) -> list[Out]:
+def with_replay_headers(
+    records: Sequence[ProducerRecord], origin: str, id: str
+) -> list[ProducerRecord]:
     """The records, marked as sent again. ``origin``: replay or redrive; ``id``: of the request."""
     mark = {TL_ORIGIN: origin.encode(), TL_REPLAY_ID: id.encode()}
-    return [(topic, key, value, replaced(h, mark)) for topic, key, value, h in records]
+    return [record._replace(headers=replaced(record.headers, mark)) for record in records]
 
 
-def count_events(records: Sequence[Out]) -> int:
+def count_events(records: Sequence[ProducerRecord]) -> int:
     """Of how many canonical events these records are made: a route may make several of one."""
-    return len({_canonical_event(headers) for _, _, _, headers in records})
+    return len({_canonical_event(record.headers) for record in records})
 
 
 def _canonical_event(headers: Headers) -> bytes:

@@ -21,11 +21,11 @@ from trunkline.headers import (
     TL_HALTED,
     TL_SEQ,
 )
-from trunkline.kafka import Out
+from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import AnyMessage, StoredMessage
 from trunkline.kafka.offsets import Partition
-from trunkline.streams.control import topic as control
 from trunkline.streams.control.records import HaltKey, HandledKey
+from trunkline.streams.control.topic import Value, control_record
 from trunkline.streams.dlq.envelope import DEAD_LETTER_HEADERS
 from trunkline.streams.dlq.halted import halted_event_of
 from trunkline.streams.dlq.handled import handled_by_origin, origin_of
@@ -86,7 +86,7 @@ class RedriveJob(PartitionJob):
             for key, offset in self._superseding([message]):
                 self._latest.on_live_event(key, offset)
 
-    def _restore(self, state: Mapping[str, control.Value]) -> None:
+    def _restore(self, state: Mapping[str, Value]) -> None:
         super()._restore(state)
         # A job that goes on inside the ranges does not know what it read before, so it must not
         # mark as handled what lies before its first letter: one that was superseded may be there.
@@ -225,10 +225,10 @@ class RedriveJob(PartitionJob):
         await self._wait_for(count)
         last = pending[-1]
 
-        async def treat() -> tuple[list[Out], Mapping[str, int]]:
+        async def treat() -> tuple[list[ProducerRecord], Mapping[str, int]]:
             verdicts: list[tuple[DeadLetter, Verdict]]
             verdicts = [(letter, self._verdict(letter)) for letter in pending]
-            records: list[Out] = []
+            records: list[ProducerRecord] = []
             for letter, verdict in verdicts:
                 records += await self._records(letter, verdict)
             # Only now, since the above may be repeated while a schema cannot be asked for. If the
@@ -244,7 +244,7 @@ class RedriveJob(PartitionJob):
         await self._write(treat, [last.partition, last.offset + 1])
         pending.clear()
 
-    async def _records(self, letter: DeadLetter, verdict: Verdict) -> list[Out]:
+    async def _records(self, letter: DeadLetter, verdict: Verdict) -> list[ProducerRecord]:
         """What is written for a letter, beside that it is handled."""
         if verdict in ("released", "discarded") and letter.header(TL_HALTED):
             return [self._halt_decision(letter, "retry" if verdict == "released" else "discard")]
@@ -254,10 +254,12 @@ class RedriveJob(PartitionJob):
         if letter.stage == "route":
             records = await self._routed(letter, kept)
         else:
-            records = [(self._path.inbox, letter.key, letter.value, kept)]
+            records = [ProducerRecord(self._path.inbox, letter.key, letter.value, kept)]
         return with_replay_headers(records, "redrive", self.request.id)
 
-    async def _routed(self, letter: DeadLetter, kept: list[tuple[str, bytes]]) -> list[Out]:
+    async def _routed(
+        self, letter: DeadLetter, kept: list[tuple[str, bytes]]
+    ) -> list[ProducerRecord]:
         """What today's routes make of an event that died in one: maybe another dead letter."""
         origin = origin_of(letter.headers)
         offset = int(letter.came_from.removeprefix(f"{origin[0]}/").split("/")[1])
@@ -265,15 +267,15 @@ class RedriveJob(PartitionJob):
         done = await self._path.router.route([event])
         return done.drain()
 
-    def _halt_decision(self, letter: DeadLetter, action: str) -> Out:
+    def _halt_decision(self, letter: DeadLetter, action: str) -> ProducerRecord:
         """Tells the worker that delivers what becomes of the event that halts its key."""
         # It died at ``<inbox or tier>/<partition>/<offset>``; tiers are partitioned as the inbox.
         halted = halted_event_of(letter, int(letter.came_from.split("/")[-2]))
         key = HaltKey(self.request.destination, *halted)
-        return control.record(self._context.control_topic, key.text, {"action": action})
+        return control_record(self._context.control_topic, key.text, {"action": action})
 
-    def _marks_record(self, origin: Partition) -> Out:
+    def _marks_record(self, origin: Partition) -> ProducerRecord:
         key = HandledKey(self.request.destination, origin)
-        return control.record(
+        return control_record(
             self._context.control_topic, key.text, self._marks.of(origin).to_record()
         )

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from confluent_kafka import Message
 
-from trunkline.kafka import Out
+from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import AnyMessage
 from trunkline.kafka.offsets import Partition
 from trunkline.streams.replay.job import JobContext, PartitionJob, empty_chunk
@@ -158,7 +158,7 @@ class ReplayJob(PartitionJob):
         """Send what is pending; ``next``: where the progress is then."""
         await self._wait_for(len(pending))
 
-        async def route() -> tuple[list[Out], Mapping[str, int]]:
+        async def route() -> tuple[list[ProducerRecord], Mapping[str, int]]:
             # Once more: while this waited for the rate and the lock, live events were routed.
             current = [message for message in pending if self._is_current(message)]
             routed = await self._path.router.route(current)

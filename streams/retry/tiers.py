@@ -17,7 +17,7 @@ from confluent_kafka import Message
 
 from trunkline.event import Event, header_number, replaced
 from trunkline.headers import TL_ATTEMPT, TL_DUE_AT
-from trunkline.kafka import Move
+from trunkline.kafka import PartitionRecord
 from trunkline.naming import is_inbox
 from trunkline.streams.flow.definition import Destination
 from trunkline.times import iso_rounded_up
@@ -118,12 +118,14 @@ class Tiers:
             return written + self._delay - AHEAD if self._delay else 0.0
         return written + tier.delay - AHEAD
 
-    def retry_record(self, event: Event[Any], due: float, headers: Mapping[str, str]) -> Move:
+    def retry_record(
+        self, event: Event[Any], due: float, headers: Mapping[str, str]
+    ) -> PartitionRecord:
         """The record that makes ``event`` wait until ``due``, in the partition where it is.
         ``headers``: those to replace; one that is "" is removed."""
         headers = {TL_DUE_AT: iso_rounded_up(due), **headers}
         gone = frozenset(name for name, text in headers.items() if not text)
-        return (
+        return PartitionRecord(
             self.tier_for(due).topic,
             event.partition,
             event.key.encode(),

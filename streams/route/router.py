@@ -17,13 +17,16 @@ from typing import Any
 from trunkline.errors import SCHEMA_UNAVAILABLE, DataError, Rejected
 from trunkline.event import Event
 from trunkline.headers import CE_TYPE, TL_FROM, TL_ORIGIN
-from trunkline.kafka import MAX_VALUE, Out
+from trunkline.kafka import MAX_VALUE, ProducerRecord
 from trunkline.kafka.messages import AnyMessage, event_of
 from trunkline.schemas.codec import Decode, Encode, PrefetchSchemas, nothing_to_learn
 from trunkline.streams.dlq.envelope import dead_letter
 
 _ORIGINAL = (TL_ORIGIN, b"original")
 _REPLACED = frozenset((TL_FROM, TL_ORIGIN))
+
+# ProducerRecord(…) is a function in Python around this one, and twice as slow: 0.15 µs an event.
+_record = tuple.__new__
 
 
 @dataclass(slots=True)
@@ -88,7 +91,7 @@ class RoutingResult:
     ``routed``: how many are for inboxes; ``dead_letters``: the others, by queue and class of error.
     """
 
-    records: list[Out] = field(default_factory=list)
+    records: list[ProducerRecord] = field(default_factory=list)
     routed: int = 0
     dead_letters: dict[tuple[str, type], DeadLetterCount] = field(default_factory=dict)
     flow_version: str = field(default="", compare=False)
@@ -101,7 +104,7 @@ class RoutingResult:
             known = self.dead_letters.setdefault(cause, DeadLetterCount(dead.example, dead.error))
             known.count += dead.count
 
-    def drain(self) -> list[Out]:
+    def drain(self) -> list[ProducerRecord]:
         """Take the records out, to produce them; the counts stay."""
         records, self.records = self.records, []
         return records
@@ -270,7 +273,8 @@ def _forward_delete(
         )
         done.add_dead_letter(event, error, route.dlq, raw_key)
     elif route.accepts_deletes:
-        done.records.append((route.inbox, raw_key, None, _headers(event, route, 1)))
+        headers = _headers(event, route, 1)
+        done.records.append(ProducerRecord(route.inbox, raw_key, None, headers))
         done.routed += 1
 
 
@@ -281,14 +285,16 @@ def _emit(
     error in the third of three leaves no record of the first two."""
     if isinstance(result, (list, tuple)):
         records = [
-            (route.inbox, raw_key, _value(event, route, one), _headers(event, route, part))
+            ProducerRecord(
+                route.inbox, raw_key, _value(event, route, one), _headers(event, route, part)
+            )
             for part, one in enumerate(result, start=1)
         ]
         done.records += records
         done.routed += len(records)
         return
-    value = _value(event, route, result)
-    done.records.append((route.inbox, raw_key, value, _headers(event, route, 1)))
+    value, headers = _value(event, route, result), _headers(event, route, 1)
+    done.records.append(_record(ProducerRecord, (route.inbox, raw_key, value, headers)))
     done.routed += 1
 
 

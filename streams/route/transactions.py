@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from trunkline.kafka import LastingProducer, Out, aborting, finish, produce, transact
+from trunkline.kafka import LastingProducer, ProducerRecord, aborting, finish, produce, transact
 from trunkline.kafka.poll_loop import PollLoop
 from trunkline.streams.metrics import StepMetrics
 
@@ -46,7 +46,9 @@ class RoutingTransactions:
         """The assignment's number: another one means that partitions may be another worker's."""
         return self._intake.epoch
 
-    async def write(self, records: Sequence[Out], at: TopicPartition, epoch: int) -> None:
+    async def write(
+        self, records: Sequence[ProducerRecord], at: TopicPartition, epoch: int
+    ) -> None:
         """Write records in one transaction; for the holder of ``lock``.
 
         ``at``: where the group stands in a partition that the worker owned in ``epoch``. The
@@ -100,7 +102,7 @@ class OpenTransaction:
         self._producer = producer
         self._thread = thread
 
-    def produce(self, records: Sequence[Out]) -> None:
+    def produce(self, records: Sequence[ProducerRecord]) -> None:
         """Add records; waits while the producer's queue is full."""
         produce(self._producer, records)
 

@@ -78,7 +78,7 @@ class Assembly:
             reminder=alerts.reminder_seconds,
         )
         self._quota = QuotaClient(backbone) if limited(flow.destinations) else None
-        self._overseen: list[tuple[DestinationSupervisor, DeliveryStep]] = []
+        self._supervisors: list[DestinationSupervisor] = []
 
     def steps(self, roles: Collection[str], *, batch: int) -> list[Step]:
         """The steps of these roles, in the order in which they must stop."""
@@ -99,13 +99,13 @@ class Assembly:
         await self._alerts.start()
         if self._quota is not None:
             await self._quota.start()
-        for oversight, step in self._overseen:
-            oversight.start(step)
+        for supervisor in self._supervisors:
+            supervisor.start()
 
     async def end(self) -> None:
         """After the steps have stopped."""
-        for oversight, _ in self._overseen:
-            await oversight.stop()
+        for supervisor in self._supervisors:
+            await supervisor.stop()
         if self._quota is not None:
             await self._quota.stop()
         await self._alerts.stop()
@@ -115,8 +115,7 @@ class Assembly:
     @property
     def parts(self) -> list[object]:
         """What may have a ``failure`` besides the steps."""
-        oversights = [oversight for oversight, _ in self._overseen]
-        return [self._control, self._alerts, self._quota, *oversights]
+        return [self._control, self._alerts, self._quota, *self._supervisors]
 
     def _sinks(self) -> dict[str, Sink[Any]]:
         return {d.name: d(self._env) for d in self._flow.destinations}
@@ -199,22 +198,19 @@ class Assembly:
         name = destination.name
         metrics = DeliveryMetrics(self._metrics, self._flow.name, name)
         limits = self._quota.gates(self._flow.name, destination) if self._quota else []
-        guard = AdmissionController(destination.policy, time.time, limits)
-        watch = self._alerts.monitor(name, destination.policy.alert)
-        oversight = DestinationSupervisor(
-            guard, self._control, watch, metrics, destination=name, clock=time.time
-        )
+        admission = AdmissionController(destination.policy, time.time, limits)
+        monitor = self._alerts.monitor(name, destination.policy.alert)
         batches = self._app.queue(f"deliver-{name}")
         step = DeliveryStep(
             sink,
             destination,
             broker=self._broker(destination),
-            gate=guard,
+            gate=admission,
             decode=self._compiler.decoder_of(destination),
             prefetch_schemas=self._codec.prefetch_schemas,
             enqueue=batches.put,
             decisions=ControlledHaltDecisions(self._control, name),
-            outcome_listener=delivery_listener(metrics, watch, guard),
+            outcome_listener=delivery_listener(metrics, monitor, admission),
             metrics=metrics,
             clock=time.time,
             random=random.random,
@@ -222,7 +218,9 @@ class Assembly:
         batches.consume(step.accept)
         for limit in limits:
             limit.on_capacity = step.wake
-        self._overseen.append((oversight, step))
+        self._supervisors.append(
+            DestinationSupervisor(admission, self._control, monitor, metrics, step, clock=time.time)
+        )
         return step
 
     def _broker(self, destination: Destination[Any, Any]) -> KafkaBroker:

@@ -54,41 +54,41 @@ class ControlledHaltDecisions(HaltDecisions):
     async def _remove(self, key: str) -> None:
         try:
             await self._control.put(key, None)
-        except KafkaUnavailable as error:  # it is about a death that is over, and does no harm
+        except KafkaUnavailable as error:  # about a dead letter that is over: no harm
             log.warning("the decision %s stays in the control topic: %s", key, error)
 
 
 class DestinationSupervisor:
-    """Of one destination in one worker."""
+    """Binds one destination's step in this worker to what operators command and see."""
 
     def __init__(
         self,
-        guard: AdmissionController,
+        admission: AdmissionController,
         control: ControlTopic,
-        watch: ConditionMonitor,
+        monitor: ConditionMonitor,
         metrics: DeliveryMetrics,
+        step: DeliveryStep,
         *,
-        destination: str,
         clock: Callable[[], float],
     ) -> None:
         self._broken: BaseException | None = None
-        self._guard = guard
+        self._admission = admission
         self._control = control
-        self._watch = watch
+        self._monitor = monitor
         self._metrics = metrics
-        self._key = OverrideKey(destination).text
-        self._destination = destination
+        self._key = OverrideKey(step.name).text
+        self._destination = step.name
+        self._step = step
         self._clock = clock
-        self._status = DestinationStatus(control, destination, clock=clock)
+        self._status = DestinationStatus(control, step.name, clock=clock)
         self._task: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
 
-    def start(self, step: DeliveryStep) -> None:
+    def start(self) -> None:
         """Obey commands, and look at the step every second."""
-        self._step = step
         self._loop = asyncio.get_running_loop()
         self._unsubscribe = self._control.subscribe(self._key, self._commanded)
-        self._task = supervised_task(self._run(), f"oversight-{self._destination}", self._failed)
+        self._task = supervised_task(self._run(), f"supervise-{self._destination}", self._failed)
 
     async def stop(self) -> None:
         """The worker ends."""
@@ -109,7 +109,7 @@ class DestinationSupervisor:
         command = OverrideRecord.of(value)
         if value is not None:
             log.warning("%s: %s, says %s", self._destination, command.state, command.by)
-        self._guard.override(command.state, command.ends_at)
+        self._admission.override(command.state, command.ends_at)
         self._step.wake()
 
     async def _run(self) -> None:
@@ -119,15 +119,15 @@ class DestinationSupervisor:
 
     def publish_status(self) -> None:
         """Tell how it is now."""
-        gauges, limit = self._step.gauges, self._guard.dead_letter_limit
-        state, breaker = self._guard.state(self._loop.time()), self._guard.breaker
+        gauges, limit = self._step.gauges, self._admission.dead_letter_limit
+        state, breaker = self._admission.state(self._loop.time()), self._admission.breaker
         since = breaker.opened_at if state in ("open", "half-open") and gauges.lag else None
         open_for = 0.0 if since is None else self._loop.time() - since
         tripped = state == "dead-letter-limit"
-        self._watch.breaker_open(None if since is None else self._clock() - open_for)
+        self._monitor.breaker_open(None if since is None else self._clock() - open_for)
         planned = state in ("paused", "maintenance")
-        self._watch.lag(0.0 if planned else gauges.lag_seconds)
-        self._watch.dead_letter_limit_tripped(tripped, (limit and limit.newest_error) or "")
+        self._monitor.lag(0.0 if planned else gauges.lag_seconds)
+        self._monitor.dead_letter_limit_tripped(tripped, (limit and limit.newest_error) or "")
         self._metrics.breaker_state.set(_STATES.get(state, 0))
         self._metrics.breaker_open_seconds.set(open_for)
         self._metrics.dead_letter_limit_tripped.set(tripped)
@@ -144,7 +144,7 @@ class DestinationSupervisor:
     def _until(self) -> str | None:
         """When it goes on by itself, if that is known and not a matter of moments."""
         now = self._loop.time()
-        at = self._guard.closed_until(now)
+        at = self._admission.closed_until(now)
         return iso(self._clock() + at - now) if at is not None and at > now + TICK else None
 
     def _failed(self, failure: BaseException) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 import orjson
 
-from trunkline.kafka import Out
+from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import StoredMessage
 from trunkline.kafka.offsets import Partition
 from trunkline.schemas.codec import nothing_to_learn
@@ -100,7 +100,7 @@ class World:
                 self.route()
         await asyncio.sleep(0)
 
-    async def write(self, records: list[Out], at: Any, epoch: int) -> None:
+    async def write(self, records: list[ProducerRecord], at: Any, epoch: int) -> None:
         """A chunk's transaction: the worker may die before it, or right after."""
         assert self.lock.locked(), "written without the lock"
         assert (at.topic, at.partition, at.offset) == (*PARTITION, self.live), "live offsets moved"

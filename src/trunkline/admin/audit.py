@@ -14,8 +14,8 @@ from confluent_kafka import KafkaException
 from trunkline import kafka
 from trunkline.kafka.reading import read_all
 from trunkline.params import Backbone
-from trunkline.streams.control import topic as control
-from trunkline.streams.control.audit import AuditRecord, log, record, topic_of
+from trunkline.streams.control.audit import AuditRecord, audit_record, audit_topic, log
+from trunkline.streams.control.topic import control_record, control_topic
 
 TRANSACTION_SECONDS = 30
 """How long a command waits for Kafka to begin its transaction."""
@@ -33,13 +33,13 @@ def put_audited(
     Creates the flow's control and audit topics if need be. Raises ConfigurationError if they are
     missing and may not be created, and KafkaUnavailable.
     """
-    topic = control.topic_of(flow)
-    kafka.ensure_topics(backbone, [topic, topic_of(flow)])
-    writes = [control.record(topic.name, key, value) for key, value in changes.items()]
+    topic = control_topic(flow)
+    kafka.ensure_topics(backbone, [topic, audit_topic(flow)])
+    writes = [control_record(topic.name, key, value) for key, value in changes.items()]
     producer = kafka.producer(backbone, transactional_id=kafka.unique_id(flow, "command"))
     try:
         producer.init_transactions(TRANSACTION_SECONDS)
-        kafka.transact(producer, [*writes, record(flow, audit)])
+        kafka.transact(producer, [*writes, audit_record(flow, audit)])
     except KafkaException as failure:
         raise kafka.KafkaUnavailable(
             f"{audit.what} {audit.on}: Kafka did not take it: {failure.args[0].str()}; try again"
@@ -54,7 +54,7 @@ def read_audit(backbone: Backbone, flow: str) -> list[AuditRecord]:
     be able to hide what others did.
     """
     found: list[AuditRecord] = []
-    for message in read_all(backbone, topic_of(flow).name):
+    for message in read_all(backbone, audit_topic(flow).name):
         try:
             found.append(AuditRecord(**orjson.loads(message.value() or b"")))
         except (TypeError, ValueError) as error:

@@ -68,14 +68,14 @@ class ReplayScope:
         """The offsets from ``start`` to before ``until``, of those that there are and that the flow
         has routed. Each partition has a range, though it may be empty."""
         with self._reader() as reader:
-            places = [TopicPartition(self._topic, n) for n in range(self._count)]
-            routed = [at.offset for at in _asked(committed_offsets, reader, places, TIMEOUT)]
+            partitions = [TopicPartition(self._topic, n) for n in range(self._count)]
+            routed = [at.offset for at in _asked(committed_offsets, reader, partitions, TIMEOUT)]
             if all(offset < 0 for offset in routed):
                 raise ConfigurationError(
                     f"group {self._group!r} has routed nothing of {self._topic!r} yet: there is "
                     "no past to replay, or the flow's name is another one"
                 )
-            lows = [_asked(reader.get_watermark_offsets, at, TIMEOUT)[0] for at in places]
+            lows = [_asked(reader.get_watermark_offsets, at, TIMEOUT)[0] for at in partitions]
             firsts = self._offsets(reader, start, lows)
             ends = self._offsets(reader, until, routed)
         return {
@@ -135,11 +135,11 @@ class ReplayScope:
             return [bound] * self._count
         # Not before 1970: librdkafka takes -1 for the end, and -2 for the beginning.
         at = max(0, int(bound.timestamp() * 1000))
-        places = [TopicPartition(self._topic, n, at) for n in range(self._count)]
-        found = _asked(reader.offsets_for_times, places, TIMEOUT)
+        partitions = [TopicPartition(self._topic, n, at) for n in range(self._count)]
+        found = _asked(reader.offsets_for_times, partitions, TIMEOUT)
         # -1: no record is that late. Then the bound is behind all there is, whatever is written
         # until it is used.
-        return [place.offset if place.offset >= 0 else 1 << 62 for place in found]
+        return [at.offset if at.offset >= 0 else 1 << 62 for at in found]
 
 
 def _within(asked: range, low: int, routed: int) -> range:

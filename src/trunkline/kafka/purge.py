@@ -16,6 +16,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from trunkline.kafka.offsets import Partition
+
 log = logging.getLogger(__name__)
 
 EVERY = 60.0
@@ -44,13 +46,13 @@ class RecordPurger:
         self._clock = clock
         self._admin: AdminClient | None = None
         self._next = clock() + EVERY
-        self._reached: dict[tuple[str, int], int] = {}
-        self._deleted: dict[tuple[str, int], int] = {}
-        self._asked: dict[tuple[str, int], tuple[int, Future[Any]]] = {}
+        self._reached: dict[Partition, int] = {}
+        self._deleted: dict[Partition, int] = {}
+        self._asked: dict[Partition, tuple[int, Future[Any]]] = {}
 
-    def committed(self, cuts: Iterable[TopicPartition]) -> None:
+    def committed(self, offsets: Iterable[TopicPartition]) -> None:
         """The group has committed these offsets."""
-        for at in cuts:
+        for at in offsets:
             if at.topic in self._topics:
                 self._reached[at.topic, at.partition] = at.offset
         if self._clock() >= self._next:
@@ -60,13 +62,13 @@ class RecordPurger:
 
     def _ask(self) -> None:
         due = {
-            place: offset
-            for place, offset in self._reached.items()
-            if offset - self._deleted.get(place, 0) >= ENOUGH and place not in self._asked
+            partition: offset
+            for partition, offset in self._reached.items()
+            if offset - self._deleted.get(partition, 0) >= ENOUGH and partition not in self._asked
         }
         if not due:
             return
-        before = [TopicPartition(*place, offset) for place, offset in due.items()]
+        before = [TopicPartition(topic, number, offset) for (topic, number), offset in due.items()]
         try:
             self._admin = self._admin or self._make()
             asked = self._admin.delete_records(before, request_timeout=EVERY / 2)
@@ -74,24 +76,24 @@ class RecordPurger:
             self._failed(next(iter(due)), failure)
             return
         for at, future in asked.items():
-            place = at.topic, at.partition
-            self._asked[place] = due[place], future
+            partition = at.topic, at.partition
+            self._asked[partition] = due[partition], future
 
     def _hear(self) -> None:
         """What became of the last question."""
-        for place, (offset, future) in list(self._asked.items()):
+        for partition, (offset, future) in list(self._asked.items()):
             if not future.done():
                 continue
-            del self._asked[place]
+            del self._asked[partition]
             failure = future.exception()
             if failure is None:
-                self._deleted[place] = offset
+                self._deleted[partition] = offset
             else:
-                self._failed(place, failure)
+                self._failed(partition, failure)
 
-    def _failed(self, place: tuple[str, int], failure: BaseException) -> None:
-        log.warning("what is done with in %s/%d cannot be deleted yet: %s", *place, failure)
+    def _failed(self, partition: Partition, failure: BaseException) -> None:
+        log.warning("what is done with in %s/%d cannot be deleted yet: %s", *partition, failure)
         code = failure.args[0].code() if isinstance(failure, KafkaException) else None
         if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            log.warning("grant Delete on %s, or it grows for ever", place[0])
+            log.warning("grant Delete on %s, or it grows for ever", partition[0])
             self._next = self._clock() + 3600

@@ -57,15 +57,15 @@ class RangeReader:
         await self._in_thread(self._consumer.close)
         self._thread.shutdown()
 
-    async def position(self, place: Partition) -> int:
+    async def position(self, partition: Partition) -> int:
         """Where the group stands: its committed offset, when no transaction is open that may
         change it; 0 if it has none yet. Raises KafkaException."""
-        return await self._in_thread(self._position, TopicPartition(*place))
+        return await self._in_thread(self._position, TopicPartition(*partition))
 
-    async def seek(self, place: Partition, start: int, until: int) -> None:
+    async def seek(self, partition: Partition, start: int, until: int) -> None:
         """Begin with a range: from ``start`` to before ``until``."""
-        self._place, self.at = place, start
-        self._range = await self._in_thread(self._begin, {place: range(start, until)})
+        self._partition, self.at = partition, start
+        self._range = await self._in_thread(self._begin, {partition: range(start, until)})
 
     @property
     def ended(self) -> bool:
@@ -77,7 +77,7 @@ class RangeReader:
         assert self._range is not None, "read() follows seek()"
         began = time.monotonic()
         found = await self._in_thread(self._read, self._range, keep)
-        self.at = self._range.next[self._place]
+        self.at = self._range.next[self._partition]
         if self._yield_to_live():
             # As long as reading took: the replay of a year must not make live events late.
             await asyncio.sleep(min(time.monotonic() - began, POLL))

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
@@ -16,16 +17,28 @@ OFFSETS_TIMEOUT = 15.0
 """Seconds for a transaction's offsets: Kafka gives up a transaction before (KIP-98)."""
 
 
-Out = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
-"""A record to produce: topic, key, value, headers."""
+class ProducerRecord(NamedTuple):
+    """A record to produce, in the partition of its key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
 
 
-Move = tuple[str, int, bytes | None, bytes | None, list[tuple[str, bytes]], int]
-"""A record for one partition: topic, partition, key, value, headers, timestamp in ms."""
+class PartitionRecord(NamedTuple):
+    """A record for one partition. ``timestamp``: milliseconds since the epoch."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    timestamp: int
 
 
 def produce(
-    to: Producer, records: Iterable[Out], report: Callable[..., None] | None = None
+    to: Producer, records: Iterable[ProducerRecord], report: Callable[..., None] | None = None
 ) -> None:
     """Put records into the producer's queue; waits while the queue is full."""
     send = to.produce
@@ -38,9 +51,9 @@ def produce(
                 to.poll(0.1)
 
 
-def produce_at(to: Producer, moves: Iterable[Move]) -> None:
+def produce_at(to: Producer, records: Iterable[PartitionRecord]) -> None:
     """As ``produce``, each record to the partition that it names."""
-    for topic, partition, key, value, headers, timestamp in moves:
+    for topic, partition, key, value, headers, timestamp in records:
         while True:
             try:
                 to.produce(
@@ -58,13 +71,13 @@ def produce_at(to: Producer, moves: Iterable[Move]) -> None:
 
 def transact(
     by: Producer,
-    records: Iterable[Out],
+    records: Iterable[ProducerRecord],
     offsets: Sequence[TopicPartition] = (),
     group: object | None = None,
     *,
-    moves: Iterable[Move] = (),
+    placed: Iterable[PartitionRecord] = (),
 ) -> None:
-    """One transaction: ``records``, ``moves``, and a group's offsets if given. Everything or
+    """One transaction: ``records``, ``placed`` ones, and a group's offsets if given. Everything or
     nothing.
 
     Raises KafkaException after it has aborted; then ``reusable`` says whether the producer can
@@ -73,7 +86,7 @@ def transact(
     by.begin_transaction()
     with aborting(by):
         produce(by, records)
-        produce_at(by, moves)
+        produce_at(by, placed)
         finish(by, offsets, group)
 
 

@@ -242,7 +242,7 @@ class FlowTest(Generic[EnvT]):
     def state(self, destination: Destination[EnvT, Any]) -> str:
         """How sending is: ``closed`` (all is well), ``open``, ``half-open``, ``slow-start``,
         ``paused``, ``maintenance``, ``dead-letter-limit`` or ``throttled``."""
-        return self._delivery(destination).guard.state(self._loop.time())
+        return self._delivery(destination).admission.state(self._loop.time())
 
     def dead_letters(self, at: Destination[EnvT, Any] | SourceDefinition[EnvT]) -> list[DeadLetter]:
         """What is in a destination's, or a source's, dead-letter queue."""

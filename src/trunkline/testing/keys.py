@@ -7,7 +7,7 @@ from typing import Any
 
 from trunkline.event import Event
 from trunkline.headers import TL_FROM
-from trunkline.kafka import Out
+from trunkline.kafka import ProducerRecord
 from trunkline.naming import is_inbox
 
 
@@ -17,7 +17,7 @@ class IdempotencyKeys:
     def __init__(self) -> None:
         self._seen: dict[str, Event[Any]] = {}
 
-    def check(self, records: Iterable[Out]) -> None:
+    def check(self, records: Iterable[ProducerRecord]) -> None:
         """Note what goes into inboxes. Raises AssertionError for a message that has the key of a
         different one: a system that honours the keys would take it for a repeat, and drop it."""
         for topic, key, value, headers in records:

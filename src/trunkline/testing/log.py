@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from trunkline.kafka import Move
+from trunkline.kafka import PartitionRecord
 from trunkline.kafka.messages import StoredMessage, partition_of
 from trunkline.kafka.offsets import Partition
 from trunkline.kafka.poll_loop import MicroBatch, PollListener
@@ -44,7 +44,9 @@ class MemoryBroker:
             place = (at.topic, at.partition)
             yield from cast(Any, self._topics.read(place, max(0, at.offset), EVERYTHING))
 
-    async def write(self, moves: list[Move], cuts: list[TopicPartition], group: Any) -> None:
+    async def write(
+        self, records: list[PartitionRecord], offsets: list[TopicPartition], group: Any
+    ) -> None:
         """One transaction, which is there half-way through its latency."""
         topics = self._topics
         await asyncio.sleep(topics.latency / 2)
@@ -53,7 +55,7 @@ class MemoryBroker:
         if topics.failures:
             topics.failures -= 1
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-        topics.transact(moves, cuts, group)
+        topics.transact(records, offsets, group)
         await asyncio.sleep(topics.latency / 2)
 
     def die(self) -> None:

@@ -14,7 +14,7 @@ from zlib import crc32
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
 from trunkline.event import Headers
-from trunkline.kafka import Move, Out
+from trunkline.kafka import PartitionRecord, ProducerRecord
 from trunkline.kafka.messages import StoredMessage
 from trunkline.kafka.offsets import Partition
 
@@ -98,7 +98,7 @@ class Topics:
                 self._truncated[place] = self.end(place)
                 log.clear()
 
-    def write(self, records: Iterable[Out]) -> list[StoredMessage]:
+    def write(self, records: Iterable[ProducerRecord]) -> list[StoredMessage]:
         """Append records, each where its key belongs; returns them as they are read."""
         now = int(self.clock() * 1000)
         written = [self._append(self.place(t, k), k, v, h, now) for t, k, v, h in records]
@@ -132,13 +132,16 @@ class Topics:
         return TopicPartition(*place, offset, metadata)
 
     def transact(
-        self, moves: Sequence[Move], offsets: Sequence[TopicPartition], member: Generation
+        self,
+        records: Sequence[PartitionRecord],
+        offsets: Sequence[TopicPartition],
+        member: Generation,
     ) -> None:
         """Records and offsets of a group, all at once. Raises KafkaException, and nothing is
         written, if the worker is none of the group any more."""
         if self._generations.get(member.group) != member.number:
             raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION))
-        for topic, partition, key, value, headers, written in moves:
+        for topic, partition, key, value, headers, written in records:
             self._append((topic, partition), key, value, headers, written)
         for at in offsets:
             place = (at.topic, at.partition)

@@ -10,7 +10,7 @@ from typing import Any, cast
 from confluent_kafka import Message
 
 from trunkline.connectors.base import Sink
-from trunkline.kafka import Out
+from trunkline.kafka import ProducerRecord
 from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.naming import delivery_group
 from trunkline.schemas.codec import PrefetchSchemas
@@ -50,7 +50,7 @@ class Parts:
 
 
 class Delivery:
-    """One destination in one worker: the real step with its guard and oversight."""
+    """One destination in one worker: the real step with its admission and supervisor."""
 
     def __init__(
         self, parts: Parts, destination: Destination[Any, Any], limits: list[QuotaGate]
@@ -58,33 +58,33 @@ class Delivery:
         name, clock = destination.name, parts.clock
         metrics = DeliveryMetrics(parts.metrics, parts.flow.name, name)
         self.failure: BaseException | None = None
-        self.guard = AdmissionController(destination.policy, clock, limits, random=parts.random)
-        watch = ConditionMonitor(destination.policy.alert, clock)
-        self.oversight = DestinationSupervisor(
-            self.guard, parts.control, watch, metrics, destination=name, clock=clock
-        )
+        self.admission = AdmissionController(destination.policy, clock, limits, random=parts.random)
+        monitor = ConditionMonitor(destination.policy.alert, clock)
         self.broker = MemoryBroker(parts.topics, delivery_group(parts.flow.name, name))
         self._batches: asyncio.Queue[MicroBatch] = asyncio.Queue()
         self.step = DeliveryStep(
             parts.sinks[name],
             destination,
             broker=self.broker,
-            gate=self.guard,
+            gate=self.admission,
             decode=parts.compiler.decoder_of(destination),
             prefetch_schemas=parts.prefetch_schemas,
             enqueue=self._batches.put_nowait,
             decisions=ControlledHaltDecisions(parts.control, name),
-            outcome_listener=delivery_listener(metrics, watch, self.guard),
+            outcome_listener=delivery_listener(metrics, monitor, self.admission),
             metrics=metrics,
             clock=clock,
             random=parts.random,
         )
         self.reader = cast(MemoryConsumer, self.step.intake)
+        self.supervisor = DestinationSupervisor(
+            self.admission, parts.control, monitor, metrics, self.step, clock=clock
+        )
 
     async def start(self) -> None:
         """Begin."""
         self._task = supervised_task(self._accept(), f"accept-{self.step.name}", self._failed)
-        self.oversight.start(self.step)
+        self.supervisor.start()
         await self.step.start()
 
     async def stop(self) -> None:
@@ -99,7 +99,7 @@ class Delivery:
         await self.stop()
 
     async def _end(self) -> None:
-        await self.oversight.stop()
+        await self.supervisor.stop()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -113,8 +113,8 @@ class Delivery:
     @property
     def failures(self) -> list[BaseException]:
         """Defects of the engine, or of what was given to it."""
-        step, reader, oversight = self.step.failure, self.reader.failure, self.oversight.failure
-        return [f for f in (self.failure, step, reader, oversight) if f is not None]
+        parts = (self, self.step, self.reader, self.supervisor)
+        return [part.failure for part in parts if part.failure is not None]
 
 
 class Worker:
@@ -154,7 +154,7 @@ class Worker:
         for delivery in self.deliveries.values():
             await delivery.crash()
 
-    async def publish(self, records: Iterable[Out]) -> None:
+    async def publish(self, records: Iterable[ProducerRecord]) -> None:
         """Write canonical events, and route them: both are there, or neither."""
         written = self._parts.topics.write(records)
         concerned = [message for message in written if message.topic() in self._routed]

@@ -15,12 +15,12 @@ from trunkline.params import Backbone, Secret
 from trunkline.streams.alerts.channels import Webhook
 from trunkline.streams.alerts.manager import AlertManager
 from trunkline.streams.control.kafka_topic import KafkaControl, read_control
-from trunkline.streams.control.topic import topic_of
+from trunkline.streams.control.topic import control_topic
 
 
 @asynccontextmanager
 async def worker(backbone: Backbone, flow: str, name: str, url: str) -> AsyncIterator[AlertManager]:
-    control = KafkaControl(backbone, topic_of(flow).name)
+    control = KafkaControl(backbone, control_topic(flow).name)
     await control.start()
     channel = Webhook(Secret(url), token=None, secret=None)
     alerts = AlertManager(control, [channel], flow=flow, worker=name)
@@ -38,7 +38,7 @@ def test_two_workers_tell_once_and_a_third_does_not_tell_again(
 ) -> None:
     flow = topic("alerting")
     backbone = Backbone(bootstrap=bootstrap)
-    kafka.ensure_topics(backbone, [topic_of(flow)])
+    kafka.ensure_topics(backbone, [control_topic(flow)])
     bodies: list[dict[str, object]] = []
     arrived = asyncio.Event()
 
@@ -64,5 +64,5 @@ def test_two_workers_tell_once_and_a_third_does_not_tell_again(
 
     asyncio.run(run())
     assert [(body["state"], body["amount"]) for body in bodies] == [("firing", 5)]
-    value = read_control(backbone, topic_of(flow).name)["alert/deliver/warehouse/dead_letters"]
+    value = read_control(backbone, control_topic(flow).name)["alert/deliver/warehouse/dead_letters"]
     assert (value["state"], value["notified"]) == ("firing", 1)

@@ -266,7 +266,7 @@ def test_what_is_handled_is_shown_only_on_request(fresh: Letters) -> None:
         HandledKey("erp", ("orders", 1)).text: handled.to_record(),
         HandledKey("erp", NO_ORIGIN).text: everything.to_record(),
     }
-    kafka.ensure_topics(fresh.kit.backbone, [control.topic_of(fresh.flow)])
+    kafka.ensure_topics(fresh.kit.backbone, [control.control_topic(fresh.flow)])
     put_control(fresh.kit.backbone, f"{fresh.flow}.control", records)
     assert {letter["id"] for letter in fresh.listed()} == {"raw", "nobody"}
     assert len(fresh.listed("--all")) == 5

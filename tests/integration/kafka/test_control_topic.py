@@ -46,7 +46,7 @@ def flow(backbone: Backbone, topic: Callable[[str], str]) -> str:
     """A flow that has one destination, ``erp``, as its topics tell."""
     name = topic("control")
     inbox = kafka.TopicSpec(f"{name}.erp.inbox", 1)
-    kafka.ensure_topics(backbone, [inbox, control.topic_of(name)])
+    kafka.ensure_topics(backbone, [inbox, control.control_topic(name)])
     return name
 
 
@@ -141,7 +141,7 @@ async def test_a_start_waits_for_what_an_open_transaction_hides(
     await asyncio.to_thread(producer.init_transactions, 30)
     put_control(backbone, topic, {"before": {}})
     producer.begin_transaction()
-    kafka.produce(producer, [control.record(topic, "undone", {})])
+    kafka.produce(producer, [control.control_record(topic, "undone", {})])
     await asyncio.to_thread(producer.flush)
     put_control(backbone, topic, {KEY: {"state": "paused"}})
     follower = KafkaControl(backbone, topic)
@@ -211,7 +211,7 @@ def broker(server_home: Path, flow: str) -> Iterator[Broker]:
 async def test_it_survives_the_broker(broker: Broker, topic: Callable[[str], str]) -> None:
     """Also one that is put while the broker is away is written, and seen when it is back."""
     backbone, flow = Backbone(bootstrap=broker.address), topic("control")
-    kafka.ensure_topics(backbone, [control.topic_of(flow)])
+    kafka.ensure_topics(backbone, [control.control_topic(flow)])
     async with followed(backbone, flow) as one, followed(backbone, flow) as other:
         await one.put("before", {})
         await asyncio.to_thread(broker.kill)

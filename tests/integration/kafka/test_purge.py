@@ -54,12 +54,12 @@ def begins(backbone: Backbone, topic: str, partition: int) -> int:
 def test_everything_before_the_committed_offset_goes_and_nothing_else(backbone: Backbone) -> None:
     tier, other, clock = filled(backbone), filled(backbone), Clock()
     trim = RecordPurger([tier], partial(kafka.admin, backbone), clock)
-    cuts = [
+    offsets = [
         TopicPartition(tier, 0, ENOUGH + 7),
         TopicPartition(tier, 1, ENOUGH - 1),
         TopicPartition(other, 0, ENOUGH + 7),
     ]
-    trim.committed(cuts)
+    trim.committed(offsets)
     clock.now += EVERY
     trim.committed([])
     eventually(lambda: begins(backbone, tier, 0) == ENOUGH + 7, "what is done with is gone")

@@ -81,8 +81,8 @@ def waiting(backbone: Backbone, flow: Flow[Params], tier: str, count: int) -> No
     """Put so many records into the first partition of a tier, in a transaction of their own."""
     producer = kafka.producer(backbone, transactional_id=f"{flow.name}-test")
     producer.init_transactions(30)
-    moves = [(tier, 0, b"k", b"v", [], 0)] * count
-    kafka.transact(producer, (), moves=moves)
+    records = [kafka.PartitionRecord(tier, 0, b"k", b"v", [], 0)] * count
+    kafka.transact(producer, (), placed=records)
 
 
 def completed(backbone: Backbone, flow: Flow[Params], at: TopicPartition) -> None:

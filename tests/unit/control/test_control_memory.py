@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trunkline.streams.control.topic import record
+from trunkline.streams.control.topic import control_record
 from trunkline.testing.control import MemoryControl
 
 Seen = list[tuple[str, Any]]
@@ -95,10 +95,10 @@ def test_what_is_not_json_cannot_be_put() -> None:
 
 
 def test_a_record_is_json_and_none_removes_its_key() -> None:
-    assert record("orders.control", "a/ü", {"x": 1}) == (
+    assert control_record("orders.control", "a/ü", {"x": 1}) == (
         "orders.control",
         "a/ü".encode(),
         b'{"x":1}',
         [],
     )
-    assert record("orders.control", "a", None)[2] is None
+    assert control_record("orders.control", "a", None)[2] is None

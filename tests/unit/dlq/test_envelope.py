@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from trunkline import Rejected
-from trunkline.kafka import Out
+from trunkline.kafka import ProducerRecord
 from trunkline.streams.dlq.envelope import DEAD_LETTER_HEADERS, dead_letter
 
 
-def letter(error: BaseException, **changes: Any) -> Out:
+def letter(error: BaseException, **changes: Any) -> ProducerRecord:
     given: dict[str, Any] = {
         "key": b"\xff",
         "value": b"\x00\x01",

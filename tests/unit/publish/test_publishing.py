@@ -12,7 +12,7 @@ import pytest
 
 from trunkline import Record
 from trunkline.errors import SerializationError
-from trunkline.kafka import MAX_VALUE, Out
+from trunkline.kafka import MAX_VALUE, ProducerRecord
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 
 NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
@@ -40,14 +40,16 @@ def record(**changes: Any) -> Record:
     return Record(**{**given, **changes})
 
 
-def published(*records: Record, outputs: list[TopicMapping]) -> tuple[list[Out], int]:
+def published(*records: Record, outputs: list[TopicMapping]) -> tuple[list[ProducerRecord], int]:
     publisher = Publisher("/shop/db", "shop.db.dlq", outputs, "v1")
     result = publisher.publish(records)
     assert result.published == len(result.records) - result.dead
     return result.records, result.dead
 
 
-def only(made: tuple[list[Out], int]) -> tuple[str, bytes | None, bytes | None, dict[str, bytes]]:
+def only(
+    made: tuple[list[ProducerRecord], int],
+) -> tuple[str, bytes | None, bytes | None, dict[str, bytes]]:
     ((topic, key, value, headers),) = made[0]
     assert len(dict(headers)) == len(headers), "a header stands twice"
     return topic, key, value, dict(headers)

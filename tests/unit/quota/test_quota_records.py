@@ -21,7 +21,7 @@ from trunkline.streams.quota.records import (
     BEFORE_ALL,
     MAX_COUNT,
     MAX_TEXT,
-    Claim,
+    Candidacy,
     ClientDemand,
     ClientId,
     Demand,
@@ -43,7 +43,7 @@ GRANT = st.builds(Grant, st.builds(ClientId, NAMES, NAMES), NAMES, COUNTS, SHARE
 RECORDS = st.one_of(
     st.builds(Demand, NAMES, COUNTS, APPLIED, st.dictionaries(NAMES, CLIENTS, max_size=3)),
     st.builds(Grants, st.builds(GrantId, COUNTS, COUNTS), st.lists(GRANT, max_size=3).map(tuple)),
-    st.builds(Claim, NAMES),
+    st.builds(Candidacy, NAMES),
     st.builds(Left, NAMES),
 )
 
@@ -139,7 +139,7 @@ def test_a_refused_record_stops_no_reader(value: bytes, caplog: pytest.LogCaptur
             for offset, value in enumerate(messages)
             for record in client._parsed(StoredMessage("trunkline.limits", 0, offset, None, value))
         ]
-    assert read == [Claim("a"), Left("a")]
+    assert read == [Candidacy("a"), Left("a")]
     (warning,) = caplog.records
     assert "trunkline.limits at 1" in warning.getMessage()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from replay_world import DLQ, INBOX, TOPIC
-from trunkline.kafka import Out
+from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import StoredMessage
 from trunkline.schemas.codec import nothing_to_learn
 from trunkline.streams.replay.path import DestinationPath, count_events, with_replay_headers
@@ -69,15 +69,16 @@ def test_a_record_is_read_as_its_topic_says() -> None:
 
 
 def test_what_is_sent_again_says_so() -> None:
-    sent: list[Out] = [(INBOX, b"k", b"v", [("ce_id", b"1"), ("tl_origin", b"original")])]
+    marked = [("ce_id", b"1"), ("tl_origin", b"original")]
+    sent = [ProducerRecord(INBOX, b"k", b"v", marked)]
     ((*rest, headers),) = with_replay_headers(sent, "redrive", "7f")
     assert rest == [INBOX, b"k", b"v"]
     assert dict(headers) == {"ce_id": b"1", "tl_origin": b"redrive", "tl_replay_id": b"7f"}
 
 
 def test_events_are_counted_not_the_messages_that_routes_make_of_them() -> None:
-    def record(**headers: bytes) -> Out:
-        return INBOX, b"k", b"v", list(headers.items())
+    def record(**headers: bytes) -> ProducerRecord:
+        return ProducerRecord(INBOX, b"k", b"v", list(headers.items()))
 
     two_parts = [record(tl_from=b"orders/0/1/1"), record(tl_from=b"orders/0/1/2")]
     dead = record(tl_dead_from=b"orders/0/1")

@@ -10,9 +10,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from routing_kit import INBOX, TOPIC, Routing
-from trunkline.kafka import Out
+from trunkline.kafka import ProducerRecord
 
-PAST: list[Out] = [(INBOX, b"a", b"{}", [])]
+PAST = [ProducerRecord(INBOX, b"a", b"{}", [])]
 
 
 def run(scene: Callable[[Routing], Any]) -> Routing:

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from delivery_kit import ErpTest, flow_of, ids
 from trunkline import ConfigurationError, Flow, Params, Record, Rejected
 from trunkline.errors import SerializationError
+from trunkline.kafka import PartitionRecord
 from trunkline.schemas.commerce import Order
 from trunkline.testing import FlowTest, Topics, VirtualLoop
 
@@ -67,11 +68,11 @@ def test_waiting_for_nobody_is_told(loop: VirtualLoop) -> None:
 def test_a_transaction_is_all_or_nothing_and_refuses_an_old_worker() -> None:
     topics = Topics(lambda: 0.0, partitions=1)
     old, new = topics.join("group"), topics.join("group")
-    moves: Any = [("tier", 0, b"a", None, [], 0)]
+    records = [PartitionRecord("tier", 0, b"a", None, [], 0)]
     with pytest.raises(KafkaException):
-        topics.transact(moves, [TopicPartition("inbox", 0, 5, "done")], old)
+        topics.transact(records, [TopicPartition("inbox", 0, 5, "done")], old)
     assert topics.records("tier") == []
-    topics.transact(moves, [TopicPartition("inbox", 0, 5, "done")], new)
+    topics.transact(records, [TopicPartition("inbox", 0, 5, "done")], new)
     assert len(topics.records("tier")) == 1
     at = topics.committed("group", TopicPartition("inbox", 0))
     assert (at.offset, at.metadata) == (5, "done")

@@ -11,7 +11,7 @@ from confluent_kafka import Message
 
 from delivery_kit import Erp, flow_of
 from trunkline import Event, Record
-from trunkline.kafka import Out
+from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import StoredMessage
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.commerce import Order
@@ -52,9 +52,9 @@ def published(
     return StoredMessage(topic, 0, 5, key, damaged or value, headers)
 
 
-def routed(router: Any, message: StoredMessage) -> list[Out]:
+def routed(router: Any, message: StoredMessage) -> list[ProducerRecord]:
     done = asyncio.run(router.route([cast(Message, message)]))
-    records: list[Out] = done.drain()
+    records: list[ProducerRecord] = done.drain()
     return records
 
 
