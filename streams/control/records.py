@@ -9,7 +9,9 @@ One topic holds all of a flow's state; the first part of a key says what its rec
   ``replay/<id>/<topic>/<partition>``: how far one partition of it is (``ReplayKey``);
 - ``dlq/<name>/<topic>/<partition>``: which dead letters are handled (``HandledKey``);
 - ``release/<destination>/<partition>/<sequence>/<attempts>``: what an operator decided about an
-  event that halts its key (``HaltKey``).
+  event that halts its key (``HaltKey``);
+- ``retry/<destination>/<partition>/<id>``: what an operator decided about events that wait in retry
+  topics (``RetryKey``).
 
 ``text`` is the key as the topic has it. ``parse`` is strict: what ``text`` would not have written
 is no such key, and None. Why: the topic is open to whoever may write to Kafka, and a record that
@@ -171,6 +173,33 @@ class HaltKey:
         match text.split("/"):
             case ["release", name, *numbers] if name and all(map(_NUMBER.fullmatch, numbers)):
                 return cls(name, int(numbers[0]), *numbers[1:]) if len(numbers) == 3 else None
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryKey:
+    """What an operator decided about events of one partition that wait in retry topics."""
+
+    destination: str
+    partition: int
+    id: str
+
+    @staticmethod
+    def prefix(destination: str) -> str:
+        """What the keys of all decisions about a destination begin with."""
+        return f"retry/{destination}/"
+
+    @property
+    def text(self) -> str:
+        """The key as the control topic has it."""
+        return f"{self.prefix(self.destination)}{self.partition}/{self.id}"
+
+    @classmethod
+    def parse(cls, text: str) -> RetryKey | None:
+        """The key that was written so; None for any other."""
+        match text.split("/"):
+            case ["retry", name, number, id] if name and id and _NUMBER.fullmatch(number):
+                return cls(name, int(number), id)
         return None
 
 

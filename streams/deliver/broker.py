@@ -7,7 +7,7 @@ test with a virtual clock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 
 from trunkline import kafka
 from trunkline.kafka import LastingProducer, PartitionRecord, transact
+from trunkline.kafka.offsets import Partition
 from trunkline.kafka.poll_loop import PollListener, PollLoop
 from trunkline.kafka.purge import RecordPurger
 from trunkline.kafka.reading import records_to_end
@@ -53,6 +54,11 @@ class Consumer(Protocol):
 
     def pause(self, on: bool) -> None:
         """Read nothing more, or go on."""
+        ...
+
+    def read_through(self, ends: Mapping[Partition, int]) -> None:
+        """Read these partitions up to these offsets at once, whether what they hold is due or not;
+        all others as ever."""
         ...
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from trunkline.event import Event
 from trunkline.streams.deliver.actions import ActionRunner
 from trunkline.streams.metrics import DeliveryMetrics
+from trunkline.streams.retry.decisions import RetryDecisions
 from trunkline.streams.retry.delay_queue import NEVER, DelayQueue
 from trunkline.streams.retry.key_order import KeyOrder
 from trunkline.streams.retry.tiers import Tiers, due_of
@@ -16,6 +17,9 @@ from trunkline.streams.retry.tiers import Tiers, due_of
 HOLD_BACKOFF = 0.2
 """Seconds that a key rests after the destination was found down, or a schema was not to be had;
 how long nothing at all is sent is the gate's affair."""
+MAX_READ_EARLY = 1_000
+"""Events that are held in memory at the most because one that an operator wants now stands behind
+them in their retry topic. The others go round, as an hour's worth would keep the inbox unread."""
 MARGIN = 0.001
 """Seconds that a timer is set late: the event loop may run it a little early, and then nothing
 would be due."""
@@ -33,6 +37,7 @@ class Schedule:
         tiers: Tiers,
         order: KeyOrder,
         runner: ActionRunner,
+        decisions: RetryDecisions,
         metrics: DeliveryMetrics,
         clock: Callable[[], float],
     ) -> None:
@@ -40,6 +45,7 @@ class Schedule:
         self._tiers = tiers
         self._order = order
         self._runner = runner
+        self._decisions = decisions
         self._metrics = metrics
         self._clock = clock
         self._delayed = DelayQueue()
@@ -62,11 +68,24 @@ class Schedule:
             # partition, perhaps of the same key.
             at = max(at, self._last_wake.get(event.partition, 0.0))
             self._last_wake[event.partition] = at
-        if at <= self._clock():
+        if at <= self._clock() or self._decisions.action(event):
             self._on_due(event)
+        elif self._is_read_early(event) and len(self._delayed) >= MAX_READ_EARLY:
+            self._runner.run(self._order.go_round(event))
         else:
             self._delayed.add(at, event)
             self._set_timer()
+
+    def on_decided(self) -> None:
+        """An operator has decided about events that wait: look at those that are in memory."""
+        action = self._decisions.action
+        for event in self._delayed.take(lambda event: event.topic != self._inbox and action(event)):
+            self._on_due(event)
+        self._runner.run(self._order.on_decided(action))
+
+    def _is_read_early(self, event: Event[Any]) -> bool:
+        """Whether the event was read only since one behind it was decided about."""
+        return event.offset < self._decisions.ends().get((event.topic, event.partition), 0)
 
     def hold(self, events: Sequence[Event[Any]]) -> None:
         """Free the keys of these events after a while."""
@@ -97,7 +116,7 @@ class Schedule:
             self._runner.run(self._order.on_arrival(event))
         else:
             self._metrics.retry_lateness.observe(max(0.0, self._clock() - due_of(event)))
-            self._runner.run(self._order.on_due(event))
+            self._runner.run(self._order.on_due(event, self._decisions.action(event)))
 
     def _free(self, events: Sequence[Event[Any]], generation: int) -> None:
         if generation == self._generation:  # else these keys are another worker's

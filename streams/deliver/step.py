@@ -31,6 +31,7 @@ from trunkline.streams.dlq.halted import HaltDecisions
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import DeliveryMetrics, HasGauges
+from trunkline.streams.retry.decisions import RetryDecision, RetryDecisions
 from trunkline.streams.retry.key_order import KeyOrder
 from trunkline.streams.retry.tiers import Tiers
 from trunkline.tasks import backoff
@@ -114,7 +115,10 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         self._lease = OwnershipLease(self._committer.force_commit)
         self._order = KeyOrder(self._backpressure, tiers.delays, ordered=self._ordered, clock=clock)
         self._runner = ActionRunner(self._order, tiers, self._committer, decisions, metrics)
-        self._schedule = Schedule(inbox, tiers, self._order, self._runner, metrics, clock)
+        self._retry_decisions = RetryDecisions(clock)
+        self._schedule = Schedule(
+            inbox, tiers, self._order, self._runner, self._retry_decisions, metrics, clock
+        )
         self._outcomes = OutcomeHandler(
             destination,
             order=self._order,
@@ -233,6 +237,15 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
     def wake(self) -> None:
         """Something has changed that may let events through: a timer, a command, a limit."""
         self._senders.dispatch()
+
+    def decide(self, partition: int, id: str, decision: RetryDecision | None) -> None:
+        """An operator has decided about events of a partition that wait in retry topics; None: the
+        decision is forgotten."""
+        self._retry_decisions.put(partition, id, decision)
+        self.intake.read_through(self._retry_decisions.ends())
+        if decision is not None:
+            self._schedule.on_decided()
+            self.wake()
 
     async def leave(self, lost: bool) -> None:
         """Partitions go: nothing new is sent, what is under way ends, and all that is completed

@@ -53,13 +53,25 @@ class BlockedKeys:
         return self._due[key]
 
     def postpone(self, key: str, due: float) -> None:
-        """Note that the first event of the key is due at another time."""
-        self._due[key] = due
+        """Note that the first event of the key is due at another time, if any waits."""
+        if key in self._sequences:
+            self._due[key] = due
 
     def leave(self, key: str) -> None:
         """Remove the first event of the key: it is delivered or dead-lettered."""
         sequences = self._sequences[key]
         del sequences[0]
+        self.count -= 1
+        if not sequences:
+            del self._sequences[key], self._due[key]
+
+    def remove(self, key: str, sequence: int) -> None:
+        """Remove any event of the key, if it waits."""
+        sequences = self._sequences.get(key, [])
+        rank = bisect_left(sequences, sequence)
+        if rank == len(sequences) or sequences[rank] != sequence:
+            return
+        del sequences[rank]
         self.count -= 1
         if not sequences:
             del self._sequences[key], self._due[key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -34,6 +35,18 @@ class DelayQueue:
         while self._heap and self._heap[0][0] <= now:
             due.append(heapq.heappop(self._heap)[2])
         return due
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def take(self, wanted: Callable[[Event[Any]], object]) -> list[Event[Any]]:
+        """Take out the events that are wanted, the earliest first."""
+        found = sorted(entry for entry in self._heap if wanted(entry[2]))
+        if found:
+            numbers = {entry[1] for entry in found}
+            self._heap = [entry for entry in self._heap if entry[1] not in numbers]
+            heapq.heapify(self._heap)
+        return [entry[2] for entry in found]
 
     def clear(self) -> None:
         """Forget everything: the partitions are somebody else's."""

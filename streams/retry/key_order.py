@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 from trunkline.event import Event
 from trunkline.headers import TL_HALTED, TL_SEQ
 from trunkline.streams.retry.blocked_keys import BlockedKeys
+from trunkline.streams.retry.decisions import RetryAction
 from trunkline.streams.retry.key_queues import KeyQueues
 from trunkline.streams.retry.tiers import Delays, due_of
 
@@ -115,13 +116,19 @@ class KeyOrder:
         self.queues.add(event)
         return ()
 
-    def on_due(self, event: Event[Any]) -> Sequence[Action]:
-        """An event of a retry topic was read, and the time to look at it has come."""
+    def on_due(self, event: Event[Any], decided: RetryAction | None = None) -> Sequence[Action]:
+        """An event of a retry topic was read, and the time to look at it has come; or an operator
+        has ``decided`` about it, and has it attempted before that, or discarded."""
+        if decided == "discard" and not event.header(TL_HALTED):
+            return self._discard(event)
+        now = decided == "now"
         if self._ordered and not self._is_next(event):
-            return self._follow(event, soon=self._first_is_soon(event.key))
+            return self._follow(event, soon=now or self._first_is_soon(event.key), now=now)
         if event.header(TL_HALTED):
             return (AskOperator(event),)
-        if due_of(event) > self._clock():  # its due time is beyond the delay of its topic
+        if now:
+            self.blocked.postpone(event.key, self._clock())
+        elif due_of(event) > self._clock():  # its due time is beyond the delay of its topic
             return (self._retry(event, due_of(event)),)
         self.queues.add(event)
         return ()
@@ -136,6 +143,33 @@ class KeyOrder:
             self.on_done(event)
             return (Discard(event),)
         return self.on_retry(event, self._clock() + self._delays.halt_recheck, {})
+
+    def on_decided(self, action: Callable[[Event[Any]], RetryAction | None]) -> Sequence[Action]:
+        """An operator has decided about events that wait: discard those that are in memory."""
+        buffered = [event for each in self._successors.values() for event in each.values()]
+        return [
+            done
+            for event in buffered
+            if action(event) == "discard"
+            for done in self._discard(event)
+        ]
+
+    def go_round(self, event: Event[Any]) -> Sequence[Action]:
+        """Write an event that is not due back to a retry topic, unchanged."""
+        return (self._retry(event, due_of(event)),)
+
+    def _discard(self, event: Event[Any]) -> Sequence[Action]:
+        key, sequence = event.key, event.sequence
+        if sequence in self._successors.get(key, ()):
+            del self._successors[key][sequence]
+            self.buffered -= 1
+            if not self._successors[key]:
+                del self._successors[key]
+        if self.blocked.first(key) == sequence:
+            self.on_done(event)
+        else:
+            self.blocked.remove(key, sequence)
+        return (Discard(event),)
 
     # What became of an event that was sent.
 
@@ -232,14 +266,15 @@ class KeyOrder:
         first = self.blocked.first(event.key) == sequence
         return first and self._progress.has_read_up_to(event.partition, sequence)
 
-    def _follow(self, event: Event[Any], *, soon: bool) -> Sequence[Action]:
+    def _follow(self, event: Event[Any], *, soon: bool, now: bool = False) -> Sequence[Action]:
         """Let the event wait as a successor: in memory if its turn comes ``soon`` and it can be
-        buffered, else in a retry topic."""
+        buffered, else in a retry topic. ``now``: those before it are attempted at once, too, so it
+        does not wait until the first of them is due."""
         if soon and self._can_buffer(event):
             self._successors.setdefault(event.key, {})[event.sequence] = event
             self.buffered += 1
             return ()
-        return (self._retry_behind(event),)
+        return (self._retry_behind(event, now=now),)
 
     def _can_buffer(self, event: Event[Any]) -> bool:
         """Whether the event may wait in memory.
@@ -296,7 +331,7 @@ class KeyOrder:
         self.buffered -= len(successors)
         return [self._retry_behind(event) for _, event in sorted(successors.items())]
 
-    def _retry_behind(self, event: Event[Any]) -> RetryLater:
+    def _retry_behind(self, event: Event[Any], *, now: bool = False) -> RetryLater:
         """Write a successor to a retry topic until the first of its key is due, and for the
         shortest delay at least.
 
@@ -306,7 +341,7 @@ class KeyOrder:
         rank = self.blocked.rank(event.key, event.sequence)
         wait = min(rank * self._service_time.seconds / 2, MAX_DELAYS * self._delays.shortest)
         soonest = self._clock() + max(wait, self._delays.shortest)
-        return self._retry(event, max(self.blocked.due(event.key), soonest))
+        return self._retry(event, soonest if now else max(self.blocked.due(event.key), soonest))
 
     def _retry(
         self, event: Event[Any], due: float, headers: Mapping[str, str] | None = None

@@ -21,6 +21,7 @@ from trunkline.streams.control.topic import ControlTopic
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.dlq.halted import HaltDecisions, HaltedEvent
 from trunkline.streams.metrics import DeliveryMetrics
+from trunkline.streams.worker.retry_decisions import RetryDecisionFollower
 from trunkline.tasks import supervised_task
 from trunkline.times import iso
 
@@ -81,6 +82,7 @@ class DestinationSupervisor:
         self._step = step
         self._clock = clock
         self._status = DestinationStatus(control, step.name, clock=clock)
+        self._retries = RetryDecisionFollower(control, step, clock)
         self._task: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
 
@@ -88,11 +90,13 @@ class DestinationSupervisor:
         """Obey commands, and look at the step every second."""
         self._loop = asyncio.get_running_loop()
         self._unsubscribe = self._control.subscribe(self._key, self._commanded)
+        self._retries.start()
         self._task = supervised_task(self._run(), f"supervise-{self._destination}", self._failed)
 
     async def stop(self) -> None:
         """The worker ends."""
         self._unsubscribe()
+        await self._retries.stop()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -115,6 +119,7 @@ class DestinationSupervisor:
     async def _run(self) -> None:
         while True:
             self.publish_status()
+            self._retries.expire()
             await asyncio.sleep(TICK)
 
     def publish_status(self) -> None:

@@ -3,10 +3,10 @@
 In come the backbone's addresses and what is meant; out go records in the flow's control and audit
 topics, written in one transaction, or what these topics tell. ``targets`` finds out which
 destination is meant, ``destinations`` pauses and shows one, ``dead_letters`` and ``replays`` have
-events sent again, ``audit`` says who did what, ``alerts`` sends a test message. Workers do what is
-asked for; nothing here waits for them. All functions but ``follow_request`` block: call them
-outside an event loop, or in a thread. Nothing is printed; what cannot be is a ``TrunklineError``
-with a message for people.
+events sent again, ``waiting`` is about what waits for another attempt, ``audit`` says who did what,
+``alerts`` sends a test message. Workers do what is asked for; nothing here waits for them. All
+functions but ``follow_request`` block: call them outside an event loop, or in a thread. Nothing is
+printed; what cannot be is a ``TrunklineError`` with a message for people.
 
     from trunkline import admin
     from trunkline.params import environment_file, load_backbone
@@ -46,6 +46,12 @@ from trunkline.admin.replays import (
 )
 from trunkline.admin.status import WorkerStatus
 from trunkline.admin.targets import Target, require_destination
+from trunkline.admin.waiting import (
+    WaitingEvent,
+    discard_waiting,
+    list_waiting,
+    retry_waiting,
+)
 from trunkline.streams.admission.manual import OverrideRecord
 from trunkline.streams.control.audit import AuditRecord
 from trunkline.streams.dlq.cause_groups import CauseGroup
@@ -68,13 +74,16 @@ __all__ = [
     "Request",
     "RequestStatus",
     "Target",
+    "WaitingEvent",
     "WorkerStatus",
     "cancel_request",
     "continue_request",
     "destination_status",
+    "discard_waiting",
     "follow_request",
     "force_destination",
     "list_requests",
+    "list_waiting",
     "open_dead_letters",
     "pause_destination",
     "pause_request",
@@ -84,6 +93,7 @@ __all__ = [
     "request_status",
     "require_destination",
     "resume_destination",
+    "retry_waiting",
     "routing_workers",
     "send_test_alert",
     "submit_request",

@@ -13,6 +13,7 @@ from trunkline.cli.alert import alert_app
 from trunkline.cli.destination import destination_app
 from trunkline.cli.dlq import dlq_app
 from trunkline.cli.replay import replay_app
+from trunkline.cli.retry import retry_app
 from trunkline.cli.schemas import schemas_app
 from trunkline.errors import TrunklineError
 
@@ -36,6 +37,7 @@ app.command()(audit.audit)
 app.add_typer(destination_app)
 app.add_typer(dlq_app)
 app.add_typer(replay_app)
+app.add_typer(retry_app)
 app.add_typer(schemas_app)
 app.add_typer(alert_app)
 

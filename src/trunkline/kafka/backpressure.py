@@ -116,28 +116,42 @@ class PausedPartitions:
     until then reading on would only fill the memory with events that wait.
 
     ``resume_at``: until when (epoch seconds) reading on behind a message can wait; None if nothing
-    ever waits. ``until``: the paused partitions, and when each is resumed.
+    ever waits. ``until``: the paused partitions, and when each is resumed. ``through``: partitions
+    that are read up to an offset whatever ``resume_at`` says; any thread may set it anew.
     """
 
     def __init__(self, resume_at: Callable[[Message], float] | None) -> None:
         self._resume_at = resume_at
         self.until: dict[Partition, float] = {}
+        self.through: dict[Partition, int] = {}
+        self._next: dict[Partition, int] = {}
 
     def pause(self, consumer: Consumer, messages: Sequence[Message]) -> None:
         """Pause the partitions in which the last of these messages says that the next can wait."""
         if self._resume_at is None:
             return
-        now = time.time()
+        now, through = time.time(), self.through
         last = {partition_of(message): message for message in messages}
-        waits = {p: until for p, m in last.items() if (until := self._resume_at(m)) > now}
+        self._next = {p: (message.offset() or 0) + 1 for p, message in last.items()} | {
+            p: offset for p, offset in self._next.items() if p in self.until and p not in last
+        }
+        waits = {
+            p: until
+            for p, m in last.items()
+            if (until := self._resume_at(m)) > now and self._next[p] >= through.get(p, 0)
+        }
         if waits:
             self.until.update(waits)
             consumer.pause([TopicPartition(*partition) for partition in waits])
 
     def resume(self, consumer: Consumer) -> None:
         """Resume those whose time has come."""
-        now = time.time()
-        due = [partition for partition, until in self.until.items() if until <= now]
+        now, through = time.time(), self.through
+        due = [
+            partition
+            for partition, until in self.until.items()
+            if until <= now or self._next.get(partition, 0) < through.get(partition, 0)
+        ]
         for partition in due:
             del self.until[partition]
         if due:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from trunkline.kafka.backpressure import InFlight, PausedPartitions
 from trunkline.kafka.clients import KafkaUnavailable
 from trunkline.kafka.lag import LagMeter
-from trunkline.kafka.offsets import committed_offsets
+from trunkline.kafka.offsets import Partition, committed_offsets
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +137,11 @@ class PollLoop:
     def pause(self, on: bool) -> None:
         """Read nothing more, or go on, whatever room there is."""
         self._in_flight.pause(on)
+
+    def read_through(self, ends: Mapping[Partition, int]) -> None:
+        """Read these partitions up to these offsets at once, whatever ``resume_at`` says; all
+        others as ever."""
+        self._paused.through = dict(ends)
 
     def rewind(self) -> None:
         """Read again from the committed offsets; batches under way are of an old epoch now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -96,6 +96,7 @@ class MemoryConsumer:
         self._resume_at = resume_at
         self._positions: dict[Partition, int] = {}
         self._waits: dict[Partition, float] = {}
+        self._through: dict[Partition, int] = {}
         self._in_flight = 0
         self._paused = False
         self._asked = False
@@ -138,6 +139,11 @@ class MemoryConsumer:
     def pause(self, on: bool) -> None:
         """Read nothing more, or go on."""
         self._paused = on
+        self.wake()
+
+    def read_through(self, ends: Mapping[Partition, int]) -> None:
+        """Read these partitions up to these offsets at once, due or not; all others as ever."""
+        self._through = dict(ends)
         self.wake()
 
     @property
@@ -220,7 +226,11 @@ class MemoryConsumer:
 
     def _readable(self) -> list[Partition]:
         now = self._topics.clock()
-        self._waits = {place: until for place, until in self._waits.items() if until > now}
+        self._waits = {
+            place: until
+            for place, until in self._waits.items()
+            if until > now and not self._is_early(place)
+        }
         if self._waits:
             self._set_alarm(min(self._waits.values()) - now)
         shut = self._waits.keys()
@@ -233,6 +243,10 @@ class MemoryConsumer:
         for place, message in last.items():
             if (until := self._resume_at(cast(Message, message))) > now:
                 self._waits[place] = until
+
+    def _is_early(self, place: Partition) -> bool:
+        """Whether it is to be read on, although nothing is due."""
+        return self._positions[place] < self._through.get(place, 0)
 
     def _set_alarm(self, delay: float) -> None:
         if self._alarm is not None:

@@ -14,10 +14,11 @@ from trunkline.streams.control.records import (
     HandledKey,
     OverrideKey,
     ReplayKey,
+    RetryKey,
     StatusKey,
 )
 
-KINDS: list[Any] = [OverrideKey, StatusKey, AlertKey, ReplayKey, HandledKey, HaltKey]
+KINDS: list[Any] = [OverrideKey, StatusKey, AlertKey, ReplayKey, HandledKey, HaltKey, RetryKey]
 
 PART = st.text(st.characters(exclude_characters="/", codec="utf-8"), min_size=1)
 NUMBER = st.integers(0, 2**63 - 1)
@@ -29,8 +30,22 @@ KEYS = st.one_of(
     st.builds(ReplayKey, PART, st.none() | PARTITION),
     st.builds(HandledKey, PART, PARTITION),
     st.builds(HaltKey, PART, NUMBER, NUMBER.map(str), NUMBER.map(str)),
+    st.builds(RetryKey, PART, NUMBER, PART),
 )
-WORDS = ("destination", "status", "alert", "replay", "dlq", "release", "erp", "", "0", "07", "-1")
+WORDS = (
+    "destination",
+    "status",
+    "alert",
+    "replay",
+    "dlq",
+    "release",
+    "retry",
+    "erp",
+    "",
+    "0",
+    "07",
+    "-1",
+)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +58,7 @@ WORDS = ("destination", "status", "alert", "replay", "dlq", "release", "erp", ""
         (ReplayKey("7f", ("commerce.orders", 3)), "replay/7f/commerce.orders/3"),
         (HandledKey("erp", ("commerce.orders", 3)), "dlq/erp/commerce.orders/3"),
         (HaltKey("erp", 3, "40", "4"), "release/erp/3/40/4"),
+        (RetryKey("erp", 3, "7f"), "retry/erp/3/7f"),
     ],
 )
 def test_the_keys_are_those_of_the_topics_that_there_are(key: Any, text: str) -> None:

@@ -133,3 +133,21 @@ def test_where_nothing_waits_nothing_is_paused() -> None:
     paused.pause(cast(Consumer, None), messages(2))
     paused.resume(cast(Consumer, None))
     assert paused.until == {}
+
+
+def test_what_is_to_be_read_through_is_not_paused_and_what_is_behind_is() -> None:
+    client = FakeConsumer({TIER: Log((), 0)})
+    consumer = cast(Consumer, client)
+    client.assign([TopicPartition(*TIER, 0)])
+    paused = PausedPartitions(lambda m: float("inf"))
+    paused.pause(consumer, messages(2, partition=TIER))
+    assert client.paused == {TIER}
+    paused.through = {TIER: 5}
+    paused.resume(consumer)
+    assert client.paused == set()
+    paused.pause(consumer, messages(1, partition=TIER, first=3))
+    assert client.paused == set()
+    paused.pause(consumer, messages(1, partition=TIER, first=4))
+    assert client.paused == {TIER}
+    paused.resume(consumer)
+    assert client.paused == {TIER}, "the end that was wanted is reached"
