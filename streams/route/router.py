@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from inspect import iscoroutinefunction
+from time import monotonic
 from typing import Any
 
 from trunkline.errors import SCHEMA_UNAVAILABLE, DataError, Rejected
@@ -88,11 +89,13 @@ class DeadLetterCount:
 class RoutingResult:
     """Records for inboxes and DLQs, in the order of the events that they were made of.
 
-    ``routed``: how many are for inboxes; ``dead_letters``: the others, by queue and class of error.
+    ``routed``: how many are for inboxes; ``dead_letters``: the others, by queue and class of error;
+    ``taken``: of how many messages they are.
     """
 
     records: list[ProducerRecord] = field(default_factory=list)
     routed: int = 0
+    taken: int = field(default=0, compare=False)
     dead_letters: dict[tuple[str, type], DeadLetterCount] = field(default_factory=dict)
     flow_version: str = field(default="", compare=False)
 
@@ -100,6 +103,7 @@ class RoutingResult:
         """Append what was made of later events."""
         self.records += more.records
         self.routed += more.routed
+        self.taken += more.taken
         for cause, dead in more.dead_letters.items():
             known = self.dead_letters.setdefault(cause, DeadLetterCount(dead.example, dead.error))
             known.count += dead.count
@@ -162,8 +166,13 @@ class Router:
         self._prefetch_schemas = prefetch_schemas
         self._version = flow_version
 
-    async def route(self, messages: Sequence[AnyMessage]) -> RoutingResult:
+    async def route(
+        self, messages: Sequence[AnyMessage], *, seconds: float = float("inf")
+    ) -> RoutingResult:
         """The records of these messages, in the messages' order.
+
+        ``seconds``: after so many no further message is begun, and ``taken`` says how many were;
+        it is one at least.
 
         1. Fetch the schemas that are not known yet, since nothing can wait while values are read.
         2. Call the routes, message by message. An async route only begins here.
@@ -172,9 +181,13 @@ class Router:
         await self._prefetch_schemas(message.value() for message in messages)
         done = RoutingResult(flow_version=self._version)
         pending: list[_Pending] = []
+        end = monotonic() + seconds
         try:
             for message in messages:
                 self._call_routes(message, done, pending)
+                done.taken += 1
+                if monotonic() > end:
+                    break
         except SCHEMA_UNAVAILABLE:
             for waiting in pending:
                 waiting.call.close()  # Python would warn of a coroutine that nobody awaits

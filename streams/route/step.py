@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from trunkline.errors import SCHEMA_UNAVAILABLE
+from trunkline.kafka.clients import TRANSACTION_TIMEOUT
 from trunkline.kafka.offsets import Partition, committed_offsets
 from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
 from trunkline.logs import about
@@ -33,6 +34,13 @@ REVOCATION_TIMEOUT = 60.0
 
 CHUNK_EVENTS = 200
 """Events that are routed, then produced, before the event loop runs anything else."""
+
+CHUNK_SECONDS = 0.2
+"""The same in seconds: 200 events of a route that takes 50 ms would hold up everything for 10 s."""
+
+SLOW_CHUNK = 1.0
+"""Seconds that a chunk takes, from which on its transaction commits at once: nobody knows what the
+next chunk takes, and Kafka aborts a transaction that stays open for too long."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds before a batch is tried again whose schemas could not be asked for."""
@@ -55,6 +63,9 @@ class RoutingStep(PollListener, HasGauges):
 
     The way of a batch: ``intake`` reads it in its thread and calls ``on_batch``; ``enqueue`` hands
     it to the event loop; there ``process`` routes it, commits it and tells ``listener``.
+
+    ``timeout``: seconds after which Kafka aborts a transaction. A batch that takes longer than a
+    third of that is committed in parts: so routing goes on whatever a route takes.
     """
 
     def __init__(
@@ -67,6 +78,7 @@ class RoutingStep(PollListener, HasGauges):
         enqueue: Callable[[MicroBatch], None],
         metrics: StepMetrics,
         outcome_listener: OutcomeListener,
+        timeout: float = TRANSACTION_TIMEOUT,
     ) -> None:
         self.intake = intake
         self._router = router
@@ -75,7 +87,9 @@ class RoutingStep(PollListener, HasGauges):
         self._enqueue = enqueue
         self._metrics = metrics
         self._outcome_listener = outcome_listener
+        self._timeout = timeout
         self._leaving = False
+        self._each_chunk = False  # commit after each chunk, since a transaction took too long
 
     # In the poll loop's thread.
 
@@ -113,19 +127,25 @@ class RoutingStep(PollListener, HasGauges):
         1. A batch of an earlier assignment is dropped: its partitions are read again, by whoever
            owns them now.
         2. Routing waits while schemas cannot be asked for, and takes the batch up again.
-        3. A transaction that failed has written nothing: rewind to the committed offsets.
+        3. Where routes are slow, a transaction has a part of the batch. The lock is free between
+           two of them, for replays; and if partitions go away, the rest is left to others.
+        4. A transaction that failed has written nothing: rewind to the committed offsets.
         """
+        waits = backoff(FIRST_PAUSE, LONGEST_PAUSE)
         try:
-            for pause in backoff(FIRST_PAUSE, LONGEST_PAUSE):
-                if batch.epoch != self.intake.epoch:
-                    return
+            while batch.epoch == self.intake.epoch:
                 try:
                     async with self._transactions.lock:
-                        await self._route_and_commit(batch)
-                    return
+                        count = await self._route_and_commit(batch)
+                    self.intake.finished(count, batch.epoch)
+                    batch = MicroBatch(batch.messages[count:], batch.epoch, batch.group)
+                    if not batch.messages:
+                        return
+                    waits, pause = backoff(FIRST_PAUSE, LONGEST_PAUSE), 0.0
                 except SCHEMA_UNAVAILABLE as error:
                     self._outcome_listener.on_held(error)
                     log.warning("routing is held: %s", error)
+                    pause = next(waits)
                 if self._leaving:
                     # Batches that were read behind this one are in the queue. If the next one
                     # committed, its offset would say that this one is routed, too.
@@ -141,23 +161,56 @@ class RoutingStep(PollListener, HasGauges):
         finally:
             self.intake.done(batch)
 
-    async def _route_and_commit(self, batch: MicroBatch) -> None:
-        """One transaction: inbox records, dead letters and the offsets behind the batch."""
-        started, total = time.monotonic(), RoutingResult()
-        async with self._transactions.begin() as transaction:
-            for start in range(0, len(batch.messages), CHUNK_EVENTS):
-                chunk = batch.messages[start : start + CHUNK_EVENTS]
-                total.add(await self._router.route(chunk))
-                transaction.produce(total.drain())
-                await asyncio.sleep(0)  # 5,000 events would hold up deliveries for 0.2 s
-            await transaction.commit(_offsets_behind(batch), batch.group)
-        self._listener.on_committed(batch)
-        self._count(batch, total, started)
+    async def _route_and_commit(self, batch: MicroBatch) -> int:
+        """One transaction: inbox records, dead letters and the offsets behind what is routed.
+
+        Returns how many events of the batch it has: all, or as many at its beginning as were
+        routed in the time that a transaction has.
+        """
+        messages, total, began, routing = batch.messages, RoutingResult(), monotonic(), 0.0
+        try:
+            async with self._transactions.begin() as transaction:
+                while total.taken < len(messages):
+                    chunk_began = monotonic()
+                    chunk = messages[total.taken : total.taken + CHUNK_EVENTS]
+                    total.add(await self._router.route(chunk, seconds=CHUNK_SECONDS))
+                    routing += monotonic() - chunk_began
+                    transaction.produce(total.drain())
+                    await asyncio.sleep(0)  # 5,000 events would hold up deliveries for 0.2 s
+                    now = monotonic()
+                    slow = now - chunk_began > SLOW_CHUNK or now - began > self._timeout / 3
+                    if slow or self._each_chunk:
+                        break
+                routed = MicroBatch(messages[: total.taken], batch.epoch, batch.group)
+                await transaction.commit(_offsets_behind(routed), batch.group)
+        except KafkaException:
+            self._explain_failure(routing, total.taken)
+            raise
+        self._each_chunk = self._each_chunk and total.taken < len(messages)
+        self._listener.on_committed(routed)
+        self._count(routed, total, began)
+        return total.taken
+
+    def _explain_failure(self, seconds: float, events: int) -> None:
+        """Say so where the routes were too slow for the transaction, and go on in small ones.
+
+        Kafka itself says then that there is a newer producer, and there is none. Chunks that are
+        committed one by one leave no transaction open while a route runs, whatever it takes: only
+        a route that was fast and then takes as long as that can bring us here.
+        """
+        if seconds < self._timeout / 2:
+            return
+        self._each_chunk = True
+        log.warning(
+            "routes took %.1f s for %d events, and Kafka aborts a transaction after %g s: they are "
+            "routed again, in smaller transactions. If this stays so, make the routes faster",
+            *(seconds, events, self._timeout),
+        )
 
     def _count(self, batch: MicroBatch, routed: RoutingResult, started: float) -> None:
         metrics = self._metrics
         metrics.events_in.inc(len(batch.messages))
-        metrics.batch_seconds.observe(time.monotonic() - started)
+        metrics.batch_seconds.observe(monotonic() - started)
         self._outcome_listener.on_delivered(routed.routed)
         for (dlq, _), dead in routed.dead_letters.items():
             self._outcome_listener.on_dead_lettered(dlq, dead.count, dead.error)
@@ -165,7 +218,7 @@ class RoutingStep(PollListener, HasGauges):
 
     def refresh(self) -> None:
         """Bring the gauges up to date."""
-        self._metrics.lag.set(self.intake.lag)
+        self._metrics.lag.set(self.intake.lag + self.intake.in_flight)
         self._outcome_listener.on_lag(self.intake.oldest_age())
 
     async def stop(self) -> None:

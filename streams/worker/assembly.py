@@ -169,6 +169,7 @@ class Assembly:
             enqueue=batches.put,
             metrics=metrics,
             outcome_listener=listener,
+            timeout=kafka.transaction_timeout(self._backbone),
         )
         batches.consume(routing.process)
         return [replays, routing]

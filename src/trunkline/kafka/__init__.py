@@ -15,6 +15,7 @@ from trunkline.kafka.clients import (
     consumer,
     producer,
     settings,
+    transaction_timeout,
     unique_id,
 )
 from trunkline.kafka.topics import TopicSpec, ensure_topics, existing_topics, matched
@@ -53,5 +54,6 @@ __all__ = [
     "reusable",
     "settings",
     "transact",
+    "transaction_timeout",
     "unique_id",
 ]

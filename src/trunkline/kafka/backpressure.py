@@ -64,6 +64,11 @@ class InFlight:
                 self._batches -= batches
                 self._changed.notify_all()
 
+    @property
+    def messages(self) -> int:
+        """How many messages are under way."""
+        return self._messages
+
     def pause(self, on: bool) -> None:
         """Allow nothing more, or as much as there is room for."""
         with self._changed:

@@ -22,6 +22,11 @@ MAX_VALUE = 10_000_000
 TOPIC_MAX = MAX_VALUE + 1_000_000
 
 
+TRANSACTION_TIMEOUT = 10.0
+"""Seconds after which Kafka aborts a transaction, counted from its first record. What a worker that
+was killed left open holds back readers for so long, so it is short."""
+
+
 class KafkaUnavailable(TrunklineError):
     """The Kafka cluster does not answer."""
 
@@ -96,8 +101,17 @@ def producer(backbone: Backbone, *, transactional_id: str = "") -> Producer:
         "batch.size": 500_000,
     }
     if transactional_id:
-        more |= {"transactional.id": transactional_id, "transaction.timeout.ms": 10_000}
+        more |= {
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": round(TRANSACTION_TIMEOUT * 1000),
+        }
     return Producer(settings(backbone, **more), logger=log)
+
+
+def transaction_timeout(backbone: Backbone) -> float:
+    """Seconds after which Kafka aborts a transaction of this backbone's producers."""
+    given = backbone.kafka.get("transaction.timeout.ms")
+    return float(given) / 1000 if given else TRANSACTION_TIMEOUT
 
 
 def unique_id(flow: str, role: str) -> str:

@@ -126,6 +126,11 @@ class PollLoop:
         """Messages of our partitions that are due and that nobody has read."""
         return self._meter.lag
 
+    @property
+    def in_flight(self) -> int:
+        """Messages that were handed over and are not done with."""
+        return self._in_flight.messages
+
     def done(self, batch: MicroBatch) -> None:
         """A whole batch is done with."""
         self._in_flight.finished(len(batch.messages), batch.epoch, batches=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from confluent_kafka import ConsumerGroupState, Message, TopicPartition
 
 from engine_kit import Env, Kit, Scripted, eventually, headers_of, order
 from trunkline import Event, Flow, kafka
+from trunkline.params import Backbone
 from trunkline.schemas.commerce import Order
 
 
@@ -121,6 +123,36 @@ def test_each_event_is_routed_once_over_restarts(kit: Kit) -> None:
     assert len(ids) == len(set(ids)) == 150
     ends = kit.committed(f"{flow.name}.route", f"{flow.name}.shop")
     assert sum(end.offset for end in ends) == 150
+
+
+def test_a_route_that_is_slower_than_a_transaction_may_be_gets_through(kit: Kit) -> None:
+    """A backlog that takes 4 s to route, where Kafka aborts a transaction after one."""
+    flow = Flow(f"routing-{uuid.uuid4().hex[:8]}", Env)
+    shop = flow.existing_topic(f"{flow.name}.shop", Order)
+
+    @flow.destination
+    def erp(env: Env) -> Scripted:
+        return Scripted()
+
+    @flow.route(shop, to=erp)
+    def slow(event: Event[Order]) -> Order:
+        time.sleep(0.01)
+        return event.data
+
+    kit.create(flow)
+    kit.produce(f"{flow.name}.shop", [kit.event(f"k{n}", str(n)) for n in range(400)])
+    whole, kit.backbone = kit.backbone, in_short_transactions(kit.backbone)
+    try:
+        found = route(kit, flow, inbox=400)
+    finally:
+        kit.backbone = whole
+    ids = [headers_of(message)["ce_id"] for message in found["inbox"]]
+    assert sorted(map(int, ids)) == list(range(400))
+
+
+def in_short_transactions(backbone: Backbone) -> Backbone:
+    """The same Kafka, whose transactions last a second at the most."""
+    return backbone.model_copy(update={"kafka": {"transaction.timeout.ms": "1000"}})
 
 
 def test_two_workers_share_the_partitions(kit: Kit) -> None:
