@@ -1,4 +1,4 @@
-"""What fastavro leaves to its caller: usable defaults, equality of schemas, and dangerous ones."""
+"""A schema, parsed by fastavro: usable defaults, its parts, equality, and dangerous ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastavro import parse_schema
-from fastavro.read import LOGICAL_READERS
+
+from trunkline.schemas.exact.logical import logical_of
 
 STRUCTURE = {"type", "name", "fields", "items", "values", "symbols", "size"}
 MEANINGFUL = STRUCTURE | {"logicalType", "precision", "scale"}
@@ -40,22 +41,16 @@ def same(one: Any, other: Any) -> bool:
 
 def is_recursive(parsed: Any) -> bool:
     """Whether a type contains itself: its values can be nested to any depth."""
-    return _recurs(parsed, _named(parsed), (), set())
+    return _recurs(parsed, named_types(parsed), (), set())
 
 
 def has_endless_array(parsed: Any) -> bool:
     """Whether there is an array whose items take no bytes: ten bytes could declare 2⁶² of them."""
-    named, known = _named(parsed), dict[str, bool]()
+    named, known = named_types(parsed), dict[str, bool]()
     return any(
         kind(node) == "array" and _takes_nothing(node["items"], named, known)
         for node in walk(parsed)
     )
-
-
-def has_mutable_defaults(parsed: Any) -> bool:
-    """Whether a default is a list or a dict, which two events must not share."""
-    fields = _fields(_named(parsed))
-    return any(isinstance(field.get("default"), list | dict) for field in fields)
 
 
 def kind(schema: Any) -> str:
@@ -87,7 +82,8 @@ def walk(schema: Any) -> Iterator[Any]:
         yield from walk(child)
 
 
-def _named(parsed: Any) -> dict[str, Any]:
+def named_types(parsed: Any) -> dict[str, Any]:
+    """The records, enums and fixed of a parsed schema by their full names."""
     return {
         node["name"]: node for node in walk(parsed) if isinstance(node, dict) and "name" in node
     }
@@ -147,8 +143,8 @@ def _default(value: Any, schema: Any, named: dict[str, Any]) -> Any:
     plain = _plain_default(value, schema, named)
     if not isinstance(schema, dict):
         return plain
-    convert = LOGICAL_READERS.get(f"{kind(schema)}-{schema.get('logicalType')}")
-    return convert(plain, schema, None) if convert else plain
+    logical = logical_of(schema)
+    return logical.read(plain, schema) if logical else plain
 
 
 def _plain_default(value: Any, schema: Any, named: dict[str, Any]) -> Any:

@@ -6,24 +6,18 @@ The format is described in Confluent's documentation, "Wire format" of the schem
 from __future__ import annotations
 
 import asyncio
-import copy
 import struct
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from io import BytesIO
 from typing import Any, TypeVar, cast
 
-# The compiled reader recurses on the C stack: nested data of a few kilobytes would crash the
-# process. fastavro's own Python reader raises RecursionError there, for twice the time.
-from fastavro._read_py import schemaless_reader as careful_reader
-from fastavro.read import schemaless_reader
-from fastavro.validation import ValidationError, validate
-from fastavro.write import schemaless_writer
-
 from trunkline.errors import SerializationError
-from trunkline.schemas import avro, strict
-from trunkline.schemas.compiled.reader import reader
+from trunkline.schemas import avro
+from trunkline.schemas.compiled.reader import HEADER, reader
 from trunkline.schemas.compiled.writer import writer
+from trunkline.schemas.exact.read import Unresolvable, exact_reader
+from trunkline.schemas.exact.unfit import Unfit, type_name
+from trunkline.schemas.exact.write import exact_writer
 from trunkline.schemas.registry import Registry
 from trunkline.schemas.types import AvroSchema, schema_of
 
@@ -130,63 +124,53 @@ def schema_id(value: bytes) -> int:
     return int(PREFIX.unpack_from(value)[1])
 
 
-class _Strict(BytesIO):
-    """Bytes that end with an error. fastavro skips a field that the reader lacks past the end,
-    and would do so 2⁶² times for an array that says it is so long."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        if len(data) != size:
-            raise EOFError(f"{size} bytes expected, {len(data)} left")
-        return data
-
-
 def _reader(written: Any, target: AvroSchema | None) -> Read:
     """What reads values of a writer's schema, as the type that is wanted, if one is."""
-    read = careful_reader if avro.is_recursive(written) else schemaless_reader
-    if target is None:
-        return _careful(BytesIO, lambda stream: read(stream, written, None))
-    if avro.same(written, target.parsed):
-        same = _careful(BytesIO, lambda stream: read(stream, target.parsed, None))
-        return reader(target.parsed, same)
-    if avro.has_mutable_defaults(target.parsed):
-        return _careful(_Strict, lambda stream: copy.deepcopy(read(stream, written, target.parsed)))
-    return _careful(_Strict, lambda stream: read(stream, written, target.parsed))
+    wanted = written if target is None else target.parsed
+    if target is None or not avro.same(written, wanted):
+        return _careful(written, wanted)
+    return reader(wanted, _careful(wanted, wanted))
 
 
-def _careful(open_: Callable[[bytes], BytesIO], read: Callable[[BytesIO], Any]) -> Read:
-    """Reads with fastavro, whatever the bytes; an error says what is wrong with them."""
+def _careful(written: Any, wanted: Any) -> Read:
+    """Reads whatever the bytes; an error says what is wrong with them."""
+    try:
+        read = exact_reader(written, wanted)
+    except Unresolvable as error:
+        reason = error  # each value has it
+
+        def refuse(value: bytes) -> Any:
+            raise _unreadable(value, reason)
+
+        return refuse
 
     def decode(value: bytes) -> Any:
         try:
-            stream = open_(value)
-            stream.seek(5)
-            data = read(stream)
-        except Exception as error:  # fastavro raises a dozen kinds on bad bytes
+            data, end = read(value, HEADER)
+        except Exception as error:  # a dozen kinds on bad bytes
             raise _unreadable(value, error) from error
-        if stream.tell() != len(value):
-            raise _unreadable(value, f"{len(value) - stream.tell()} bytes are left over")
+        if end != len(value):
+            raise _unreadable(value, f"{len(value) - end} bytes are left over")
         return data
 
     return decode
 
 
 def _encoder(schema: AvroSchema, prefix: bytes) -> Callable[[Any], bytes]:
-    parsed = schema.parsed
-    check = strict.checker(parsed)
+    write = exact_writer(schema.parsed)
 
     def encode(data: Any) -> bytes:
-        stream = BytesIO()
+        if not isinstance(data, Mapping):
+            found = type_name(data)
+            raise SerializationError(f"{schema.name} is written from a dict, not from {found}")
         try:
-            if check is not None:
-                check(data)
-            # Fields without a default must be there, and unknown ones are an error.
-            schemaless_writer(stream, parsed, data, strict_allow_default=True)
-        except Exception as error:  # what fastavro raises depends on the type that it got
-            raise SerializationError(_unwritable(schema, data, error)) from error
-        return prefix + stream.getvalue()
+            return prefix + write(data)
+        except Unfit as unfit:
+            raise SerializationError(f"{schema.name}{unfit}") from None
+        except Exception as error:  # what a Mapping of somebody's own raises
+            raise SerializationError(f"{schema.name}: {type(error).__name__}") from error
 
-    return writer(parsed, prefix, encode)
+    return writer(schema.parsed, prefix, encode)
 
 
 def _unreadable(value: bytes, why: object) -> SerializationError:
@@ -195,31 +179,3 @@ def _unreadable(value: bytes, why: object) -> SerializationError:
     return SerializationError(
         f"the value ({len(value)} bytes) cannot be read with its schema {schema_id(value)}: {why}"
     )
-
-
-def _unwritable(schema: AvroSchema, data: Any, error: Exception) -> str:
-    """Which field is wrong: slow, so asked only when writing has failed."""
-    if not isinstance(data, dict):
-        return f"{schema.name} is written from a dict, not from {_type_name(data)}"
-    if isinstance(error, strict.Unfit):
-        return f"{schema.name}.{error}"
-    try:
-        validate(data, schema.parsed)
-    except ValidationError as invalid:
-        # No values: they may be confidential, and errors go to logs and headers.
-        wrong = invalid.errors[0]
-        wanted = dict.fromkeys(_wanted(e.schema) for e in invalid.errors if e.field == wrong.field)
-        return f"{wrong.field} wants {' or '.join(wanted)}, not {_type_name(wrong.datum)}"
-    except Exception as worse:  # noqa: BLE001 - the check can fail in as many ways as writing
-        return f"{schema.name}: {worse}"
-    return f"{schema.name}: {error}"
-
-
-def _type_name(value: Any) -> str:
-    return "nothing" if value is None else type(value).__name__
-
-
-def _wanted(schema: Any) -> str:
-    kind = avro.kind(schema)
-    name = f" {schema['name']}" if isinstance(schema, dict) and "name" in schema else ""
-    return f"{kind}{name}"

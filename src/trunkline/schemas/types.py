@@ -36,6 +36,8 @@ def avro_type(cls: type, schema_json: str) -> None:
     try:
         canonical = json.dumps(json.loads(schema_json), ensure_ascii=False, separators=(",", ":"))
         parsed = avro.parse(canonical)
+        if avro.has_endless_array(parsed):
+            raise ValueError("an array of items that take no bytes could not be read back")
         _schemas[cls] = AvroSchema(parsed["name"], canonical, parsed)
     except (ValueError, TypeError, KeyError, SchemaParseException, UnknownType) as error:
         raise ConfigurationError(f"the Avro schema of {_full(cls)} is wrong: {error}") from error

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import decimal
+import json
+import uuid
+from collections import defaultdict
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any, NoReturn
@@ -13,8 +17,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas_known import DECIMAL, record
+from trunkline.schemas import avro
 from trunkline.schemas.compiled.reader import reader
 from trunkline.schemas.compiled.writer import writer
+from trunkline.schemas.exact.write import exact_writer
 
 PREFIX = b"\0\0\0\0\1"
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
@@ -128,6 +134,13 @@ def test_a_broken_value_is_read_as_fastavro_reads_it(
     assert outcome(reader(PLAIN, read_by_fastavro), broken) == outcome(read_by_fastavro, broken)
 
 
+class Encoding:
+    """Something that is no text, with a method of the same name."""
+
+    def encode(self) -> bytes:
+        return b"x"
+
+
 @pytest.mark.parametrize(
     ("type_", "value"),
     [
@@ -141,6 +154,7 @@ def test_a_broken_value_is_read_as_fastavro_reads_it(
         ("boolean", 1),
         ("double", 1),
         ("float", 1e300),
+        ("float", 1e-300),
         ("string", b"bytes"),
         ("string", None),
         ("string", "\ud800"),
@@ -151,6 +165,7 @@ def test_a_broken_value_is_read_as_fastavro_reads_it(
         (MARK, []),
         (MILLIS, datetime.datetime(2026, 1, 1)),
         (MILLIS, 1),
+        (MILLIS, datetime.datetime(2026, 1, 1, 0, 0, 0, 1, tzinfo=datetime.UTC)),
         ({"type": "int", "logicalType": "date"}, datetime.datetime.now(datetime.UTC)),
         (["null", "int"], "1"),
         ({"type": "array", "items": "string"}, "text"),
@@ -161,6 +176,8 @@ def test_a_broken_value_is_read_as_fastavro_reads_it(
         (record("Inner", name="string"), {"name": "a", "more": 1}),
         (record("Inner", name="string"), {"nam": "a"}),
         (record("Inner", name="string"), None),
+        (record("Inner", name="string"), defaultdict(str, nam="a")),
+        ("string", Encoding()),
     ],
 )
 def test_an_unusual_value_is_left_to_who_knows_it_all(type_: Any, value: Any) -> None:
@@ -177,22 +194,41 @@ def test_what_is_no_such_record_is_left(data: Any) -> None:
     assert made(data) == ("left", data)
 
 
-@pytest.mark.parametrize(
-    "type_",
-    [
-        DECIMAL,
-        {"type": "fixed", "name": "Three", "size": 3},
-        {"type": "string", "logicalType": "uuid"},
-        {"type": "string", "logicalType": "timestamp-millis"},
-        ["null", "int", "string"],
-        ["int"],
-        {"type": "array", "items": DECIMAL},
-    ],
-)
-def test_what_nothing_is_generated_for_is_left_whole(type_: Any) -> None:
-    schema = parse_schema(record("Outer", field=type_))
-    assert reader(schema, left) is left
-    assert writer(schema, PREFIX, left) is left  # type: ignore[comparison-overlap]
+ID = uuid.UUID(int=1)
+RARE = {
+    "a decimal": (DECIMAL, decimal.Decimal("1.50")),
+    "a fixed": ({"type": "fixed", "name": "Three", "size": 3}, b"abc"),
+    "a uuid": ({"type": "string", "logicalType": "uuid"}, ID),
+    "a uuid of bytes": ({"type": "fixed", "name": "F", "size": 16, "logicalType": "uuid"}, ID),
+    "nonsense": ({"type": "string", "logicalType": "timestamp-millis"}, "x"),
+    "nanoseconds": ({"type": "long", "logicalType": "timestamp-nanos"}, 1),
+    "a local time": (
+        {"type": "long", "logicalType": "local-timestamp-micros"},
+        datetime.datetime(2026, 1, 1),
+    ),
+    "one of three": (["null", "int", "string"], "x"),
+    "one of one": (["int"], 3),
+    "items": ({"type": "array", "items": DECIMAL}, [decimal.Decimal("1.50")]),
+}
+
+
+@pytest.mark.parametrize(("type_", "value"), RARE.values(), ids=RARE)
+def test_what_nothing_is_generated_for_is_called_for_by_those_that_are(
+    type_: Any, value: Any
+) -> None:
+    schema = avro.parse(json.dumps(record("Outer", field=type_, more="int")))
+    data = {"field": value, "more": 1}
+    raw = exact_writer(schema)(data)
+    assert writer(schema, PREFIX, nobody)(data) == PREFIX + raw
+    assert reader(schema, nobody)(PREFIX + raw) == data
+
+
+def test_a_type_that_is_named_again_is_known_to_what_is_called() -> None:
+    inner = record("Inner", at="long")
+    schema = avro.parse(json.dumps(record("Outer", one=inner, other=["null", "Inner", "int"])))
+    data = {"one": {"at": 1}, "other": {"at": 2}}
+    value = writer(schema, PREFIX, nobody)(data)
+    assert reader(schema, nobody)(value) == data
 
 
 def test_a_type_that_contains_itself_is_left_whole() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from trunkline.schemas import avro
 from trunkline.schemas.compiled.source import LEAVE, Generator, NotGenerated, Source, nullable
+from trunkline.schemas.exact.read import Read, Readers, number
 
 HEADER = 5
 """Bytes of the wire format before the data."""
@@ -30,7 +31,7 @@ def reader(schema: Any, careful: Callable[[bytes], Any]) -> Callable[[bytes], An
     source = Source(**_KNOWN)
     try:
         source.add(f"p = {HEADER}")
-        result = _Reading(source).value(schema)
+        result = _Reading(source, schema).value(schema)
     except NotGenerated:
         return careful
     source.add(f"if p != len(b): {LEAVE}", f"return {result}")
@@ -40,9 +41,21 @@ def reader(schema: Any, careful: Callable[[bytes], Any]) -> Callable[[bytes], An
 class _Reading(Generator):
     """The source that reads: ``b`` are the bytes, ``p`` is the place."""
 
+    def __init__(self, source: Source, schema: Any) -> None:
+        super().__init__(source)
+        named = avro.named_types(schema)
+        self._readers = Readers(named, named)
+
+    def _exact(self, schema: Any) -> Read:
+        return self._readers.of(schema, schema)
+
     def value(self, schema: Any) -> str:
         """Add what reads a value; returns the expression of the value."""
         read, schema = self.method(schema)
+        if read is None:
+            into, other = self._source.name(), self._source.constant(self._exact(schema))
+            self._source.add(f"{into}, p = {other}(b, p)")
+            return into
         found: str = read(schema)
         return found
 
@@ -143,20 +156,8 @@ class _Reading(Generator):
         return "{" + ", ".join(fields) + "}"
 
 
-def _long(b: bytes, p: int) -> tuple[int, int]:
-    """A number of any length, and the place behind it."""
-    n, shift = b[p] & 127, 7
-    while b[p] > 127:
-        p += 1
-        n |= (b[p] & 127) << shift
-        shift += 7
-    if n >> 64:
-        raise ValueError("a number of more than 64 bits")
-    return n >> 1 ^ -(n & 1), p + 1
-
-
 def _size(b: bytes, p: int) -> tuple[int, int]:
-    n, p = _long(b, p)
+    n, p = number(b, p)
     if n < 0:
         raise ValueError("a negative length, or a block with its size")
     return n, p
@@ -171,6 +172,6 @@ _KNOWN: dict[str, object] = {
     "date": date.fromordinal,
     "single": struct.Struct("<f").unpack_from,
     "double": struct.Struct("<d").unpack_from,
-    "long": _long,
+    "long": number,
     "size": _size,
 }

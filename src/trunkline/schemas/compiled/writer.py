@@ -6,9 +6,11 @@ import struct
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
+from uuid import UUID
 
 from trunkline.schemas import avro
 from trunkline.schemas.compiled.source import LEAVE, Generator, NotGenerated, Source, nullable
+from trunkline.schemas.exact.write import Writers, zigzag
 
 NUMBER = [bytes([n]) for n in range(1 << 7)]
 """Numbers of up to 14 bits, after the zigzag: their bytes."""
@@ -26,7 +28,7 @@ def writer(schema: Any, prefix: bytes, careful: Callable[[Any], bytes]) -> Calla
         return careful
     source = Source(**_KNOWN)
     try:
-        parts = _Writing(source).value(schema, "d")
+        parts = _Writing(source, schema).value(schema, "d")
     except NotGenerated:
         return careful
     source.add(f"return {joined([source.constant(prefix), *parts])}")
@@ -41,9 +43,15 @@ def joined(parts: list[str]) -> str:
 class _Writing(Generator):
     """The source that writes. What it is not sure of it leaves to ``careful``."""
 
+    def __init__(self, source: Source, schema: Any) -> None:
+        super().__init__(source)
+        self._exact = Writers(schema)
+
     def value(self, schema: Any, of: str) -> list[str]:
         """Add what writes ``of``, an expression; returns the expressions of its bytes."""
         write, schema = self.method(schema)
+        if write is None:
+            return [f"{self._source.constant(self._exact.of(schema))}({of})"]
         parts: list[str] = write(schema, of)
         return parts
 
@@ -79,7 +87,9 @@ class _Writing(Generator):
         return [f"NUMBER[{number}] if {number} < 16384 else long({number})"]
 
     def _float(self, schema: Any, of: str) -> list[str]:
-        return [f"single({self._only(of, 'float')})"]
+        number, raw = self._only(of, "float"), self._source.name()
+        self._source.add(f"{raw} = single({number})", f"if {number} and {raw} in NAUGHT: {LEAVE}")
+        return [raw]
 
     def _double(self, schema: Any, of: str) -> list[str]:
         return [f"double({self._only(of, 'float')})"]
@@ -88,25 +98,38 @@ class _Writing(Generator):
         raw = self._only(of, "bytes")
         return [f"SIZE[len({raw})]", raw]
 
+    def _fixed(self, schema: Any, of: str) -> list[str]:
+        raw = self._only(of, "bytes")
+        self._source.add(f"if len({raw}) != {schema['size']}: {LEAVE}")
+        return [raw]
+
+    def _string_uuid(self, schema: Any, of: str) -> list[str]:
+        raw = self._kept(f"str({self._only(of, 'UUID')}).encode()")
+        return [f"SIZE[len({raw})]", raw]
+
     def _string(self, schema: Any, of: str) -> list[str]:
-        raw = self._kept(f"{of}.encode()")
+        raw = self._kept(f"utf8({of})")  # not its method: others have an encode(), too
         return [f"SIZE[len({raw})]", raw]
 
     def _enum(self, schema: Any, of: str) -> list[str]:
-        symbols = dict(zip(schema["symbols"], SIZE, strict=False))
+        symbols = {symbol: zigzag(index) for index, symbol in enumerate(schema["symbols"])}
         return [f"{self._source.constant(symbols)}[{of}]"]
 
     def _long_timestamp_millis(self, schema: Any, of: str) -> list[str]:
-        return self._moment(of, "1000", "// 1000")
+        since = self._since(of)
+        rest = self._kept(f"{since}.microseconds")
+        self._source.add(f"if {rest} % 1000: {LEAVE}")
+        whole = f"({since}.days * 86400 + {since}.seconds) * 1000"
+        return self._zigzag(self._kept(f"{whole} + {rest} // 1000"))
 
     def _long_timestamp_micros(self, schema: Any, of: str) -> list[str]:
-        return self._moment(of, "1000000", "")
+        since = self._since(of)
+        whole = f"({since}.days * 86400 + {since}.seconds) * 1000000"
+        return self._zigzag(self._kept(f"{whole} + {since}.microseconds"))
 
-    def _moment(self, of: str, second: str, rest: str) -> list[str]:
+    def _since(self, of: str) -> str:
         # A moment without a time zone has no difference to one with it: that is unusual.
-        since = self._kept(f"{self._only(of, 'datetime')} - EPOCH")
-        whole = f"({since}.days * 86400 + {since}.seconds) * {second}"
-        return self._zigzag(self._kept(f"{whole} + {since}.microseconds {rest}"))
+        return self._kept(f"{self._only(of, 'datetime')} - EPOCH")
 
     def _int_date(self, schema: Any, of: str) -> list[str]:
         day = self._only(of, "date")
@@ -142,7 +165,7 @@ class _Writing(Generator):
 
     def _record(self, schema: Any, of: str) -> list[str]:
         fields = schema["fields"]
-        data = self._kept(of)
+        data = self._only(of, "dict")  # a defaultdict would invent what is misspelt
         self._source.add(f"if len({data}) != {len(fields)}: {LEAVE}")
         found = [self.value(field["type"], f"{data}[{field['name']!r}]") for field in fields]
         return [part for parts in found for part in parts] or ["b''"]
@@ -167,8 +190,11 @@ _KNOWN: dict[str, object] = {
     "DAYS": date(1970, 1, 1).toordinal(),
     "datetime": datetime,
     "date": date,
+    "UUID": UUID,
     "single": struct.Struct("<f").pack,
+    "NAUGHT": {struct.pack("<f", 0.0), struct.pack("<f", -0.0)},
     "double": struct.Struct("<d").pack,
+    "utf8": str.encode,
     "join": b"".join,
     "long": _long,
 }
