@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
 
 T = TypeVar("T")
@@ -77,12 +78,26 @@ class PushSource(ABC):
         """Finish what was accepted, accept nothing more, release everything."""
 
 
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """What a flow says of a destination's calls. None, and a ``linger`` of 0: nothing.
+
+    ``timeout``: seconds of one call; ``batch``: events in one, at the most; ``linger``: seconds
+    that one may wait to fill; ``concurrent``: calls under way, in all workers together.
+    """
+
+    timeout: float | None = None
+    batch: int | None = None
+    linger: float = 0.0
+    concurrent: int | None = None
+
+
 class Sink(ABC, Generic[T]):
     """Writes events to a system.
 
-    The engine calls ``open`` once, then ``deliver`` from one event loop, with up to
-    ``concurrency`` calls under way at once, then ``close`` when none is. Events of one key are
-    never in two calls at once, and come in order.
+    The engine calls ``configure`` once, before anything else; then ``open`` once, then ``deliver``
+    from one event loop, with up to ``concurrency`` calls under way at once, then ``close`` when
+    none is. Events of one key are never in two calls at once, and come in order.
     """
 
     type: type[T]
@@ -97,6 +112,28 @@ class Sink(ABC, Generic[T]):
     """Whether the system keeps each event, as a log does: then all of the past can be replayed in
     order. A system that keeps one state a key must not say so: a replay would take it back
     through the older ones."""
+
+    keeps_timeout: bool = False
+    """Whether the sink keeps ``CallLimits.timeout`` itself, for each request that a call makes;
+    else the engine cancels a call that lasts longer."""
+
+    def configure(self, limits: CallLimits) -> None:
+        """Take over what the flow says of calls, or refuse what cannot be. A sink that can do more
+        than this one, as sending larger batches, overrides it.
+
+        Raises ConfigurationError: an argument that would have no effect must not be accepted.
+        """
+        if (limits.batch or 1) > self.max_batch:
+            raise ConfigurationError(
+                f"batch={limits.batch}: {type(self).__name__} takes {self.max_batch} "
+                f"event{'' if self.max_batch == 1 else 's'} in one call: raise that of the sink "
+                "(max_batch), or leave batch= out"
+            )
+        if limits.linger and self.max_batch == 1:
+            raise ConfigurationError(
+                f"linger=: {type(self).__name__} takes one event in one call, so there is no batch "
+                "to wait for: leave it out"
+            )
 
     async def open(self) -> None:
         """Connect and check. Raise Unavailable when the system is down: the engine tries again."""

@@ -1,10 +1,13 @@
-"""HttpSink: one JSON request an event.
+"""HttpSink: JSON requests, one an event or many in one.
 
 In come events; out go requests, or a delivery error for each answer that is not 2xx. ``sink`` is
-the connector; it runs in the event loop alone, on aiohttp. ``paths`` fills the path of a URL,
-``answers`` says what a status means, ``deadline`` is the time limit of all requests.
+the connector; it runs in the event loop alone, on aiohttp. ``requests`` makes the requests,
+``paths`` fills the path of a URL, ``answers`` says what a status means and ``judging`` what a body
+does, ``oauth`` renews tokens, ``deadline`` is the time limit of all requests.
 """
 
+from trunkline.connectors.http.judging import Answer, Judgement
+from trunkline.connectors.http.oauth import ClientCredentials
 from trunkline.connectors.http.sink import HttpSink
 
-__all__ = ["HttpSink"]
+__all__ = ["Answer", "ClientCredentials", "HttpSink", "Judgement"]

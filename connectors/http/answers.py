@@ -14,19 +14,22 @@ LATER = frozenset({408, 425, 429})
 DOWN = frozenset({502, 503, 504})
 
 
-def failure(status: int, what: str, *, retry_after: str = "", location: str = "") -> DeliveryError:
-    """The instruction that a ``status`` outside 2xx stands for; ``what`` is its message.
+def failure(
+    status: int, what: str, *, retry_after: str = "", location: str = "", cause: str = ""
+) -> DeliveryError:
+    """The instruction that a ``status`` outside 2xx stands for; ``what`` is its message, ``cause``
+    the same without what is the one event's.
 
     408, 425, 429 and 5xx are Retryable, but 502, 503, 504 Unavailable; 3xx and all other 4xx are
     Rejected (a redirect is a wrong URL in the flow, and following it could hand on the token).
     """
     if status in DOWN:
-        return Unavailable(what, after=seconds_until(retry_after), status=status)
+        return Unavailable(what, after=seconds_until(retry_after), status=status, cause=cause)
     if status in LATER or status >= 500:
-        return Retryable(what, after=seconds_until(retry_after), status=status)
+        return Retryable(what, after=seconds_until(retry_after), status=status, cause=cause)
     if 300 <= status < 400:
         what += f" (redirects are not followed; location: {location or 'none'})"
-    return Rejected(what, status=status)
+    return Rejected(what, status=status, cause=cause)
 
 
 LONGEST = 86_400.0

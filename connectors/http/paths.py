@@ -47,6 +47,29 @@ def path_template(template: str, type: type, *, deletes: bool) -> PathOf:
     return lambda event: template.format_map(_Values(event))
 
 
+def text_template(template: str, type: type, *, what: str, deletes: bool) -> PathOf:
+    """The function that fills a template as of a path, but with values as they are.
+
+    ``what``: names it in errors. Raises ConfigurationError for a template that cannot work.
+    """
+    names = [name for _, name, _, _ in _parsed(template, what) if name is not None]
+    _check_names(template, names, type, deletes, what)
+    return lambda event: template.format_map(_Texts(event))
+
+
+class _Texts(dict[str, str]):
+    def __init__(self, event: Event[Any]) -> None:
+        super().__init__()
+        self._event = event
+
+    def __missing__(self, name: str) -> str:
+        value = self._event.key if name == "key" else self._event.data.get(name)
+        try:
+            return "" if value is None else text_of(value)
+        except SerializationError as error:
+            raise Rejected(f"a header's {{{name}}} cannot be written: {error}") from error
+
+
 class _Values(dict[str, str]):
     def __init__(self, event: Event[Any]) -> None:
         super().__init__()
@@ -66,29 +89,35 @@ def _segment(name: str, value: object) -> str:
     return quote(text, safe="")
 
 
-def _parsed(template: str) -> list[tuple[str, str | None, str | None, str | None]]:
+def _parsed(
+    template: str, what: str = "path"
+) -> list[tuple[str, str | None, str | None, str | None]]:
     try:
         parts = list(Formatter().parse(template))
     except ValueError as error:
-        raise ConfigurationError(f"path {template!r}: {error}") from error
+        raise ConfigurationError(f"{what} {template!r}: {error}") from error
     for _, name, spec, conversion in parts:
         if name is not None and (not name.isidentifier() or spec or conversion):
-            raise ConfigurationError(f"path {template!r}: {{{name}}} must be a plain name")
+            raise ConfigurationError(f"{what} {template!r}: {{{name}}} must be a plain name")
     return parts
 
 
 def _check(template: str, names: list[str], type: type, deletes: bool) -> None:
     if template and template[0] not in "/?":
         raise ConfigurationError(f"path {template!r} must begin with / or ?")
+    _check_names(template, names, type, deletes, "path")
+
+
+def _check_names(template: str, names: list[str], type: type, deletes: bool, what: str) -> None:
     fields = {name for name in names if name != "key"}
     known = set(getattr(type, "__annotations__", ()))
     if hasattr(type, "__required_keys__") and not fields <= known:
         unknown = ", ".join(sorted(fields - known))
         raise ConfigurationError(
-            f"path {template!r}: {type.__name__} has no field {unknown} (it has: "
+            f"{what} {template!r}: {type.__name__} has no field {unknown} (it has: "
             f"{', '.join(sorted(known))}; {{key}} is the event's key)"
         )
     if deletes and fields:
         raise ConfigurationError(
-            f"path {template!r}: a delete carries only its key: use {{key}}, or a function"
+            f"{what} {template!r}: a delete carries only its key: use {{key}}, or a function"
         )

@@ -1,4 +1,4 @@
-"""HttpSink: one request an event, to any HTTP API.
+"""HttpSink: one request an event, or for a batch of them, to any HTTP API.
 
 aiohttp's client, as it costs a third of the CPU that httpx takes for a request.
 """
@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import base64
 import ssl as tls
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from trunkline.connectors.base import Sink
+from trunkline.connectors.base import CallLimits, Sink
 from trunkline.connectors.http.answers import failure
 from trunkline.connectors.http.client import Exchange, exchange, new_session
 from trunkline.connectors.http.deadline import Deadline
-from trunkline.connectors.http.paths import PathOf, path_template, require_encoded
-from trunkline.connectors.json_values import to_json
-from trunkline.errors import ConfigurationError, DataError, Rejected, Unavailable
+from trunkline.connectors.http.judging import Judge, apply, read_answer
+from trunkline.connectors.http.oauth import ClientCredentials, TokenSource
+from trunkline.connectors.http.requests import BatchForm, EventHeaders, Request, RequestFactory
+from trunkline.errors import (
+    ConfigurationError,
+    DeliveryError,
+    PartialFailure,
+    Rejected,
+    Unavailable,
+)
 from trunkline.event import Event
-from trunkline.headers import TRACEPARENT
 from trunkline.params import Secret, revealed
 
 T = TypeVar("T")
@@ -33,26 +39,34 @@ PATIENCE = 1.0
 """Seconds for the body of an answer that says 2xx."""
 DRAINED = 65_536
 """How much of an answer is read so that its connection can be used again."""
+UNAUTHORIZED = 401
+OF_ITEMS = frozenset({400, 413, 422})
+"""Refusals of a batch that one of its events may be the reason for."""
 
 
 class HttpSink(Sink[T]):
-    """Sends each event as a JSON request to an HTTP API.
+    """Sends events as JSON requests to an HTTP API, one an event or many in one.
 
     ``url``: the API's address. ``path``: what follows it, beginning with / or ?: a template such
     as ``/orders/{key}`` over the event's key and its data's fields (percent-encoded), or a
     function of the event that returns an encoded path. ``token`` goes out as
-    ``Authorization: Bearer``, ``auth`` as Basic.
+    ``Authorization: Bearer``, ``auth`` as Basic; ``oauth`` has a token renewed.
+    ``event_headers``: headers of each event: templates as in a path, or a function of the event.
     ``delete_method``: the method for events without data; None: the destination takes no deletes.
-    ``timeout``: seconds for one request, all in all. ``appends``: whether the API keeps each event,
-    as a log does, instead of the newest one of a key. ``tls_context``: for a private CA or client
-    certificates; a sound one is the default.
+    ``batch``: several events in one request, as a JSON ``array`` or as JSON ``lines``, at most
+    ``max_batch``. ``judge``: sees a 2xx answer's body and says what it means, also of each event of
+    a batch. ``timeout``: seconds for one request, all in all. ``appends``: whether the API keeps
+    each event, as a log does, instead of the newest one of a key. ``tls_context``: for a private CA
+    or client certificates; a sound one is the default.
 
     The body is the event's data (``connectors/json_values.py`` has the forms); a delete has none.
-    Each request carries ``event.idempotency_key`` in ``idempotency_header``, and ``traceparent``.
-    At-least-once: the API tells repeats by the idempotency key. What each status means to the
-    engine: ``connectors/http/answers.py``; connect errors, timeouts and broken connections are
-    Unavailable. Raises ConfigurationError for arguments that cannot work.
+    Each request carries ``event.idempotency_key`` in ``idempotency_header`` (of a batch, a hash of
+    them) and the event's ``traceparent``. At-least-once: the API tells repeats by that key. What
+    each status means to the engine: ``connectors/http/answers.py``; connect errors, timeouts and
+    broken connections are Unavailable. Raises ConfigurationError for arguments that cannot work.
     """
+
+    keeps_timeout = True
 
     def __init__(
         self,
@@ -63,9 +77,14 @@ class HttpSink(Sink[T]):
         path: str | Callable[[Event[T]], str] = "",
         token: Secret | str | None = None,
         auth: tuple[str, Secret | str] | None = None,
+        oauth: ClientCredentials | None = None,
         headers: Mapping[str, Secret | str] | None = None,
+        event_headers: EventHeaders | None = None,
         idempotency_header: str = "Idempotency-Key",
         delete_method: str | None = None,
+        batch: BatchForm | None = None,
+        max_batch: int = 100,
+        judge: Judge | None = None,
         timeout: float = 10.0,
         concurrency: int = 64,
         appends: bool = False,
@@ -75,83 +94,180 @@ class HttpSink(Sink[T]):
         self.appends = appends
         self.concurrency = concurrency
         self.accepts_deletes = delete_method is not None
-        self._url = _checked(url)
-        self._method, self._delete_method = method, delete_method
-        self._path_is_foreign = callable(path)
-        self._path: PathOf = (
-            path if callable(path) else path_template(path, type, deletes=self.accepts_deletes)
+        self.max_batch = max_batch if batch else 1
+        self._batch = batch
+        self._requests = RequestFactory(
+            _checked(url),
+            type,
+            method=method,
+            path=path,
+            delete_method=delete_method,
+            idempotency_header=idempotency_header,
+            event_headers=event_headers,
+            batch=batch,
         )
-        fixed = {"User-Agent": "trunkline", **(headers or {}), **_authorization(token, auth)}
+        self._judge = judge
+        fixed = {
+            "User-Agent": "trunkline",
+            "Accept-Encoding": "identity",
+            **(headers or {}),
+            **_authorization(token, auth, oauth),
+        }
         self._headers = {name: revealed(value) for name, value in fixed.items()}
         self._hidden = _hidden(token, auth, headers)
-        self._idempotency_header = idempotency_header
-        self._timeout = timeout
-        self._deadline = Deadline(timeout)
+        self._tokens = None if oauth is None else TokenSource(oauth)
+        self._set_timeout(timeout)
         self._patience = Deadline(PATIENCE)
         self._tls = tls_context
         self._session: aiohttp.ClientSession | None = None
+
+    def _set_timeout(self, seconds: float) -> None:
+        self._timeout = seconds
+        self._deadline = Deadline(seconds)
+
+    def configure(self, limits: CallLimits) -> None:
+        """Take over ``timeout``, of each request; ``batch`` where several events go in one; and
+        ``concurrent`` where it is more than ``concurrency``."""
+        if limits.timeout is not None:
+            self._set_timeout(limits.timeout)
+        if self._batch is not None and limits.batch is not None:
+            self.max_batch = limits.batch
+        if limits.concurrent is not None:
+            self.concurrency = max(self.concurrency, limits.concurrent)
+        if self._batch is None and ((limits.batch or 1) > 1 or limits.linger):
+            raise ConfigurationError(
+                "batch= and linger= are for several events in one request: give the HttpSink "
+                "batch='array' or batch='lines' if the API takes that, else leave them out"
+            )
+        super().configure(limits)
 
     async def open(self) -> None:
         """Make the session; the first request connects."""
         self._session = new_session(
             connections=self.concurrency, tls=self._tls or True, headers=self._headers
         )
+        if self._tokens is not None:
+            await self._tokens.open(self._tls)
 
     async def close(self) -> None:
         """Close the session and its connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
+        if self._tokens is not None:
+            await self._tokens.close()
 
     async def deliver(self, events: Sequence[Event[T]]) -> None:
-        """Send the one event. Raises Rejected, Retryable or Unavailable as the answer tells."""
-        (event,) = events
-        method, url, headers, body = self._request(event)
+        """Send the event, or the batch. Raises Rejected, Retryable or Unavailable as the answer
+        tells, and PartialFailure where it tells them apart."""
+        if self._batch is None:
+            (event,) = events
+            await self._send(self._requests.of_event(event), 1)
+            return
+        failures: dict[int, DeliveryError] = {}
+        items: dict[int, tuple[Event[T], bytes]] = {}
+        for index, event in enumerate(events):
+            try:
+                items[index] = event, self._requests.item(event)
+            except Rejected as error:
+                failures[index] = error
+        if items:
+            failures |= await self._send_batch(items)
+        if failures:
+            raise failures[0] if len(events) == 1 else PartialFailure(failures)
+
+    async def _send_batch(
+        self, items: Mapping[int, tuple[Event[T], bytes]]
+    ) -> dict[int, DeliveryError]:
+        """Send a batch; ``items`` and the errors of what failed are by index.
+
+        A refusal that one event may be the reason for is halved, until it is that event's alone:
+        of a batch of 100 some 14 requests find it. Any other error is the whole batch's.
+        """
+        indices = list(items)
+        request = self._requests.of_batch(list(items.values()))
+        try:
+            await self._send(request, len(items))
+        except PartialFailure as partial:
+            return {indices[place]: error for place, error in partial.failures.items()}
+        except DeliveryError as error:
+            if len(items) == 1 or error.status not in OF_ITEMS or not isinstance(error, Rejected):
+                return dict.fromkeys(indices, error)
+            half = len(indices) // 2
+            found: dict[int, DeliveryError] = {}
+            for part in (indices[:half], indices[half:]):
+                found |= await self._send_batch({index: items[index] for index in part})
+            return found
+        return {}
+
+    async def _send(self, request: Request, count: int) -> None:
         exchange.set(this := Exchange())
+        what = request.what
         try:
             with self._deadline.kept():
-                await self._send(method, url, headers, body)
+                await self._ask(request, count)
         except TimeoutError as error:
-            if not this.is_accepted:
-                raise Unavailable(f"{method} {url}: no answer in {self._timeout} s") from error
+            if not this.is_accepted or self._judge is not None:
+                told = f"no answer in {self._timeout:g} s"
+                raise Unavailable(f"{what}: {told}", cause=f"{request.cause}: {told}") from error
         except (aiohttp.ClientError, HttpProcessingError) as error:
-            if not this.is_accepted:
-                raise Unavailable(f"{method} {url}: {self._masked(_named(error))}") from error
+            if not this.is_accepted or self._judge is not None:
+                raise Unavailable(
+                    f"{what}: {self._masked(_named(error))}",
+                    cause=f"{request.cause}: {type(error).__name__}",
+                ) from error
         except ValueError as error:  # a line break in a header, and the like
-            raise Rejected(f"{method} {url} cannot be sent: {self._masked(str(error))}") from error
+            raise Rejected(
+                f"{what} cannot be sent: {self._masked(str(error))}",
+                cause=f"{request.cause} cannot be sent",
+            ) from error
 
-    def _request(self, event: Event[T]) -> tuple[str, URL, dict[str, str], bytes | None]:
-        headers = {self._idempotency_header: event.idempotency_key}
-        if event.traceparent:
-            headers[TRACEPARENT] = event.traceparent
-        try:
-            path = self._path(event)
-            url = self._joined(path)
-            if self._delete_method is not None and event.change == "delete":
-                return self._delete_method, url, headers, None
-            headers["Content-Type"] = "application/json"
-            return self._method, url, headers, to_json(event.data)
-        except DataError as error:
-            raise Rejected(str(error)) from error
-
-    async def _send(
-        self, method: str, url: URL, headers: dict[str, str], body: bytes | None
-    ) -> None:
+    async def _ask(self, request: Request, count: int) -> None:
+        """Send a request, with a token that may have to be renewed: once, and what is said then
+        counts."""
         assert self._session is not None, "deliver before open"
-        async with self._session.request(
-            method, url, headers=headers, data=body, allow_redirects=False
-        ) as response:
-            if 200 <= response.status < 300:
-                await self._drain(response)
-                return
-            answer = await _start_of(response)
-            shown = self._masked(answer[:SHOWN].decode(errors="replace"))
-            raise failure(
-                response.status,
-                f"{method} {url} answered {response.status}: {shown or response.reason}",
-                retry_after=response.headers.get("Retry-After", ""),
-                location=response.headers.get("Location", ""),
-            )
+        renewed = self._tokens is None
+        while True:
+            token = "" if self._tokens is None else await self._tokens.token()
+            authorized = {"Authorization": f"Bearer {token}"} if token else {}
+            async with self._session.request(
+                request.method,
+                request.url,
+                headers={**request.headers, **authorized},
+                data=request.body,
+                allow_redirects=False,
+            ) as response:
+                if 200 <= response.status < 300:
+                    await self._accepted(response, request, count)
+                    return
+                error = await self._refusal(response, request)
+            if self._tokens is None or response.status != UNAUTHORIZED:
+                raise error
+            self._tokens.refused(token)
+            if renewed:
+                raise Unavailable(f"{error} (with a new token)", cause=error.cause, status=401)
+            renewed = True
+
+    async def _accepted(
+        self, response: aiohttp.ClientResponse, request: Request, count: int
+    ) -> None:
+        if self._judge is None:
+            await self._drain(response)
+            return
+        answer = await read_answer(response)
+        apply(self._judge(answer), count, request.what)
+
+    async def _refusal(self, response: aiohttp.ClientResponse, request: Request) -> DeliveryError:
+        answer = await _start_of(response)
+        shown = self._masked(answer[:SHOWN].decode(errors="replace")) or str(response.reason)
+        status = response.status
+        return failure(
+            status,
+            f"{request.what} answered {status}: {shown}",
+            retry_after=response.headers.get("Retry-After", ""),
+            location=response.headers.get("Location", ""),
+            cause=f"{request.cause} answered {status}: {request.common(shown)}",
+        )
 
     async def _drain(self, response: aiohttp.ClientResponse) -> None:
         """Read the body of an accepted request, so that its connection can be used again.
@@ -167,18 +283,15 @@ class HttpSink(Sink[T]):
         except TimeoutError:
             response.close()
 
-    def _joined(self, path: str) -> URL:
-        if not path:
-            return self._url
-        if self._path_is_foreign:
-            require_encoded(path)
-        base = str(self._url)
-        return URL((base.rstrip("/") if path[0] == "/" else base) + path, encoded=True)
-
     def _masked(self, text: str) -> str:
-        for secret in self._hidden:
+        for secret in self._secrets():
             text = text.replace(secret, "***")
         return text
+
+    def _secrets(self) -> Iterator[str]:
+        yield from self._hidden
+        if self._tokens is not None:
+            yield from self._tokens.shown
 
 
 async def _start_of(response: aiohttp.ClientResponse) -> bytes:
@@ -223,10 +336,12 @@ def _hidden(
 
 
 def _authorization(
-    token: Secret | str | None, auth: tuple[str, Secret | str] | None
+    token: Secret | str | None,
+    auth: tuple[str, Secret | str] | None,
+    oauth: ClientCredentials | None,
 ) -> dict[str, str]:
-    if token is not None and auth is not None:
-        raise ConfigurationError("HttpSink: give token= or auth=, not both")
+    if sum(given is not None for given in (token, auth, oauth)) > 1:
+        raise ConfigurationError("HttpSink: give one of token=, auth= and oauth=, not several")
     if token is not None:
         return {"Authorization": f"Bearer {revealed(token)}"}
     if auth is not None:

@@ -78,7 +78,7 @@ class SenderPool:
         self._lease = lease
         size = min(sink.max_batch, policy.limits.batch or sink.max_batch)
         self._batches = BatchPolicy(size, policy.limits.linger)
-        self._timeout = policy.limits.timeout
+        self._timeout = None if sink.keeps_timeout else policy.limits.timeout
         self._max_retry_after = policy.retry.max_retry_after
         self._classifier = ErrorClassifier(policy)
         self._prefetch_schemas = prefetch_schemas

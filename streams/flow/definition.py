@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, Unpack, overload
 
 from trunkline import naming
-from trunkline.connectors.base import PushSource, Sink, Source
+from trunkline.connectors.base import CallLimits, PushSource, Sink, Source
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
 from trunkline.params import Params
@@ -111,6 +111,23 @@ class Destination(Definition, Generic[EnvT, T]):
 
     def __call__(self, env: EnvT) -> Sink[T]:
         return self.function(env)
+
+    def build(self, env: EnvT) -> Sink[T]:
+        """The sink, with what this destination says of its calls. Raises ConfigurationError for
+        what the sink cannot honour."""
+        sink = self(env)
+        self.configure(sink)
+        return sink
+
+    def configure(self, sink: Sink[T]) -> None:
+        """Tell the sink what this destination says of its calls; raises as ``build`` does."""
+        limits = self.policy.limits
+        try:
+            sink.configure(
+                CallLimits(limits.timeout, limits.batch, limits.linger, limits.concurrent)
+            )
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{self.flow.name}.{self.name}: {error}") from error
 
     @property
     def inbox(self) -> str:

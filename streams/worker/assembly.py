@@ -118,7 +118,7 @@ class Assembly:
         return [self._control, self._alerts, self._quota, *self._supervisors]
 
     def _sinks(self) -> dict[str, Sink[Any]]:
-        return {d.name: d(self._env) for d in self._flow.destinations}
+        return {d.name: d.build(self._env) for d in self._flow.destinations}
 
     def _source(self, definition: SourceDefinition[Any]) -> Step:
         connector = definition(self._env)

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import pytest
 from aiohttp import web
@@ -46,6 +46,7 @@ class Api:
         app = web.Application()
         app.router.add_put("/items/{key}", self._put)
         app.router.add_delete("/items/{key}", self._delete)
+        app.router.add_post("/items", self._post)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
         self._loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
@@ -61,6 +62,16 @@ class Api:
             return web.Response(status=422, text="revisions are not negative")
         if self._is_new(request):
             self.items[request.match_info["key"]] = item["revision"]
+        return web.Response(status=204)
+
+    async def _post(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        lines = request.headers["Content-Type"] == "application/x-ndjson"
+        items = [json.loads(line) for line in body.splitlines()] if lines else json.loads(body)
+        if any(item["revision"] < 0 for item in items):
+            return web.Response(status=422, text="revisions are not negative")
+        if self._is_new(request):
+            self.items |= {item["id"]: item["revision"] for item in items}
         return web.Response(status=204)
 
     async def _delete(self, request: web.Request) -> web.Response:
@@ -119,3 +130,19 @@ class TestWithDeletes(OnApi):
 
 class TestWithoutDeletes(OnApi):
     delete_method = None
+
+
+class OfBatches(OnApi):
+    form: Literal["array", "lines"]
+
+    def on_port(self, port: int) -> HttpSink[Item]:
+        url = f"http://127.0.0.1:{port}/items"
+        return HttpSink(url, Item, token="t0ken", batch=self.form)
+
+
+class TestArrays(OfBatches):
+    form = "array"
+
+
+class TestLines(OfBatches):
+    form = "lines"

@@ -27,10 +27,12 @@ def stand_in(model: type[ParamsT]) -> ParamsT:
 def built(destination: Destination[Any, Any], env: Params) -> Sink[Any]:
     """The destination's own sink, which is never opened. Raises ConfigurationError."""
     try:
-        return destination(env)
+        sink = destination(env)
     except Exception as error:
         raise ConfigurationError(
             f"{destination.place}: the sink of {destination.name} cannot be built for a test "
             f"({type(error).__name__}: {error}): give parameters that it takes, as "
             f"FlowTest(flow, env=Env(...)); it is never opened"
         ) from error
+    destination.configure(sink)
+    return sink

@@ -374,7 +374,7 @@ def test_authorization() -> None:
         ("http://host/", {"path": "/{id!r}"}, "plain name"),
         ("http://host/", {"path": "items"}, "begin with"),
         ("http://host/", {"path": "/{id}", "delete_method": "DELETE"}, "only its key"),
-        ("http://host/", {"token": "a", "auth": ("b", "c")}, "not both"),
+        ("http://host/", {"token": "a", "auth": ("b", "c")}, "not several"),
     ],
 )
 def test_what_cannot_work_is_told_at_once(url: str, options: Any, message: str) -> None:

@@ -1,0 +1,164 @@
+"""What HttpSink sends: one request for an event, or for a batch of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from yarl import URL
+
+from trunkline.connectors.http.paths import PathOf, path_template, require_encoded, text_template
+from trunkline.connectors.json_values import to_json
+from trunkline.errors import ConfigurationError, DataError, Rejected
+from trunkline.event import Event
+from trunkline.headers import TRACEPARENT
+from trunkline.masking import mask
+
+BatchForm = Literal["array", "lines"]
+"""``array``: a JSON array of the events' data; ``lines``: a JSON value a line."""
+
+HeadersOf = Callable[[Event[Any]], Mapping[str, str]]
+EventHeaders = Mapping[str, str] | HeadersOf
+"""Headers of an event: texts with ``{key}`` and fields of its data, or a function of it."""
+
+_TYPES = {"array": "application/json", "lines": "application/x-ndjson"}
+_SHORT = 2
+"""Characters of a value that may stand in any sentence by chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """``what``: method and address, as errors name it; ``cause``: the same without what is the one
+    event's, and ``values`` are those."""
+
+    method: str
+    url: URL
+    headers: dict[str, str]
+    body: bytes | None
+    what: str
+    cause: str
+    values: tuple[str, ...] = ()
+
+    def common(self, said: str) -> str:
+        """What an answer says, without what is this event's."""
+        for value in self.values:
+            if len(value) > _SHORT:
+                said = said.replace(value, "{key}")
+        return mask(said)
+
+
+class RequestFactory:
+    """Makes the requests of one sink. Raises ConfigurationError for what cannot work."""
+
+    def __init__(
+        self,
+        url: URL,
+        type: type,
+        *,
+        method: str,
+        path: str | PathOf,
+        delete_method: str | None,
+        idempotency_header: str,
+        event_headers: EventHeaders | None,
+        batch: BatchForm | None,
+    ) -> None:
+        self._url = url
+        self._method, self._delete_method = method, delete_method
+        self._idempotency_header = idempotency_header
+        self._batch = batch
+        deletes = delete_method is not None
+        self._template = "" if callable(path) else path
+        self._path_is_foreign = callable(path)
+        self._path = path if callable(path) else path_template(path, type, deletes=deletes)
+        self._headers_of = _headers_of(event_headers, type, deletes=deletes)
+        if batch is not None:
+            self._check_batch(event_headers)
+
+    def _check_batch(self, event_headers: EventHeaders | None) -> None:
+        if self._batch not in _TYPES:
+            raise ConfigurationError(f"HttpSink: batch={self._batch!r} is not 'array' or 'lines'")
+        if self._path_is_foreign or "{" in self._template:
+            raise ConfigurationError(
+                "HttpSink: one request has one path: with batch= it cannot be an event's"
+            )
+        if self._delete_method is not None or event_headers is not None:
+            raise ConfigurationError(
+                "HttpSink: delete_method= and event_headers= are of one event, and cannot be "
+                "given with batch="
+            )
+
+    def of_event(self, event: Event[Any]) -> Request:
+        """The request of one event. Raises Rejected for one that none can be made of."""
+        headers = {self._idempotency_header: event.idempotency_key}
+        if event.traceparent:
+            headers[TRACEPARENT] = event.traceparent
+        method, body = self._method, None
+        try:
+            url = self._joined(self._path(event))
+            headers |= self._headers_of(event)
+            if self._delete_method is not None and event.change == "delete":
+                method = self._delete_method
+            else:
+                headers["Content-Type"] = "application/json"
+                body = to_json(event.data)
+        except DataError as error:
+            raise Rejected(str(error)) from error
+        return Request(
+            method,
+            url,
+            headers,
+            body,
+            f"{method} {url}",
+            f"{method} {self._template}".rstrip(),
+            (event.key, event.idempotency_key),
+        )
+
+    def item(self, event: Event[Any]) -> bytes:
+        """One event of a batch. Raises Rejected for one that is no JSON."""
+        try:
+            return to_json(event.data)
+        except DataError as error:
+            raise Rejected(str(error)) from error
+
+    def of_batch(self, items: Sequence[tuple[Event[Any], bytes]]) -> Request:
+        """The request of several events, each with what ``item`` makes of it."""
+        bodies = [body for _, body in items]
+        keys = "\n".join(event.idempotency_key for event, _ in items)
+        headers = {
+            self._idempotency_header: hashlib.sha256(keys.encode()).hexdigest(),
+            "Content-Type": _TYPES[self._batch or "array"],
+        }
+        trace = items[0][0].traceparent
+        if trace.isprintable() and trace:
+            headers[TRACEPARENT] = trace
+        lines = b"\n".join([*bodies, b""])
+        return Request(
+            self._method,
+            url := self._joined(self._template),
+            headers,
+            lines if self._batch == "lines" else b"[%s]" % b",".join(bodies),
+            f"{self._method} {url}",
+            f"{self._method} {self._template}".rstrip(),
+        )
+
+    def _joined(self, path: str) -> URL:
+        if not path:
+            return self._url
+        if self._path_is_foreign:
+            require_encoded(path)
+        base = str(self._url)
+        return URL((base.rstrip("/") if path[0] == "/" else base) + path, encoded=True)
+
+
+def _headers_of(given: EventHeaders | None, type: type, *, deletes: bool) -> HeadersOf:
+    if given is None:
+        return lambda event: {}
+    if callable(given):
+        return given
+    templates = {
+        name: text_template(text, type, what=f"the header {name}", deletes=deletes)
+        for name, text in given.items()
+    }
+    return lambda event: {name: fill(event) for name, fill in templates.items()}
