@@ -79,6 +79,16 @@ def test_a_schema_that_cannot_be_asked_for_is_no_answer() -> None:
         ("key == paid", 8, "text stands in quotes"),
         ("(lambda: 1)()", 2, "Lambda"),
         ("key == 'a' and [x for x in data]", 16, "ListComp"),
+        ("round(10**300, -10**8) > 0", 7, "Pow"),
+        ("key.zfill(10**9) == ''", 1, "'zfill' cannot be called"),
+        ("key.ljust(9) == ''", 1, "'ljust' cannot be called"),
+        ("key.format(1)", 1, "'format' cannot be called"),
+        ("f'{key:>99999999}' == ''", 1, "JoinedStr"),
+        ("1 << 99999999", 1, "LShift"),
+        ("len(key, key=1) == 1", 1, "plain arguments"),
+        ("len(*data.items)", 1, "plain arguments"),
+        ("data.f(1)", 1, "'f' cannot be called"),
+        ("str(key)(1)", 1, "cannot be called"),
         ("__import__('os')", 1, "'__import__' is not known"),
     ],
 )
@@ -93,7 +103,58 @@ def test_what_is_no_condition_is_refused_with_its_place(
     assert text in message
 
 
-@pytest.mark.parametrize("text", ["data.__class__", "key.format(1)", "''.__class__.__mro__"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not " * 3_000 + "key",
+        "not " * 400 + "key",
+        "(" * 150 + "key" + ")" * 150 + " == " + "-" * 40 + "1",
+        "key == 'a' or " * 120 + "key == 'b'",
+        "key == '" + "x" * 3_000 + "'",
+        "key == '\0'",
+        "[" * 90 + "1" + "]" * 90 + " == key",
+    ],
+)
+def test_what_is_too_long_or_too_deep_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="--where"):
+        Predicate(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "round(data.total, -100000000) > 0",
+        "key * 1000000000 == ''",
+        "1000000000 * key == ''",
+        "data.items * 1000000000 == ''",
+        "'%1000000000d' % data.total == ''",
+        "data.long + data.long == ''",
+    ],
+)
+def test_nothing_of_any_size_is_made(text: str) -> None:
+    where = Predicate(text)
+    assert not where.matches(event({**DATA, "long": "x" * 90_000}))
+    assert where.problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data.status in ['new', 'paid']",
+        "data.total in (1, 120)",
+        "key not in {'a', 'b'}",
+        "data.items == [1, 2]",
+        "-data.total % 7 != 0 and round(data.total / 7, 2) == 17.14",
+        "key.lower().split('-')[1] == '7'",
+        "key[:3] == 'EU-'",
+    ],
+)
+def test_lists_numbers_and_texts(text: str) -> None:
+    where = Predicate(text)
+    assert where.matches(event(DATA)), where.problem
+
+
+@pytest.mark.parametrize("text", ["data.__class__", "key.__len__", "''.__class__.__mro__"])
 def test_nothing_leads_out_of_the_event(text: str) -> None:
     where = Predicate(text)
     assert not where.matches(event(DATA))
