@@ -2,9 +2,10 @@
 
 In come batches of events; out goes one transaction a batch, or a delivery error. ``sink`` is the
 connector, called in the event loop; its transactions run in threads of its own, as the drivers
-block. ``table`` makes columns of an Avro type, ``schema`` checks the database's tables,
+block. ``table`` makes columns of an Avro type; ``schema`` checks the database's tables, by what
+``reflection`` reads of them and ``fit`` knows of types, and tells the ``ddl`` that is needed;
 ``statements`` has the SQL of each dialect, ``engine`` the connections, ``errors`` what a driver's
-error means.
+error means, ``messages`` what of it may be told.
 """
 
 from trunkline.connectors.sql.sink import SqlSink

@@ -18,11 +18,12 @@ DRIVERS = {
     "sqlite": ("sqlite+pysqlite", ""),
 }
 
-# A server that is not strict would cut values off silently; moments are UTC. A lock is waited for
+# A server that is not strict would cut values off silently, and number a key 0 anew; moments are
+# UTC. A lock is waited for
 # half as long as a statement takes at the most: so that the server says what it waits for.
 MYSQL_SESSION = (
-    "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), time_zone = '+00:00', "
-    "innodb_lock_wait_timeout = {lock}, lock_wait_timeout = {lock}"
+    "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'), "
+    "time_zone = '+00:00', innodb_lock_wait_timeout = {lock}, lock_wait_timeout = {lock}"
 )
 
 

@@ -76,27 +76,33 @@ def delivery_error(
     a server that serves nobody now.
     """
     codes = _codes(error.orig) if isinstance(error, exc.DBAPIError) else frozenset()
-    what = withhold(error, values, names)
+    what, cause = withhold(error, values, names)
+    return _instruction(error, codes)(what, cause=cause)
+
+
+Instruction = type[Rejected] | type[Retryable] | type[Unavailable]
+
+
+def _instruction(error: Exception, codes: Codes) -> Instruction:
     if not isinstance(error, exc.DBAPIError):
-        row = isinstance(error, (*ROW_ERRORS, exc.StatementError))
-        return Rejected(what) if row else Retryable(what)
+        return Rejected if isinstance(error, (*ROW_ERRORS, exc.StatementError)) else Retryable
     if isinstance(error, exc.IntegrityError | exc.DataError) or codes & ROW:
-        return Rejected(what)
+        return Rejected
     if codes & CONFLICT or _sqlite_code(error.orig) in BUSY:
-        return Retryable(what)
+        return Retryable
     if error.connection_invalidated or codes & DOWN or _sqlite_code(error.orig) in BROKEN:
-        return Unavailable(what)
-    return _without_a_known_code(error, codes, what)
+        return Unavailable
+    return _without_a_known_code(error, codes)
 
 
-def _without_a_known_code(error: exc.DBAPIError, codes: Codes, what: str) -> DeliveryError:
+def _without_a_known_code(error: exc.DBAPIError, codes: Codes) -> Instruction:
     said_by_the_server = codes.difference(CLIENT) or _sqlite_code(error.orig) is not None
     if said_by_the_server:
-        return Retryable(what)
+        return Retryable
     if isinstance(error, exc.ProgrammingError):
-        return Rejected(what)  # the driver has not even sent it: a NaN to MariaDB
+        return Rejected  # the driver has not even sent it: a NaN to MariaDB
     lost = isinstance(error, exc.OperationalError | exc.InterfaceError)
-    return Unavailable(what) if lost else Retryable(what)
+    return Unavailable if lost else Retryable
 
 
 def _codes(original: BaseException | None) -> Codes:

@@ -12,12 +12,13 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import exc
 
 from trunkline.errors import TrunklineError
+from trunkline.masking import mask
 
 MAX_CHARS = 500
 """Characters of what a driver says that are told."""
@@ -49,7 +50,14 @@ _VALUE = re.compile(
 _ILLEGAL = re.compile(r"Illegal \w+ (.*) value found", re.DOTALL)
 
 
-def withhold(error: Exception, values: Iterable[Any], names: Collection[str]) -> str:
+class Told(NamedTuple):
+    """An error in words, and what of them all errors of its kind have in common."""
+
+    message: str
+    cause: str
+
+
+def withhold(error: Exception, values: Iterable[Any], names: Collection[str]) -> Told:
     """Take values of rows out of an error and of all that it was raised from; returns what is left.
 
     ``values``: of the rows that were to be written, as triggers may quote them anywhere.
@@ -63,11 +71,13 @@ def withhold(error: Exception, values: Iterable[Any], names: Collection[str]) ->
             continue
         words = _without(_words(original, names), hidden)[:MAX_CHARS]
         _replace_words(link, words)
-    return _told(error)[:MAX_CHARS]
+    return _told(error)
 
 
-def _told(error: Exception) -> str:
+def _told(error: Exception) -> Told:
     """``UniqueViolation 23505: duplicate key value violates …``."""
+    if isinstance(error, TrunklineError):
+        return Told(str(error), mask(str(error)))
     original = error.orig if isinstance(error, exc.StatementError) else error
     kind = type(original).__name__
     code = getattr(original, "pgcode", None) or getattr(original, "sqlite_errorname", None)
@@ -76,7 +86,8 @@ def _told(error: Exception) -> str:
         code, args = args[0], args[1:2]
     plain = len(args) == 1 and isinstance(args[0], str)
     words = args[0] if plain else str(original)
-    return f"{kind} {code}: {words}" if code else f"{kind}: {words}"
+    begin = f"{kind} {code}: " if code else f"{kind}: "
+    return Told(f"{begin}{words}"[:MAX_CHARS], begin + mask(words))
 
 
 def _is_numbered(args: Sequence[Any]) -> bool:

@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from trunkline.connectors.base import Sink
 from trunkline.connectors.sql.engine import sql_engine
 from trunkline.connectors.sql.errors import ERRORS, delivery_error
-from trunkline.connectors.sql.schema import prepare
+from trunkline.connectors.sql.fit import Check, check_rows
+from trunkline.connectors.sql.schema import Wanted, prepare
 from trunkline.connectors.sql.statements import KEYS, claim, delete_keys, upsert
 from trunkline.connectors.sql.table import fields_of, tables_for
 from trunkline.errors import DataError, DeliveryError, NoData, PartialFailure, Rejected
@@ -45,7 +46,8 @@ class SqlSink(Sink[T]):
     ``url``: ``postgresql://…``, ``mariadb://…``, ``mysql://…`` or ``sqlite:///file``. ``table``:
     its name, with the schema if not the default one. ``key``: the column or columns of its primary
     key. ``columns``: field → column, for other names or fewer fields; by default each field has
-    the column of its name. ``create_table``: create what is missing, from the Avro schema.
+    the column of its name. ``create_table``: create missing tables, from the Avro schema.
+    ``evolve_table``: add missing columns, nullable or with the schema's default.
     ``positions``: the name of the table of positions, None to do without.
     ``timeout``: seconds for connecting and for each statement.
 
@@ -72,6 +74,7 @@ class SqlSink(Sink[T]):
         key: str | Sequence[str] = "id",
         columns: Mapping[str, str] | None = None,
         create_table: bool = False,
+        evolve_table: bool = False,
         positions: str | None = "{table}_tl_pos",
         max_batch: int = 500,
         concurrency: int = 1,
@@ -85,7 +88,13 @@ class SqlSink(Sink[T]):
         self._key = [field for name in key for field in self._fields if field.column == name]
         self._table, self._positions = tables_for(table, self._fields, key, positions)
         self._names = {self._table.name, *self._table.columns.keys()}
-        self._create = create_table
+        self._wanted = Wanted(
+            self._table, self._positions, self._fields, create_table, evolve_table
+        )
+        self._checks: list[Check] = []
+        self._key_checks: list[Check] = []
+        self._key_names = ", ".join(key)
+        self._forms = any(field.has_forms for field in self._key)
         self._engine = sql_engine(revealed(url), timeout=timeout, connections=concurrency)
         self._upsert = upsert(self._table, self._engine.dialect.name)
         self._delete = delete_keys(self._table)
@@ -97,11 +106,13 @@ class SqlSink(Sink[T]):
         Raises ConfigurationError naming what is missing, with the DDL; Unavailable."""
         if self._threads is None:  # it may be called again after Unavailable
             self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="sql-sink")
-        tables = [table for table in (self._table, self._positions) if table is not None]
         try:
-            await self._in_thread(prepare, self._engine, tables, self._create)
+            checks: list[Check] = await self._in_thread(prepare, self._engine, self._wanted)
         except SQLAlchemyError as error:
             raise delivery_error(error) from error
+        key = {field.column for field in self._key}
+        self._key_checks = [check for check in checks if check.column in key]
+        self._checks = [check for check in checks if check.column not in key]
 
     async def deliver(self, events: Sequence[Event[T]]) -> None:
         """Apply the events in one transaction.
@@ -117,9 +128,9 @@ class SqlSink(Sink[T]):
             self._threads = None
         self._engine.dispose()
 
-    async def _in_thread(self, function: Any, *args: Any) -> None:
+    async def _in_thread(self, function: Any, *args: Any) -> Any:
         assert self._threads is not None, "the sink is not open"
-        await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     def _write(self, events: list[Event[T]]) -> None:
         try:
@@ -145,16 +156,34 @@ class SqlSink(Sink[T]):
 
     def _transact(self, events: list[Event[T]]) -> None:
         """One transaction: of each key the last change, if no later one was applied before."""
-        newest: dict[str, _Change] = {}
-        for event in events:
-            change = self._change(event)
-            newest[change.key] = change
-        # Sorted: all writers lock in one order, so that they wait for each other, not deadlock.
-        changes = [newest[key] for key in sorted(newest)]
+        changes = self._newest(events)
+        self._check(changes)
         with self._engine.begin() as connection:
             if self._positions is not None:
                 changes = self._still_newest(connection, changes)
             self._apply(connection, changes)
+
+    def _newest(self, events: list[Event[T]]) -> list[_Change]:
+        """The last change of each key.
+
+        Sorted, so that all writers lock in one order, wait for each other and do not deadlock; but
+        those that a collation may take for one key stay in the order of their events, so that even
+        then the newest is the last."""
+        newest: dict[str, _Change] = {}
+        for event in events:
+            change = self._change(event)
+            newest.pop(change.key, None)
+            newest[change.key] = change
+        return sorted(newest.values(), key=lambda change: change.key.casefold().rstrip())
+
+    def _check(self, changes: list[_Change]) -> None:
+        """Raises DataError where a column would not hold a value as it is."""
+        if self._key_checks:  # of deletes, too: "a " would delete "a" where blanks do not count
+            columns = [field.column for field in self._key]
+            keys = [dict(zip(columns, change.values, strict=True)) for change in changes]
+            check_rows(self._key_checks, keys)
+        if self._checks:
+            check_rows(self._checks, [change.row for change in changes if change.row is not None])
 
     def _still_newest(self, connection: Connection, changes: list[_Change]) -> list[_Change]:
         """Moves the positions of these keys on; returns the changes that are not older than them.
@@ -192,13 +221,32 @@ class SqlSink(Sink[T]):
             values = self._key_values(event.key)
         else:
             values = tuple(row[field.column] for field in self._key)
+            if self._forms:
+                pairs = zip(self._key, values, strict=True)
+                values = tuple(field.canonical(value) for field, value in pairs)
+        if None in values:
+            raise NoData(f"a value of the key ({self._key_names}) is null")
+        key, deleted = join_key([str(value) for value in values]), event.change == "delete"
+        # Most keys are equal as they stand; a moment or a boolean may be written in another way.
+        if event.key != key and not deleted and not self._stands_for(event.key, values):
+            raise DataError(
+                f"the event's key is not that of its row ({self._key_names}), so that a delete "
+                "would not find the row: give the event its row's key"
+            )
         return _Change(
-            key=join_key([str(value) for value in values]),
+            key=key,
             values=values,
-            row=None if event.change == "delete" else row,
+            row=None if deleted else row,
             inbox=_inbox(event),
             position=event.sequence,
         )
+
+    def _stands_for(self, key: str, values: tuple[Any, ...]) -> bool:
+        """Whether the text of an event key is that of these values."""
+        try:
+            return self._key_values(key) == values
+        except DataError:
+            return False
 
     def _row(self, event: Event[T]) -> dict[str, Any] | None:
         if event.change == "truncate":
@@ -211,8 +259,7 @@ class SqlSink(Sink[T]):
     def _key_values(self, key: str) -> tuple[Any, ...]:
         texts = split_key(key)
         if len(texts) != len(self._key):
-            columns = ", ".join(field.column for field in self._key)
-            raise NoData(f"the event's key does not hold a value each for {columns}")
+            raise NoData(f"the event's key does not hold a value each for {self._key_names}")
         return tuple(field.parsed(text) for field, text in zip(self._key, texts, strict=True))
 
 

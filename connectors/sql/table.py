@@ -1,11 +1,11 @@
-"""The table of an Avro record type: its columns, the table of positions beside it, their DDL."""
+"""The table of an Avro record type: its columns, and the table of positions beside it."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, time
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -32,7 +32,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.engine import Dialect
-from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import TypeEngine
 
 from trunkline.errors import ConfigurationError, DataError
@@ -140,6 +139,8 @@ class Field:
     """The Avro type or logical type, ``json`` for all that has fields or items of its own."""
     avro: Avro
     nullable: bool
+    default: Any = None
+    """As the schema writes it; None where it has none, or null."""
 
     def column_type(self, *, key: bool) -> TypeEngine[Any]:
         """The column's type; a key's is short enough for an index of any database."""
@@ -151,10 +152,26 @@ class Field:
             return Text().with_variant(String(KEY_LENGTH), "mysql")
         return SIMPLE[self.kind]()
 
+    def canonical(self, value: Any) -> Any:
+        """The one form of values that are equal to the database: as a key they are one key.
+
+        ``1.5`` is ``1.50`` in a column of two decimals, and a moment is that of any time zone."""
+        if self.kind == "decimal" and isinstance(value, Decimal) and value.is_finite():
+            exponent = Decimal(1).scaleb(-self.avro.get("scale", 0))
+            return value.quantize(exponent) if value.quantize(exponent) == value else value
+        if self.kind.startswith("timestamp") and isinstance(value, datetime):
+            return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+        return value
+
+    @property
+    def has_forms(self) -> bool:
+        """Whether ``canonical`` may change a value."""
+        return self.kind == "decimal" or self.kind.startswith("timestamp")
+
     def parsed(self, text: str) -> Any:
         """The column's value that ``text`` of an event key stands for. Raises DataError."""
         try:
-            return FROM_TEXT.get(self.kind, str)(text)
+            return self.canonical(FROM_TEXT.get(self.kind, str)(text))
         except (ValueError, ArithmeticError, KeyError) as error:
             raise DataError(
                 f"the event's key is no {self.kind} for column {self.column}"
@@ -164,6 +181,7 @@ class Field:
 def fields_of(parsed: Mapping[str, Any], columns: Mapping[str, str] | None) -> list[Field]:
     """The fields of a parsed Avro record; ``columns``: only these, under other column names."""
     known = {field["name"]: field["type"] for field in parsed["fields"]}
+    defaults = {field["name"]: field.get("default") for field in parsed["fields"]}
     chosen = {name: name for name in known} if columns is None else columns
     if unknown := [name for name in chosen if name not in known]:
         raise ConfigurationError(
@@ -171,7 +189,10 @@ def fields_of(parsed: Mapping[str, Any], columns: Mapping[str, str] | None) -> l
         )
     nodes = [node for node in walk(parsed) if isinstance(node, dict)]
     named = {node["name"]: node for node in nodes if "name" in node}
-    return [_field(name, chosen[name], known[name], named) for name in chosen]
+    return [
+        replace(_field(name, chosen[name], known[name], named), default=defaults[name])
+        for name in chosen
+    ]
 
 
 def _field(name: str, column: str, avro: Avro, named: Mapping[str, Avro]) -> Field:
@@ -224,8 +245,3 @@ def _column(field: Field, key: Sequence[str]) -> Column[Any]:
         autoincrement=False,
         nullable=field.nullable and not in_key,
     )
-
-
-def ddl(table: Table, dialect: Dialect) -> str:
-    """The statement that creates ``table``."""
-    return str(CreateTable(table).compile(dialect=dialect)).strip()

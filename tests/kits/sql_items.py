@@ -130,8 +130,10 @@ class Database:
         self.kind = self.engine.dialect.name
 
     def run(self, statement: str) -> None:
+        """Execute a statement about ``{table}``; ``{key}`` is a text type that tells keys apart."""
+        key = "VARCHAR(50)" + (" COLLATE utf8mb4_bin" if self.kind == "mysql" else "")
         with self.engine.begin() as connection:
-            connection.execute(text(statement.replace("{table}", self.table)))
+            connection.execute(text(statement.replace("{table}", self.table).replace("{key}", key)))
 
     def rows(self, columns: str = "*") -> list[tuple[Any, ...]]:
         """The table's rows in their order."""

@@ -55,10 +55,11 @@ def test_what_is_no_number_is_kept_or_rejected(db: Database) -> None:
 def test_a_lenient_server_cuts_nothing_off(mariadb: Database) -> None:
     mariadb.run("SET GLOBAL sql_mode = ''")
     try:
-        mariadb.run("CREATE TABLE {table} (id VARCHAR(3) PRIMARY KEY, count TINYINT)")
+        mariadb.run("CREATE TABLE {table} (id {key} PRIMARY KEY, count TINYINT)")
         some = {"id": "id", "count": "count"}
+        long = put("long" * 20, 3)
         with pytest.raises(errors.PartialFailure) as caught:
-            mariadb.deliver([put("a", 1), put("b", 2, count=1000), put("long", 3)], columns=some)
+            mariadb.deliver([put("a", 1), put("b", 2, count=1000), long], columns=some)
         assert sorted(caught.value.failures) == [1, 2]
     finally:
         mariadb.run("SET GLOBAL sql_mode = DEFAULT")
@@ -151,13 +152,13 @@ def test_without_the_right_to_create_a_table_that_is_there_will_do(postgres: Dat
 
 
 def test_a_missing_column_is_named(db: Database) -> None:
-    db.run("CREATE TABLE {table} (id VARCHAR(50) PRIMARY KEY, count INT)")
+    db.run("CREATE TABLE {table} (id {key} PRIMARY KEY, count INT)")
     with pytest.raises(errors.ConfigurationError, match=r"lacks column .*price"):
         db.deliver()
 
 
 def test_a_key_needs_a_unique_index(db: Database) -> None:
-    db.run("CREATE TABLE {table} (id VARCHAR(50), count INT)")
+    db.run("CREATE TABLE {table} (id {key}, count INT)")
     some = {"id": "id", "count": "count"}
     with pytest.raises(errors.ConfigurationError, match="unique index on id"):
         db.deliver(columns=some)
@@ -168,7 +169,7 @@ def test_a_key_needs_a_unique_index(db: Database) -> None:
 
 def test_a_column_that_nobody_fills_is_named(db: Database) -> None:
     db.run(
-        "CREATE TABLE {table} (id VARCHAR(50) PRIMARY KEY, count INT, "
+        "CREATE TABLE {table} (id {key} PRIMARY KEY, count INT, "
         "made INT NOT NULL, note VARCHAR(5) DEFAULT 'x' NOT NULL)"
     )
     with pytest.raises(errors.ConfigurationError, match="NOT NULL column made"):
@@ -176,7 +177,7 @@ def test_a_column_that_nobody_fills_is_named(db: Database) -> None:
 
 
 def test_another_unique_index_is_refused_only_where_it_does_harm(db: Database) -> None:
-    db.run("CREATE TABLE {table} (id VARCHAR(50) PRIMARY KEY, count INT UNIQUE)")
+    db.run("CREATE TABLE {table} (id {key} PRIMARY KEY, count INT UNIQUE)")
     some = {"id": "id", "count": "count"}
     batch = [put("a", 1), put("b", 2)]
     if db.kind == "mysql":
