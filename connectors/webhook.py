@@ -63,6 +63,12 @@ class WebhookSource(PushSource):
         max_body: int = 1_000_000,
         stream: str = "webhook",
     ) -> None:
+        if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
+            raise ConfigurationError(f"WebhookSource: port={port!r} is no port: 1 to 65535")
+        if not path.startswith("/"):
+            raise ConfigurationError(f"WebhookSource: path={path!r} must begin with /")
+        if isinstance(max_body, bool) or not isinstance(max_body, int) or max_body < 1:
+            raise ConfigurationError(f"WebhookSource: max_body={max_body!r}: bytes, from 1 on")
         self.host, self.port, self.path, self.stream = host, port, path, stream
         self._key = key if callable(key) else _field(key)
         self._id = id

@@ -10,8 +10,12 @@ from typing import Any
 
 import orjson
 
+from trunkline.errors import ConfigurationError
 from trunkline.event import Event
+from trunkline.masking import escaped
 
+STYLES = ("auto", "json", "text")
+LEVELS = ("debug", "info", "warning", "error")
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "data"}
 
 
@@ -42,13 +46,38 @@ class JsonFormatter(logging.Formatter):
             return json.dumps(line, default=str, skipkeys=True)
 
 
+class TextFormatter(logging.Formatter):
+    """A record as a line for a person; whatever others wrote into it stays text of that line.
+
+    Case: an API answers with an escape sequence that recolours the terminal, and a line break
+    behind which it writes what looks like a line of ours.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname).1s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return escaped(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        """The traceback, indented: no line of it can be taken for one of ours."""
+        lines = super().formatException(ei).splitlines()
+        return "\n".join(f"    {escaped(line)}" for line in lines)
+
+
 def set_up(style: str = "auto", level: str = "INFO") -> None:
-    """Log to standard error. ``style``: json, text, or auto (text at a terminal)."""
+    """Log to standard error. ``style``: json, text, or auto (text at a terminal). Raises
+    ConfigurationError for any other style or level."""
+    if style not in STYLES:
+        raise ConfigurationError(f"log format {style!r}: there are {', '.join(STYLES)}")
+    if level.lower() not in LEVELS:
+        raise ConfigurationError(f"log level {level!r}: there are {', '.join(LEVELS)}")
     handler = logging.StreamHandler()
     if style == "json" or (style == "auto" and not sys.stderr.isatty()):
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s"))
+        handler.setFormatter(TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

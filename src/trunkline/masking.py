@@ -1,4 +1,4 @@
-"""A message without what differs from event to event: its numbers, ids, times and quoted values."""
+"""Others' text, made fit for its place: masked for a cause, escaped for a terminal."""
 
 from __future__ import annotations
 
@@ -36,3 +36,19 @@ def _masked(match: re.Match[str]) -> str:
     if match["name"] or len(quoted.split()) > MAX_VALUE_WORDS:
         return match[0]
     return f"{quoted[0]}…{quoted[-1]}"
+
+
+def escaped(text: str, *, keep: str = "") -> str:
+    """Text without what would move a terminal's cursor, change its colours or title, turn its
+    direction, or begin a line of its own; ``keep``: what stays all the same.
+
+    Keys, headers, messages and reasons come from others, and with them what an attacker wrote.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"

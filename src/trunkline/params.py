@@ -11,6 +11,7 @@ those of one flow among several in ``[params.<flow>]``.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -110,17 +111,31 @@ class Backbone(BaseModel):
     """Replicas of topics that are created; 3 in production."""
 
 
+_ENVIRONMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""A name, and no path: ``--env ../secrets/x`` would read another file than people expect."""
+
+
 def environment_file(name: str, root: Path = Path("environments")) -> dict[str, Any]:
     """The tables of ``environments/<name>.toml``. Raises ConfigurationError if it is not there,
     not TOML, or has tables that nobody reads."""
+    if not _ENVIRONMENT.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} names no environment: write prod for {root / 'prod.toml'}"
+        )
     path = root / f"{name}.toml"
     try:
-        return _known_tables(path, tomllib.loads(path.read_text()))
+        return _known_tables(path, tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         there = ", ".join(sorted(p.stem for p in root.glob("*.toml"))) or "none"
         raise ConfigurationError(f"{path}: there is no such environment (found: {there})") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not TOML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{path}: not UTF-8 (byte {error.start}), which TOML is: save it as UTF-8"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _known_tables(path: Path, tables: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,9 @@ _INSTALLED = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "pur
 _NOT_THE_USERS = ("<frozen ", "<string>", *(folder + os.sep for folder in [_OURS, *_INSTALLED]))
 
 
+_FOLDER = "it is a folder: name the files of its flows, as flows/*.py"
+
+
 def load(target: str) -> Flow[Any]:
     """The one flow of a file (``flows/orders.py``) or a module (``company.flows.orders``).
 
@@ -32,12 +35,16 @@ def load(target: str) -> Flow[Any]:
     it is not there, cannot be imported, or holds not exactly one Flow.
     """
     _importable(Path.cwd())
-    if target.endswith(".py") or os.sep in target:
+    if target.endswith(".py") or os.sep in target or Path(target).is_file():
         return _only_flow(_run_file(Path(target).resolve()), target)
     return _only_flow(_import_module(target), target)
 
 
 def _run_file(path: Path) -> ModuleType:
+    if path.is_dir():
+        raise _error(SourceLocation(str(path)), _FOLDER)
+    if path.is_file() and path.suffix != ".py":
+        raise _error(SourceLocation(str(path)), "it is no Python file: a flow's name ends in .py")
     if not path.is_file():
         raise _error(SourceLocation(str(path)), "there is no such file")
     name = f"trunkline_flow_{path.stem}"
@@ -74,7 +81,9 @@ def _importable(folder: Path) -> None:
 
 def _only_flow(module: ModuleType, target: str) -> Flow[Any]:
     """The flow that was made in this module; those that it imports from others do not count."""
-    file = str(module.__file__)
+    if module.__file__ is None:  # a folder without __init__.py, which Python can import
+        raise _error(SourceLocation(target), _FOLDER)
+    file = module.__file__
     flows = {
         id(f): f for f in vars(module).values() if isinstance(f, Flow) and f.place.file == file
     }

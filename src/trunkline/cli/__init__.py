@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,6 +18,7 @@ from trunkline.cli.replay import replay_app
 from trunkline.cli.retry import retry_app
 from trunkline.cli.schemas import schemas_app
 from trunkline.errors import TrunklineError
+from trunkline.masking import escaped
 
 app = typer.Typer(
     name="trunkline",
@@ -25,6 +28,23 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,  # they can show the values of local variables
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"trunkline {version('trunkline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version_: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Tell the version."),
+    ] = False,
+) -> None:
+    """An enterprise integration backbone on Kafka."""
+
 
 app.command()(check.check)
 app.command()(graph.graph)
@@ -47,5 +67,6 @@ def main() -> None:
     try:
         app()
     except TrunklineError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        text = escape(escaped(str(error), keep="\n"))
+        Console(stderr=True).print(f"[bold red]error:[/] {text}", soft_wrap=True)
         sys.exit(1)

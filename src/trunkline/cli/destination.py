@@ -21,6 +21,7 @@ from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, TargetArgument, WhyOption
 from trunkline.cli.output import WORKER_HEADINGS, print_json, print_table, worker_row
 from trunkline.errors import ConfigurationError
+from trunkline.masking import escaped
 from trunkline.streams.admission.manual import OverrideRecord
 from trunkline.times import parse_duration, parse_time
 
@@ -107,7 +108,7 @@ def _in_words(command: OverrideRecord, now: float) -> str:
     if now >= command.ends_at:
         words = f"auto (was {words})"
     reason = f": {command.why}" if command.why else ""
-    return f"{words}, by {command.by} at {command.at}{reason}"
+    return escaped(f"{words}, by {command.by} at {command.at}{reason}")
 
 
 def _as_json(found: DestinationOverview) -> dict[str, Any]:

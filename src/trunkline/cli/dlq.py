@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
+from heapq import nsmallest
 from typing import Annotated
 
 import typer
@@ -50,21 +50,21 @@ def list_(
     as_json: JsonOption = False,
     env: EnvOption = None,
 ) -> None:
-    """List dead letters that nobody has handled yet, of a destination or a source."""
+    """List dead letters that nobody has handled yet, the oldest first."""
     found = _opened(destination, env).letters(selection, handled=all_)
     bare = (replace(letter, value=None) for letter in found)  # values may be large
-    letters = list(islice(bare, limit + 1))
-    more, letters = len(letters) > limit, sorted(letters[:limit], key=lambda letter: letter.time)
+    # The oldest of all partitions: each by itself is in order, but not they together.
+    letters = nsmallest(limit + 1, bare, key=lambda letter: letter.time)
+    more, letters = len(letters) > limit, letters[:limit]
     if as_json:
         for letter in letters:
             typer.echo(output.dumped(output.letter_as_json(letter), indent=False))
-        return
-    if letters:
+    elif letters:
         output.print_table(output.LETTER_HEADINGS, map(output.letter_row, letters))
     else:
         _tell_none(destination, all_)
     if more:
-        typer.echo(f"there are more than {limit}: filter them, or raise --limit")
+        typer.echo(f"there are more than {limit}: filter them, or raise --limit", err=True)
 
 
 @dlq_app.command()

@@ -17,6 +17,7 @@ from trunkline.admin.dead_letters import LetterValue
 from trunkline.admin.replays import RequestStatus
 from trunkline.admin.status import WorkerStatus
 from trunkline.headers import TL_TRACEBACK
+from trunkline.masking import escaped
 from trunkline.streams.control.audit import AuditRecord
 from trunkline.streams.dlq.cause_groups import CauseGroup
 from trunkline.streams.dlq.letters import DeadLetter, printable
@@ -33,7 +34,7 @@ def print_table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> No
         table.add_column(heading, no_wrap=True)
     table.add_column(last, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_without_controls(str(cell))) for cell in row))
+        table.add_row(*(Text(escaped(str(cell))) for cell in row))
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
@@ -210,13 +211,17 @@ def whole(letter: DeadLetter, value: LetterValue) -> str:
     state = " (handled)" if letter.handled else ""
     lines = [
         f"{letter.topic} {letter.place}{state}, cause {letter.cause}",
-        f"key: {'none' if letter.key is None else letter.shown_key}",
-        *(f"{name}: {printable(raw)}" for name, raw in letter.headers if name != TL_TRACEBACK),
+        escaped(f"key: {'none' if letter.key is None else letter.shown_key}"),
+        *(
+            escaped(f"{name}: {printable(raw)}")
+            for name, raw in letter.headers
+            if name != TL_TRACEBACK
+        ),
         _value_line(letter.value, value),
     ]
     if traceback := letter.header(TL_TRACEBACK):
         lines += ["", traceback.rstrip()]
-    return "\n".join(map(_without_controls, lines))
+    return "\n".join(escaped(line, keep="\n\t") for line in lines)
 
 
 def _value_line(raw: bytes | None, value: LetterValue) -> str:
@@ -225,14 +230,6 @@ def _value_line(raw: bytes | None, value: LetterValue) -> str:
     if value.unreadable is None:
         return f"value ({len(raw)} bytes): {dumped(value.data)}"
     return f"value ({len(raw)} bytes, in hex: {value.unreadable}): {raw.hex()}"
-
-
-def _without_controls(text: str) -> str:
-    """Text without what would move a terminal's cursor or change its colours.
-
-    Keys, headers and messages come from other systems, and with them what an attacker wrote there.
-    """
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
 def _to_the_second(time: datetime) -> str:

@@ -28,7 +28,10 @@ def run(
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
     host: Annotated[str, typer.Option(help="Address of the health pages.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 turns them off.")
+        int,
+        typer.Option(
+            min=0, max=65535, help="Port of /healthz, /readyz and /metrics; 0 turns them off."
+        ),
     ] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Most events in a micro-batch.")] = 5000,
     log_format: Annotated[str, typer.Option(help="json, text, or auto.")] = "auto",

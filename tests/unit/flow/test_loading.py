@@ -100,7 +100,10 @@ def test_no_such_module() -> None:
 
 
 def test_a_folder_is_no_flow(tmp_path: Path) -> None:
-    assert problem(f"{tmp_path}/") == f"{tmp_path}: there is no such file"
+    assert (
+        problem(f"{tmp_path}/")
+        == f"{tmp_path}: it is a folder: name the files of its flows, as flows/*.py"
+    )
 
 
 def test_a_syntax_error() -> None:
