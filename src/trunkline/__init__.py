@@ -17,6 +17,7 @@ from trunkline.streams.flow.alert import Alert
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 from trunkline.streams.flow.definition import Flow
+from trunkline.streams.flow.messages import Delete, Message
 from trunkline.streams.flow.retry import Retry
 from trunkline.streams.flow.system import System
 
@@ -28,8 +29,10 @@ __all__ = [
     "CircuitBreaker",
     "ConfigurationError",
     "DeadLetterLimit",
+    "Delete",
     "Event",
     "Flow",
+    "Message",
     "Params",
     "PartialFailure",
     "Record",

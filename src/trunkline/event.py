@@ -181,8 +181,10 @@ class Event(Generic[T_co]):
 
     @property
     def change(self) -> Change:
-        """The change verb; ``create`` where nobody said otherwise."""
-        return self.header(TL_CHANGE) or "create"  # type: ignore[return-value]
+        """The change verb. Where nobody said it, as in a topic of another producer: ``create``, or
+        ``delete`` of a record without a value, which is how Kafka's compaction reads it."""
+        default = "delete" if self.value is None else "create"
+        return self.header(TL_CHANGE) or default  # type: ignore[return-value]
 
     @property
     def inbox(self) -> str:

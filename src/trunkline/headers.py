@@ -27,6 +27,8 @@ TL_ORIGIN = "tl_origin"
 TL_FROM = "tl_from"
 """The canonical record that it was routed from, by which route, and which of that route's messages
 it is: ``topic/partition/offset/route/part``."""
+TL_EVENT_KEY = "tl_event_key"
+"""The key of the canonical event, where a route gave the message another one."""
 TL_SEQ = "tl_seq"
 """The offset in the inbox: within a key it grows."""
 TL_ATTEMPT = "tl_attempt"

@@ -239,6 +239,10 @@ def _arguments(flow: Flow[Any]) -> Problems:
     for route in flow.routes:
         if not all(isinstance(pattern, str) for pattern in route.only):
             yield _problem(route, f"only={route.only!r}: it is a text or several")
+        if not isinstance(route.deletes, bool):
+            yield _problem(route, f"deletes={route.deletes!r}: it is True or False")
+        if route.otherwise not in (None, "delete"):
+            yield _problem(route, f'otherwise={route.otherwise!r}: it is "delete" or nothing')
 
 
 _CHECKS: list[Callable[[Flow[Any]], Problems]] = [

@@ -16,6 +16,7 @@ from trunkline.headers import (
     TL_DEAD_FROM,
     TL_ERROR,
     TL_ERROR_CLASS,
+    TL_EVENT_KEY,
     TL_STAGE,
 )
 from trunkline.kafka.messages import AnyMessage
@@ -105,6 +106,12 @@ class DeadLetter:
         """How many deliveries of it failed."""
         text = self.header(TL_ATTEMPT)
         return int(text) if text.isdecimal() else 0
+
+    @property
+    def event_key(self) -> bytes | None:
+        """The key of the canonical event that it was made of: its own, unless a route gave it
+        another one."""
+        return dict(self.headers).get(TL_EVENT_KEY) or self.key
 
     @property
     def came_from(self) -> str:

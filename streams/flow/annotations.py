@@ -16,6 +16,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from trunkline.connectors.base import Sink
 from trunkline.event import Event
 from trunkline.streams.flow.definition import Definition, Destination, Route, Topic
+from trunkline.streams.flow.messages import Delete, Message
 from trunkline.streams.flow.problems import FlowError, Problem
 
 
@@ -65,13 +66,30 @@ def type_of_event(route: Route[Any, Any]) -> Any:
 
 
 def types_of_messages(route: Route[Any, Any]) -> list[Any]:
-    """The types of the messages that a route may return, None and sequences taken apart."""
+    """The types of data that a route may return: None, sequences and ``Message`` are taken apart,
+    and ``Delete`` has none."""
     annotation = returned(route)
     if is_a(annotation, (Awaitable, Iterator, AsyncIterator)):
         raise annotation_error(
             route, f"returns {format_annotation(annotation)}: write async def, and return a list"
         )
-    return [_element(member) for member in members(annotation)]
+    return [_data_type(part) for part in _messages(annotation) if part is not Delete]
+
+
+def returns_deletes(route: Route[Any, Any]) -> bool:
+    """Whether a route says that it may return a ``Delete``."""
+    return Delete in _messages(returned(route))
+
+
+def _messages(annotation: Any) -> list[Any]:
+    """What one message may be: the members of the annotation, and of its sequences' elements."""
+    return [part for member in members(annotation) for part in members(_element(member))]
+
+
+def _data_type(part: Any) -> Any:
+    """``PickList`` of ``Message[PickList]``."""
+    found = _argument(part, Message)
+    return part if found is None else found
 
 
 def parameter(definition: Definition) -> Any:

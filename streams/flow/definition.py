@@ -11,13 +11,14 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, Protocol, TypeVar, Unpack, overload
 
 from trunkline import naming
 from trunkline.connectors.base import CallLimits, PushSource, Sink, Source
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
 from trunkline.params import Params
+from trunkline.streams.flow.messages import Delete, Message
 from trunkline.streams.flow.policy import DestinationOptions, Policy, parse_policy
 from trunkline.streams.flow.problems import Problem, SourceLocation
 
@@ -28,6 +29,8 @@ D = TypeVar("D")
 R_co = TypeVar("R_co", covariant=True)
 
 AnySource = Source | PushSource
+Otherwise = Literal["delete"]
+"""What a route sends where its function returns nothing."""
 
 
 class Definition:
@@ -158,11 +161,16 @@ class Route(Definition, Generic[S, R_co]):
         topic: Topic[S],
         to: Destination[Any, Any],
         only: tuple[str, ...],
+        *,
+        deletes: bool = False,
+        otherwise: Otherwise | None = None,
     ) -> None:
         super().__init__(flow, function, "route")
         self.topic = topic
         self.to = to
         self.only = only
+        self.deletes = deletes
+        self.otherwise = otherwise
 
     def __call__(self, event: Event[S]) -> R_co:
         return self.function(event)
@@ -194,6 +202,29 @@ class _RouteDecorator(Protocol[S, D]):
     def __call__(
         self, function: Callable[[Event[S]], D | Sequence[D] | None]
     ) -> Route[S, D | Sequence[D] | None]: ...
+    @overload
+    def __call__(
+        self,
+        function: Callable[
+            [Event[S]],
+            D | Message[D] | Delete | Sequence[D] | Sequence[D | Message[D] | Delete] | None,
+        ],
+    ) -> Route[
+        S, D | Message[D] | Delete | Sequence[D] | Sequence[D | Message[D] | Delete] | None
+    ]: ...
+    @overload
+    def __call__(
+        self,
+        function: Callable[
+            [Event[S]],
+            Awaitable[
+                D | Message[D] | Delete | Sequence[D] | Sequence[D | Message[D] | Delete] | None
+            ],
+        ],
+    ) -> Route[
+        S,
+        Awaitable[D | Message[D] | Delete | Sequence[D] | Sequence[D | Message[D] | Delete] | None],
+    ]: ...
 
 
 class _TopicDecorator(Protocol):
@@ -313,20 +344,32 @@ class Flow(Generic[EnvT]):
         return declare if build is None else declare(build)
 
     def route(
-        self, topic: Topic[S], *, to: Destination[EnvT, D], only: str | Sequence[str] = ()
+        self,
+        topic: Topic[S],
+        *,
+        to: Destination[EnvT, D],
+        only: str | Sequence[str] = (),
+        deletes: bool = False,
+        otherwise: Otherwise | None = None,
     ) -> _RouteDecorator[S, D]:
         """Declare a route: a pure function from an event to the destination's message, several
-        messages, or None.
+        messages in a list, or None. A message is data, a ``Message`` or a ``Delete``.
 
         ``only``: the event types it listens to (``order.*`` matches a prefix), decided on the
         headers before anything is decoded. Returning ``event.data`` itself forwards the original
-        bytes. A delete does not call the route: it is forwarded by key to a destination that
-        accepts deletes. What a route raises sends that event to the destination's DLQ.
+        bytes. A delete does not call the route, but is forwarded by key to a destination that
+        accepts deletes; with ``deletes`` the function gets it, as an event without data whose
+        ``change`` is ``delete``, and what it returns is sent instead. ``otherwise="delete"``: where
+        the function returns None or an empty list, a delete of the event's key is sent, so that
+        the destination loses what no longer passes the filter. What a route raises sends that
+        event to the destination's DLQ.
         """
         types = (only,) if isinstance(only, str) else tuple(only)
 
         def declare(function: Callable[[Event[S]], Any]) -> Route[S, Any]:
-            declared: Route[S, Any] = Route(self, function, topic, to, types)
+            declared: Route[S, Any] = Route(
+                self, function, topic, to, types, deletes=deletes, otherwise=otherwise
+            )
             right = self._only(Topic, (topic,), function, "the first argument")
             right += self._only(Destination, (to,), function, "to=")
             if len(right) == 2:

@@ -11,7 +11,8 @@ from trunkline.headers import CE_TYPE, TL_DEAD_FROM, TL_FROM, TL_ORIGIN, TL_REPL
 from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import AnyMessage, event_of
 from trunkline.schemas.codec import PrefetchSchemas
-from trunkline.streams.route.router import CompiledTopic, Router
+from trunkline.streams.route.compiled import CompiledTopic
+from trunkline.streams.route.router import Router
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ class RedriveJob(PartitionJob):
                 offset = self._verdicts.offset(letter)
                 if offset is None or self._verdicts.final(letter) is not None:
                     continue
-                latest.collect(letter.key or b"", offset)
+                latest.collect(letter.event_key or b"", offset)
                 oldest = offset if oldest is None else min(oldest, offset)
                 if len(latest) >= self._max_keys:
                     return oldest, (letter.partition, letter.offset + 1)

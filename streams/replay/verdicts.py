@@ -63,7 +63,7 @@ class Verdicts:
         offset = self.offset(letter)
         assert latest is not None
         assert offset is not None
-        return "sent" if latest.has(letter.key or b"", offset) else "superseded"
+        return "sent" if latest.has(letter.event_key or b"", offset) else "superseded"
 
     def final(self, letter: DeadLetter) -> Verdict | None:
         """What becomes of a letter whatever is routed meanwhile; None if newer events decide."""

@@ -8,72 +8,19 @@ in docs/benchmarks.md, job route.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from inspect import iscoroutinefunction
 from time import monotonic
 from typing import Any
 
 from trunkline.errors import SCHEMA_UNAVAILABLE, DataError, Rejected
 from trunkline.event import Event
-from trunkline.headers import CE_TYPE, TL_FROM, TL_ORIGIN
-from trunkline.kafka import MAX_VALUE, ProducerRecord
+from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import AnyMessage, event_of
-from trunkline.schemas.codec import Decode, Encode, PrefetchSchemas, nothing_to_learn
+from trunkline.schemas.codec import PrefetchSchemas, nothing_to_learn
 from trunkline.streams.dlq.envelope import dead_letter
-
-_ORIGINAL = (TL_ORIGIN, b"original")
-_REPLACED = frozenset((TL_FROM, TL_ORIGIN))
-
-# ProducerRecord(…) is a function in Python around this one, and twice as slow: 0.15 µs an event.
-_record = tuple.__new__
-
-
-@dataclass(slots=True)
-class CompiledRoute:
-    """A route with everything that it needs per event looked up once.
-
-    ``only``: patterns of event types, () for all; ``accepts_deletes``: whether the destination's
-    sink takes deletes that carry only a key. ``name``: of the route, in the flow.
-    """
-
-    function: Callable[[Event[Any]], Any]
-    name: str
-    inbox: str
-    dlq: str
-    encode: Encode
-    only: tuple[str, ...] = ()
-    accepts_deletes: bool = False
-    is_async: bool = False
-
-    @classmethod
-    def of(cls, function: Callable[[Event[Any]], Any], **more: Any) -> CompiledRoute:
-        """The route of ``function``; ``more``: its other fields."""
-        more.setdefault("name", function.__name__)
-        return cls(function=function, is_async=iscoroutinefunction(function), **more)
-
-    def listens(self, event_type: str) -> bool:
-        """Whether the route wants events of this type."""
-        return not self.only or any(fnmatchcase(event_type, pattern) for pattern in self.only)
-
-
-@dataclass(slots=True)
-class CompiledTopic:
-    """A canonical topic: how its values are decoded, and its routes."""
-
-    decode: Decode
-    routes: list[CompiledRoute]
-    _routes_of_type: dict[bytes, list[CompiledRoute]] = field(default_factory=dict)
-
-    def matching_routes(self, event: Event[Any]) -> list[CompiledRoute]:
-        """The routes that want an event of this type. The value is not decoded for that."""
-        event_type = event.raw_header(CE_TYPE)
-        found = self._routes_of_type.get(event_type)
-        if found is None:  # types are few: the patterns are matched once for each
-            found = [route for route in self.routes if route.listens(event.type)]
-            self._routes_of_type[event_type] = found
-        return found
+from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
+from trunkline.streams.route.inbox_records import forwarded_delete, inbox_records
 
 
 @dataclass(slots=True)
@@ -107,6 +54,11 @@ class RoutingResult:
         for cause, dead in more.dead_letters.items():
             known = self.dead_letters.setdefault(cause, DeadLetterCount(dead.example, dead.error))
             known.count += dead.count
+
+    def add_records(self, records: list[ProducerRecord]) -> None:
+        """Append records for an inbox."""
+        self.records += records
+        self.routed += len(records)
 
     def drain(self) -> list[ProducerRecord]:
         """Take the records out, to produce them; the counts stay."""
@@ -202,7 +154,8 @@ class Router:
         """Call each route that wants the message; its records go to ``done``.
 
         1. A message without a proper key is no event: its dead letters are made here.
-        2. A delete has no value that a route could read: it is forwarded by its key.
+        2. A delete has no value that a route could read: it is forwarded by its key, unless the
+           route asks for deletes.
         3. What an async route returns is awaited later; any other result is encoded at once.
         """
         compiled = self._topics[message.topic()]  # type: ignore[index]
@@ -215,16 +168,14 @@ class Router:
             _refuse(message, compiled, error, done)
             return
         for route in compiled.matching_routes(event):
-            if event.value is None:
+            if not route.is_called(event):
                 _forward_delete(event, raw_key, route, done)
             elif route.is_async:
                 call = route.function(event)
                 pending.append(_Pending(len(done.records), event, raw_key, route, call))
             else:
                 try:
-                    result = route.function(event)
-                    if result is not None:
-                        _emit(event, raw_key, route, result, done)
+                    done.add_records(inbox_records(event, raw_key, route, route.function(event)))
                 except SCHEMA_UNAVAILABLE:
                     raise
                 except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
@@ -250,8 +201,7 @@ class Router:
             try:
                 if isinstance(result, BaseException):
                     raise result
-                if result is not None:
-                    _emit(event, raw_key, route, result, own)
+                own.add_records(inbox_records(event, raw_key, route, result))
             except SCHEMA_UNAVAILABLE:
                 raise
             except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
@@ -286,45 +236,4 @@ def _forward_delete(
         )
         done.add_dead_letter(event, error, route.dlq, raw_key)
     elif route.accepts_deletes:
-        headers = _headers(event, route, 1)
-        done.records.append(ProducerRecord(route.inbox, raw_key, None, headers))
-        done.routed += 1
-
-
-def _emit(
-    event: Event[Any], raw_key: bytes, route: CompiledRoute, result: Any, done: RoutingResult
-) -> None:
-    """Add the records of what a route returned: a message, or a list of several. All or none: an
-    error in the third of three leaves no record of the first two."""
-    if isinstance(result, (list, tuple)):
-        records = [
-            ProducerRecord(
-                route.inbox, raw_key, _value(event, route, one), _headers(event, route, part)
-            )
-            for part, one in enumerate(result, start=1)
-        ]
-        done.records += records
-        done.routed += len(records)
-        return
-    value, headers = _value(event, route, result), _headers(event, route, 1)
-    done.records.append(_record(ProducerRecord, (route.inbox, raw_key, value, headers)))
-    done.routed += 1
-
-
-def _value(event: Event[Any], route: CompiledRoute, result: Any) -> bytes:
-    """The event's own bytes if the route hands on its data, else the result's encoding."""
-    value = event.value if event.is_own(result) else route.encode(result)
-    assert value is not None
-    if len(value) > MAX_VALUE:
-        raise Rejected(f"the message has {len(value)} bytes; the limit is {MAX_VALUE}")
-    return value
-
-
-def _headers(event: Event[Any], route: CompiledRoute, part: int) -> list[tuple[str, bytes]]:
-    """The event's headers, and which message of which route this is.
-
-    The route's name is in it since part 1 of ``debit`` and part 1 of ``credit`` are two messages of
-    one event: an API that honours idempotency keys would keep one of them.
-    """
-    place = f"{event.topic}/{event.partition}/{event.offset}/{route.name}/{part}"
-    return [*event.headers_without(_REPLACED), (TL_FROM, place.encode()), _ORIGINAL]
+        done.add_records([forwarded_delete(event, raw_key, route)])

@@ -8,11 +8,17 @@ from typing import Any
 from trunkline.connectors.base import Sink
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import subject
-from trunkline.streams.flow.annotations import type_of_destination, type_of_topic
+from trunkline.streams.flow.annotations import (
+    annotation_error,
+    returns_deletes,
+    type_of_destination,
+    type_of_topic,
+)
 from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition, Topic
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.replay.path import DestinationPath
-from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
+from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
+from trunkline.streams.route.router import Router
 
 
 class Compiler:
@@ -81,6 +87,12 @@ class Compiler:
 
     def _route(self, route: Route[Any, Any], sink: Sink[Any]) -> CompiledRoute:
         inbox = route.to.inbox
+        if not sink.accepts_deletes and (route.otherwise == "delete" or returns_deletes(route)):
+            raise annotation_error(
+                route,
+                f"sends deletes, but the sink of {route.to.name} takes none: give the sink a way "
+                "to delete (HttpSink: delete_method=), or send data that say it",
+            )
         encode: Callable[[Any], bytes] = self._codec.encoder(
             type_of_destination(route.to), subject(inbox), register=self._register
         )
@@ -92,4 +104,6 @@ class Compiler:
             encode=encode,
             only=route.only,
             accepts_deletes=sink.accepts_deletes,
+            deletes=route.deletes,
+            otherwise_delete=route.otherwise == "delete",
         )

@@ -18,7 +18,8 @@ from trunkline.kafka.offsets import Partition
 from trunkline.schemas.codec import nothing_to_learn
 from trunkline.streams.replay.job import JobContext, PartitionJob
 from trunkline.streams.replay.path import DestinationPath
-from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
+from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
+from trunkline.streams.route.router import Router
 from trunkline.streams.route.transactions import RoutingTransactions
 
 TOPIC, INBOX, DLQ, CONTROL = "orders", "f.erp.inbox", "f.erp.dlq", "f.control"

@@ -13,7 +13,8 @@ from trunkline.event import Event
 from trunkline.kafka.messages import StoredMessage
 from trunkline.kafka.poll_loop import MicroBatch, PollLoop
 from trunkline.streams.metrics import Metrics, StepMetrics
-from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
+from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
+from trunkline.streams.route.router import Router
 from trunkline.streams.route.step import RoutingListener, RoutingStep
 from trunkline.streams.route.transactions import RoutingTransactions
 

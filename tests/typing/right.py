@@ -7,8 +7,10 @@ from trunkline import (
     Alert,
     CircuitBreaker,
     DeadLetterLimit,
+    Delete,
     Event,
     Flow,
+    Message,
     Params,
     Record,
     Retry,
@@ -122,6 +124,23 @@ def several_or_none(order: Event[Order]) -> list[PickList] | None:
 @flow.route(orders, to=picker)
 def a_tuple(order: Event[Order]) -> tuple[PickList, ...]:
     return (PickList(order_id=order.data["id"]),)
+
+
+@flow.route(orders, to=picker, deletes=True, otherwise="delete")
+def keyed(order: Event[Order]) -> Message[PickList] | Delete | None:
+    if order.change == "delete":
+        return Delete(f"pick-{order.key}")
+    return Message(PickList(order_id="1"), key="pick-1", headers={"priority": "high"})
+
+
+@flow.route(orders, to=picker)
+def mixed(order: Event[Order]) -> list[PickList | Message[PickList] | Delete]:
+    return [PickList(order_id="1"), Message(PickList(order_id="2"), key="2"), Delete("3")]
+
+
+@flow.route(orders, to=picker)
+async def awaited_keyed(order: Event[Order]) -> list[Message[PickList]]:
+    return [Message(PickList(order_id="2"), key="2")]
 
 
 @flow.route(orders, to=warehouse)

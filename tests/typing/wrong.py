@@ -4,7 +4,7 @@ other line may be one."""
 from collections.abc import Sequence
 from typing import TypedDict
 
-from trunkline import Event, Flow, Params, Record, Retry, Secret
+from trunkline import Event, Flow, Message, Params, Record, Retry, Secret
 from trunkline.connectors.base import Sink, Source
 from trunkline.connectors.http import HttpSink
 
@@ -132,6 +132,21 @@ def returns_another_type(order: Event[Order]) -> Order:
 @flow.route(orders, to=warehouse)  # wrong
 def returns_several_of_another_type(order: Event[Order]) -> list[Order]:
     return [order.data]
+
+
+@flow.route(orders, to=warehouse)  # wrong
+def returns_a_message_of_another_type(order: Event[Order]) -> Message[Order]:
+    return Message(order.data)
+
+
+@flow.route(orders, to=warehouse, otherwise="drop")  # wrong
+def otherwise_something(order: Event[Order]) -> PickList:
+    return PickList(order_id=order.data["id"])
+
+
+@flow.route(orders, to=warehouse)
+def a_key_that_is_no_text(order: Event[Order]) -> Message[PickList]:
+    return Message(PickList(order_id="1"), key=1)  # wrong
 
 
 @flow.route(orders, to=warehouse)  # wrong

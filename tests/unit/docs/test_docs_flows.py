@@ -18,21 +18,26 @@ from trunkline.streams.flow.policy import DestinationOptions
 PAGE = (Path(__file__).parents[3] / "docs" / "flows.md").read_text()
 
 
-def block(language: str) -> str:
-    (text,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    return str(text)
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_the_flow_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "routes"), [(0, ["pick_list", "customer_history"]), (1, ["pick"])]
+)
+def test_the_flows_are_right(
+    number: int, routes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "path", sys.path[:])
-    (tmp_path / "orders.py").write_text(block("python"))
-    flow = load(str(tmp_path / "orders.py"))
+    (tmp_path / "documented.py").write_text(blocks("python")[number])
+    flow = load(str(tmp_path / "documented.py"))
     assert check(flow) == []
-    assert [route.name for route in flow.routes] == ["pick_list", "customer_history"]
+    assert [route.name for route in flow.routes] == routes
 
 
 def test_the_environment_is_right(tmp_path: Path) -> None:
-    (tmp_path / "prod.toml").write_text(block("toml"))
+    (text,) = blocks("toml")
+    (tmp_path / "prod.toml").write_text(text)
     tables = environment_file("prod", tmp_path)
     assert Backbone.model_validate(tables["trunkline"]).replication == 3
 

@@ -9,7 +9,8 @@ from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import StoredMessage
 from trunkline.schemas.codec import nothing_to_learn
 from trunkline.streams.replay.path import DestinationPath, count_events, with_replay_headers
-from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
+from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
+from trunkline.streams.route.router import Router
 
 
 def path_of(*patterns: tuple[str, ...]) -> DestinationPath:

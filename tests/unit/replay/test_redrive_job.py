@@ -195,3 +195,18 @@ def test_headers_of_death_are_gone() -> None:
     assert set(headers) == {"ce_id", "ce_type", "tl_from", "tl_origin", "tl_replay_id"}
     progress = [orjson.loads(value) for topic, _, value, _ in written if topic == CONTROL]
     assert progress[-1] == {"next": None, "counts": {"sent": 1}, "done": True}
+
+
+def test_a_message_under_another_key_is_superseded_by_its_events_key() -> None:
+    """The route made ``pick-b`` of ``b``: what is newer of ``b`` makes the letter needless."""
+    world = world_of([(key, "paid") for key in (b"a", b"b", b"b")])
+    for offset, key in ((0, "a"), (1, "b")):
+        bury(world, offset, tl_event_key=key)
+    letters = world.logs[DLQ]
+    for n, letter in enumerate(letters):
+        headers = letter.headers()
+        letters[n] = StoredMessage(DLQ, 0, n, b"pick-" + letter.key(), letter.value(), headers)
+    assert run(world) == {"sent": 1, "superseded": 1}
+    assert [(sent.key, sent.id) for sent in world.inbox if sent.origin == "redrive"] == [
+        (b"pick-a", "e0")
+    ]

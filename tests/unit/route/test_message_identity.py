@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from trunkline import naming
 from trunkline.event import Event, Record, event_headers
 from trunkline.kafka.messages import StoredMessage
-from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router
+from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
+from trunkline.streams.route.router import Router
 
 TEXTS = st.text(min_size=1, max_size=6) | st.sampled_from(["1", "1#2", "1/2", "a", "debit"])
 ROUTES = [("ledger", "debit"), ("ledger", "credit"), ("mart", "entries")]

@@ -14,7 +14,8 @@ from trunkline import ConfigurationError, Event
 from trunkline.errors import RegistryUnavailable, SerializationError
 from trunkline.kafka import MAX_VALUE
 from trunkline.kafka.messages import StoredMessage
-from trunkline.streams.route.router import CompiledRoute, CompiledTopic, Router, RoutingResult
+from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
+from trunkline.streams.route.router import Router, RoutingResult
 
 
 def raw(

@@ -1,0 +1,70 @@
+"""Topics and routes with everything that a router needs per event looked up once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from inspect import iscoroutinefunction
+from typing import Any
+
+from trunkline.event import Event
+from trunkline.headers import CE_TYPE
+from trunkline.schemas.codec import Decode, Encode
+
+
+@dataclass(slots=True)
+class CompiledRoute:
+    """A route of the flow.
+
+    ``only``: patterns of event types, () for all; ``accepts_deletes``: whether the destination's
+    sink takes deletes that carry only a key. ``name``: of the route, in the flow. ``deletes``:
+    whether the function gets the deletes, too; ``otherwise_delete``: whether a delete is sent
+    where it returns nothing.
+    """
+
+    function: Callable[[Event[Any]], Any]
+    name: str
+    inbox: str
+    dlq: str
+    encode: Encode
+    only: tuple[str, ...] = ()
+    accepts_deletes: bool = False
+    is_async: bool = False
+    deletes: bool = False
+    otherwise_delete: bool = False
+
+    @classmethod
+    def of(cls, function: Callable[[Event[Any]], Any], **more: Any) -> CompiledRoute:
+        """The route of ``function``; ``more``: its other fields."""
+        more.setdefault("name", function.__name__)
+        return cls(function=function, is_async=iscoroutinefunction(function), **more)
+
+    def listens(self, event_type: str) -> bool:
+        """Whether the route wants events of this type."""
+        return not self.only or any(fnmatchcase(event_type, pattern) for pattern in self.only)
+
+    def is_called(self, event: Event[Any]) -> bool:
+        """Whether the function gets the event; any other is a delete to forward by its key.
+
+        A truncate concerns a table and no entity: no function can make a message of it.
+        """
+        return event.value is not None or (self.deletes and event.change != "truncate")
+
+
+@dataclass(slots=True)
+class CompiledTopic:
+    """A canonical topic: how its values are decoded, and its routes."""
+
+    decode: Decode
+    routes: list[CompiledRoute]
+    _routes_of_type: dict[bytes, list[CompiledRoute]] = field(default_factory=dict)
+
+    def matching_routes(self, event: Event[Any]) -> list[CompiledRoute]:
+        """The routes that want an event of this type. The value is not decoded for that."""
+        event_type = event.raw_header(CE_TYPE)
+        found = self._routes_of_type.get(event_type)
+        if found is None:  # types are few: the patterns are matched once for each
+            found = [route for route in self.routes if route.listens(event.type)]
+            self._routes_of_type[event_type] = found
+        return found
