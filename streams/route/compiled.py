@@ -44,12 +44,12 @@ class CompiledRoute:
         """Whether the route wants events of this type."""
         return not self.only or any(fnmatchcase(event_type, pattern) for pattern in self.only)
 
-    def is_called(self, event: Event[Any]) -> bool:
-        """Whether the function gets the event; any other is a delete to forward by its key.
+    def takes_delete(self, event: Event[Any]) -> bool:
+        """Whether the function gets an event without a value; any other is forwarded by its key.
 
         A truncate concerns a table and no entity: no function can make a message of it.
         """
-        return event.value is not None or (self.deletes and event.change != "truncate")
+        return self.deletes and event.change != "truncate"
 
 
 @dataclass(slots=True)

@@ -168,7 +168,7 @@ class Router:
             _refuse(message, compiled, error, done)
             return
         for route in compiled.matching_routes(event):
-            if not route.is_called(event):
+            if event.value is None and not route.takes_delete(event):
                 _forward_delete(event, raw_key, route, done)
             elif route.is_async:
                 call = route.function(event)
