@@ -2,10 +2,14 @@
 
 Secrets are masked wherever they could be printed.
 
-Precedence, highest first: the process environment (``WAREHOUSE_URL`` for ``warehouse_url``), the
-environment's file, the field's default. The backbone's own addresses come the same way, as
-``TRUNKLINE_BOOTSTRAP`` or the file's ``[trunkline]`` table; parameters stand in ``[params]``,
-those of one flow among several in ``[params.<flow>]``.
+Precedence, highest first: the process environment (``TRUNKLINE_PARAMS_WAREHOUSE_URL`` for
+``warehouse_url``), the environment's file, the field's default. The backbone's own addresses come
+the same way, as ``TRUNKLINE_BOOTSTRAP`` or the file's ``[trunkline]`` table; parameters stand in
+``[params]``, those of one flow among several in ``[params.<flow>]``.
+
+The prefix keeps out what is in the environment for other reasons. A parameter ``user`` or ``path``
+would be the shell's ``USER`` or ``PATH``; and beside a service ``shop`` Kubernetes sets
+``SHOP_PORT=tcp://10.0.0.7:80`` in every pod.
 """
 
 from __future__ import annotations
@@ -29,6 +33,9 @@ from pydantic_core import CoreSchema, core_schema
 from trunkline.errors import ConfigurationError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+PARAMS_PREFIX = "TRUNKLINE_PARAMS_"
+"""What the variables of flows' parameters begin with."""
 
 
 class Secret:
@@ -155,7 +162,7 @@ def load_params(
     flow: str = "",
     environ: Mapping[str, str] = os.environ,
 ) -> ModelT:
-    """The parameters of ``model`` from a file's ``[params]`` and the environment.
+    """The parameters of ``model`` from a file's ``[params]`` and ``TRUNKLINE_PARAMS_*`` variables.
 
     ``[params.<flow>]`` adds to and wins over ``[params]``; the tables of other flows are not
     read, so that several flows can share a file. Raises ParameterError naming every missing,
@@ -164,7 +171,7 @@ def load_params(
     given, fields = file.get("params", {}), model.model_fields
     tables = {name: v for name, v in given.items() if isinstance(v, dict) and name not in fields}
     shared = {name: value for name, value in given.items() if name not in tables}
-    return _load(model, {**shared, **tables.get(flow, {})}, "", environ)
+    return _load(model, {**shared, **tables.get(flow, {})}, PARAMS_PREFIX, environ)
 
 
 def load_backbone(file: Mapping[str, Any], *, environ: Mapping[str, str] = os.environ) -> Backbone:
@@ -194,7 +201,7 @@ def _load(
     try:
         return model.model_validate(_with_variables(model, values, prefix, environ))
     except ValidationError as error:
-        raise ParameterError(_explained(error, prefix)) from None
+        raise ParameterError(_explained(error, prefix, environ)) from None
 
 
 def _with_variables(
@@ -231,12 +238,16 @@ def _is_list(annotation: Any) -> bool:
     )
 
 
-def _explained(error: ValidationError, prefix: str) -> dict[str, str]:
+def _explained(error: ValidationError, prefix: str, environ: Mapping[str, str]) -> dict[str, str]:
     """A message for each parameter. Only names and rules: a value could be a secret."""
     found: dict[str, str] = {}
     for problem in error.errors(include_url=False, include_input=False):
         name = ".".join(str(part) for part in problem["loc"])
-        found[name] = f"parameter {name!r} {_mended(problem['type'], problem['msg'], name, prefix)}"
+        mended = _mended(problem["type"], problem["msg"], name, prefix)
+        bare = name.upper().replace(".", "_")
+        if problem["type"] == "missing" and prefix == PARAMS_PREFIX and bare in environ:
+            mended += f" ({bare} is set, but is not read: it may be somebody else's)"
+        found[name] = f"parameter {name!r} {mended}"
     return found
 
 
@@ -246,7 +257,9 @@ _TABLES = {"TRUNKLINE_": "trunkline", "TRUNKLINE_ALERTS_": "alerts"}
 def _mended(kind: str, message: str, name: str, prefix: str) -> str:
     table = _TABLES.get(prefix, "params")
     if kind == "extra_forbidden":
-        others = "" if prefix else "; what another flow has stands in [params.<flow>]"
+        others = (
+            "" if prefix != PARAMS_PREFIX else "; what another flow has stands in [params.<flow>]"
+        )
         return f"is unknown: take it out of [{table}]{others}"
     if kind == "missing":
         variable = prefix + name.upper().replace(".", "_")

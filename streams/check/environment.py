@@ -11,6 +11,7 @@ from typing import Any
 
 from trunkline.errors import ConfigurationError
 from trunkline.params import (
+    PARAMS_PREFIX,
     ParameterError,
     Params,
     environment_file,
@@ -53,7 +54,10 @@ def check_environment(
 
 def is_set(flow: Flow[Any], environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the process environment sets any of the flow's parameters."""
-    return _has_params(flow) and any(n.upper() in environ for n in flow.params.model_fields)
+    if not _has_params(flow):
+        return False
+    names = (PARAMS_PREFIX + name.upper() for name in flow.params.model_fields)
+    return any(name in environ for name in names)
 
 
 def _of_table(load: Callable[[], object], toml: Path) -> Iterator[Problem]:

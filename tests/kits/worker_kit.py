@@ -25,7 +25,7 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 from trunkline import kafka
 from trunkline.event import Record, event_headers
 from trunkline.local.ports import free_port
-from trunkline.params import Backbone
+from trunkline.params import PARAMS_PREFIX, Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.commerce import Order
 from trunkline.schemas.registry import Registry
@@ -297,8 +297,9 @@ def header(message: Message, name: str) -> str:
 
 def environ_of(backbone: Backbone, **parameters: str) -> dict[str, str]:
     """The environment of a worker: the backbone's addresses and the flow's parameters."""
-    named = {name.upper(): value for name, value in parameters.items()}
+    named = {name.upper(): value for name, value in parameters.items()}  # what a flow's file reads
     return {
+        **{PARAMS_PREFIX + name: value for name, value in named.items()},
         "TRUNKLINE_BOOTSTRAP": backbone.bootstrap,
         "TRUNKLINE_REGISTRY": backbone.registry,
         **named,

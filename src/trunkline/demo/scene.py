@@ -189,10 +189,10 @@ def _environment(scene: Scene, servers: Endpoints) -> dict[str, str]:
     return {
         "TRUNKLINE_BOOTSTRAP": servers.bootstrap,
         "TRUNKLINE_REGISTRY": servers.registry,
-        "AIRPORT_DSN": f"{postgres}/airport",
-        "MART_URL": f"{postgres}/mart",
-        "OPERATIONS_URL": scene.operations.url,
-        "BOARD_URL": scene.board.url,
-        "NOTICES_PORT": scene.notices.split(":")[2].partition("/")[0],
-        "NOTICES_TOKEN": TOKEN,
+        "TRUNKLINE_PARAMS_AIRPORT_DSN": f"{postgres}/airport",
+        "TRUNKLINE_PARAMS_MART_URL": f"{postgres}/mart",
+        "TRUNKLINE_PARAMS_OPERATIONS_URL": scene.operations.url,
+        "TRUNKLINE_PARAMS_BOARD_URL": scene.board.url,
+        "TRUNKLINE_PARAMS_NOTICES_PORT": scene.notices.split(":")[2].partition("/")[0],
+        "TRUNKLINE_PARAMS_NOTICES_TOKEN": TOKEN,
     }

@@ -41,7 +41,7 @@ class Newcomer:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "TRUNKLINE_BOOTSTRAP": servers.bootstrap,
             "TRUNKLINE_REGISTRY": servers.registry,
-            "SHOP_PORT": str(self.shop),
+            "TRUNKLINE_PARAMS_SHOP_PORT": str(self.shop),
         }
 
     def own(self, text: str) -> str:

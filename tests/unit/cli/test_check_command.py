@@ -50,7 +50,8 @@ def history(order: Event[Order]) -> Order:
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
-    for name in ("ORDERS_URL", "ORDERS_TOKEN", "ORDERS_LIMIT"):
+    for field in ("ORDERS_URL", "ORDERS_TOKEN", "ORDERS_LIMIT"):
+        name = f"TRUNKLINE_PARAMS_{field}"
         monkeypatch.delenv(name, raising=False)
     Path("orders.py").write_text(FLOW)
     Path("environments").mkdir()
@@ -137,7 +138,7 @@ def test_parameters_are_shown_at_their_lines_and_without_values() -> None:
         "unable to parse string as an integer",
         f"{toml}:7: parameter 'botstrap' is unknown: take it out of [trunkline]",
         "orders.py:7: flow 'orders': parameter 'orders_url' is missing: "
-        "set ORDERS_URL or orders_url in [params]",
+        "set TRUNKLINE_PARAMS_ORDERS_URL or orders_url in [params]",
         "orders.py:8: flow 'orders': parameter 'orders_token' is wrong: a secret is text",
         "orders.py:9: flow 'orders': parameter 'orders_limit' is wrong: "
         "Input should be a valid integer, unable to parse string as an integer",
@@ -173,11 +174,11 @@ def test_an_environment_that_is_not_toml() -> None:
 def test_without_an_environment_the_process_environment_counts_once_it_sets_something(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("ORDERS_URL", "http://crm")
+    monkeypatch.setenv("TRUNKLINE_PARAMS_ORDERS_URL", "http://crm")
     done = run("check", "orders.py")
     assert done.exit_code == 1
     assert "parameter 'orders_token' is missing" in done.stderr
-    monkeypatch.setenv("ORDERS_TOKEN", "hush")
+    monkeypatch.setenv("TRUNKLINE_PARAMS_ORDERS_TOKEN", "hush")
     assert run("check", "orders.py").exit_code == 0
 
 

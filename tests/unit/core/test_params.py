@@ -44,7 +44,12 @@ FILE = {"params": {"url": "http://file", "token": HUSH, "limit": 20}}
 
 def load(environ: dict[str, str] | None = None, **params: object) -> Env:
     file = {"params": {**FILE["params"], **params}}
-    return load_params(Env, file, environ=environ or {})
+    return load_params(Env, file, environ=prefixed(**(environ or {})))
+
+
+def prefixed(**variables: str) -> dict[str, str]:
+    """Variables of parameters, as they stand in the process environment."""
+    return {f"TRUNKLINE_PARAMS_{name}": text for name, text in variables.items()}
 
 
 def problems(environ: dict[str, str] | None = None, **params: object) -> dict[str, str]:
@@ -59,12 +64,41 @@ def test_the_process_environment_wins_over_the_file_and_the_file_over_the_defaul
     assert load({"RATIO": "0.25"}).ratio == 0.25
 
 
+def test_what_others_put_into_the_environment_is_no_parameter() -> None:
+    """The shell has USER, HOME and PATH, Kubernetes <SERVICE>_PORT for each service beside us."""
+
+    class Ordinary(Params):
+        user: str
+        home: str
+        path: str
+        shop_port: int = 8085
+
+    of_others = {
+        "USER": "root",
+        "HOME": "/root",
+        "PATH": "/usr/bin",
+        "SHOP_PORT": "tcp://10.0.0.7:80",
+    }
+    file = {"params": {"user": "erp", "home": "Pisa", "path": "/orders"}}
+    env = load_params(Ordinary, file, environ=of_others)
+    assert (env.user, env.home, env.path, env.shop_port) == ("erp", "Pisa", "/orders", 8085)
+
+
+def test_a_variable_without_the_prefix_is_named_where_its_parameter_is_missing() -> None:
+    with pytest.raises(ParameterError) as caught:
+        load_params(Env, {}, environ={"URL": "http://shell", "LIMIT": "3"})
+    said = caught.value.problems
+    assert said["url"].endswith("(URL is set, but is not read: it may be somebody else's)")
+    assert "is set" not in said["token"]
+    assert "http://shell" not in str(caught.value)
+
+
 def test_flows_that_share_a_file_have_tables_of_their_own() -> None:
     tables = {"orders": {"limit": 7}, "billing": {"account": "x"}}
     file = {"params": {**FILE["params"], **tables}}
     assert load_params(Env, file, flow="orders", environ={}).limit == 7
     assert load_params(Env, file, flow="returns", environ={}).limit == 20
-    assert load_params(Env, file, flow="orders", environ={"LIMIT": "8"}).limit == 8
+    assert load_params(Env, file, flow="orders", environ=prefixed(LIMIT="8")).limit == 8
     with pytest.raises(ParameterError, match="parameter 'account' is unknown"):
         load_params(Env, file, flow="billing", environ={})
 
@@ -99,9 +133,9 @@ def test_a_list_is_separated_by_commas(text: str, expected: list[str]) -> None:
 
 
 def test_loading_changes_neither_the_file_nor_the_environment() -> None:
-    file, environ = copy.deepcopy(FILE), {"LIMIT": "30"}
+    file, environ = copy.deepcopy(FILE), prefixed(LIMIT="30")
     load_params(Env, file, environ=environ)
-    assert (file, environ) == (FILE, {"LIMIT": "30"})
+    assert (file, environ) == (FILE, prefixed(LIMIT="30"))
 
 
 def test_parameters_cannot_be_changed() -> None:
@@ -111,10 +145,10 @@ def test_parameters_cannot_be_changed() -> None:
 
 def test_everything_that_is_wrong_is_said_at_once_with_how_to_mend_it() -> None:
     with pytest.raises(ParameterError) as caught:
-        load_params(Env, {"params": {"limit": "many", "urk": 1}}, environ={"MODE": "c"})
+        load_params(Env, {"params": {"limit": "many", "urk": 1}}, environ=prefixed(MODE="c"))
     assert caught.value.problems == {
-        "url": "parameter 'url' is missing: set URL or url in [params]",
-        "token": "parameter 'token' is missing: set TOKEN or token in [params]",
+        "url": "parameter 'url' is missing: set TRUNKLINE_PARAMS_URL or url in [params]",
+        "token": "parameter 'token' is missing: set TRUNKLINE_PARAMS_TOKEN or token in [params]",
         "limit": "parameter 'limit' is wrong: Input should be a valid integer, "
         "unable to parse string as an integer",
         "mode": "parameter 'mode' is wrong: Input should be 'a' or 'b'",

@@ -152,7 +152,7 @@ def test_the_environment_of_operations_fits_the_example(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
     for secret in ("SHOP_DSN", "CRM_TOKEN"):
-        monkeypatch.setenv(secret, "secret")
+        monkeypatch.setenv(f"TRUNKLINE_PARAMS_{secret}", "secret")
     flow = load(str(ROOT / "examples" / "orders.py"))
     assert check_environment([flow], "prod") == []
     assert isinstance(load_params(flow.params, environment_file("prod"), flow=flow.name), Params)
