@@ -69,6 +69,10 @@ class PushSource(ABC):
     The engine calls ``start`` and ``stop`` once each, in the worker's event loop.
     """
 
+    owner: str = ""
+    """For whom it listens: the flow and its Kafka. The engine sets it before ``start``. What the
+    workers of one owner on a machine share, as a port, must not be shared with another one's."""
+
     @abstractmethod
     async def start(self, publish: Publish) -> None:
         """Begin to accept. Confirm to the caller only after ``await publish(records)`` returned."""

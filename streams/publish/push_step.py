@@ -22,6 +22,10 @@ from trunkline.streams.publish.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
+ANSWER_TIMEOUT = 8.0
+"""Seconds until a caller hears that Kafka did not take its records. Many callers wait for 10 s, and
+one that has gone by then does not know whether to send again."""
+
 
 class PushStep:
     """Runs a push source: its server in the event loop, Kafka's delivery reports in a thread."""

@@ -26,7 +26,7 @@ from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition
 from trunkline.streams.listener import Listeners, OutcomeListener
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
-from trunkline.streams.publish.push_step import PushStep
+from trunkline.streams.publish.push_step import ANSWER_TIMEOUT, PushStep
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.quota.client import QuotaClient, limited
 from trunkline.streams.replay.job import JobContext
@@ -125,11 +125,12 @@ class Assembly:
         publisher = self._compiler.publisher(definition)
         metrics, listener = self._step_metrics("publish", definition.name)
         if isinstance(connector, PushSource):
+            connector.owner = f"flow {self._flow.name} on {self._backbone.bootstrap}"
             return PushStep(
                 definition.name,
                 publisher,
                 source=connector,
-                make_producer=partial(kafka.producer, self._backbone),
+                make_producer=partial(kafka.producer, self._backbone, timeout=ANSWER_TIMEOUT),
                 metrics=metrics,
                 outcome_listener=listener,
             )

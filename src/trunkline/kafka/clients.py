@@ -85,8 +85,13 @@ def low_latency(backbone: Backbone) -> Backbone:
     return backbone.model_copy(update={"kafka": {"fetch.wait.max.ms": "10", **backbone.kafka}})
 
 
-def producer(backbone: Backbone, *, transactional_id: str = "") -> Producer:
+def producer(
+    backbone: Backbone, *, transactional_id: str = "", timeout: float | None = None
+) -> Producer:
     """An idempotent producer with acks=all; transactional if it has an id.
+
+    ``timeout``: seconds after which a record that Kafka has not acknowledged is given up; without
+    it a transactional producer waits as long as its transaction, another one for five minutes.
 
     The partitioner is Java's (murmur2), so that every client puts a key into one partition.
     """
@@ -105,6 +110,8 @@ def producer(backbone: Backbone, *, transactional_id: str = "") -> Producer:
             "transactional.id": transactional_id,
             "transaction.timeout.ms": round(TRANSACTION_TIMEOUT * 1000),
         }
+    if timeout is not None:
+        more["message.timeout.ms"] = round(timeout * 1000)
     return Producer(settings(backbone, **more), logger=log)
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
 from confluent_kafka import KafkaError, Producer
 
 from engine_kit import eventually
-from trunkline import Record
+from trunkline import Record, kafka
 from trunkline.connectors.base import Publish, PushSource
 from trunkline.errors import DataError
 from trunkline.kafka import KafkaUnavailable
+from trunkline.params import Backbone
 from trunkline.streams.metrics import Metrics, StepMetrics
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
-from trunkline.streams.publish.push_step import PushStep
+from trunkline.streams.publish.push_step import ANSWER_TIMEOUT, PushStep
 
 
 class Acknowledging:
@@ -40,6 +43,13 @@ class Acknowledging:
             report(error, None)
 
 
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """The address of a server that takes connections and says nothing, as a frozen broker does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
 class Caller(PushSource):
     """A source as a test uses it: ``publish`` is the step's."""
 
@@ -50,7 +60,7 @@ class Caller(PushSource):
         self.stopped = True
 
 
-def run(producer: Acknowledging, scene: Callable[[Caller], Any]) -> StepMetrics:
+def run(producer: Acknowledging | Producer, scene: Callable[[Caller], Any]) -> StepMetrics:
     async def inside() -> StepMetrics:
         caller = Caller()
         metrics = StepMetrics(Metrics(), "desk", "publish", "hook")
@@ -143,3 +153,15 @@ def test_a_caller_that_goes_away_disturbs_nobody() -> None:
         await caller.publish(records("b"))
 
     run(producer, scene)
+
+
+def test_a_caller_hears_of_a_silent_kafka_while_it_still_listens() -> None:
+    """A broker that stands still keeps its connections: records would wait for five minutes."""
+    assert ANSWER_TIMEOUT < 10.0, "callers wait for ten seconds"
+
+    async def scene(caller: Caller) -> None:
+        with pytest.raises(KafkaUnavailable, match="timed out"):
+            await caller.publish([Record(key="a", data={})])
+
+    with silent_server() as bootstrap:
+        run(kafka.producer(Backbone(bootstrap=bootstrap), timeout=0.5), scene)

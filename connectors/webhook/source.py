@@ -1,4 +1,4 @@
-"""WebhookSource: an HTTP endpoint that other systems call when something happens in them."""
+"""What becomes of a webhook's request: it is checked, made records, and confirmed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 import re
 import uuid
 from collections.abc import Callable
@@ -15,7 +16,8 @@ import orjson
 from aiohttp import web
 
 from trunkline.connectors.base import Publish, PushSource
-from trunkline.errors import ConfigurationError, SourceError
+from trunkline.connectors.webhook.listener import Listener, answered, refusal
+from trunkline.errors import ConfigurationError
 from trunkline.event import Record, join_key
 from trunkline.params import Secret, revealed
 
@@ -77,45 +79,39 @@ class WebhookSource(PushSource):
         self._token = _given("token", token, prefix="Bearer ")
         self._max_body = max_body
         self._publish: Publish | None = None
-        self._runner: web.AppRunner | None = None
+        self._listener: Listener | None = None
+        _check_address(port, path)
         if not (self._secret or self._token) and host not in ("127.0.0.1", "::1", "localhost"):
             raise ConfigurationError(
                 f"WebhookSource on {host} is open to everybody: give it a secret= or a token="
             )
 
     async def start(self, publish: Publish) -> None:
-        """Listen. Raises SourceError if the port cannot be had."""
+        """Listen. Raises SourceError if the port cannot be had: another flow listens there, or
+        another source of this flow on the same path."""
         self._publish = publish
-        app = web.Application(client_max_size=self._max_body)
-        app.router.add_post(self.path, self._accept)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
-        await self._runner.setup()
-        try:
-            # reuse_port: each worker of a machine runs this source, and they share its port.
-            await web.TCPSite(self._runner, self.host, self.port, reuse_port=True).start()
-        except OSError as error:
-            await self.stop()
-            raise SourceError(f"webhook on {self.host}:{self.port}: {error.strerror}") from error
-        self.port = self._runner.addresses[0][1]
+        listener = Listener.at(self.host, self.port)
+        owner = self.owner or f"process {os.getpid()}"
+        await listener.join(self.path, self._accept, max_body=self._max_body, owner=owner)
+        self._listener, self.port = listener, listener.port
 
     async def stop(self) -> None:
         """Accept nothing more, answer what was accepted (up to a minute), release the port."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._listener is not None:
+            await self._listener.leave(self.path)
+            self._listener = None
 
-    async def _accept(self, request: web.Request) -> web.Response:
-        body = await request.read()  # raises 413
+    async def _accept(self, request: web.BaseRequest, body: bytes) -> web.Response:
         if not self._is_allowed(request, body):
-            return _refusal(401, "the signature or token is missing or wrong")
+            return refusal(401, "the signature or token is missing or wrong")
         try:
             bodies = _bodies(body)
         except ValueError as error:
-            return _refusal(400, str(error))
+            return refusal(400, str(error))
         try:
             records = [self._record(request, one, n, len(bodies)) for n, one in enumerate(bodies)]
         except (LookupError, TypeError, ValueError) as error:  # the last two: of a key function
-            return _refusal(422, str(error))
+            return refusal(422, str(error))
         return await self._published(records)
 
     async def _published(self, records: list[Record]) -> web.Response:
@@ -125,10 +121,10 @@ class WebhookSource(PushSource):
         except Exception:  # whatever it is, the caller keeps its message and sends it again
             log.exception("webhook: %d records were not published", len(records))
             again = {"Retry-After": str(RETRY_AFTER)}
-            return _refusal(503, "not taken: send it again", headers=again)
-        return web.json_response({"accepted": len(records)}, status=202)
+            return refusal(503, "not taken: send it again", headers=again)
+        return answered({"accepted": len(records)}, 202)
 
-    def _is_allowed(self, request: web.Request, body: bytes) -> bool:
+    def _is_allowed(self, request: web.BaseRequest, body: bytes) -> bool:
         """Whether the request passes every check that is configured.
 
         All of them are made, by ``compare_digest``: how long the answer takes tells nobody how much
@@ -143,7 +139,7 @@ class WebhookSource(PushSource):
             allowed &= hmac.compare_digest(_header(request, "Authorization"), self._token)
         return allowed
 
-    def _record(self, request: web.Request, body: Body, number: int, count: int) -> Record:
+    def _record(self, request: web.BaseRequest, body: Body, number: int, count: int) -> Record:
         key = _text(self._key(body), "the key")
         id_ = self._id_of(request, body, number, count)
         record = Record(key=key, data=body, stream=self.stream, id=id_)
@@ -151,7 +147,7 @@ class WebhookSource(PushSource):
             record.traceparent = trace
         return record
 
-    def _id_of(self, request: web.Request, body: Body, number: int, count: int) -> str:
+    def _id_of(self, request: web.BaseRequest, body: Body, number: int, count: int) -> str:
         if self._id is not None and self._id.startswith("/"):
             return _text(_field(self._id)(body), "the id")
         names = ID_HEADERS if self._id is None else (self._id,)
@@ -166,6 +162,13 @@ class WebhookSource(PushSource):
         # The header names the request, and each of its records needs an id of its own: one that
         # no other request's header can spell, as "7-1" could.
         return join_key([id_, str(number)] if count > 1 else [id_])
+
+
+def _check_address(port: int, path: str) -> None:
+    if not 0 <= port <= 65_535:
+        raise ConfigurationError(f"WebhookSource: {port} is no port: they go from 1 to 65535")
+    if not path.startswith("/"):
+        raise ConfigurationError(f"WebhookSource: path={path!r} must begin with /")
 
 
 def _given(name: str, value: Secret | str | None, prefix: str = "") -> bytes | None:
@@ -228,10 +231,6 @@ def _text(value: Any, what: str) -> str:
     return str(value)
 
 
-def _header(request: web.Request, name: str) -> bytes:
+def _header(request: web.BaseRequest, name: str) -> bytes:
     """The header's bytes as they came, which need not be UTF-8."""
     return request.headers.get(name, "").encode(errors="surrogateescape")
-
-
-def _refusal(status: int, why: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.json_response({"error": why}, status=status, headers=headers)
