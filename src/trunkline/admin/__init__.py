@@ -44,6 +44,7 @@ from trunkline.admin.replays import (
     routing_workers,
     submit_request,
 )
+from trunkline.admin.source_letters import SourceRedrive, redrive_source
 from trunkline.admin.status import WorkerStatus
 from trunkline.admin.targets import Target, require_destination
 from trunkline.admin.waiting import (
@@ -73,6 +74,7 @@ __all__ = [
     "Preview",
     "Request",
     "RequestStatus",
+    "SourceRedrive",
     "Target",
     "WaitingEvent",
     "WorkerStatus",
@@ -90,6 +92,7 @@ __all__ = [
     "plan_replay",
     "preview_replay",
     "read_audit",
+    "redrive_source",
     "request_status",
     "require_destination",
     "resume_destination",

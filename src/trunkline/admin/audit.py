@@ -5,7 +5,7 @@ All functions of this room that change something write through ``put_audited``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -26,9 +26,15 @@ def put_audited(
     flow: str,
     changes: Mapping[str, Mapping[str, Any] | None],
     audit: AuditRecord,
+    *,
+    events: Sequence[kafka.ProducerRecord] = (),
+    role: str | None = None,
 ) -> None:
     """Write control records (None removes one) and the audit record of it in one transaction: all
     of them or none. Blocks until Kafka has committed it.
+
+    ``events``: more records of the transaction. ``role``: of several commands of one role only one
+    writes, as the newest fences the others; by default none knows of another.
 
     Creates the flow's control and audit topics if need be. Raises ConfigurationError if they are
     missing and may not be created, and KafkaUnavailable.
@@ -36,10 +42,11 @@ def put_audited(
     topic = control_topic(flow)
     kafka.ensure_topics(backbone, [topic, audit_topic(flow)])
     writes = [control_record(topic.name, key, value) for key, value in changes.items()]
-    producer = kafka.producer(backbone, transactional_id=kafka.unique_id(flow, "command"))
+    own = f"trunkline.{flow}.command.{role}" if role else kafka.unique_id(flow, "command")
+    producer = kafka.producer(backbone, transactional_id=own)
     try:
         producer.init_transactions(TRANSACTION_SECONDS)
-        kafka.transact(producer, [*writes, audit_record(flow, audit)])
+        kafka.transact(producer, [*events, *writes, audit_record(flow, audit)])
     except KafkaException as failure:
         raise kafka.KafkaUnavailable(
             f"{audit.what} {audit.on}: Kafka did not take it: {failure.args[0].str()}; try again"

@@ -1,15 +1,15 @@
 """Dead letters of a destination or a source: read, grouped, sent again, discarded.
 
 Those of a destination are handled by the workers that route the topics they came from, as a request
-in the control topic asks for. No worker routes a source's: its letters never became events. They
-can only be discarded, and whoever asks for that does it at once.
+in the control topic asks for. No worker routes a source's: its letters never became events. Whoever
+asks for it discards them at once, or makes events of them (``source_letters``).
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -33,9 +33,9 @@ from trunkline.streams.dlq.queue import DeadLetterQueue, covering_ranges
 from trunkline.streams.replay.request import Request, RequestKind
 
 _NO_REDRIVE = (
-    "{source} is a source: its dead letters never became events, so there is nothing to send "
-    "again. Mend what refused them, let the source tell these records again (change the rows, or "
-    "call the webhook again), then discard the letters"
+    "{source} is a source: its dead letters never became events. To send them through today's "
+    "function give the flow's file, which makes the events: --flow flows/orders.py (in a program: "
+    "redrive_source); or let the source tell these records again, and discard the letters"
 )
 
 
@@ -222,13 +222,20 @@ def after_discard(
 ) -> tuple[Handled, int]:
     """What is handled once those of ``letters`` that are selected are discarded, at most ``limit``,
     and how many these are. ``letters``: all of a queue, also those that are handled already."""
+    return after_handling(letters, selection.matches, limit)
+
+
+def after_handling(
+    letters: Iterable[DeadLetter], selects: Callable[[DeadLetter], bool], limit: int | None = None
+) -> tuple[Handled, int]:
+    """As ``after_discard``, for letters that a function selects."""
     handled, count = Handled(), 0
     # By partition: the offset behind the last letter that stays unhandled. What stands between it
     # and the next handled letter are transaction markers, which nobody will ever re-drive: with
     # them a queue that is discarded whole is one run, and its record stays short.
     start: dict[int, int] = defaultdict(int)
     for letter in letters:
-        meant = not letter.handled and selection.matches(letter)
+        meant = not letter.handled and selects(letter)
         if meant and (limit is None or count < limit):
             count += 1
         elif not letter.handled:

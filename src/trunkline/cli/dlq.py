@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from trunkline.admin.dead_letters import DeadLetters, open_dead_letters
+from trunkline.admin.source_letters import redrive_source
 from trunkline.admin.targets import Target
 from trunkline.cli import output
-from trunkline.cli.environment import backbone_of
+from trunkline.cli.environment import backbone_of, load_checked
 from trunkline.cli.letter_options import selects_letters
 from trunkline.cli.options import (
     DetachOption,
@@ -23,11 +24,15 @@ from trunkline.cli.options import (
 )
 from trunkline.cli.progress import follow
 from trunkline.errors import ConfigurationError
+from trunkline.masking import escaped
 from trunkline.streams.dlq.letters import DeadLetterFilter
 from trunkline.streams.replay.request import Request
 from trunkline.times import parse_rate
 
 dlq_app = typer.Typer(name="dlq", help="Dead letters.", no_args_is_help=True)
+
+SHOWN_REFUSED = 10
+"""Letters whose reason is shown that a function refuses again."""
 
 All = Annotated[bool, typer.Option("--all", help="Also those that are handled.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many.")]
@@ -117,6 +122,10 @@ def redrive(
     force: Annotated[
         bool, typer.Option("--force", help="Also what is handled, or overtaken by newer events.")
     ] = False,
+    flow: Annotated[
+        str | None,
+        typer.Option(metavar="FLOW", help="Of a source: the flow's file, which makes the events."),
+    ] = None,
     why: WhyOption = "",
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -125,10 +134,18 @@ def redrive(
 ) -> None:
     """Send dead letters again, to their destination only and with the same event ids.
 
-    The set is fixed when it starts. Workers do it: Ctrl-C ends the watching only.
+    The set is fixed when it starts. Workers do it: Ctrl-C ends the watching only. Those of a source
+    are published at once, through what the flow's file says today.
     """
     speed = parse_rate(rate) if rate else None
     opened = _opened(destination, env)
+    if flow is not None:
+        if not opened.is_source:
+            raise ConfigurationError(f"--flow is for a source's letters: {opened.target} is none")
+        if rate or detach:
+            raise ConfigurationError("--rate and --detach are for workers: a source's are sent now")
+        _redrive_source(opened, flow, selection, limit, force, why, dry_run, yes)
+        return
     request = opened.plan_redrive(selection, limit=limit, rate=speed, force=force, why=why)
     if _confirmed(opened, request, dry_run, yes):
         _submit(opened, request, detach)
@@ -151,6 +168,33 @@ def discard(
     request = opened.plan_discard(selection, limit=limit, why=why)
     if _confirmed(opened, request, dry_run, yes):
         _submit(opened, request, detach)
+
+
+def _redrive_source(
+    opened: DeadLetters,
+    file: str,
+    selection: DeadLetterFilter,
+    limit: int | None,
+    force: bool,
+    why: str,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Show what would become of a source's letters, ask, and publish them."""
+    loaded = load_checked(file)
+    plan = redrive_source(opened, loaded, selection, limit=limit, force=force, dry_run=True)
+    for letter, reason in plan.refused[:SHOWN_REFUSED]:
+        typer.echo(escaped(f"{letter.place} is refused again: {reason}"), err=True)
+    what = f"redrive {_letters(len(plan.sent))} of {opened.target}"
+    rest = f"{len(plan.superseded)} superseded, {len(plan.refused)} refused again"
+    if plan.left:
+        rest += f", {plan.left} left for the next time"
+    if dry_run or not plan.sent:
+        typer.echo(f"would {what} ({rest}); nothing was changed")
+        return
+    if yes or typer.confirm(f"{what} ({rest})?"):
+        done = redrive_source(opened, loaded, selection, limit=limit, force=force, why=why)
+        typer.echo(f"redrive of {_letters(len(done.sent))} of {opened.target} is done ({rest})")
 
 
 def _opened(destination: str, env: str | None) -> DeadLetters:

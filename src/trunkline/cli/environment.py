@@ -21,13 +21,19 @@ def prepare(flow: str, env: str) -> tuple[Flow[Any], Params, Backbone, AlertSett
     ``env``: "" for the process environment alone. Raises ConfigurationError, which names every
     mistake of the flow, and ParameterError.
     """
+    loaded = load_checked(flow)
+    file = environment_file(env) if env else {}
+    params = load_params(loaded.params, file, flow=loaded.name)
+    return loaded, params, backbone_from(file), load_alert_settings(file)
+
+
+def load_checked(flow: str) -> Flow[Any]:
+    """The flow of a file or module. Raises ConfigurationError, which names every mistake."""
     loaded = load(flow)
     errors = [problem for problem in check(loaded) if not problem.warning]
     if errors:
         raise ConfigurationError("\n".join(map(str, errors)))
-    file = environment_file(env) if env else {}
-    params = load_params(loaded.params, file, flow=loaded.name)
-    return loaded, params, backbone_from(file), load_alert_settings(file)
+    return loaded
 
 
 def backbone_of(env: str | None) -> Backbone:

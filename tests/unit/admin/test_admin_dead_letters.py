@@ -157,7 +157,9 @@ def test_a_request_about_nothing_is_refused(written: Any) -> None:
 
 
 def test_letters_of_a_source_cannot_be_sent_again() -> None:
-    with pytest.raises(ConfigurationError, match=r"f\.erp is a source.*then discard the letters"):
+    with pytest.raises(
+        ConfigurationError, match=r"f\.erp is a source.*--flow flows.*discard the letters"
+    ):
         opened(*FOUR, is_source=True).plan_redrive()
 
 

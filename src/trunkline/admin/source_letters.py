@@ -1,0 +1,229 @@
+"""Dead letters of a source, sent again through today's function of their topic.
+
+They never became events, so no worker has them: whoever asks for it makes the events, by the flow's
+file, and publishes them. For a webhook it is the only way, since its caller does not call again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from confluent_kafka import KafkaException, TopicPartition
+
+from trunkline import kafka
+from trunkline.admin.audit import put_audited
+from trunkline.admin.dead_letters import DeadLetters, after_handling
+from trunkline.errors import ConfigurationError, DataError
+from trunkline.event import Record
+from trunkline.headers import CE_ID
+from trunkline.kafka import ProducerRecord
+from trunkline.kafka.reading import records, watermarks
+from trunkline.schemas.codec import Codec
+from trunkline.schemas.registry import registry_of
+from trunkline.streams.control.audit import AuditRecord, who
+from trunkline.streams.control.records import HandledKey
+from trunkline.streams.dlq.handled import NO_ORIGIN
+from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
+from trunkline.streams.flow.definition import Flow
+from trunkline.streams.publish.publisher import Publisher
+from trunkline.streams.worker.compiler import Compiler
+from trunkline.times import iso
+
+MAX_LETTERS = 5_000
+"""Letters of one command: they are published in one transaction."""
+MAX_BYTES = 64_000_000
+"""Bytes of their values."""
+BEFORE = timedelta(minutes=1)
+"""How long before a letter its event may have been published to another topic: clocks differ."""
+
+_FIELDS = {one.name for one in fields(Record)}
+
+
+@dataclass(slots=True)
+class SourceRedrive:
+    """What became of a source's letters. ``sent``: published; ``superseded``: left as they are,
+    since a newer event of their key was published meanwhile; ``refused``: those that today's
+    function or schema refuses as well, with the reason; ``left``: those beyond one command."""
+
+    sent: list[DeadLetter] = field(default_factory=list)
+    superseded: list[DeadLetter] = field(default_factory=list)
+    refused: list[tuple[DeadLetter, str]] = field(default_factory=list)
+    left: int = 0
+
+
+def redrive_source(
+    letters: DeadLetters,
+    flow: Flow[Any],
+    selection: DeadLetterFilter | None = None,
+    *,
+    limit: int | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    why: str = "",
+    by: str = "",
+) -> SourceRedrive:
+    """Publish a source's letters that are selected, at most ``limit``, through the functions that
+    ``flow`` has now. Events have the ids that they would have had.
+
+    ``force``: also what is handled or superseded. ``dry_run``: write nothing. ``by``: who asks; the
+    user of this process by default. Blocks. Writes the events, which letters are handled, and an
+    audit record in one transaction; of two commands at once the older one writes nothing. Raises
+    ConfigurationError where the flow has no such source, KafkaUnavailable, RegistryUnavailable.
+    """
+    definition = next((s for s in flow.sources if s.dlq == letters.target.dlq), None)
+    if definition is None or not letters.is_source:
+        raise ConfigurationError(f"the flow {flow.name!r} has no source {str(letters.target)!r}")
+    done = SourceRedrive()
+    with closing(registry_of(letters.backbone)) as registry:
+        compiler = Compiler(flow, Codec(registry), register=letters.backbone.create)
+        publisher = compiler.publisher(definition)
+        chosen = list(_chosen(letters, selection or DeadLetterFilter(), limit, force, done))
+        made = {_place(letter): _made(letter, publisher, done) for letter in chosen}
+    topics = sorted({topic.topic for topic in flow.topics if definition in topic.sources})
+    newest = _Newest(letters, topics, chosen, made.values())
+    events: list[ProducerRecord] = []
+    for letter in chosen:
+        records_of = made[_place(letter)]
+        if records_of is None:
+            continue
+        fresh = [one for one in records_of if force or not newest.supersedes(one, letter.written)]
+        if fresh or not records_of:  # the function may leave a record out now
+            done.sent.append(letter)
+            events += fresh
+        else:
+            done.superseded.append(letter)
+    if done.sent and not dry_run:
+        _write(letters, done.sent, events, why, by or who())
+    return done
+
+
+def _chosen(
+    letters: DeadLetters,
+    selection: DeadLetterFilter,
+    limit: int | None,
+    force: bool,
+    done: SourceRedrive,
+) -> Iterator[DeadLetter]:
+    count = size = 0
+    for letter in letters.letters(selection, handled=force):
+        size += len(letter.value or b"")
+        if limit is not None and count >= limit:
+            return
+        if count >= MAX_LETTERS or size > MAX_BYTES:
+            done.left += 1
+            continue
+        count += 1
+        yield letter
+
+
+def _made(
+    letter: DeadLetter, publisher: Publisher, done: SourceRedrive
+) -> list[ProducerRecord] | None:
+    """The events of a letter; None, and a reason, where today's function refuses it as well."""
+    try:
+        result = publisher.publish([record_of(letter)])
+    except DataError as error:
+        done.refused.append((letter, str(error)))
+        return None
+    if result.dead:
+        _, reason = next(iter(result.refused.values()))
+        done.refused.append((letter, f"{type(reason).__name__}: {reason}"))
+        return None
+    return result.records
+
+
+def record_of(letter: DeadLetter) -> Record:
+    """The record that a source's dead letter holds: as it was, but for types that JSON does not
+    have, whose values are texts. Raises DataError for a value that is no such record."""
+    try:
+        row = orjson.loads(letter.value or b"")
+        given = {name: value for name, value in row.items() if name in _FIELDS}
+        at = datetime.fromisoformat(given["time"])
+        return Record(**{**given, "time": at})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the letter at {letter.place} holds no record: {error}") from error
+
+
+class _Newest:
+    """What was published of some keys since their letters died: when last, and with which ids."""
+
+    def __init__(
+        self,
+        letters: DeadLetters,
+        topics: Sequence[str],
+        chosen: Sequence[DeadLetter],
+        made: Iterable[list[ProducerRecord] | None],
+    ) -> None:
+        self._written: dict[tuple[str, bytes], float] = {}
+        self._ids: set[tuple[str, bytes]] = set()
+        wanted = {(one.topic, one.key or b"") for some in made if some for one in some}
+        if not wanted:
+            return
+        since = min(letter.written for letter in chosen) - BEFORE
+        for message in _published(letters, topics, since):
+            place = message.topic() or "", message.key() or b""
+            if place in wanted:
+                at = message.timestamp()[1] / 1000
+                self._written[place] = max(at, self._written.get(place, 0.0))
+                self._ids.add((place[0], dict(message.headers() or []).get(CE_ID) or b""))
+
+    def supersedes(self, event: ProducerRecord, died: datetime) -> bool:
+        """Whether the event is published already, or a newer one of its key."""
+        newer = self._written.get((event.topic, event.key or b""), 0.0) > died.timestamp()
+        return newer or (event.topic, dict(event.headers)[CE_ID]) in self._ids
+
+
+def _published(letters: DeadLetters, topics: Sequence[str], since: datetime) -> Iterator[Any]:
+    """The records of canonical topics that were written since then."""
+    backbone = letters.backbone
+    there = kafka.existing_topics(kafka.admin(backbone))
+    group = f"{letters.target.dlq}.reader"
+    try:
+        with closing(kafka.consumer(backbone, group, eof=True)) as client:
+            at = int(since.timestamp() * 1000)
+            asked = [
+                TopicPartition(topic, number, at)
+                for topic in topics
+                for number in range(there.get(topic, 0))
+            ]
+            ranges = {}
+            for start in client.offsets_for_times(asked, timeout=30) if asked else []:
+                place = (start.topic, start.partition)
+                held = watermarks(client, place)
+                begin = start.offset if start.offset >= 0 else held.stop
+                ranges[place] = range(begin, held.stop)
+            if any(ranges.values()):
+                yield from records(client, ranges)
+    except KafkaException as failure:
+        raise kafka.KafkaUnavailable(
+            f"{', '.join(topics)} could not be read: {failure.args[0].str()}"
+        ) from failure
+
+
+def _write(
+    letters: DeadLetters,
+    sent: Sequence[DeadLetter],
+    events: Sequence[ProducerRecord],
+    why: str,
+    by: str,
+) -> None:
+    target, backbone = letters.target, letters.backbone
+    places = {_place(letter) for letter in sent}
+    handled, _ = after_handling(letters.letters(handled=True), lambda one: _place(one) in places)
+    audit = AuditRecord(
+        what="redrive", on=target.destination, why=why, who=by, count=len(sent), at=iso(time.time())
+    )
+    change = {HandledKey(target.destination, NO_ORIGIN).text: handled.to_record()}
+    # A role of their own: with an id each, two commands would publish the same letters.
+    role = f"redrive-{target.destination}"
+    put_audited(backbone, target.flow, change, audit, events=events, role=role)
+
+
+def _place(letter: DeadLetter) -> tuple[int, int]:
+    return letter.partition, letter.offset
