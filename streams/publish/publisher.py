@@ -73,8 +73,8 @@ class PublishingResult:
 class Publisher:
     """Turns one source's records into records of its canonical topics.
 
-    What a topic's function or its schema refuses becomes a dead letter of the source: the record
-    as JSON, with the reason.
+    What a topic's function or its schema refuses, and what no topic takes, becomes a dead letter of
+    the source: the record as JSON, with the reason.
     """
 
     def __init__(
@@ -90,9 +90,11 @@ class Publisher:
         done = PublishingResult(self._dlq)
         example: tuple[Record, Exception] | None = None
         for record in records:
+            taken = False
             for output in self._outputs:
                 if output.streams and record.stream not in output.streams:
                     continue
+                taken = True
                 try:
                     made = self._canonical(record, output)
                 except Exception as error:  # noqa: BLE001 - a flow's own mistake, of any kind
@@ -101,6 +103,13 @@ class Publisher:
                     example = record, error
                 if made is not None:  # the topic's function may leave a record out
                     done.records.append(made)
+            if not taken:
+                # Not passed over: ``stream="public.custmers"`` would lose every customer, and the
+                # position says behind each of them that it is published.
+                nobodys = _nobodys(record)
+                done.records.append(self._dead_letter(record, nobodys))
+                done.refuse(nobodys)
+                example = record, nobodys
         if example is not None:
             self._log_dead_letters(done.dead, *example)
         return done
@@ -141,6 +150,13 @@ class Publisher:
             error=error,
             flow_version=self._version,
         )
+
+
+def _nobodys(record: Record) -> DataError:
+    return DataError(
+        f"no topic takes the records of {record.stream!r}: name it in stream= of one, or take it "
+        "out of the source"
+    )
 
 
 def _key(record: Record, output: TopicMapping) -> bytes:

@@ -89,6 +89,23 @@ def test_each_topic_takes_its_streams() -> None:
     assert [out[0] for out in made] == ["orders", "audit", "people", "audit"]
 
 
+@pytest.mark.parametrize("change", ["create", "delete", "truncate"])
+def test_a_record_that_no_topic_takes_is_a_dead_letter(
+    change: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of a table that a topic misspells: nothing is passed over without a trace."""
+    misspelt = [output(streams=("public.ordres",)), output("people", streams=("public.people",))]
+    made, dead = published(record(change=change), record(stream="public.people"), outputs=misspelt)
+    assert ([out[0] for out in made], dead) == (["shop.db.dlq", "people"], 1)
+    said = dict(made[0].headers)["tl_error"].decode()
+    assert said.startswith("no topic takes the records of 'public.orders': name it in stream=")
+    assert said in caplog.text
+
+
+def test_a_record_that_a_topic_leaves_out_is_none_that_nobody_takes() -> None:
+    assert published(record(), outputs=[output(function=lambda one: None)]) == ([], 0)
+
+
 @pytest.mark.parametrize(
     ("named", "expected"),
     [
