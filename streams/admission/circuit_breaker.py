@@ -31,6 +31,10 @@ FIRST_BACKOFF = 0.2
 """Seconds without sending after a failure that does not open the breaker; doubles with each in
 succession, so that five of them, the default, take three seconds and not one millisecond."""
 
+UNCONFIRMED = 120.0
+"""Seconds of a ``Retry-After`` that are believed of a single call, which may speak of its event
+alone. A probe, mostly another event, that is told the same is believed in full."""
+
 JITTER = 0.2
 """The share by which an open time is longer than written, at the most. Why: fifty workers find a
 destination down within the same second. Without jitter each of them would send its probe at the
@@ -50,9 +54,11 @@ class _BreakerPermit:
         self.count = count
         self.opening = opening
 
-    def finish(self, now: float, sent: int, failure: Exception | None) -> None:
+    def finish(
+        self, now: float, sent: int, failure: Exception | None, *, again: bool = False
+    ) -> None:
         """Report to the breaker."""
-        self._breaker.on_finish(self, now, sent, failure)
+        self._breaker.on_finish(self, now, sent, failure, again)
 
 
 class CircuitBreakerState:
@@ -63,7 +69,8 @@ class CircuitBreakerState:
 
     **Closed.** Everything is sent. A failure pauses the destination for a moment (FIRST_BACKOFF),
     which any success ends. Enough failures, or one ``Unavailable.after`` that is longer than the
-    first open time, open the breaker.
+    first open time, open the breaker. An event that fails ``again`` while others are answered
+    counts no further, here and in every other state: see ``streams.deliver.poison``.
 
     **Open.** Nothing is sent until the open time is over; ``Unavailable.after`` lengthens it.
 
@@ -82,6 +89,7 @@ class CircuitBreakerState:
         """``random``: returns numbers from 0 to 1, for the jitter."""
         self._policy = policy
         self._random = random
+        self._slow_start_seconds = parse_duration(policy.slow_start)
         self._first, self._longest = parse_duration(policy.open), parse_duration(policy.longest)
         self._calls = SlidingWindow(parse_duration(policy.window))
         self._state: BreakerState = "closed"
@@ -91,6 +99,7 @@ class CircuitBreakerState:
         self._failures = 0  # in succession
         self._openings = 0
         self._under_way = 0  # events, of calls that began since it opened the last time
+        self._idle_since = 0.0  # when the last call ended
         self._probe: _BreakerPermit | None = None  # the probe that is under way
         self._slow_start: SlowStart | None = None
 
@@ -104,6 +113,17 @@ class CircuitBreakerState:
     def opened_at(self) -> float | None:
         """When the outage began that is not yet overcome; None if closed."""
         return self._opened_at
+
+    def settle(self, now: float) -> None:
+        """Notice what is over by itself, also where nothing waits to be sent.
+
+        Case: the last event of a backlog was delivered before slow start was over, and no other
+        comes for an hour. Nothing is held back from anybody, so it is over.
+        """
+        self._tick(now)
+        idle = self._slow_start is not None and not self._under_way
+        if idle and now - self._idle_since >= self._slow_start_seconds:
+            self._close()
 
     def permits(self, now: float) -> int:
         """How many events may be sent now."""
@@ -136,7 +156,12 @@ class CircuitBreakerState:
         return permit
 
     def on_finish(
-        self, permit: _BreakerPermit, now: float, sent: int, failure: Exception | None
+        self,
+        permit: _BreakerPermit,
+        now: float,
+        sent: int,
+        failure: Exception | None,
+        again: bool,
     ) -> None:
         """Learn from the end of the call that has this permit. Called by the permit alone."""
         down = failure if isinstance(failure, Unavailable) else None
@@ -147,42 +172,46 @@ class CircuitBreakerState:
         late = permit.opening < self._openings
         if not late:
             self._under_way -= permit.count
+            self._idle_since = now
         was_probe = permit is self._probe
         if was_probe:
             self._probe = None
-        if not sent:
+        # One event is answered 502 whenever it comes, and a hundred others are delivered meanwhile.
+        # Were it counted each time, it alone would open the breaker and, as a probe, keep it open.
+        if not sent or (again and down):
             return
         if was_probe:
-            self._probed(now, down)
+            self._probed(now, down, again)
         elif late or self._state in ("open", "half-open"):
             self._late(now, down)
         elif down:
             self._failed(now, down)
         else:
-            self._succeeded(now, sent)
+            self._succeeded(now, sent, again)
 
     def _tick(self, now: float) -> None:
         if self._state == "open" and now >= self._until:
             self._state = "half-open"
 
-    def _probed(self, now: float, failure: Unavailable | None) -> None:
+    def _probed(self, now: float, failure: Unavailable | None, again: bool) -> None:
         if failure:
-            self._open(now, failure)
+            self._open(now, failure.after or 0.0)
             return
         self._state = "slow-start"
-        self._slow_start = SlowStart(now, parse_duration(self._policy.slow_start))
-        self._succeeded(now, 1)
+        self._slow_start = SlowStart(now, self._slow_start_seconds)
+        self._succeeded(now, 1, again)
 
     def _late(self, now: float, failure: Unavailable | None) -> None:
         # All that such a call can tell while the breaker is open is a later time to come back: one
         # of eight 503s that arrive together may be the one with the ``Retry-After``.
         if failure and failure.after and self._state == "open":
-            self._until = max(self._until, now + failure.after)
+            self._until = max(self._until, now + min(failure.after, UNCONFIRMED))
 
-    def _succeeded(self, now: float, count: int) -> None:
+    def _succeeded(self, now: float, count: int, again: bool) -> None:
         self._failures = 0
         self._until = now
-        self._calls.add(now, 1, 0)
+        if not again:  # each event counts once, with the first thing that becomes of it
+            self._calls.add(now, 1, 0)
         if self._slow_start:
             self._slow_start.succeeded(count)
             if self._slow_start.full(now):
@@ -193,9 +222,9 @@ class CircuitBreakerState:
         self._calls.add(now, 1, 1)
         if self._slow_start:
             self._slow_start.failed()
-        after = failure.after or 0.0
+        after = min(failure.after or 0.0, UNCONFIRMED)
         if self._is_down() or after > self._first:
-            self._open(now, failure)
+            self._open(now, after)
         else:
             # At 100 calls a second, five refused connections take 50 ms: the moment in which a
             # load balancer swaps its backends. The pauses make three seconds of it.
@@ -206,8 +235,8 @@ class CircuitBreakerState:
         often = calls.total >= policy.minimum and calls.failures >= policy.share * calls.total
         return often or self._failures >= policy.failures
 
-    def _open(self, now: float, failure: Unavailable) -> None:
-        wait = max(self._wait, failure.after or 0.0)
+    def _open(self, now: float, after: float) -> None:
+        wait = max(self._wait, after)
         self._until = now + wait * (1 + JITTER * self._random())
         self._wait = min(self._wait * 2, self._longest)  # begins anew only once it has closed
         self._state = "open"

@@ -35,10 +35,12 @@ class _PermitOfAll:
     def __init__(self, permits: list[Permit]) -> None:
         self._permits = permits
 
-    def finish(self, now: float, sent: int, failure: Exception | None) -> None:
+    def finish(
+        self, now: float, sent: int, failure: Exception | None, *, again: bool = False
+    ) -> None:
         """Finish each of them."""
         for permit in self._permits:
-            permit.finish(now, sent, failure)
+            permit.finish(now, sent, failure, again=again)
 
 
 class AdmissionController:
@@ -132,6 +134,7 @@ class AdmissionController:
             return "dead-letter-limit"
         if self.maintenance.permits(now) <= 0:
             return "maintenance"
+        self.breaker.settle(now)
         overridden = self.manual.state == "forced" or not self._with_breaker
         if not overridden and self.breaker.state != "closed":
             return self.breaker.state

@@ -18,13 +18,17 @@ NEVER = float("inf")
 class Permit(Protocol):
     """The right to make one call of the sink, with so many events. Finished exactly once."""
 
-    def finish(self, now: float, sent: int, failure: Exception | None) -> None:
+    def finish(
+        self, now: float, sent: int, failure: Exception | None, *, again: bool = False
+    ) -> None:
         """The call is over.
 
         ``sent``: how many of its events the destination was asked about. With 0 the call was
         cancelled, or nothing could be sent after all: that is neither a success nor a failure.
         ``failure``: what came of those sent, None if they were accepted. ``Unavailable`` means
-        that the system is down; any other error is an answer of it.
+        that the system is down; any other error is an answer of it. ``again``: the call repeats
+        what is known of its events, which failed before: as a failure it is no sign that the system
+        is down, and as a success none of how many calls fail (see ``streams.deliver.poison``).
         """
         ...
 
@@ -66,7 +70,9 @@ class OnOffGate:
         """The gate itself: calls do not matter to it."""
         return self
 
-    def finish(self, now: float, sent: int, failure: Exception | None) -> None:
+    def finish(
+        self, now: float, sent: int, failure: Exception | None, *, again: bool = False
+    ) -> None:
         """Nothing to count."""
 
     def retry_at(self, now: float) -> float:

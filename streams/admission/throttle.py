@@ -73,7 +73,9 @@ class AdaptiveThrottle:
             self._bucket.take(now, count)
         return self
 
-    def finish(self, now: float, sent: int, failure: Exception | None) -> None:
+    def finish(
+        self, now: float, sent: int, failure: Exception | None, *, again: bool = False
+    ) -> None:
         """Learn from the answers of a call: a 429 pauses, more than isolated ones slow down, and a
         success ends a row of them."""
         if not sent:

@@ -52,8 +52,8 @@ class Consumer(Protocol):
         """So many messages that were received in that epoch are done with."""
         ...
 
-    def pause(self, on: bool) -> None:
-        """Read nothing more, or go on."""
+    def hold(self, partitions: frozenset[Partition]) -> None:
+        """Read nothing more of these partitions, and go on with all others."""
         ...
 
     def read_through(self, ends: Mapping[Partition, int]) -> None:

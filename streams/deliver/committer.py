@@ -35,8 +35,8 @@ PORTION = MAX_EVENTS // 8
 class CommitListener(Protocol):
     """Who is told how commits go. Called in the event loop."""
 
-    def on_advanced(self, count: int) -> None:
-        """So many more events are completed without a gap before them; told in portions."""
+    def on_completed(self, count: int) -> None:
+        """So many more events are completed, in any order; told in portions."""
 
     def on_committed(self, began: float) -> None:
         """Kafka took a commit that began then, by the event loop's time."""
@@ -71,7 +71,7 @@ class OffsetCommitter:
         self._awaited: dict[tuple[str, int, int], Callable[[], None]] = {}
         self._after: list[Callable[[], None]] = []  # awaited ones, completed but not committed
         self._completed = 0
-        self._advanced = 0
+        self._untold = 0
         self._dirty = asyncio.Event()
         self._full = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -90,8 +90,8 @@ class OffsetCommitter:
 
     def receive(self, messages: Sequence[Message]) -> list[Message]:
         """Note what was read; returns what was not completed before a restart."""
-        fresh, advanced = self._tracker.receive(messages)
-        self._advance(advanced)
+        fresh, completed = self._tracker.receive(messages)
+        self._count(completed)
         return fresh
 
     def complete(self, events: Sequence[Event[Any]], *records: PartitionRecord) -> None:
@@ -108,7 +108,7 @@ class OffsetCommitter:
                 call = self._awaited.pop((event.topic, event.partition, event.offset), None)
                 if call is not None and self._tracker.owns(event):
                     self._after.append(call)
-        self._advance(self._tracker.complete(events))
+        self._count(self._tracker.complete(events))
         self._completed += len(events)
         self._dirty.set()
         if self._completed >= MAX_EVENTS:
@@ -136,7 +136,7 @@ class OffsetCommitter:
             await self.commit()
         self._tracker.clear()
         self._records, self._awaited, self._after = [], {}, []
-        self._completed = self._advanced = 0
+        self._completed = self._untold = 0
 
     async def commit(self) -> None:
         """Commit everything that is completed by now; what fails is part of the next commit.
@@ -151,7 +151,7 @@ class OffsetCommitter:
             self._dirty.clear()
             self._full.clear()
             self._completed = 0
-            self._tell_advanced()
+            self._tell_completed()
             changed = self._tracker.changed()
             if not changed:
                 return
@@ -184,12 +184,12 @@ class OffsetCommitter:
                 await asyncio.wait_for(self._full.wait(), INTERVAL)
             await self.commit()
 
-    def _advance(self, count: int) -> None:
-        self._advanced += count
-        if self._advanced >= PORTION:
-            self._tell_advanced()
+    def _count(self, count: int) -> None:
+        self._untold += count
+        if self._untold >= PORTION:
+            self._tell_completed()
 
-    def _tell_advanced(self) -> None:
-        if self._advanced:
-            self._listener.on_advanced(self._advanced)
-            self._advanced = 0
+    def _tell_completed(self) -> None:
+        if self._untold:
+            self._listener.on_completed(self._untold)
+            self._untold = 0

@@ -28,30 +28,40 @@ class PartitionOffsets:
     """One partition's progress from ``start`` on. ``metadata``: of the commit at ``start``."""
 
     def __init__(self, start: int = 0, metadata: str = "") -> None:
-        self._open: deque[int] = deque()
+        self._open: deque[int] = deque()  # read, and beyond the prefix; completed ones, too
+        self._written: deque[float] = deque()  # when, for each of them
         self._done = decode_completed(start, metadata)
+        self._incomplete = 0
         self._end = start
         self.changed = False
 
-    def receive(self, offset: int) -> bool:
-        """Note that an event was read; False if it was completed before a restart."""
+    def receive(self, offset: int, written: float = 0.0) -> bool:
+        """Note that an event was read, which was ``written`` then (any unit); False if it was
+        completed before a restart."""
         self._end = offset + 1
-        if offset in self._done and not self._open:
+        completed = offset in self._done
+        if completed and not self._open:
             self._done.discard(offset)
             return False
         self._open.append(offset)
-        return offset not in self._done
+        self._written.append(written)
+        if not completed:
+            self._incomplete += 1
+        return not completed
 
-    def complete(self, offset: int) -> int:
-        """The event at ``offset`` is delivered or dead-lettered; returns how many events the
-        prefix has passed thereby."""
+    def complete(self, offset: int) -> bool:
+        """The event at ``offset``, which was received, is delivered or dead-lettered; False if
+        that was known."""
         waiting, done = self._open, self._done
+        if offset in done or not waiting or offset < waiting[0]:
+            return False
         done.add(offset)
+        self._incomplete -= 1
         self.changed = True
-        before = len(waiting)
         while waiting and waiting[0] in done:
             done.discard(waiting.popleft())
-        return before - len(waiting)
+            self._written.popleft()
+        return True
 
     def is_done(self, offset: int) -> bool:
         """Whether the event at an offset that was not received yet is completed."""
@@ -69,8 +79,13 @@ class PartitionOffsets:
 
     @property
     def incomplete(self) -> int:
-        """How many events were read and are not in the prefix yet."""
-        return len(self._open)
+        """How many events were read and are not completed."""
+        return self._incomplete
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest event was written that is not completed; None if all are."""
+        return self._written[0] if self._written else None
 
     @property
     def window(self) -> int:

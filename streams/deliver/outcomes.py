@@ -23,6 +23,7 @@ from trunkline.logs import about
 from trunkline.streams.deliver.actions import ActionRunner
 from trunkline.streams.deliver.classifier import ErrorClassifier
 from trunkline.streams.deliver.committer import OffsetCommitter
+from trunkline.streams.deliver.poison import PoisonDetector
 from trunkline.streams.deliver.schedule import Schedule
 from trunkline.streams.deliver.sink_call import Events, SinkCall
 from trunkline.streams.dlq.envelope import dead_letter
@@ -36,6 +37,10 @@ log = logging.getLogger(__name__)
 
 MAX_ERROR_CHARS = 500
 """Characters of an error that go with an event to its tier; a dead letter has it whole."""
+POISON = (
+    "%r found the destination unavailable %d times while others were answered, so that counts as "
+    "a failed attempt of this event: %s"
+)
 LOG_INTERVAL = 30.0
 """Seconds until it is said again that deliveries are held."""
 
@@ -52,6 +57,7 @@ class OutcomeHandler:
         schedule: Schedule,
         tiers: Tiers,
         committer: OffsetCommitter,
+        detector: PoisonDetector,
         clock: Callable[[], float],
         listener: OutcomeListener,
     ) -> None:
@@ -63,6 +69,7 @@ class OutcomeHandler:
         self._schedule = schedule
         self._tiers = tiers
         self._committer = committer
+        self._detector = detector
         self._clock = clock
         self._listener = listener
         self._held_logged_at = 0.0
@@ -117,19 +124,23 @@ class OutcomeHandler:
             elif failure is None:
                 delivered.append(event)
                 self._order.on_done(event)
-            elif self._is_held(failure):
+            elif self._is_held(event, failure):
                 held[key] = [event]
             elif self._conclude(event, failure):
                 moved.add(key)
         self._finish(delivered)
         return [event for queue in held.values() for event in queue]
 
-    def _is_held(self, failure: Exception) -> bool:
-        """Whether the failure is an outage, which burns no attempt."""
+    def _is_held(self, event: Event[Any], failure: Exception) -> bool:
+        """Whether the failure is an outage, which burns no attempt, and not the event's own."""
         down = isinstance(self._classifier.classify(failure), Unavailable)
-        if down and self._policy.outage == "hold":
+        if not down or self._policy.outage == "tiers":
+            return False
+        if not self._detector.blames(event):
             self._hold_back(failure)
             return True
+        if (held := self._detector.forget(event)) is not None:
+            log.warning(POISON, event, held.times, failure, extra=about(event))
         return False
 
     def _conclude(self, event: Event[Any], failure: Exception) -> bool:
@@ -234,10 +245,14 @@ class OutcomeHandler:
         """Free the keys of a call; those of which events are held rest for a while."""
         free = batch
         if held:
-            queues = self._order.queues
-            queues.requeue(held)
-            self._schedule.hold(held)
+            queues, detector = self._order.queues, self._detector
             resting = {queues.key(event) for event in held}
+            queues.requeue(held, alone=frozenset(filter(detector.suspects, resting)))
+            rests: dict[float, Events] = {}
+            for event in held:
+                rests.setdefault(detector.rest(queues.key(event)), []).append(event)
+            for seconds, events in rests.items():
+                self._schedule.hold(events, seconds)
             free = [event for event in batch if queues.key(event) not in resting]
         self._runner.run(self._order.release(free))
 

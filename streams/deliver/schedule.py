@@ -14,9 +14,6 @@ from trunkline.streams.retry.delay_queue import NEVER, DelayQueue
 from trunkline.streams.retry.key_order import KeyOrder
 from trunkline.streams.retry.tiers import Tiers, due_of
 
-HOLD_BACKOFF = 0.2
-"""Seconds that a key rests after the destination was found down, or a schema was not to be had;
-how long nothing at all is sent is the gate's affair."""
 MAX_READ_EARLY = 1_000
 """Events that are held in memory at the most because one that an operator wants now stands behind
 them in their retry topic. The others go round, as an hour's worth would keep the inbox unread."""
@@ -87,9 +84,9 @@ class Schedule:
         """Whether the event was read only since one behind it was decided about."""
         return event.offset < self._decisions.ends().get((event.topic, event.partition), 0)
 
-    def hold(self, events: Sequence[Event[Any]]) -> None:
+    def hold(self, events: Sequence[Event[Any]], seconds: float) -> None:
         """Free the keys of these events after a while."""
-        self._loop.call_later(HOLD_BACKOFF, self._free, events, self._generation)
+        self._loop.call_later(seconds, self._free, events, self._generation)
 
     def clear(self) -> None:
         """Forget everything: the partitions are somebody else's."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from trunkline.connectors.base import Sink
@@ -21,6 +21,7 @@ from trunkline.streams.deliver.classifier import ErrorClassifier
 from trunkline.streams.deliver.failures import sound_failure
 from trunkline.streams.deliver.outcomes import OutcomeHandler
 from trunkline.streams.deliver.ownership import OwnershipLease, OwnershipUncertain
+from trunkline.streams.deliver.poison import PoisonDetector
 from trunkline.streams.deliver.sink_call import Events, SinkCall
 from trunkline.streams.flow.policy import Policy
 from trunkline.streams.metrics import StepMetrics
@@ -67,6 +68,7 @@ class SenderPool:
         *,
         policy: Policy,
         prefetch_schemas: PrefetchSchemas,
+        detector: PoisonDetector,
         results: OutcomeHandler,
         metrics: StepMetrics,
         on_fatal: Callable[[BaseException], None],
@@ -82,6 +84,8 @@ class SenderPool:
         self._max_retry_after = policy.retry.max_retry_after
         self._classifier = ErrorClassifier(policy)
         self._prefetch_schemas = prefetch_schemas
+        self._holds = policy.outage == "hold"
+        self._detector = detector
         self._results = results
         self._metrics = metrics
         self._on_fatal = on_fatal
@@ -158,13 +162,15 @@ class SenderPool:
 
     async def _call(self, call: SinkCall) -> None:
         started = time.monotonic()
-        sent, failure = 0, None  # what the gate hears of a call that is cancelled
+        # What the gate hears of a call that is cancelled.
+        sent, failure, again = 0, None, False
         try:
             await self._attempt(call)
             if call.sent:  # without those that cannot be read: nobody was asked about them
-                sent, failure = len(call.sent), self._meaning(call.failure)
+                sent, failure = len(call.sent), self._meaning(call)
+                again = self._detector.on_call(call.sent, self._down(call, failure))
         finally:
-            call.permit.finish(self._loop.time(), sent, failure)
+            call.permit.finish(self._loop.time(), sent, failure, again=again)
             self._under_way.discard(call)
             if not self._under_way:
                 self.idle.set()
@@ -226,8 +232,25 @@ class SenderPool:
                 unreadable.append((event, error))
         call.sent, call.unreadable = sent, unreadable
 
-    def _meaning(self, failure: Exception | None) -> Exception | None:
-        """What the policy makes of a failure: a 503 that is to be tried again is no outage."""
-        if failure is None or isinstance(failure, PartialFailure):
-            return failure
+    def _meaning(self, call: SinkCall) -> Exception | None:
+        """What the policy makes of a failure: a 503 that is to be tried again is no outage, and
+        a call each event of which found the destination down is one."""
+        failure = call.failure
+        if failure is None:
+            return None
+        if isinstance(failure, PartialFailure):
+            down = self._down(call, failure)
+            return down[0] if down.keys() == {*range(len(call.sent))} else failure
         return self._classifier.classify(failure)
+
+    def _down(self, call: SinkCall, failure: Exception | None) -> Mapping[int, Exception]:
+        """The errors of those sent that found the destination unavailable and are to be held, by
+        index."""
+        if failure is None or not self._holds:
+            return {}
+        if isinstance(failure, PartialFailure):
+            judged = {i: self._classifier.classify(e) for i, e in failure.failures.items()}
+            return {i: error for i, error in judged.items() if isinstance(error, Unavailable)}
+        if isinstance(failure, Unavailable):
+            return dict.fromkeys(range(len(call.sent)), failure)
+        return {}

@@ -23,6 +23,7 @@ from trunkline.streams.deliver.committer import CommitListener, OffsetCommitter
 from trunkline.streams.deliver.gauges import DeliveryGauges
 from trunkline.streams.deliver.outcomes import OutcomeHandler
 from trunkline.streams.deliver.ownership import OwnershipLease
+from trunkline.streams.deliver.poison import PoisonDetector
 from trunkline.streams.deliver.recovery import AssignmentRecovery, copartitioned
 from trunkline.streams.deliver.schedule import Schedule
 from trunkline.streams.deliver.senders import SenderPool
@@ -55,7 +56,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         │                       │           5 OutcomeHandler ──────────────┘
         │                       │                  │ offsets and records
         │                       │                  ▼
-        └─ 7 Backpressure ◀── on_advanced ── 6 OffsetCommitter ──▶ Kafka
+        └─ 7 Backpressure ◀── on_completed ── 6 OffsetCommitter ──▶ Kafka
 
     1. The consumer reads a micro-batch in its thread and hands it over (``enqueue``).
     2. ``accept`` drops what was completed before a restart, and makes events of messages.
@@ -114,6 +115,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         )
         self._lease = OwnershipLease(self._committer.force_commit)
         self._order = KeyOrder(self._backpressure, tiers.delays, ordered=self._ordered, clock=clock)
+        self.detector = PoisonDetector(self._order.queues.key, clock)
         self._runner = ActionRunner(self._order, tiers, self._committer, decisions, metrics)
         self._retry_decisions = RetryDecisions(clock)
         self._schedule = Schedule(
@@ -126,6 +128,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
             schedule=self._schedule,
             tiers=tiers,
             committer=self._committer,
+            detector=self.detector,
             clock=clock,
             listener=outcome_listener,
         )
@@ -143,6 +146,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
             self._lease,
             policy=destination.policy,
             prefetch_schemas=prefetch_schemas,
+            detector=self.detector,
             results=self._outcomes,
             metrics=self._metrics,
             on_fatal=self.on_fatal,
@@ -263,13 +267,14 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
 
     def _forget(self) -> None:
         self._schedule.clear()
+        self.detector.clear()
         self._order.begin(())
 
     # What the committer tells, in the event loop.
 
-    def on_advanced(self, count: int) -> None:
-        """Events are completed without a gap: others may be read in their place."""
-        self._backpressure.on_advanced(count)
+    def on_completed(self, count: int) -> None:
+        """Events are completed: others may be read in their place."""
+        self._backpressure.on_completed(count)
 
     def on_committed(self, began: float) -> None:
         """Kafka took a commit, so the partitions were still ours when it began."""

@@ -6,7 +6,6 @@ it knows, backpressure compares it with the limits, and key order asks it how fa
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -15,9 +14,6 @@ from confluent_kafka import Message, TopicPartition
 from trunkline.event import Event
 from trunkline.kafka.offsets import Partition
 from trunkline.streams.deliver.offsets import PartitionOffsets
-
-TIMESTAMP_STRIDE = 100
-"""Offsets between two messages whose times are remembered, for the age of the oldest event."""
 
 
 class OffsetTracker:
@@ -32,7 +28,6 @@ class OffsetTracker:
         self._clock = clock
         self._partitions: dict[Partition, PartitionOffsets] = {}
         self._unread: dict[int, range] = {}
-        self._written: dict[Partition, deque[tuple[int, int]]] = {}
 
     def begin(
         self, partitions: dict[Partition, PartitionOffsets], unread: dict[int, range]
@@ -41,45 +36,37 @@ class OffsetTracker:
         for those of whose events some wait in a retry topic and are still to be read."""
         self._partitions = partitions
         self._unread = unread
-        self._written = {
-            partition: deque() for partition in partitions if partition[0] == self._inbox
-        }
 
     def clear(self) -> None:
         """Forget all partitions: they are another worker's now."""
-        self._partitions, self._unread, self._written = {}, {}, {}
+        self._partitions, self._unread = {}, {}
 
     def receive(self, messages: Sequence[Message]) -> tuple[list[Message], int]:
         """Note what was read.
 
-        Returns the messages that are to be delivered, and how many were completed before a restart
-        and are no more to be thought of.
+        Returns the messages that are to be delivered, and how many were completed before a
+        restart.
         """
         fresh: list[Message] = []
-        before = self.open
         for message in messages:
             partition: Any = message.topic(), message.partition()
             offset: Any = message.offset()
-            if self._partitions[partition].receive(offset):
+            if self._partitions[partition].receive(offset, message.timestamp()[1]):
                 fresh.append(message)
-            if (marks := self._written.get(partition)) is not None and (
-                not marks or offset >= marks[-1][0] + TIMESTAMP_STRIDE
-            ):
-                marks.append((offset, message.timestamp()[1]))
-        return fresh, before + len(messages) - self.open
+        return fresh, len(messages) - len(fresh)
 
     def complete(self, events: Iterable[Event[Any]]) -> int:
         """The events are delivered, written to a retry topic, or dead-lettered. Returns how many
-        events are completed now without a gap before them, that were not before.
+        of them were not known to be completed.
 
         One whose partition went away meanwhile is left out: its new owner delivers it again.
         """
-        advanced, partitions = 0, self._partitions
+        count, partitions = 0, self._partitions
         for event in events:
             offsets = partitions.get((event.topic, event.partition))
             if offsets is not None:
-                advanced += offsets.complete(event.offset)
-        return advanced
+                count += offsets.complete(event.offset)
+        return count
 
     def owns(self, event: Event[Any]) -> bool:
         """Whether the partition that the event was read from is still this worker's."""
@@ -112,30 +99,29 @@ class OffsetTracker:
 
     def to_commit(self, partition: Partition, offsets: PartitionOffsets) -> TopicPartition:
         """The offset and the metadata to commit of a partition now."""
-        offset, metadata = offsets.to_commit()
-        marks = self._written.get(partition, deque())
-        while len(marks) > 1 and marks[1][0] <= offset:
-            marks.popleft()
-        return TopicPartition(*partition, offset, metadata)
+        return TopicPartition(*partition, *offsets.to_commit())
 
     # How much there is.
 
     @property
     def open(self) -> int:
-        """Events that were read, and are not completed or have one before them that is not."""
+        """Events that were read and are not completed."""
         return sum(offsets.incomplete for offsets in self._partitions.values())
 
     @property
     def span(self) -> int:
         """How many offsets a commit's metadata must tell apart, in the largest partition."""
-        return max((offsets.window for offsets in self._partitions.values()), default=0)
+        return max(self.spans().values(), default=0)
+
+    def spans(self) -> dict[Partition, int]:
+        """How many offsets a commit's metadata must tell apart, of each partition."""
+        return {partition: offsets.window for partition, offsets in self._partitions.items()}
 
     def oldest_age(self) -> float:
-        """Seconds since the oldest open event of the inbox was written, to about a hundred
-        messages; 0 if none is open."""
+        """Seconds since the oldest open event of the inbox was written; 0 if none is open."""
         oldest = [
-            marks[0][1]
-            for partition, marks in self._written.items()
-            if marks and self._partitions[partition].incomplete
+            written
+            for partition, offsets in self._partitions.items()
+            if partition[0] == self._inbox and (written := offsets.oldest) is not None
         ]
         return max(0.0, self._clock() - min(oldest) / 1000) if oldest else 0.0

@@ -58,7 +58,9 @@ class QuotaGate:
         self._usage.sent(count, self._under_way)
         return self
 
-    def finish(self, now: float, sent: int, failure: Exception | None) -> None:
+    def finish(
+        self, now: float, sent: int, failure: Exception | None, *, again: bool = False
+    ) -> None:
         """One call less. The bucket gets nothing back: what was cancelled may have been sent."""
         self._usage.asked(now)
         self._under_way -= 1

@@ -57,9 +57,16 @@ def flow_of(*, batch: int = 1, concurrency: int = 4, **policy: Any) -> Flow[Env]
 class ErpTest(FlowTest[Env]):
     """``flow_of`` under test; ``script`` is the ERP's."""
 
-    def __init__(self, *, start: str = NEW_YEAR, seed: int | None = None, **flow: Any) -> None:
+    def __init__(
+        self,
+        *,
+        start: str = NEW_YEAR,
+        seed: int | None = None,
+        partitions: int = 1,
+        **flow: Any,
+    ) -> None:
         made = flow_of(**flow)
-        super().__init__(made, start=start, seed=seed, partitions=1)
+        super().__init__(made, start=start, seed=seed, partitions=partitions)
         (self.shop,), (self.orders,), (self.erp,) = made.sources, made.topics, made.destinations
         self.script: Script[Order] = self.destination(self.erp)
         self.sent = 0

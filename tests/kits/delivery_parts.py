@@ -13,6 +13,7 @@ from delivery_kit import flow_of
 from trunkline.event import Event
 from trunkline.kafka import PartitionRecord
 from trunkline.kafka.messages import StoredMessage
+from trunkline.kafka.offsets import Partition
 from trunkline.streams.deliver.actions import ActionRunner
 from trunkline.streams.deliver.backpressure import Backpressure
 from trunkline.streams.deliver.committer import CommitListener, OffsetCommitter
@@ -59,16 +60,16 @@ class Written:
 
 @dataclass
 class ReadOn:
-    """A consumer that notes what it is asked. ``pauses``: True and False, as they came."""
+    """A consumer that notes what it is asked. ``holds``: the partitions to hold, as they came."""
 
-    pauses: list[bool] = field(default_factory=list)
+    holds: list[frozenset[Partition]] = field(default_factory=list)
     done: int = 0
     lag: int = 0
     epoch: int = 1
     group: Any = None
 
-    def pause(self, on: bool) -> None:
-        self.pauses.append(on)
+    def hold(self, partitions: frozenset[Partition]) -> None:
+        self.holds.append(partitions)
 
     def finished(self, count: int, epoch: int) -> None:
         assert epoch == self.epoch
@@ -79,12 +80,12 @@ class Heard(CommitListener):
     """What a committer tells."""
 
     def __init__(self) -> None:
-        self.advanced = 0
+        self.completed = 0
         self.committed: list[float] = []
         self.fatal: list[BaseException] = []
 
-    def on_advanced(self, count: int) -> None:
-        self.advanced += count
+    def on_completed(self, count: int) -> None:
+        self.completed += count
 
     def on_committed(self, began: float) -> None:
         self.committed.append(began)

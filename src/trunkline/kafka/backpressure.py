@@ -30,17 +30,18 @@ class InFlight:
         self._changed = threading.Condition()
         self._messages = self._batches = 0
         self._oldest = 0
-        self._paused = False
+        self.held: frozenset[Partition] = frozenset()
+        """Partitions of which nothing more is to be read for now."""
         self.epoch = 0
         self.rewinding = False
         self.closed = False
 
     def begin_epoch(self, *, rewinding: bool = False) -> None:
-        """Forget what is under way, and a pause."""
+        """Forget what is under way, and which partitions are held."""
         with self._changed:
             self.epoch += 1
             self._messages = self._batches = 0
-            self._paused = False
+            self.held = frozenset()
             self.rewinding = rewinding
             self._changed.notify_all()
 
@@ -69,11 +70,12 @@ class InFlight:
         """How many messages are under way."""
         return self._messages
 
-    def pause(self, on: bool) -> None:
-        """Allow nothing more, or as much as there is room for."""
+    def hold(self, partitions: frozenset[Partition], epoch: int) -> None:
+        """Read nothing more of these partitions, as far as they are those of that epoch; all
+        others go on."""
         with self._changed:
-            self._paused = on
-            self._changed.notify_all()
+            if epoch == self.epoch:
+                self.held = partitions
 
     def close(self) -> None:
         """Nothing more is to be read: nobody waits any longer."""
@@ -107,22 +109,22 @@ class InFlight:
         return max(0.0, time.time() - written / 1000) if written else 0.0
 
     def _has_room(self) -> bool:
-        return (
-            not self._paused
-            and self._messages < self._max_in_flight
-            and (self._max_batches is None or self._batches < self._max_batches)
+        return self._messages < self._max_in_flight and (
+            self._max_batches is None or self._batches < self._max_batches
         )
 
 
 class PausedPartitions:
-    """The partitions of which nothing is due for a while. For the consumer's thread.
+    """The partitions of which nothing is due for a while, and those that are held. For the
+    consumer's thread.
 
     A retry tier has one delay, so what stands behind a message is due no earlier than that one:
     until then reading on would only fill the memory with events that wait.
 
     ``resume_at``: until when (epoch seconds) reading on behind a message can wait; None if nothing
     ever waits. ``until``: the paused partitions, and when each is resumed. ``through``: partitions
-    that are read up to an offset whatever ``resume_at`` says; any thread may set it anew.
+    that are read up to an offset whatever ``resume_at`` says; any thread may set it anew. ``held``:
+    those that are paused until their owner lets them go.
     """
 
     def __init__(self, resume_at: Callable[[Message], float] | None) -> None:
@@ -130,6 +132,21 @@ class PausedPartitions:
         self.until: dict[Partition, float] = {}
         self.through: dict[Partition, int] = {}
         self._next: dict[Partition, int] = {}
+        self.held: frozenset[Partition] = frozenset()
+
+    def forget(self) -> None:
+        """Partitions are assigned anew, and none is paused."""
+        self.until.clear()
+        self.held = frozenset()
+
+    def hold(self, consumer: Consumer, partitions: frozenset[Partition]) -> None:
+        """Pause these partitions, and resume those that were held and are no more."""
+        if partitions == self.held:
+            return
+        freed = self.held - partitions - self.until.keys()
+        consumer.pause([TopicPartition(*partition) for partition in partitions - self.held])
+        consumer.resume([TopicPartition(*partition) for partition in freed])
+        self.held = partitions
 
     def pause(self, consumer: Consumer, messages: Sequence[Message]) -> None:
         """Pause the partitions in which the last of these messages says that the next can wait."""
@@ -159,5 +176,5 @@ class PausedPartitions:
         ]
         for partition in due:
             del self.until[partition]
-        if due:
-            consumer.resume([TopicPartition(*partition) for partition in due])
+        if free := [partition for partition in due if partition not in self.held]:
+            consumer.resume([TopicPartition(*partition) for partition in free])

@@ -139,9 +139,10 @@ class PollLoop:
         """So many messages that were received in that epoch are done with."""
         self._in_flight.finished(count, epoch)
 
-    def pause(self, on: bool) -> None:
-        """Read nothing more, or go on, whatever room there is."""
-        self._in_flight.pause(on)
+    def hold(self, partitions: frozenset[Partition]) -> None:
+        """Read nothing more of these partitions, and go on with all others, until the next call;
+        an assignment forgets it."""
+        self._in_flight.hold(partitions, self.epoch)
 
     def read_through(self, ends: Mapping[Partition, int]) -> None:
         """Read these partitions up to these offsets at once, whatever ``resume_at`` says; all
@@ -184,7 +185,8 @@ class PollLoop:
         """1. Go back, if that was asked for. 2. Resume what is due. 3. Wait for room. 4. Poll."""
         if self._in_flight.rewinding:
             self._seek_committed(consumer)
-        self._meter.measure(consumer, self._paused.until)
+        self._paused.hold(consumer, self._in_flight.held)
+        self._meter.measure(consumer, self._paused.until, self._paused.held)
         self._paused.resume(consumer)
         if not self._in_flight.wait_for_room(WAIT_FOR_ROOM):
             self._hold(consumer)
@@ -217,12 +219,14 @@ class PollLoop:
         epoch = self.epoch
         held = consumer.assignment()
         consumer.pause(held)
+        every = {(at.topic, at.partition) for at in held}
         while epoch == self.epoch and not self._in_flight.closed:
             self._receive(consumer, consumer.consume(1, timeout=POLL))
+            self._meter.measure(consumer, self._paused.until, every)
             if self._in_flight.wait_for_room(0):
                 break
         # A rebalance may have taken some; and what is not due yet stays paused.
-        names = {(at.topic, at.partition) for at in held} - self._paused.until.keys()
+        names = every - self._paused.until.keys() - self._paused.held
         consumer.resume([at for at in consumer.assignment() if (at.topic, at.partition) in names])
 
     def _seek_committed(self, consumer: Consumer) -> None:
@@ -240,7 +244,7 @@ class PollLoop:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._in_flight.begin_epoch()
-        self._paused.until.clear()
+        self._paused.forget()
         starts = self._starts(consumer, partitions)
         consumer.assign(starts)
         consumer.resume(starts)  # librdkafka remembers a pause from an earlier assignment

@@ -98,7 +98,7 @@ class MemoryConsumer:
         self._waits: dict[Partition, float] = {}
         self._through: dict[Partition, int] = {}
         self._in_flight = 0
-        self._paused = False
+        self._held: frozenset[Partition] = frozenset()
         self._asked = False
         self._lag: int | None = None  # as last counted
         self._alarm: asyncio.TimerHandle | None = None
@@ -136,9 +136,9 @@ class MemoryConsumer:
             self._in_flight -= count
             self.wake()
 
-    def pause(self, on: bool) -> None:
-        """Read nothing more, or go on."""
-        self._paused = on
+    def hold(self, partitions: frozenset[Partition]) -> None:
+        """Read nothing more of these partitions, and go on with all others."""
+        self._held = partitions
         self.wake()
 
     def read_through(self, ends: Mapping[Partition, int]) -> None:
@@ -198,12 +198,12 @@ class MemoryConsumer:
     def _begin_epoch(self) -> None:
         self.epoch += 1
         self._in_flight = 0
-        self._paused = False
+        self._held = frozenset()
         self._waits = {}
 
     def _read(self) -> None:
         self._asked = False
-        while self._positions and not self._paused and self._in_flight < self._max_in_flight:
+        while self._positions and self._in_flight < self._max_in_flight:
             messages = self._fetch()
             if not messages:
                 break
@@ -233,7 +233,7 @@ class MemoryConsumer:
         }
         if self._waits:
             self._set_alarm(min(self._waits.values()) - now)
-        shut = self._waits.keys()
+        shut = self._waits.keys() | self._held
         return [p for p in self._positions if p not in shut and not self._topics.stalled(p[0])]
 
     def _slow_down(self, messages: list[StoredMessage]) -> None:

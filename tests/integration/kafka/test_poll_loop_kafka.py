@@ -92,5 +92,4 @@ def test_what_had_no_room_when_it_was_rebalanced(orders: tuple[Backbone, str]) -
         eventually(lambda: len(reader.read) >= 1, "it has no room")
         rebalanced(reader, *orders)
         reader.intake.finished(2, reader.intake.epoch)
-        reader.intake.pause(False)
         eventually(lambda: len(reader.read) == 2, "it reads", 10)

@@ -125,7 +125,7 @@ def test_commits_come_by_themselves_and_at_once_where_much_is_completed() -> Non
 def test_who_is_told_how_far_it_is_is_told_in_portions() -> None:
     async def scene(parts: Parts) -> None:
         told: list[Any] = []
-        parts.heard.on_advanced = told.append  # type: ignore[method-assign]  # in this test only
+        parts.heard.on_completed = told.append  # type: ignore[method-assign]  # in this test only
         parts.read(*range(PORTION + 1))
         for offset in range(PORTION + 1):
             parts.committer.complete([event(offset)])

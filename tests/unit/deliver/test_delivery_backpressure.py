@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from delivery_parts import Parts, event
+from delivery_parts import INBOX, Parts, event
 from trunkline.streams.deliver.backpressure import MAX_OPEN
 from trunkline.streams.deliver.offsets import MAX_OFFSET_SPAN
+
+HELD, FREE = frozenset({(INBOX, 0)}), frozenset[tuple[str, int]]()
 
 
 def parts_with(read: int) -> Parts:
@@ -16,28 +18,28 @@ def parts_with(read: int) -> Parts:
     return parts
 
 
-def test_reading_pauses_before_a_commit_could_not_tell_what_is_completed() -> None:
-    assert parts_with(MAX_OFFSET_SPAN // 2).consumer.pauses == []
+def test_a_partition_is_held_before_a_commit_could_not_tell_what_is_completed() -> None:
+    assert parts_with(MAX_OFFSET_SPAN // 2).consumer.holds == []
     parts = parts_with(MAX_OFFSET_SPAN * 3 // 4 + 1)
-    assert parts.consumer.pauses == [True]
+    assert parts.consumer.holds == [HELD]
     parts.backpressure.on_received()
-    assert parts.consumer.pauses == [True], "it is paused already"
+    assert parts.consumer.holds == [HELD], "it is held already"
 
 
 def test_reading_goes_on_when_the_slow_event_is_through() -> None:
     parts = parts_with(MAX_OFFSET_SPAN * 3 // 4 + 1)
-    parts.backpressure.on_advanced(0)
-    assert parts.consumer.pauses == [True], "nothing has changed"
-    parts.backpressure.on_advanced(parts.tracker.complete([event(0)]))
-    assert parts.consumer.pauses == [True, False]
-    assert parts.consumer.done == MAX_OFFSET_SPAN * 3 // 4 + 1
+    parts.backpressure.on_completed(0)
+    assert parts.consumer.holds == [HELD], "nothing has changed"
+    parts.backpressure.on_completed(parts.tracker.complete([event(0)]))
+    assert parts.consumer.holds == [HELD, FREE]
+    assert parts.consumer.done == 1, "all others made room when they were completed"
 
 
 def test_a_new_assignment_is_read_unpaused() -> None:
     parts = parts_with(MAX_OFFSET_SPAN * 3 // 4 + 1)
     parts.backpressure.begin()
     parts.backpressure.on_received()
-    assert parts.consumer.pauses == [True, True], "it is paused anew where that is still so"
+    assert parts.consumer.holds == [HELD, HELD], "it is held anew where that is still so"
 
 
 def test_key_order_relies_on_reading_only_far_from_both_limits() -> None:

@@ -45,9 +45,11 @@ def test_the_breaker_opens_probes_with_one_and_ramps_up() -> None:
         before = len(test.script.attempts)
         test.advance("25s")
         assert len(test.script.attempts) == before + 1, "one probe"
-        test.advance("40s")
-        assert test.state(test.erp) == "slow-start"
+        while test.state(test.erp) != "slow-start":
+            test.advance("1s")
         test.run_until_idle()
+        test.advance("11s")
+        assert test.state(test.erp) == "closed", "also where no other event comes"
         assert sorted(test.arrived) == sorted(f"{k}/{n}" for n, k in enumerate("abcdefghij", 1))
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from delivery_parts import FLOW, INBOX, Parts, event
 from trunkline.event import Event
 from trunkline.headers import TL_ATTEMPT, TL_DUE_AT, TL_SEQ
-from trunkline.streams.deliver.schedule import HOLD_BACKOFF, Schedule
+from trunkline.streams.deliver.poison import FIRST_REST
+from trunkline.streams.deliver.schedule import Schedule
 from trunkline.streams.retry.decisions import RetryDecisions
 from trunkline.testing import VirtualLoop
 from trunkline.times import iso_rounded_up
@@ -99,11 +100,11 @@ def test_a_held_key_rests_and_is_sent_again() -> None:
         queues, held = planned.parts.order.queues, event(3)
         queues.add(held)
         queues.requeue(queues.poll(1))
-        planned.schedule.hold([held])
+        planned.schedule.hold([held], FIRST_REST)
         planned.look()
         await asyncio.sleep(60)
 
-    assert run(scene).sent == [(3, round(HOLD_BACKOFF, 1))]
+    assert run(scene).sent == [(3, round(FIRST_REST, 1))]
 
 
 def test_a_key_that_rested_when_its_partition_went_is_not_freed() -> None:
@@ -113,7 +114,7 @@ def test_a_key_that_rested_when_its_partition_went_is_not_freed() -> None:
         queues, held = planned.parts.order.queues, event(3)
         queues.add(held)
         queues.requeue(queues.poll(1))
-        planned.schedule.hold([held])
+        planned.schedule.hold([held], FIRST_REST)
         planned.schedule.clear()
         await asyncio.sleep(60)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -13,6 +14,7 @@ from trunkline.errors import DataError
 from trunkline.schemas.codec import nothing_to_learn
 from trunkline.streams.admission.gate import Permit
 from trunkline.streams.deliver.ownership import OwnershipLease
+from trunkline.streams.deliver.poison import PoisonDetector
 from trunkline.streams.deliver.senders import SenderPool
 from trunkline.streams.deliver.sink_call import SinkCall
 from trunkline.streams.flow.policy import Policy
@@ -43,7 +45,9 @@ class _Numbered:
     ledger: Ledger
     number: int
 
-    def finish(self, now: float, sent: int, failure: Exception | None) -> None:
+    def finish(
+        self, now: float, sent: int, failure: Exception | None, *, again: bool = False
+    ) -> None:
         self.ledger.finished.append((self.number, sent, failure))
 
 
@@ -85,6 +89,7 @@ def pool(sink: Hangs, queues: KeyQueues, gate: Ledger) -> SenderPool:
         lease,
         policy=Policy(),
         prefetch_schemas=nothing_to_learn,
+        detector=PoisonDetector(queues.key, time.time),
         results=cast(Any, Results()),
         metrics=StepMetrics(Metrics(), "sales", "deliver", "erp"),
         on_fatal=failed,

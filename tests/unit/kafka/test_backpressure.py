@@ -48,15 +48,35 @@ def test_batches_are_limited_beside_messages() -> None:
     assert under_way.wait_for_room(0)
 
 
-def test_a_pause_leaves_no_room_and_ends_with_the_epoch() -> None:
+def test_a_held_partition_takes_no_room_from_others_and_is_forgotten_with_the_epoch() -> None:
     under_way = InFlight(3)
-    under_way.pause(True)
-    assert not under_way.wait_for_room(0)
-    under_way.pause(False)
+    under_way.hold(frozenset({INBOX}), under_way.epoch)
+    assert under_way.held == {INBOX}
     assert under_way.wait_for_room(0)
-    under_way.pause(True)
     under_way.begin_epoch()
-    assert under_way.wait_for_room(0)
+    assert under_way.held == frozenset()
+    under_way.hold(frozenset({INBOX}), under_way.epoch - 1)
+    assert under_way.held == frozenset(), "it is of partitions that another may have by now"
+
+
+def test_a_held_partition_is_paused_until_it_is_let_go_and_something_of_it_is_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(backpressure.time, "time", lambda: now[0])
+    client = FakeConsumer({INBOX: Log((), 0), TIER: Log((), 0)})
+    consumer = cast(Consumer, client)
+    client.assign([TopicPartition(*INBOX, 0), TopicPartition(*TIER, 0)])
+    paused = PausedPartitions(lambda m: 105.0)
+    paused.pause(consumer, messages(2, partition=TIER))
+    paused.hold(consumer, frozenset({INBOX, TIER}))
+    assert client.paused == {INBOX, TIER}
+    now[0] = 106.0
+    paused.resume(consumer)
+    assert client.paused == {INBOX, TIER}, "it is due, and held all the same"
+    paused.pause(consumer, messages(2, partition=TIER))
+    paused.hold(consumer, frozenset())
+    assert client.paused == set()
 
 
 def test_what_an_older_epoch_finishes_counts_no_more() -> None:

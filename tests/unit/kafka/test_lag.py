@@ -60,3 +60,18 @@ def test_a_partition_of_which_nothing_is_known_yet_does_not_count(client: FakeCo
     meter = LagMeter(Clock())
     meter.measure(cast(Consumer, client), ())
     assert meter.lag == 0, "nor is a position behind the last known end less than none"
+
+
+def test_a_paused_partition_is_counted_to_its_true_end(client: FakeConsumer) -> None:
+    """Nothing is fetched of it, so what the client knows of its end stands still."""
+    clock = Clock()
+    meter = LagMeter(clock)
+    meter.measure(cast(Consumer, client), (), {INBOX})
+    assert meter.lag == 6 + 5
+    client.logs[INBOX].high = 50
+    clock.now += 1.0
+    meter.measure(cast(Consumer, client), (), {INBOX})
+    assert meter.lag == 6 + 5, "each question is a request: not every second"
+    clock.now += 5.0
+    meter.measure(cast(Consumer, client), (), {INBOX})
+    assert meter.lag == 46 + 5
