@@ -50,6 +50,8 @@ LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 def check(flow: Flow[Any]) -> list[Problem]:
     """Everything that is wrong with one flow, in the order of the file."""
     found = [*flow.problems, *chain.from_iterable(look(flow) for look in _CHECKS)]
+    # Two looks may find one mistake: a parameter without a type is one of the signature, and then
+    # the route's type cannot be told either.
     return sorted(dict.fromkeys(found), key=lambda problem: problem.place)
 
 
@@ -141,6 +143,8 @@ def _unconnected(flow: Flow[Any]) -> Problems:
         yield _problem(
             source, f"no topic takes its records: add @flow.topic(…, source={source.name})"
         )
+    # source= that names no source of the flow was told of when it was written: that nothing feeds
+    # the topic would be the same mistake once more.
     known = [problem.place for problem in flow.problems]
     for topic in flow.topics:
         if not topic.sources and not _is_existing(topic) and topic.place not in known:
@@ -160,6 +164,7 @@ def _signatures(flow: Flow[Any]) -> Problems:
         yield from _error_of(parameter, definition)
         yield from _error_of(returned, definition)
         if iscoroutinefunction(definition.function) and not isinstance(definition, Route):
+            # The publisher takes what a topic's function returns: that would be a coroutine.
             yield _problem(definition, "is async: only routes may be")
 
 

@@ -314,6 +314,7 @@ class Flow(Generic[EnvT]):
 
         declared = Topic(self, existing, topic, type=type)
         declared.name = topic
+        # Its function is ours, so what is wrong with it is told at the line that declared it.
         declared.place = SourceLocation.of_caller(1)
         self.topics.append(declared)
         return declared

@@ -56,7 +56,7 @@ def _run_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # typing and pydantic look modules up there
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # sys.exit() in a flow's file must not end `check`
         raise _explained(error, str(path)) from error
     return module
 
@@ -84,6 +84,7 @@ def _only_flow(module: ModuleType, target: str) -> Flow[Any]:
     if module.__file__ is None:  # a folder without __init__.py, which Python can import
         raise _error(SourceLocation(target), _FOLDER)
     file = module.__file__
+    # By id, since a module may have two names for one flow.
     flows = {
         id(f): f for f in vars(module).values() if isinstance(f, Flow) and f.place.file == file
     }
