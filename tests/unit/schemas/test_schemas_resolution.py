@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fastavro import parse_schema, schemaless_reader
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas_known import DECIMAL, TIMESTAMP, Known, record, typed
@@ -184,6 +184,7 @@ def test_a_branch_that_the_reader_lacks_is_an_error_only_where_it_comes() -> Non
 plain = st.sampled_from(["int", "long", "string", "bytes", "double", "boolean"])
 
 
+@settings(max_examples=50, deadline=None)  # it makes two types each time
 @given(kinds=st.lists(plain, max_size=5), data=st.data())
 def test_resolution_agrees_with_fastavro_where_no_logical_type_is(
     kinds: list[str], data: st.DataObject

@@ -53,7 +53,16 @@ def logical_of(schema: Any) -> Logical | None:
     found = LOGICAL.get(f"{schema['type']}-{schema['logicalType']}")
     if found is UUID_BYTES and schema["size"] != 16:
         return None
+    if schema["logicalType"] == "decimal" and not _is_decimal(schema):
+        return None
     return found
+
+
+def _is_decimal(schema: dict[str, Any]) -> bool:
+    precision, scale = schema.get("precision"), schema.get("scale", 0)
+    if not isinstance(precision, int) or not isinstance(scale, int):
+        return False
+    return 0 <= scale <= precision and precision > 0
 
 
 def _date(value: Any, schema: dict[str, Any]) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trunkline.errors import ConfigurationError
 from trunkline.schemas.generate.render import GENERATED, module
-from trunkline.schemas.generate.sources import read_domains
+from trunkline.schemas.generate.sources import Domain, read_domains
 
 
 def generate(source: Path, into: Path) -> list[Path]:
@@ -41,7 +41,18 @@ def stale(source: Path, into: Path) -> list[Path]:
 def render(source: Path) -> dict[str, str]:
     """The modules' texts by file name; the same schemas give the same texts, byte for byte."""
     domains = read_domains(source)
-    return {f"{domain.name}.py": module(domain, source.resolve().name) for domain in domains}
+    return {f"{domain.name}.py": _text_of(domain, source) for domain in domains}
+
+
+def _text_of(domain: Domain, source: Path) -> str:
+    text = module(domain, source.resolve().name)
+    try:
+        compile(text, f"{domain.name}.py", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ConfigurationError(
+            f"{source / domain.name}: Python does not take the module that it would be: {error}"
+        ) from error
+    return text
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import keyword
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from fastavro.read import LOGICAL_READERS
-
 from trunkline.schemas import avro
-from trunkline.schemas.generate.sources import Definition, Domain
+from trunkline.schemas.exact.logical import logical_of
+from trunkline.schemas.generate.sources import Definition, Domain, python_name
 
 GENERATED = "by `trunkline schemas generate`"
 WIDTH = 100
@@ -26,19 +26,8 @@ PRIMITIVE = {
     "fixed": "bytes",
     "string": "str",
 }
-LOGICAL = {
-    "date": "datetime.date",
-    "time-millis": "datetime.time",
-    "time-micros": "datetime.time",
-    "timestamp-millis": "datetime.datetime",
-    "timestamp-micros": "datetime.datetime",
-    "local-timestamp-millis": "datetime.datetime",
-    "local-timestamp-micros": "datetime.datetime",
-    "decimal": "decimal.Decimal",
-    "uuid": "uuid.UUID",
-}
-USED_NAMES = {name.partition(".")[0] for name in [*PRIMITIVE.values(), *LOGICAL.values()]}
-USED_NAMES |= {"list", "dict"}
+HIDING = {*PRIMITIVE.values(), "list", "dict", "datetime", "decimal", "uuid"}
+"""Names that a class could not use for types if its fields had them."""
 
 
 def module(domain: Domain, source: str) -> str:
@@ -59,7 +48,7 @@ def module(domain: Domain, source: str) -> str:
 def _alias(type_: Definition) -> str:
     """An enum or a fixed."""
     if type_.schema["type"] == "fixed":
-        return f"{type_.short} = bytes\n{_doc(type_.schema, '')}"
+        return f"{type_.python} = {_plain(type_.schema)}\n{_doc(type_.schema, '')}"
     return _enum(type_)
 
 
@@ -69,9 +58,9 @@ def _record(record: Definition) -> str:
 
 def _enum(definition: Definition) -> str:
     symbols = [_json(symbol) for symbol in definition.schema["symbols"]]
-    line = f"{definition.short} = Literal[{', '.join(symbols)}]"
+    line = f"{definition.python} = Literal[{', '.join(symbols)}]"
     if len(line) > WIDTH:
-        line = f"{definition.short} = Literal[\n    " + ",\n    ".join(symbols) + ",\n]"
+        line = f"{definition.python} = Literal[\n    " + ",\n    ".join(symbols) + ",\n]"
     return f"{line}\n{_doc(definition.schema, '')}"
 
 
@@ -82,7 +71,7 @@ def _class(definition: Definition) -> str:
     ]
     doc = _doc(definition.schema, "    ")
     body = (doc + "\n" if doc and fields else doc) + "".join(fields)
-    return f"class {definition.short}(TypedDict):\n{body or '    pass' + chr(10)}"
+    return f"class {definition.python}(TypedDict):\n{body or '    pass' + chr(10)}"
 
 
 def _functional(definition: Definition) -> str:
@@ -91,7 +80,7 @@ def _functional(definition: Definition) -> str:
         f"        {_json(field['name'])}: {_json(annotation(field['type']))},\n"
         for field in definition.schema["fields"]
     ]
-    name = definition.short
+    name = definition.python
     head = f"{name} = TypedDict(\n    {_json(name)},\n    {{\n{''.join(fields)}    }},\n)\n"
     return head + _doc(definition.schema, "")
 
@@ -101,11 +90,11 @@ def _avro_type(definition: Definition, domain: Domain) -> str:
     schema = json.loads(domain.complete(definition))
     fields = ",\n".join(_json(field) for field in schema.pop("fields"))
     text = f'{_json(schema)[:-1]}, "fields": [\n{fields}\n]}}'
-    return f'avro_type(\n    {definition.short},\n    r"""\n{text}\n""",\n)\n'
+    return f'avro_type(\n    {definition.python},\n    r"""\n{text}\n""",\n)\n'
 
 
 def annotation(schema: Any) -> str:
-    """The Python type of an Avro type, as fastavro reads it."""
+    """The Python type of an Avro type, as it is read."""
     match avro.kind(schema):
         case "union":
             return _union(schema)
@@ -113,12 +102,15 @@ def annotation(schema: Any) -> str:
             return f"list[{annotation(schema['items'])}]"
         case "map":
             return f"dict[str, {annotation(schema['values'])}]"
-        case name if isinstance(schema, dict) and f"{name}-{_logical(schema)}" in LOGICAL_READERS:
-            return LOGICAL.get(_logical(schema), PRIMITIVE[name])
-        case "record" | "enum" | "fixed" if "name" in schema:
-            return str(schema["name"]).rpartition(".")[2]
+        case _ if isinstance(schema, dict) and "name" in schema:
+            return python_name(schema["name"])
         case name:
-            return PRIMITIVE.get(name) or name.rpartition(".")[2]
+            return _plain(schema) if name in PRIMITIVE else python_name(name)
+
+
+def _plain(schema: Any) -> str:
+    logical = logical_of(schema)
+    return logical.python if logical else PRIMITIVE[avro.kind(schema)]
 
 
 def _union(branches: list[Any]) -> str:
@@ -127,13 +119,12 @@ def _union(branches: list[Any]) -> str:
     return " | ".join(types)
 
 
-def _logical(schema: dict[str, Any]) -> str:
-    return str(schema.get("logicalType"))
-
-
 def _clashes(record: Definition) -> bool:
-    hides = any(field["name"] in USED_NAMES for field in record.schema["fields"])
-    return hides or _has_keyword(record)
+    names = {field["name"] for field in record.schema["fields"]}
+    used = " ".join(annotation(field["type"]) for field in record.schema["fields"])
+    private = any(name.startswith("__") for name in names)  # Python renames them in a class
+    hides = names & (HIDING | set(re.findall(r"\w+", used)))
+    return private or bool(hides) or _has_keyword(record)
 
 
 def _has_keyword(record: Definition) -> bool:
@@ -143,6 +134,7 @@ def _has_keyword(record: Definition) -> bool:
 def _doc(described: dict[str, Any], indent: str) -> str:
     """The ``doc`` as a docstring below what it describes, or nothing."""
     text = " ".join(str(described.get("doc", "")).replace("\\", "\\\\").split())
+    text = _escaped(text)
     if not text:
         return ""
     text = text.replace('"""', "'''")
@@ -153,7 +145,12 @@ def _doc(described: dict[str, Any], indent: str) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return _escaped(json.dumps(value, ensure_ascii=False))
+
+
+def _escaped(text: str) -> str:
+    """What cannot be seen, or not be in a file, as \\uXXXX: JSON and Python read it alike."""
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def _imports(domain: Domain) -> Iterator[str]:
@@ -161,6 +158,7 @@ def _imports(domain: Domain) -> Iterator[str]:
     kinds = {schema["type"] for schema in schemas}
     fields = [field for schema in schemas for field in schema.get("fields", ())]
     used = " ".join(annotation(field["type"]) for field in fields)
+    used += " ".join(_plain(schema) for schema in schemas if schema["type"] == "fixed")
     yield from (f"import {name}" for name in ("datetime", "decimal", "uuid") if f"{name}." in used)
     typing = {"enum": "Literal", "record": "TypedDict"}
     if names := [name for kind, name in typing.items() if kind in kinds]:
@@ -175,3 +173,5 @@ def _lint(body: str, records: list[Definition]) -> Iterator[str]:
         rules += ["UP013"]  # ruff sees that a class would do, not whose names it would hide
     if rules:
         yield f"# ruff: noqa: {', '.join(rules)}\n"
+    if any(len(line) > WIDTH and re.match(r"    \w+: ", line) for line in body.splitlines()):
+        yield "# fmt: off\n"  # a type that is longer than a line

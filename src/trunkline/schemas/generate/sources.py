@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import keyword
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,17 @@ from fastavro.schema import SchemaParseException, UnknownType
 
 from trunkline.errors import ConfigurationError
 from trunkline.schemas import avro
+from trunkline.schemas.generate.legal import MAX_DEPTH, faults, is_too_deep
 
 PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 NAMED = ("record", "enum", "fixed")
+COMPLEX = (*NAMED, "array", "map")
+
+TAKEN_NAMES = {
+    *("bool", "int", "float", "bytes", "str", "list", "dict"),
+    *("datetime", "decimal", "uuid", "Literal", "TypedDict", "annotations", "avro_type"),
+}
+"""What a generated module uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +36,22 @@ class Definition:
 
     @property
     def short(self) -> str:
-        """The name without its namespace: the name of the Python type."""
+        """The name without its namespace."""
         return self.name.rpartition(".")[2]
+
+    @property
+    def python(self) -> str:
+        """The name of the Python type."""
+        return python_name(self.name)
+
+
+def python_name(name: str) -> str:
+    """The name of the Python type of an Avro type: its own, without the namespace, unless Python
+    or the generated module has another use for it."""
+    short = name.rpartition(".")[2]
+    if short.startswith("__"):
+        return f"T{short}"  # __doc__, __name__; and __x within a class is another name
+    return f"{short}_" if short in TAKEN_NAMES or keyword.iskeyword(short) else short
 
 
 class Domain:
@@ -57,6 +80,8 @@ class Domain:
         if str(schema.get("name", "")).rpartition(".")[2] != file.stem:
             raise ConfigurationError(f"{file} must describe the type {file.stem}: set its name so")
         for name, node in _named_types(schema, file):
+            if name.rpartition(".")[2] in PRIMITIVES:
+                raise ConfigurationError(f"{file}: {name} has the name of a primitive type")
             if name in self.types:
                 raise ConfigurationError(
                     f"{name} is defined twice: in {self.types[name].file} and in {file}"
@@ -67,7 +92,7 @@ class Domain:
         """All types of a domain become names of one Python module."""
         names: dict[str, str] = {}
         for definition in self.types.values():
-            other = names.setdefault(definition.short, definition.name)
+            other = names.setdefault(definition.python, definition.name)
             if other != definition.name:
                 raise ConfigurationError(
                     f"{folder}: {other} and {definition.name} would be one Python name; rename one"
@@ -100,29 +125,52 @@ def read_domains(source: Path) -> list[Domain]:
     if not folders:
         raise ConfigurationError(f"{source} has no <domain>/<Type>.avsc: is it the right folder?")
     for folder in folders:
-        if not folder.name.isidentifier():
+        if not folder.name.isidentifier() or keyword.iskeyword(folder.name):
             raise ConfigurationError(f"{folder}: a domain becomes a Python module; rename it so")
-    return [Domain(folder) for folder in folders]
+    return [_domain(folder) for folder in folders]
+
+
+def _domain(folder: Path) -> Domain:
+    try:
+        return Domain(folder)
+    except RecursionError as error:
+        raise ConfigurationError(f"{folder}: types are nested too deep in each other") from error
 
 
 def _named_types(schema: Any, file: Path) -> list[tuple[str, dict[str, Any]]]:
     try:
-        return list(_definitions(_qualified(schema, "")))
+        too_deep = is_too_deep(schema)
+        found = [] if too_deep else list(_definitions(_qualified(schema, "")))
+    except RecursionError:
+        too_deep = True
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"{file} is no Avro schema: {error!r} is wrong") from error
+    if too_deep:
+        raise ConfigurationError(
+            f"{file} has types nested more than {MAX_DEPTH} deep: name the inner ones"
+        )
+    return found
 
 
 def _json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text("utf-8"))
-    except ValueError as error:
+        schema = json.loads(file.read_text("utf-8"), parse_constant=_no_constant)
+        json.dumps(schema, ensure_ascii=False).encode()  # half a surrogate pair cannot be written
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{file} is not JSON: {error}") from error
+    return schema
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
 
 
 def _qualified(schema: Any, namespace: str) -> Any:
     """The schema with full names, as the Avro specification's "Names" resolves them."""
     if isinstance(schema, str):
         return schema if schema in PRIMITIVES else _full(schema, namespace)
+    if isinstance(schema, dict) and schema["type"] not in (*PRIMITIVES, *COMPLEX):
+        return _qualified(schema["type"], namespace)  # {"type": {"type": …}}, {"type": "Order"}
     if avro.kind(schema) in NAMED:
         name = _full(schema["name"], schema.get("namespace", namespace))
         namespace = name.rpartition(".")[0]
@@ -162,11 +210,13 @@ def _definitions(schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _check(definition: Definition, complete: str) -> None:
+    where = f"{definition.file}: {definition.name}"
     try:
         parsed = avro.parse(complete)
+        fault = next(faults(json.loads(complete)), None)
     except (ValueError, TypeError, KeyError, SchemaParseException, UnknownType) as error:
-        raise ConfigurationError(f"{definition.file}: {definition.name}: {error}") from error
+        raise ConfigurationError(f"{where}: {error}") from error
+    if fault is not None:
+        raise ConfigurationError(f"{where}: {fault}")
     if avro.has_endless_array(parsed):
-        raise ConfigurationError(
-            f"{definition.file}: {definition.name} has an array of items that take no bytes"
-        )
+        raise ConfigurationError(f"{where} has an array of items that take no bytes")
