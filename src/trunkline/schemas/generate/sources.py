@@ -138,14 +138,14 @@ def _domain(folder: Path) -> Domain:
 
 
 def _named_types(schema: Any, file: Path) -> list[tuple[str, dict[str, Any]]]:
+    found: list[tuple[str, dict[str, Any]]] | None
     try:
-        too_deep = is_too_deep(schema)
-        found = [] if too_deep else list(_definitions(_qualified(schema, "")))
+        found = None if is_too_deep(schema) else list(_definitions(_qualified(schema, "")))
     except RecursionError:
-        too_deep = True
+        found = None
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"{file} is no Avro schema: {error!r} is wrong") from error
-    if too_deep:
+    if found is None:
         raise ConfigurationError(
             f"{file} has types nested more than {MAX_DEPTH} deep: name the inner ones"
         )
