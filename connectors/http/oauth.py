@@ -47,7 +47,7 @@ class ClientCredentials:
 
     def __post_init__(self) -> None:
         if not self.token_url.startswith(("https://", "http://")):
-            raise ConfigurationError(f"ClientCredentials: {self.token_url!r} is not an http(s) URL")
+            raise ConfigurationError("ClientCredentials: token_url= is not an http(s) URL")
         if self.auth not in ("basic", "body"):
             raise ConfigurationError(f"ClientCredentials: auth={self.auth!r} is not basic or body")
 

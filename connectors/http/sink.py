@@ -313,10 +313,10 @@ def _checked(url: str) -> URL:
     try:
         parsed = URL(url)
         parsed.port  # noqa: B018 - a port out of range is found when it is asked for
-    except ValueError as error:
-        raise ConfigurationError(f"HttpSink: {url!r} is not a URL: {error}") from error
+    except ValueError:  # its text has parts of the URL, which may hold a secret
+        raise ConfigurationError("HttpSink: its URL is none: look at its host and port") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigurationError(f"HttpSink: {url!r} is not an http(s) URL")
+        raise ConfigurationError("HttpSink: its URL is not an http(s) URL: begin with http://HOST")
     if parsed.user or parsed.password:
         raise ConfigurationError("HttpSink: take user and password out of the URL, use auth=")
     if parsed.raw_query_string or parsed.raw_fragment:

@@ -261,11 +261,17 @@ def registry_of(backbone: Backbone) -> Registry:
     )
 
 
+UNESCAPED = "a password's own / ? # @ are written %2F %3F %23 %40 (or set the password apart)"
+
+
 def _checked(url: str) -> httpx.URL:
     try:
         address = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ConfigurationError(f"the schema registry's address is wrong: {error}") from error
+    except httpx.InvalidURL:  # its text has parts of the address: of http://u:pass/word@h "pass"
+        raise ConfigurationError(f"the schema registry's address is no URL; {UNESCAPED}") from None
+    if b"@" in address.raw_path or "@" in address.fragment:
+        # http://u:12/34@h would be the host u, its port 12, and told with each error.
+        raise ConfigurationError(f"the schema registry's address has an @ in its path; {UNESCAPED}")
     if address.scheme not in ("http", "https") or not address.host:
         raise ConfigurationError("the schema registry's address must begin with http://HOST")
     return address

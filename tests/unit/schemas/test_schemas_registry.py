@@ -351,3 +351,22 @@ def test_a_backbone_names_the_registry_and_who_asks(server: Server) -> None:
 def test_a_wrong_address_is_told_at_once(url: str) -> None:
     with pytest.raises(ConfigurationError, match="schema registry's address"):
         Registry(url)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://u:MARKED/pw@h",
+        "http://u:MARKED#pw@h",
+        "http://u:MARKED?pw@h",
+        "http://u:4711/MARKED@h",
+        "http://h/#MARKED@h",
+        "u:MARKED@h",
+        "MARKED",
+    ],
+)
+def test_a_password_that_is_not_escaped_is_not_shown(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="the schema registry's address") as caught:
+        Registry(address)
+    assert "MARKED" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    assert "4711" not in str(caught.value)
