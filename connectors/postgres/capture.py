@@ -5,11 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from trunkline.connectors.postgres import catalog, publication, validity
 from trunkline.connectors.postgres.catalog import Table
-from trunkline.connectors.postgres.connection import Connection, connect_or_stop, stoppable
+from trunkline.connectors.postgres.connection import (
+    Connection,
+    connect_or_stop,
+    one_view,
+    stoppable,
+)
 from trunkline.connectors.postgres.decoder import Wanted
 from trunkline.connectors.postgres.validity import Validity
 from trunkline.connectors.postgres.values import Types
@@ -23,13 +29,21 @@ class Capture:
     """
 
     def __init__(
-        self, dsn: str, slot: str, published: str, streams: Sequence[str], stop: threading.Event
+        self,
+        dsn: str,
+        slot: str,
+        published: str,
+        streams: Sequence[str],
+        stop: threading.Event,
+        *,
+        json_as_text: bool,
     ) -> None:
         self._dsn = dsn
         self._slot = slot
         self._publication = published
         self._streams = streams
         self._stop = stop
+        self._json_as_text = json_as_text
         self._types = Types()
         self.validity: Validity | None = None
         """What the present position is valid for; None for one of an earlier version."""
@@ -45,15 +59,16 @@ class Capture:
 
     def now(self, connection: Connection) -> tuple[list[Table], Validity]:
         """The tables as they are published now, and what a position of now is valid for."""
-        found, tables = publication.published(connection, self._publication, self._streams)
-        return tables, validity.present(connection, found, tables)
+        with one_view(connection):
+            found, tables = publication.published(connection, self._publication, self._streams)
+            return tables, validity.present(connection, found, tables)
 
     def resume(self, connection: Connection, stored: Mapping[str, Any] | None) -> None:
         """Go on from a position that is valid for ``stored``. Raises ConfigurationError if that is
         another system, publication or table than the present one."""
         self.validity = Validity.of_json(stored) if stored is not None else None
         self._compare(connection)
-        self._types = catalog.load_types(connection)
+        self._types = self.types(connection)
 
     def ask(self) -> dict[int, Wanted]:
         """The tables by their OIDs, as they are now. Raises ConfigurationError if something was
@@ -82,5 +97,9 @@ class Capture:
         """The database's types, read again where one of ``oids`` was made since the last time."""
         if not self._types.known.issuperset(oids):
             with self.connected() as connection:
-                self._types = catalog.load_types(connection)
+                self._types = self.types(connection)
         return self._types
+
+    def types(self, connection: Connection) -> Types:
+        """The database's types, as this source reads them."""
+        return replace(catalog.load_types(connection), json_as_text=self._json_as_text)

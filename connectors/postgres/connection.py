@@ -17,7 +17,15 @@ from psycopg2.extras import LogicalReplicationConnection
 from trunkline.connectors.postgres.statements import quoted
 from trunkline.errors import ConfigurationError, SourceError, TrunklineError
 
-__all__ = ["Connection", "Stopped", "connect", "connect_or_stop", "stoppable", "translated"]
+__all__ = [
+    "Connection",
+    "Stopped",
+    "connect",
+    "connect_or_stop",
+    "one_view",
+    "stoppable",
+    "translated",
+]
 
 # How the server writes values (``values.py`` reads them so), and no time limit on a long snapshot.
 _SETTINGS = {
@@ -165,6 +173,22 @@ def translated(doing: str, mend: str = "") -> Iterator[None]:
         if "walsender" in text or "WAL sender" in text:  # a refused connection has no SQLSTATE
             raise ConfigurationError(f"{text}\n{mend}") from error
         raise SourceError(text) from error
+
+
+@contextmanager
+def one_view(connection: Connection) -> Iterator[None]:
+    """Several questions see the catalog as it was at one moment: between two of them somebody may
+    rename a column, and each answer would be right."""
+    if not connection.autocommit:  # a snapshot's transaction
+        yield
+        return
+    with translated("asking the catalog"), connection.cursor() as cursor:
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    try:
+        yield
+    finally:
+        with translated("asking the catalog"), connection.cursor() as cursor:
+            cursor.execute("ROLLBACK")
 
 
 @contextmanager

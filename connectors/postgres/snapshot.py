@@ -8,13 +8,13 @@ point; every later one comes from the slot. So nothing is missing between the tw
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any
 
 from psycopg2 import sql
-from psycopg2.extensions import BYTES, ISOLATION_LEVEL_REPEATABLE_READ
+from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
 from trunkline.connectors.postgres.catalog import Table
 from trunkline.connectors.postgres.connection import (
@@ -23,13 +23,10 @@ from trunkline.connectors.postgres.connection import (
     stoppable,
     translated,
 )
+from trunkline.connectors.postgres.copying import Row, copied
 from trunkline.connectors.postgres.statements import quoted, quoted_table
 from trunkline.connectors.postgres.values import Shape, Types
 from trunkline.event import Record
-
-_FIRST_FETCH = 100
-_FETCH_BYTES = 8_000_000
-"""What one fetch should hold in memory at the most, by the width of the rows seen so far."""
 
 
 @contextmanager
@@ -65,13 +62,15 @@ def take_up(connection: Connection, snapshot: str) -> datetime:
 
 def lock(connection: Connection, tables: Sequence[Table]) -> None:
     """Keeps the tables' definitions as they are until the transaction ends."""
-    names = sql.SQL(", ").join(table.identifier for table in tables)
-    statement = sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names)
-    with translated("locking the tables"), connection.cursor() as cursor:
-        cursor.execute(statement)
+    for table in tables:
+        # Not LOCK TABLE: that needs a right to the whole table, also where columns are published.
+        statement = sql.SQL("SELECT FROM {} LIMIT 0").format(table.identifier)
+        doing = f"locking table {table.stream}"
+        with translated(doing, _rights(table)), connection.cursor() as cursor:
+            cursor.execute(statement)
 
 
-def fetch(connection: Connection, table: Table, limit: int) -> Iterator[list[tuple[Any, ...]]]:
+def rows_of(connection: Connection, table: Table, limit: int) -> Generator[list[Row], None, None]:
     """The table's rows as raw values, up to ``limit`` at a time; fewer if they are wide."""
     columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
     # ONLY: a table that inherits from this one is another stream. Changes of a partition, though,
@@ -81,16 +80,7 @@ def fetch(connection: Connection, table: Table, limit: int) -> Iterator[list[tup
     )
     if table.where:
         query = sql.SQL("{} WHERE {}").format(query, sql.SQL(table.where))
-    with (
-        translated(f"reading table {table.stream}", _rights(table)),
-        connection.cursor("trunkline") as cursor,
-    ):
-        cursor.string_types = dict.fromkeys((column.type for column in table.columns), BYTES)
-        cursor.execute(query)
-        rows = cursor.fetchmany(min(limit, _FIRST_FETCH))
-        while rows:
-            yield rows
-            rows = cursor.fetchmany(_next_fetch(rows, limit))
+    return copied(connection, query, limit, f"reading table {table.stream}", _rights(table))
 
 
 def _rights(table: Table) -> str:
@@ -99,14 +89,6 @@ def _rights(table: Table) -> str:
         f"the role cannot read all rows: run GRANT SELECT ON {name} TO {role}; and, for a table "
         f"with row-level security, ALTER ROLE {role} BYPASSRLS;"
     )
-
-
-def _next_fetch(rows: Sequence[Sequence[bytes | None]], limit: int) -> int:
-    """How many rows to fetch next: as many as fit into ``_FETCH_BYTES`` if all were as wide as the
-    widest of a sample of the last ones."""
-    sample = rows[:: max(1, len(rows) // 50)]
-    width = max(sum(len(value or b"") for value in row) for row in sample)
-    return max(1, min(limit, _FETCH_BYTES // max(1, width)))
 
 
 def snapshot_records(
@@ -135,9 +117,10 @@ def tables_records(
     point: str,
     time: datetime,
     limit: int,
-) -> Iterator[list[Record]]:
+) -> Generator[list[Record], None, None]:
     """All rows of all tables, table by table."""
     for table in tables:
         shape = table.shape(types)
-        for rows in fetch(connection, table, limit):
-            yield snapshot_records(shape, rows, point, time)
+        with closing(rows_of(connection, table, limit)) as portions:
+            for rows in portions:
+                yield snapshot_records(shape, rows, point, time)

@@ -16,6 +16,7 @@ from trunkline.connectors.base import Batch, Position, Source
 from trunkline.connectors.postgres.decoder import Decoder, lsn_number, lsn_text
 from trunkline.connectors.postgres.values import UNCHANGED
 from trunkline.errors import ConfigurationError, MissingExtra, SourceError, TrunklineError
+from trunkline.event import Record
 from trunkline.params import Secret, revealed
 
 _HAS_DRIVER = find_spec("psycopg2") is not None
@@ -39,6 +40,9 @@ not hear that the last records are published, and keep their WAL while the table
 _ASK, _ASK_IDLE = 60.0, 10.0
 """Seconds between two questions whether publication and tables are still the same: while changes
 come, and when they have ceased (since when nothing may have been recorded)."""
+_SNAPSHOTS_AT_ONCE = 3
+_FIRST_PAUSE, _LONGEST_PAUSE = 30.0, 1800.0
+"""After so many snapshots that were interrupted, seconds before the next one, doubled each time."""
 _WATCH_SLOT = 5.0
 """Seconds of a snapshot between two looks whether its slot is still there."""
 _HANDOVER = 5.0
@@ -58,7 +62,8 @@ class PostgresCDC(Source):
     ``snapshot``: "initial" reads all rows before the changes; "never" begins with the changes,
     at the slot's own position if somebody made it before. ``batch``: records of a batch.
     ``unchanged``: stands for large values that an update left alone, which PostgreSQL sends only
-    with REPLICA IDENTITY FULL. By default a marker that no Avro type accepts.
+    with REPLICA IDENTITY FULL. By default a marker that no Avro type accepts. ``json``: "parsed"
+    makes values of json and jsonb, "text" leaves them as the server writes them.
 
     Records: ``key`` is the replica identity's (primary key's) text, ``data`` column → value,
     ``stream`` the ``schema.table``; an update of the key is a delete and a create.
@@ -82,6 +87,7 @@ class PostgresCDC(Source):
         snapshot: Literal["initial", "never"] = "initial",
         batch: int = 2000,
         unchanged: object = UNCHANGED,
+        json: Literal["parsed", "text"] = "parsed",
     ) -> None:
         if not _HAS_DRIVER:
             raise MissingExtra("PostgresCDC", "postgres")
@@ -92,6 +98,7 @@ class PostgresCDC(Source):
         self._with_snapshot = snapshot == "initial"
         self._batch = batch
         self._unchanged = unchanged
+        self._json_as_text = json == "text"
         self._stream: Stream | None = None
         self._acknowledged = 0
         self._useless_slot = False  # whether a slot of ours has a snapshot that is not finished
@@ -105,7 +112,14 @@ class PostgresCDC(Source):
         is valid for: system, publication and tables."""
         if position is not None and position.get("slot") != self.slot:
             raise ConfigurationError(slots.misplaced(position.get("slot"), self.slot))
-        capture = Capture(revealed(self._dsn), self.slot, self.publication, self.tables, stop)
+        capture = Capture(
+            revealed(self._dsn),
+            self.slot,
+            self.publication,
+            self.tables,
+            stop,
+            json_as_text=self._json_as_text,
+        )
         try:
             if position is None or position["phase"] == "snapshot":
                 position = yield from self._begin(position, capture, stop)
@@ -153,11 +167,14 @@ class PostgresCDC(Source):
         """
         with capture.connected() as connection:
             there = self._prepare(connection, stop, owned=position is not None)
+            attempt = 1 + (position or {}).get("attempt", 0)
+            self._slow_down(attempt, stop)
             tables, validity = capture.now(connection)
             if there:
                 point = slots.point(connection, self.slot)
             elif self._with_snapshot:
-                point = yield from self._snapshot(connection, capture, tables, validity, stop)
+                now = tables, validity
+                point = yield from self._snapshot(connection, capture, now, attempt, stop)
             else:
                 with snapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, _):
                     pass
@@ -186,38 +203,65 @@ class PostgresCDC(Source):
         self._useless_publication = made and not there
         return there
 
+    def _slow_down(self, attempt: int, stop: threading.Event) -> None:
+        """Waits before a snapshot that was interrupted again and again: each one publishes the
+        same rows, and a topic full of them helps nobody."""
+        if attempt <= _SNAPSHOTS_AT_ONCE:
+            return
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - _SNAPSHOTS_AT_ONCE - 1))
+        log.error(
+            "the snapshot for slot %s was interrupted %d times, and publishes its rows again each "
+            "time: see the errors above, and mend their cause. The next one begins in %.0f s",
+            self.slot,
+            attempt - 1,
+            pause,
+        )
+        if stop.wait(pause):
+            raise Stopped
+
     def _snapshot(
         self,
         connection: Connection,
         capture: Capture,
-        tables: list[catalog.Table],
-        validity: Validity,
+        now: tuple[list[catalog.Table], Validity],
+        attempt: int,
         stop: threading.Event,
     ) -> Generator[Batch, None, str]:
-        position: Position = {"phase": "snapshot", "slot": self.slot}
+        position: Position = {"phase": "snapshot", "slot": self.slot, "attempt": attempt}
         # Stored before the slot is made: a worker that is killed right after making it leaves a
         # position that claims the slot, and the next one drops it. The other way round the slot
         # would be nobody's, and would keep WAL until the disk is full.
         yield Batch([], position)
-        types = catalog.load_types(connection)
+        types = capture.types(connection)
         with snapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, name):
             self._useless_slot, self._useless_publication = True, False
             taken = snapshot.take_up(connection, name)
-            snapshot.lock(connection, tables)
-        if capture.now(connection) != (tables, validity):
+            snapshot.lock(connection, now[0])
+        if capture.now(connection) != now:
             raise SourceError("a table was altered while its snapshot began")
         position = position | {"lsn": point}
-        rows = snapshot.tables_records(connection, tables, types, point, taken, self._batch)
-        watched = time.monotonic()
+        rows = snapshot.tables_records(connection, now[0], types, point, taken, self._batch)
+        with closing(rows):
+            yield from self._watched(rows, position, capture, stop)
+        return point
+
+    def _watched(
+        self,
+        rows: Iterator[list[Record]],
+        position: Position,
+        capture: Capture,
+        stop: threading.Event,
+    ) -> Iterator[Batch]:
+        """The snapshot's batches, while its slot is there: without it all of them are in vain."""
+        looked = time.monotonic()
         for records in rows:
             yield Batch(records, position)
             if stop.is_set():
                 raise Stopped
-            if time.monotonic() - watched > _WATCH_SLOT:
+            if time.monotonic() - looked > _WATCH_SLOT:
                 with capture.connected() as other:
                     slots.require_kept(other, self.slot)
-                watched = time.monotonic()
-        return point
+                looked = time.monotonic()
 
     def _changes(
         self, position: Position, capture: Capture, stop: threading.Event

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import partial
+from math import isfinite
 from typing import Any, Final
 
 import orjson
@@ -26,6 +27,8 @@ Raw = Sequence[Any]
 """A row as the server wrote it: bytes, None for NULL, or UNCHANGED, column by column."""
 
 _ARRAY_TOKEN = re.compile(rb'[{},]|"((?:[^"\\]|\\.)*)"|[^{},"]+', re.DOTALL)
+_LONG_NUMBER = re.compile(rb"[0-9.]{16}|[0-9][eE]")
+_INT_DIGITS = 4_000
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 
@@ -56,10 +59,33 @@ def _numeric(text: bytes) -> Decimal:
 
 
 def _json(text: bytes) -> Any:
+    """JSON without a digit lost: jsonb holds numbers as exactly as numeric does.
+
+    A float has 15 digits surely, and orjson makes floats of integers beyond 64 bits; documents with
+    longer numbers, or with exponents, are read by Python's own parser.
+    """
+    if _LONG_NUMBER.search(text) is None:
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:  # type json may hold what it is too strict for: surrogates
+            pass
+    return json.loads(text, parse_float=_exact, parse_int=_integer)
+
+
+def _exact(text: str) -> float | Decimal | str:
+    """The float that is written with these digits, or the Decimal if there is none. The text, where
+    the exponent is beyond either: type json checks no numbers."""
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return json.loads(text)  # type json may hold what orjson is too strict for: lone surrogates
+        exact = Decimal(text)
+    except ArithmeticError:
+        return text
+    number = float(text)
+    return number if isfinite(number) and Decimal(repr(number)) == exact else exact
+
+
+def _integer(text: str) -> int | Decimal:
+    """The integer, or the Decimal where Python would not write an integer of so many digits."""
+    return int(text) if len(text) < _INT_DIGITS else Decimal(text)
 
 
 def _iso(parse: Callable[[str], Any]) -> Convert:
@@ -76,6 +102,7 @@ def _iso(parse: Callable[[str], Any]) -> Convert:
 
 
 _TEXT: Convert = bytes.decode
+_JSON_TYPES = (114, 3802)
 _CONVERTERS: dict[int, Convert] = {
     16: _bool,
     17: _bytea,
@@ -129,11 +156,12 @@ def _nested_array(text: bytes, convert: Convert) -> list[Any]:
 @dataclass(slots=True)
 class Types:
     """What a database knows of its types: all of them, the base of each domain, the element of
-    each array."""
+    each array. ``json_as_text``: whether JSON stays as the server wrote it."""
 
     known: frozenset[int] = frozenset()
     domains: Mapping[int, int] = field(default_factory=dict)
     arrays: Mapping[int, int] = field(default_factory=dict)
+    json_as_text: bool = False
 
     def converter(self, oid: int) -> Convert:
         """How to read a value of type ``oid``; enums and all types not named here stay text."""
@@ -141,6 +169,8 @@ class Types:
             oid = self.domains[oid]
         if oid in self.arrays:
             return partial(parse_array, convert=self.converter(self.arrays[oid]))
+        if self.json_as_text and oid in _JSON_TYPES:
+            return _TEXT
         return _CONVERTERS.get(oid, _TEXT)
 
 

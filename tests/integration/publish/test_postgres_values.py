@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from pg_kit import Database, count, new_database, read, start, streaming
 from trunkline.connectors.postgres import PostgresCDC
+from trunkline.connectors.postgres.connection import connect
+from trunkline.connectors.postgres.copying import PORTION_BYTES
 from trunkline.connectors.postgres.values import UNCHANGED
 from trunkline.event import Record, join_key
 
@@ -250,18 +253,59 @@ def test_a_publication_may_leave_out_columns_and_rows(database: Database) -> Non
     assert [record.data for record in changes] == [{"id": 12, "n": 0}]
 
 
-def test_a_table_of_wide_rows_is_fetched_in_small_portions(database: Database) -> None:
+@pytest.mark.parametrize(
+    "wide", ["i > 600", "i <= 40", "i % 17 = 0"], ids=["last", "first", "mixed"]
+)
+def test_a_snapshot_is_read_by_bytes(database: Database, wide: str) -> None:
+    """Wherever the wide rows are: a batch ends with the one that fills it."""
     database.run(
-        "CREATE TABLE t AS SELECT i AS id, repeat('x', 1000000) AS large "
-        "FROM generate_series(1, 120) i; ALTER TABLE t ADD PRIMARY KEY (id)"
+        f"CREATE TABLE t AS SELECT i AS id, repeat('x', CASE WHEN {wide} THEN 3000000 ELSE 1 END) "
+        "AS large FROM generate_series(1, 640) i; ALTER TABLE t ADD PRIMARY KEY (id)"
     )
-    sizes = []
+    largest, seen = 0, list[int]()
+    for batch in source_of(database, "t").read(None, threading.Event()):
+        sizes = [len(record.data["large"]) for record in batch.records]
+        largest = max(largest, sum(sizes))
+        seen += [record.data["id"] for record in batch.records]
+        if streaming(batch.records, batch.position):
+            break
+    assert sorted(seen) == list(range(1, 641))
+    assert largest < PORTION_BYTES + 3_000_001
 
-    def until(records: list[Record], position: Any) -> bool:
-        sizes.append(len(records))
-        return streaming(records, position)
 
-    records, _ = read(source_of(database, "t"), until=until)
-    assert len(records) == 120
-    assert max(after - before for before, after in pairwise(sizes)) <= 100
-    assert len(sizes) > 4
+def test_a_text_with_everything_that_copy_escapes(database: Database) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY, a text, b bytea)")
+    text = "\\ \\N \n \r \t \b \f \v 'ü' \\n"
+    database.run("INSERT INTO t VALUES (1, %s, %s), (2, NULL, '')", text, b"\\\x00\n\t")
+    rows, position = read(source_of(database, "t"), until=streaming)
+    database.run("UPDATE t SET id = id + 10")
+    changes, _ = read(source_of(database, "t"), position, until=count(4))
+    wanted = [{"a": text, "b": b"\\\x00\n\t"}, {"a": None, "b": b""}]
+    assert [{k: v for k, v in r.data.items() if k != "id"} for r in rows] == wanted
+    created = [record for record in changes if record.change == "create"]
+    assert [{k: v for k, v in r.data.items() if k != "id"} for r in created] == wanted
+
+
+def test_json_as_text(database: Database) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY, a jsonb NOT NULL, b jsonb)")
+    database.run("INSERT INTO t VALUES (1, 'null', NULL)")
+    (row,), position = read(source_of(database, "t", json="text"), until=streaming)
+    database.run("INSERT INTO t VALUES (2, '1234567890123456.780', 'null')")
+    (change,), _ = read(source_of(database, "t", json="text"), position, until=count(1))
+    assert row.data == {"id": 1, "a": "null", "b": None}
+    assert change.data == {"id": 2, "a": "1234567890123456.780", "b": "null"}
+
+
+def test_no_time_limit_of_the_database_ends_a_session(database: Database) -> None:
+    limits = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
+    limits += ["idle_session_timeout", "transaction_timeout"]
+    for limit in limits:
+        database.run(f"ALTER DATABASE \"{database.name}\" SET {limit} = '100ms'")
+    for replication in (False, True):
+        with (
+            closing(connect(database.dsn, replication=replication)) as connection,
+            connection.cursor() as cursor,
+        ):
+            for limit in limits:
+                cursor.execute(f"SHOW {limit}")
+                assert cursor.fetchone() == ("0",), limit

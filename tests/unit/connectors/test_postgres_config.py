@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from trunkline.connectors.postgres import PostgresCDC
-from trunkline.errors import ConfigurationError
+from trunkline.errors import ConfigurationError, SourceError
 from trunkline.params import Secret
 
 WITHOUT_DRIVER = """
@@ -63,3 +63,38 @@ def test_a_bad_dsn_is_not_shown() -> None:
     with pytest.raises(ConfigurationError, match="not a PostgreSQL connection string") as caught:
         next(source.read(None, threading.Event()))
     assert "hunter2" not in repr(caught.getrepr(style="native"))
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "s3cr@hunter2",
+        "s3cr/hunter2",
+        "12/hunter2",
+        "s3cr%hunter2",
+        "a@b/hunter2",
+        "1234/56@hunter2",
+        "s3cr#/hunter2",
+    ],
+)
+def test_a_password_that_is_not_encoded_is_not_shown(password: str) -> None:
+    """libpq takes the rest of it for a host, a port or a database, and says so in its errors."""
+    source = PostgresCDC(Secret(f"postgresql://app:{password}@127.0.0.1:1/shop"), ["orders"])
+    with pytest.raises(ConfigurationError, match="percent-encoded") as caught:
+        next(source.read(None, threading.Event()))
+    assert "hunter2" not in str(caught.value)
+    assert "s3cr" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://app:p%40ss%2Fword@127.0.0.1:1/shop",
+        "host=127.0.0.1 port=1 user=app password='p@ss/word' dbname=shop",
+        "postgresql://app:hunter2@127.0.0.1:1,127.0.0.1:2/shop?target_session_attrs=read-write",
+    ],
+)
+def test_a_dsn_that_is_right_is_tried(dsn: str) -> None:
+    with pytest.raises(SourceError, match="connecting"):
+        next(PostgresCDC(dsn, ["orders"]).read(None, threading.Event()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -91,6 +92,42 @@ def test_arrays(text: bytes, value: list[Any]) -> None:
 )
 def test_values(oid: int, text: bytes, value: Any) -> None:
     assert TYPES.converter(oid)(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1234567890123456.78", Decimal("1234567890123456.78")),
+        ("0.30000000000000004441", Decimal("0.30000000000000004441")),
+        ("99999999999999999999", 99999999999999999999),
+        ("-18446744073709551617", -18446744073709551617),
+        ("1E400", Decimal("1E400")),
+        ("1e5", 100000.0),
+        ("0.1", 0.1),
+        ("1" * 5000, Decimal("1" * 5000)),
+        ("1e99999999999999999999", "1e99999999999999999999"),
+    ],
+)
+@pytest.mark.parametrize("oid", [114, 3802])
+def test_a_number_in_json_keeps_its_digits(oid: int, text: str, value: Any) -> None:
+    """Whatever else is in the document."""
+    (alone,) = TYPES.converter(oid)(f"[{text}]".encode())
+    among = TYPES.converter(oid)(f'{{"a": {"9" * 400}, "b": [{text}]}}'.encode())
+    assert (alone, type(alone)) == (value, type(value))
+    assert among["b"] == [value]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers())
+def test_what_python_writes_as_json_reads_back(number: float) -> None:
+    found = TYPES.converter(3802)(json.dumps([number]).encode())
+    assert (found, type(found[0])) == ([number], type(number))
+
+
+def test_json_may_stay_as_it_is() -> None:
+    """Then JSON null and NULL are told apart."""
+    types = Types(arrays={3807: 3802}, json_as_text=True)
+    assert types.converter(3802)(b"null") == "null"
+    assert types.converter(3807)(b'{"null",NULL}') == ["null", None]
 
 
 def test_a_numeric_may_be_no_number() -> None:
