@@ -27,11 +27,15 @@ Publish = Callable[[Sequence[Record]], Awaitable[None]]
 class Batch:
     """Records in their order, and the position after the last of them.
 
-    ``records`` may be empty: then only the position moves on.
+    ``records`` may be empty: then only the position moves on. ``current``: whether the source
+    stands at the end of its system with it; False while it knows that more waits, as in a snapshot.
+    A source that was not current gives a batch, if need be an empty one, as soon as it is: until
+    then it counts as late.
     """
 
     records: list[Record]
     position: Position
+    current: bool = True
 
 
 class Source(ABC):

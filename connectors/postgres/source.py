@@ -180,7 +180,7 @@ class PostgresCDC(Source):
                     pass
         self._useless_slot = self._useless_publication = False
         start = self._position(point, validity)
-        yield Batch([], start)
+        yield Batch([], start, current=False)
         return start
 
     def _prepare(self, connection: Connection, stop: threading.Event, *, owned: bool) -> bool:
@@ -231,7 +231,7 @@ class PostgresCDC(Source):
         # Stored before the slot is made: a worker that is killed right after making it leaves a
         # position that claims the slot, and the next one drops it. The other way round the slot
         # would be nobody's, and would keep WAL until the disk is full.
-        yield Batch([], position)
+        yield Batch([], position, current=False)
         types = capture.types(connection)
         with snapshot.new_slot(revealed(self._dsn), self.slot, stop) as (point, name):
             self._useless_slot, self._useless_publication = True, False
@@ -255,7 +255,7 @@ class PostgresCDC(Source):
         """The snapshot's batches, while its slot is there: without it all of them are in vain."""
         looked = time.monotonic()
         for records in rows:
-            yield Batch(records, position)
+            yield Batch(records, position, current=False)
             if stop.is_set():
                 raise Stopped
             if time.monotonic() - looked > _WATCH_SLOT:
@@ -273,6 +273,7 @@ class PostgresCDC(Source):
         stream = Stream(revealed(self._dsn), self.slot, self.publication, decoder, stop)
         self._stream, asked = stream, time.monotonic()
         due, ask_after, more, error = asked + _SOON, _ASK, False, None
+        current = False  # whether it is known that we stand at the server's end
         while error is None and not stop.is_set():
             try:
                 more = stream.receive(self._batch)
@@ -283,10 +284,14 @@ class PostgresCDC(Source):
                 error, self._stream = raised, None  # nothing can be acknowledged any more
                 stream.close()
             if decoder.records:
-                yield Batch(decoder.take(), self._stands(decoder, capture))
+                current = error is None and not more and not decoder.commit
+                yield Batch(decoder.take(), self._stands(decoder, capture), current)
                 due = time.monotonic() + _SOON
-            elif decoder.end > self._acknowledged and (error or time.monotonic() >= due):
-                yield Batch([], self._stands(decoder, capture))
+            elif (decoder.end > self._acknowledged or not current) and (
+                error or time.monotonic() >= due
+            ):
+                current = error is None and not more and not decoder.commit
+                yield Batch([], self._stands(decoder, capture), current)
                 due, ask_after = time.monotonic() + _LATER, _ASK_IDLE
             elif error is None and not more:
                 if decoder.end == self._acknowledged:

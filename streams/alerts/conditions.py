@@ -66,6 +66,12 @@ class ConditionMonitor:
         """The age of the oldest event that is not finished; 0 if there is none, or if events wait
         since somebody wanted it so."""
         self._lag = seconds
+        if not seconds:
+            self._errors.pop(LAG, None)
+
+    def held(self, error: BaseException) -> None:
+        """Nothing goes on for now, for this reason: what is late is late because of it."""
+        self._remember(LAG, error)
 
     def dead_letter_limit_tripped(self, tripped: bool, error: BaseException | str = "") -> None:
         """Whether the dead-letter limit stops delivery."""

@@ -27,3 +27,7 @@ class AlertListener(OutcomeListener):
     def on_lag(self, seconds: float) -> None:
         """The step is late."""
         self._monitor.lag(seconds)
+
+    def on_held(self, error: Exception) -> None:
+        """Why the step is late, should it be."""
+        self._monitor.held(error)

@@ -18,12 +18,13 @@ import orjson
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from trunkline.connectors.base import Batch, Position, Source
-from trunkline.errors import ConfigurationError
+from trunkline.errors import ConfigurationError, SourceError
 from trunkline.kafka import ProducerRecord, transact
 from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.publish.publisher import Publisher, PublishingResult
+from trunkline.streams.publish.source_lag import SourceLag
 from trunkline.tasks import backoff
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class SourceStep(PollListener):
         self._newest_position = newest_position
         self._metrics = metrics
         self._outcome_listener = outcome_listener
+        self._lag = SourceLag(time.time)
         self._owned = False
         self._interrupt = threading.Event()
         """What ends the source's reading: the position is taken away, or a commit failed."""
@@ -99,10 +101,22 @@ class SourceStep(PollListener):
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        self._lag.ended()
 
     def on_batch(self, batch: MicroBatch) -> None:
         """Positions that this worker itself has written: nothing to do."""
         self.intake.done(batch)
+
+    # What people see of it, in the event loop.
+
+    def refresh(self) -> None:
+        """Tell how late the source is: also while it fails, or waits, and gives no batch."""
+        self._outcome_listener.on_lag(self._lag.seconds())
+
+    @property
+    def held(self) -> bool:
+        """Whether the source gets nowhere."""
+        return self._lag.held
 
     # The source's own thread.
 
@@ -111,6 +125,7 @@ class SourceStep(PollListener):
         waits = backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while self._owned:
             self._committed_any = False
+            self._lag.begun()
             try:
                 self._run_once()
                 return
@@ -122,8 +137,12 @@ class SourceStep(PollListener):
                 if self._committed_any:  # it ran: this is another trouble than the last one
                     waits = backoff(FIRST_PAUSE, LONGEST_PAUSE)
                 delay = next(waits)
+                self._lag.failed()
                 self._outcome_listener.on_held(error)
-                log.exception("source %s starts again in %.1f s", self.name, delay)
+                # What a system refuses needs no traceback, least of all at each attempt.
+                shown = None if isinstance(error, SourceError) else error
+                text = "source %s starts again in %.1f s: %s"
+                log.error(text, self.name, delay, error, exc_info=shown)
             # First clear, then look: a revocation says that the position is gone before it
             # interrupts, so that one of the two is seen whenever it comes.
             self._interrupt.clear()
@@ -158,6 +177,7 @@ class SourceStep(PollListener):
         pending: _Pending | None = None
         with ThreadPoolExecutor(1, thread_name_prefix=f"publish-{self.name}") as thread:
             for batch in source.read(position, self._interrupt):
+                self._lag.read(batch)
                 started, result = time.monotonic(), self._publisher.publish(batch.records)
                 if pending is not None:
                     self._settle(source, pending)
@@ -182,6 +202,7 @@ class SourceStep(PollListener):
         except KafkaException:
             self._metrics.transaction_failures.inc()
             raise
+        self._lag.settled(pending.batch)
         source.acknowledge(pending.batch.position)
         self._count(pending)
         self._committed_any = True
@@ -203,9 +224,6 @@ class SourceStep(PollListener):
         self._metrics.events_in.inc(len(batch.records))
         result.tell(self._outcome_listener)
         self._metrics.batch_seconds.observe(time.monotonic() - pending.started)
-        if batch.records:
-            age = time.time() - batch.records[0].time.timestamp()
-            self._outcome_listener.on_lag(max(0.0, age))
 
     async def start(self) -> None:
         """Take part in the election of the position's owner."""

@@ -21,6 +21,7 @@ from trunkline.streams.flow.definition import Flow
 from trunkline.streams.metrics import HasGauges, Metrics
 from trunkline.streams.plan.orphans import require_drained_tiers
 from trunkline.streams.plan.topics import required_topics
+from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.quota import client as quota
 from trunkline.streams.quota.client import limited
 from trunkline.streams.worker.assembly import Assembly, Step
@@ -201,6 +202,10 @@ class Worker:
         ready = ready and all(intake.ready for intake in self._intakes())
         body = {
             "ready": ready,
-            "held": [d.name for d in self._steps if isinstance(d, DeliveryStep) and d.held],
+            "held": [
+                step.name
+                for step in self._steps
+                if isinstance(step, DeliveryStep | SourceStep) and step.held
+            ],
         }
         return (200 if ready else 503), orjson.dumps(body), JSON

@@ -328,3 +328,15 @@ def test_never_goes_on_from_a_slot_that_is_there(database: Database) -> None:
     database.run("INSERT INTO orders VALUES (2, 'new', 2)")
     records, _ = read(source_of(database, snapshot="never"), until=key("2"))
     assert told(records) == [("create", "2", "new")]
+
+
+def test_it_tells_when_it_stands_at_the_servers_end(database: Database) -> None:
+    """Also where nothing changes: until then it counts as late."""
+    database.run("INSERT INTO orders SELECT i, 'new', 0 FROM generate_series(1, 3) i")
+    told = []
+    for batch in source_of(database, batch=2).read(None, threading.Event()):
+        told.append((batch.position["phase"], batch.current))
+        if batch.current:
+            break
+    assert told[-1] == ("stream", True)
+    assert {current for _, current in told[:-1]} == {False}

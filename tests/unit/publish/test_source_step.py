@@ -99,6 +99,12 @@ class Running:
     def __exit__(self, *_: object) -> None:
         self.step.on_revoked(MINE, lost=False)
 
+    def lag(self) -> float:
+        """As the metrics show it, a second later at the most."""
+        self.step.refresh()
+        shown: float = self.metrics.lag_seconds._value.get()
+        return shown
+
     @property
     def committed(self) -> list[list[bytes]]:
         """The keys of each transaction's records; the position's is the source's name."""
@@ -160,6 +166,17 @@ def test_a_source_that_failed_goes_on_behind_what_is_committed() -> None:
         eventually(lambda: running.source.acknowledged == [1, 2])
     assert running.source.read_from == [None, 1]
     assert running.step.failure is None
+
+
+def test_a_source_that_cannot_be_read_is_held_and_late() -> None:
+    class Away(Running):
+        def build(self) -> Source:
+            raise ConnectionError("away")
+
+    with Away(Numbers([])) as running:
+        eventually(lambda: running.step.held)
+        eventually(lambda: running.lag() > 0)
+    assert (running.step.held, running.lag()) == (False, 0)
 
 
 def test_a_source_that_is_wrongly_configured_ends_the_worker() -> None:
