@@ -14,6 +14,7 @@ from benchmarks.system import ROOT
 from benchmarks.topics import Topics
 from trunkline.local.ports import free_port
 from trunkline.local.stack import Stack
+from trunkline.params import PARAMS_PREFIX
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Servers:
             "REGISTRY": self.registry,
             "PYTHONPATH": str(ROOT),
             **more,
+            **{PARAMS_PREFIX + name: text for name, text in more.items()},  # our flows' parameters
         }
 
 

@@ -61,6 +61,10 @@ def every(order: Event[Order]) -> Order:
 """
 
 
+FILE = "TRUNKLINE_PARAMS_FILE"
+"""The flow's parameter ``file``, as a variable."""
+
+
 class Project:
     """A flow in a folder of its own, and what runs of it."""
 
@@ -87,7 +91,7 @@ class Project:
     def run(self, *options: str, **parameters: str) -> Iterator[subprocess.Popen[bytes]]:
         """``trunkline run``; its standard error goes to ``log``. Killed at the end, if need be."""
         command = [sys.executable, "-m", "trunkline", "run", "flow.py", *options]
-        environment = {**self._environment, "FILE": str(self.file), **parameters}
+        environment = {**self._environment, FILE: str(self.file), **parameters}
         with (self.folder / "log").open("wb") as log:
             process = subprocess.Popen(command, cwd=self.folder, env=environment, stderr=log)
         children: list[psutil.Process] = []
@@ -209,7 +213,7 @@ def test_a_killed_parent_leaves_no_worker(project: Project) -> None:
 
 
 def test_a_missing_parameter_stops_the_start_by_its_name(project: Project) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "FILE"}
+    environment = {name: value for name, value in os.environ.items() if name != FILE}
     command = [sys.executable, "-m", "trunkline", "run", "flow.py"]
     ended = subprocess.run(
         command,
@@ -221,7 +225,7 @@ def test_a_missing_parameter_stops_the_start_by_its_name(project: Project) -> No
         timeout=60,
     )
     assert ended.returncode == 1
-    assert "parameter 'file' is missing: set FILE or file in [params]" in ended.stderr
+    assert f"parameter 'file' is missing: set {FILE} or file in [params]" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
