@@ -80,10 +80,19 @@ def _name(name: str, dialect: Dialect) -> str:
     return _plain(dialect.identifier_preparer.quote(name), dialect)
 
 
+def for_driver(statement: str, dialect: Dialect) -> str:
+    """The statement as the driver takes it, which else looks for parameters in it."""
+    return statement.replace("%", "%%") if _doubles(dialect) else statement
+
+
 def _plain(statement: str, dialect: Dialect) -> str:
-    """The statement as people type it: a dialect doubles ``%`` for its driver."""
-    doubled = dialect.paramstyle in ("format", "pyformat")
-    return statement.replace("%%", "%") if doubled else statement
+    """The statement as people type it."""
+    return statement.replace("%%", "%") if _doubles(dialect) else statement
+
+
+def _doubles(dialect: Dialect) -> bool:
+    """Whether ``%`` in a name is written twice, since ``%s`` is a parameter."""
+    return dialect.paramstyle in ("format", "pyformat")
 
 
 def _literal(field: Field, dialect: Dialect) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,33 @@ class Reflected:
         where: Any = {"table_name": table.name, "schema": table.schema}
         self.exists = inspector.has_table(**where)
         found = inspector.get_columns(**where) if self.exists else []
-        self.columns: dict[str, ReflectedColumn] = {column["name"]: column for column in found}
+        # MySQL's SHOW CREATE TABLE doubles a backtick in a name, and SQLAlchemy leaves it so.
+        mysql = self.dialect == "mysql"
+        names = [c["name"].replace("``", "`") if mysql else c["name"] for c in found]
+        self.columns: dict[str, ReflectedColumn] = dict(zip(names, found, strict=True))
+
+    def unfilled(self, written: Collection[str]) -> list[str]:
+        """The NOT NULL columns that are not ``written`` and that nothing else fills."""
+        has_default = self._with_default()
+        return [
+            name
+            for name, column in self.columns.items()
+            if not (name in written or column["nullable"] or name in has_default)
+            and not (column.get("default") or column.get("computed") or column.get("identity"))
+            and column.get("autoincrement") is not True
+        ]
+
+    def _with_default(self) -> set[str]:
+        """Columns with a default of MySQL and MariaDB: SQLAlchemy sees none that is an expression
+        or holds a quotation mark."""
+        if self.dialect != "mysql":
+            return set()
+        query = text(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = :name "
+            "AND table_schema = COALESCE(:schema, DATABASE()) AND column_default IS NOT NULL"
+        )
+        given = {"name": self._table.name, "schema": self._table.schema}
+        return set(self._connection.execute(query, given).scalars())
 
     def unique_indexes(self) -> list[UniqueIndex]:
         """All unique indexes that an upsert may meet."""
@@ -54,10 +80,10 @@ class Reflected:
         # their own (citext). The column's collation decides in a UNION.
         padded = str(type_).upper().startswith("CHAR")
         texts = ["a", "A", "e", "é", "e\u0301", "ss", "ß", *([] if padded else ["a "])]
-        quoted = self._connection.dialect.identifier_preparer.quote(column).replace(":", "\\:")
+        quoted = self._connection.dialect.identifier_preparer.quote(column)
         union = "".join(f" UNION SELECT '{word}'" for word in texts)
         query = f"SELECT count(*) FROM (SELECT {quoted} FROM {self._name} WHERE 1 = 0{union}) AS t"
-        return self._connection.exec_driver_sql(query.replace("%", "%%")).scalar() == len(texts)
+        return self._connection.exec_driver_sql(query).scalar() == len(texts)
 
     def ignores_blanks(self, column: str) -> bool:
         """Whether ``a`` and ``a `` are one text: in CHAR, and in most collations of MySQL."""

@@ -12,10 +12,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Table, exc, inspect
-from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.schema import CreateTable
 
-from trunkline.connectors.sql.ddl import add_column, change_column, create_table, type_name
+from trunkline.connectors.sql.ddl import (
+    add_column,
+    change_column,
+    create_table,
+    for_driver,
+    type_name,
+)
 from trunkline.connectors.sql.fit import Check, check_of, misfit
 from trunkline.connectors.sql.reflection import Reflected
 from trunkline.connectors.sql.table import Field
@@ -95,7 +100,7 @@ def _evolve(engine: Engine, wanted: Wanted) -> None:
         statement = add_column(wanted.rows, field, engine.dialect)
         try:
             with engine.begin() as connection:
-                connection.exec_driver_sql(statement.replace("%", "%%"))
+                connection.exec_driver_sql(for_driver(statement, engine.dialect))
         except exc.DBAPIError as error:
             with engine.connect() as connection:  # another worker may have been faster
                 if field in _missing(Reflected(connection, wanted.rows), wanted.fields):
@@ -128,8 +133,7 @@ def _problems(connection: Connection, wanted: Wanted) -> Iterator[Problem]:
 def _column_problems(
     connection: Connection, table: Table, there: Reflected, fields: Sequence[Field]
 ) -> Iterator[Problem]:
-    given = table.columns.keys()
-    if unfilled := [n for n, c in there.columns.items() if n not in given and _must_be_given(c)]:
+    if unfilled := there.unfilled(table.columns.keys()):
         columns = ", ".join(unfilled)
         yield Problem(f"table {table.fullname}: nothing fills its NOT NULL column {columns}")
     for field in fields:
@@ -138,11 +142,6 @@ def _column_problems(
             what = f"table {table.fullname}: column {field.column} {found['type']}"
             mend = change_column(table, field.column, connection.dialect, found)
             yield Problem(f"{what} does not suit field {field.name} ({field.kind}): {why}", mend)
-
-
-def _must_be_given(column: ReflectedColumn) -> bool:
-    filled = column.get("autoincrement") is True or column.get("identity")
-    return not (column["nullable"] or column.get("default") or column.get("computed") or filled)
 
 
 def _key_problems(

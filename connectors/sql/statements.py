@@ -13,6 +13,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    literal_column,
     select,
     tuple_,
 )
@@ -33,7 +34,7 @@ def upsert(table: Table, dialect: str) -> Insert:
     if dialect == "mysql":
         insert = mysql.insert(table)
         kept = rest or [column.name for column in table.primary_key]
-        return insert.on_duplicate_key_update({name: insert.inserted[name] for name in kept})
+        return insert.on_duplicate_key_update({name: _inserted(insert, name) for name in kept})
     statement = _insert(table, dialect)
     if not rest:
         return statement.on_conflict_do_nothing(index_elements=table.primary_key.columns)
@@ -41,6 +42,15 @@ def upsert(table: Table, dialect: str) -> Insert:
         index_elements=table.primary_key.columns,
         set_={name: statement.excluded[name] for name in rest},
     )
+
+
+def _inserted(insert: mysql.Insert, name: str) -> ColumnElement[Any]:
+    """The value that was to be inserted, in ON DUPLICATE KEY UPDATE."""
+    if "%" not in name:
+        return insert.inserted[name]
+    # SQLAlchemy 2.1 doubles the % of such a name twice: Unknown column 'se%%q'.
+    quoted = name.replace("`", "``")
+    return literal_column(f"VALUES(`{quoted}`)")
 
 
 def claim(connection: Connection, positions: Table, claims: list[Claim]) -> set[tuple[str, str]]:
