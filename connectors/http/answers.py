@@ -11,7 +11,8 @@ from email.utils import parsedate_to_datetime
 from trunkline.errors import DeliveryError, Rejected, Retryable, Unavailable
 
 LATER = frozenset({408, 425, 429})
-DOWN = frozenset({502, 503, 504})
+DOWN = frozenset({502, 503, 504, *range(520, 528), 530})
+"""A gateway's word that the system behind it does not answer; from 520 on those of CDNs."""
 
 
 def failure(
@@ -20,7 +21,7 @@ def failure(
     """The instruction that a ``status`` outside 2xx stands for; ``what`` is its message, ``cause``
     the same without what is the one event's.
 
-    408, 425, 429 and 5xx are Retryable, but 502, 503, 504 Unavailable; 3xx and all other 4xx are
+    408, 425, 429 and 5xx are Retryable, but those of DOWN Unavailable; 3xx and all other 4xx are
     Rejected (a redirect is a wrong URL in the flow, and following it could hand on the token).
     """
     if status in DOWN:

@@ -7,6 +7,8 @@ of the servers' references; MySQL's own SQLSTATE is often the catch-all HY000.
 
 from __future__ import annotations
 
+import re
+import sqlite3
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -52,11 +54,16 @@ DOWN: Codes = frozenset(
         *(1044, 1045, 1049),  # no login, or no such database
         *(1047, 1053, 1927),  # not in its cluster, shutting down, connection killed
         *(1969, 3024),  # a statement took too long
+        *("42P01", "3F000", 1146),  # no such table: renamed by a migration, it comes back
+        *("42703", 1054),  # no such column
+        *("42501", 1142, 1143),  # no right to the table or a column
     }
 )
 # PyMySQL's own, for a connection that is closed, and those of the client library that it copies.
 CLIENT = (0, *range(2000, 3000))
 
+NOT_THERE = re.compile(r"no such (table|column)|has no column named")
+"""SQLite tells them apart from other mistakes in SQL in words alone."""
 BUSY = frozenset({5, 6})
 """SQLite: SQLITE_BUSY, SQLITE_LOCKED."""
 BROKEN = frozenset({3, 7, 8, 10, 11, 13, 14, 26})
@@ -72,8 +79,8 @@ def delivery_error(
     ``error`` and what it was raised from lose the values, too: a dead letter shows all of it.
 
     Rejected: the row itself is the reason, another one may well be accepted. Retryable: deadlocks
-    and other conflicts, missing rights, a table that has changed. Unavailable: no connection, or
-    a server that serves nobody now.
+    and other conflicts. Unavailable: no connection, a server that serves nobody now, or a table,
+    column or right that is not there, for whatever row.
     """
     codes = _codes(error.orig) if isinstance(error, exc.DBAPIError) else frozenset()
     what, cause = withhold(error, values, names)
@@ -96,6 +103,8 @@ def _instruction(error: Exception, codes: Codes) -> Instruction:
 
 
 def _without_a_known_code(error: exc.DBAPIError, codes: Codes) -> Instruction:
+    if isinstance(error.orig, sqlite3.OperationalError) and NOT_THERE.search(str(error.orig)):
+        return Unavailable
     said_by_the_server = codes.difference(CLIENT) or _sqlite_code(error.orig) is not None
     if said_by_the_server:
         return Retryable

@@ -1,8 +1,8 @@
 """What a sink's error means for one event: never again, later, or not while the system is down.
 
-The sink says so itself (``DeliveryError``), and a destination can know better: ``reject=`` and
-``Retry(on=…)`` name HTTP statuses and classes of exceptions. The more specific one wins: a status
-before a class, the error itself before its causes, a class before its bases.
+The sink says so itself (``DeliveryError``), and a destination can know better: ``reject=``,
+``Retry(on=…)`` and ``outage=[…]`` name HTTP statuses and classes of exceptions. The more specific
+one wins: a status before a class, the error itself before its causes, a class before its bases.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class ErrorClassifier:
 
     def __init__(self, policy: Policy) -> None:
         self._overrides: dict[ErrorMatch, Instruction] = {
+            **dict.fromkeys(policy.down, Unavailable),
             **dict.fromkeys(policy.reject, Rejected),
             **dict.fromkeys(policy.retry.on, Retryable),
         }

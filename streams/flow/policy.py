@@ -24,6 +24,7 @@ T = TypeVar("T")
 Order = Literal["key", "none"]
 OnDead = Literal["continue", "halt"]
 Outage = Literal["hold", "tiers"]
+_HOLD: tuple[Outage, tuple[ErrorMatch, ...]] = ("hold", ())
 
 
 class DestinationOptions(TypedDict, total=False):
@@ -33,7 +34,7 @@ class DestinationOptions(TypedDict, total=False):
     retry: Retry
     delay: str
     on_dead: OnDead
-    outage: Outage
+    outage: Outage | Sequence[ErrorMatch]
     reject: Sequence[ErrorMatch]
     breaker: CircuitBreaker
     maintenance: str | Sequence[str]
@@ -66,7 +67,8 @@ class Limits:
 class Policy:
     """How events reach one destination.
 
-    ``delay``: seconds before the first attempt; ``reject``: errors that mean "never", whatever the
+    ``delay``: seconds before the first attempt; ``down``: errors that mean an outage, and
+    ``reject``: errors that mean "never", whatever the
     sink calls them; ``dead_letter_limit``: None for none.
     """
 
@@ -75,6 +77,7 @@ class Policy:
     delay: float = 0.0
     on_dead: OnDead = "continue"
     outage: Outage = "hold"
+    down: tuple[ErrorMatch, ...] = ()
     reject: tuple[ErrorMatch, ...] = ()
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     maintenance: tuple[Window, ...] = ()
@@ -105,7 +108,8 @@ def parse_policy(arguments: Mapping[str, Any]) -> tuple[Policy, list[str]]:
         retry=given.read("retry", _a(Retry, "Retry('10s', '1m')"), Retry.DEFAULT),
         delay=given.read("delay", _delay, 0.0),
         on_dead=given.read("on_dead", _one_of(OnDead), "continue"),
-        outage=given.read("outage", _one_of(Outage), "hold"),
+        outage=given.read("outage", _outage, _HOLD)[0],
+        down=given.read("outage", _outage, _HOLD, tells=False)[1],
         reject=given.read("reject", error_matches, ()),
         breaker=given.read("breaker", _a(CircuitBreaker, "CircuitBreaker()"), CircuitBreaker()),
         maintenance=given.read("maintenance", _windows, ()),
@@ -139,14 +143,16 @@ class _Options:
         known = ", ".join(DestinationOptions.__annotations__)
         self.wrong = [f"{name}= is no argument: there are {known}" for name in sorted(unknown)]
 
-    def read(self, name: str, parsed: Callable[[Any], T], default: T) -> T:
-        """An argument, parsed; ``default`` if it is not given or wrong."""
+    def read(self, name: str, parsed: Callable[[Any], T], default: T, *, tells: bool = True) -> T:
+        """An argument, parsed; ``default`` if it is not given or wrong, which is noted if it
+        ``tells``."""
         if name not in self._arguments:
             return default
         try:
             return parsed(self._arguments[name])
         except ConfigurationError as error:
-            self.wrong.append(f"{name}: {error}")
+            if tells:
+                self.wrong.append(f"{name}: {error}")
             return default
 
     def words(self) -> Iterator[str]:
@@ -165,6 +171,10 @@ def _contradictions(policy: Policy) -> list[str]:
     found = []
     if policy.on_dead == "halt" and policy.order == "none":
         found.append("on_dead='halt' keeps a key blocked, and needs order='key'")
+    for cause in policy.down:
+        for others, where in ((policy.reject, "reject="), (policy.retry.on, "the retry's on=")):
+            if cause in others:
+                found.append(f"{_named(cause)} is in outage= and in {where}: choose one")
     for cause in policy.reject:
         if cause in policy.retry.on:
             found.append(f"{_named(cause)} is in reject= and in the retry's on=: choose one")
@@ -191,6 +201,17 @@ def _one_of(choices: Any) -> Callable[[Any], Any]:
         return value
 
     return parsed
+
+
+def _outage(value: Any) -> tuple[Outage, tuple[ErrorMatch, ...]]:
+    """What is done in an outage, and the errors that mean one besides ``Unavailable``."""
+    if isinstance(value, list | tuple):
+        return "hold", error_matches(value)
+    if value not in get_args(Outage):
+        raise ConfigurationError(
+            f"{value!r} is not 'hold' or 'tiers', nor a list of what means down: [500, OSError]"
+        )
+    return value, ()
 
 
 def _a(kind: type[T], example: str) -> Callable[[Any], T]:

@@ -111,7 +111,7 @@ def test_a_table_dropped_meanwhile_is_not_the_events_fault(postgres: Database) -
         sink = postgres.sink()
         await sink.open()
         postgres.run("DROP TABLE {table}")
-        with pytest.raises(errors.Retryable):
+        with pytest.raises(errors.Unavailable):
             await sink.deliver([put("a", 1), put("b", 2)])
         await sink.close()
 

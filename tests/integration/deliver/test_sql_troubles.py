@@ -43,8 +43,8 @@ POSTGRES: list[tuple[str, Kind]] = [
     ("40001", Retryable),  # serialization failure
     ("40P01", Retryable),  # deadlock
     ("55P03", Retryable),  # lock not available
-    ("42501", Retryable),  # no right to it
-    ("42703", Retryable),  # no such column
+    ("42501", Unavailable),  # no right to it
+    ("42703", Unavailable),  # no such column
     ("08006", Unavailable),  # connection failure
     ("25006", Unavailable),  # read-only
     ("53100", Unavailable),  # disk full
@@ -101,8 +101,8 @@ MARIADB: list[tuple[int, str, Kind]] = [
     (1213, "40001", Retryable),  # deadlock
     (1205, "HY000", Retryable),  # lock wait timeout
     (1020, "HY000", Retryable),  # changed since it was read
-    (1142, "42000", Retryable),  # no right to it
-    (1054, "42S22", Retryable),  # no such column
+    (1142, "42000", Unavailable),  # no right to it
+    (1054, "42S22", Unavailable),  # no such column
     (1040, "08004", Unavailable),  # too many connections
     (1047, "08S01", Unavailable),  # not in its cluster
     (1053, "08S01", Unavailable),  # shutting down

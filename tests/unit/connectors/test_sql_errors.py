@@ -31,7 +31,7 @@ def of_mysql(kind: str, *args: object) -> exc.DBAPIError:
         (of_mysql("OperationalError", 2013, "Lost connection"), Unavailable),
         (of_mysql("InterfaceError", 0, ""), Unavailable),
         (of_mysql("ProgrammingError", "nan can not be used with MySQL"), Rejected),
-        (of_mysql("ProgrammingError", 1146, "Table doesn't exist"), Retryable),
+        (of_mysql("ProgrammingError", 1146, "Table doesn't exist"), Unavailable),
         (of_mysql("InternalError", "Packet sequence number wrong"), Retryable),
     ],
 )
