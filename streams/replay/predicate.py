@@ -116,8 +116,8 @@ class Predicate:
         self._reads_data = "data" in names
         self._evaluator = SimpleEval(operators=dict(_OPERATORS), functions=dict(_FUNCTIONS))
         # ``data.status in ["paid", "sent"]``: SimpleEval by itself knows no lists.
-        for several in (ast.List, ast.Tuple, ast.Set):
-            self._evaluator.nodes[several] = self._several
+        nodes: Any = self._evaluator.nodes
+        nodes |= dict.fromkeys((ast.List, ast.Tuple, ast.Set), self._several)
 
     def _several(self, node: Any) -> list[Any]:
         return [self._evaluator._eval(each) for each in node.elts]

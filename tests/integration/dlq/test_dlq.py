@@ -54,7 +54,7 @@ class Letters:
         )
 
     def listed(self, *arguments: str, name: str = "erp") -> list[dict[str, Any]]:
-        text = self.told("list", *arguments, "--json", name=name).output
+        text = self.told("list", *arguments, "--json", name=name).stdout
         return [json.loads(line) for line in text.splitlines()]
 
     def told(self, command: str, *arguments: str, name: str = "erp", input: str = "") -> Result:
