@@ -34,6 +34,32 @@ def parse(schema_json: str) -> Any:
     return parsed
 
 
+def parse_written(schema_json: str) -> Any:
+    """fastavro's parsed form of a schema that somebody else writes with.
+
+    Its defaults do not matter for reading what it wrote, and a decimal without a sensible precision
+    is plain bytes, as the specification has it: neither may cost its events. Raises as ``parse``.
+    """
+    return parse_schema(_bare(json.loads(schema_json)), {})
+
+
+def _bare(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_bare(branch) for branch in schema]
+    if not isinstance(schema, dict):
+        return schema
+    bare = {key: _bare(schema[key]) for key in ("type", "items", "values") if key in schema}
+    if schema.get("logicalType") == "decimal" and logical_of(schema) is None:
+        bare |= {"logicalType": None}
+    if "fields" in schema:
+        bare["fields"] = [
+            {key: _bare(field[key]) for key in field if key != "default"}
+            for field in schema["fields"]
+        ]
+    rest = {key: value for key, value in schema.items() if key not in bare}
+    return {key: value for key, value in (rest | bare).items() if value is not None}
+
+
 def same(one: Any, other: Any) -> bool:
     """Whether two parsed schemas write the same bytes for the same values."""
     return bool(_essence(one) == _essence(other))

@@ -106,7 +106,7 @@ class Codec:
     def _writer(self, id: int) -> Any:
         text = self._registry.schema(id)
         try:
-            parsed = avro.parse(text)
+            parsed = avro.parse_written(text)
         except Exception as error:  # whatever is wrong with it, no event of it can be read
             raise SerializationError(f"schema {id} is no Avro schema: {error}") from error
         if avro.has_endless_array(parsed):

@@ -209,3 +209,28 @@ def test_resolution_agrees_with_fastavro_where_no_logical_type_is(
     decode: Any = codec.decoder(typed(new))
     other = schemaless_reader(BytesIO(raw[5:]), parse_schema(old), parse_schema(new))
     assert decode(raw) == other
+
+
+RAW = {"type": "bytes", "logicalType": "decimal"}
+
+
+@pytest.mark.parametrize(
+    ("type_", "raw", "seen"),
+    [
+        (("int", "one"), b"\x02", 1),
+        ((["null", "int"], 7), b"\x02\x02", 1),
+        (({"type": "enum", "name": "E", "symbols": ["a"]}, "z"), b"\x00", "a"),
+        (RAW, b"\x02a", b"a"),
+        ({**RAW, "precision": 0}, b"\x02a", b"a"),
+        ({**RAW, "precision": 2, "scale": 3}, b"\x02a", b"a"),
+        ({**RAW, "type": "fixed", "name": "F", "size": 1, "precision": 9}, b"a", b"a"),
+    ],
+)
+def test_a_foreign_writers_wrong_default_or_decimal_does_not_cost_its_events(
+    type_: Any, raw: bytes, seen: Any
+) -> None:
+    written = record(a=record("In", x=type_), b=("long", 3))
+    codec = Codec(Known({1: written}))
+    assert codec.decode_any(b"\0\0\0\0\1" + raw + b"\x04") == {"a": {"x": seen}, "b": 2}
+    decode: Any = codec.decoder(typed(record(b="long")))
+    assert decode(b"\0\0\0\0\1" + raw + b"\x04") == {"b": 2}

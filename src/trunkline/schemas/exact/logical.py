@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,6 +63,8 @@ def _is_decimal(schema: dict[str, Any]) -> bool:
     precision, scale = schema.get("precision"), schema.get("scale", 0)
     if not isinstance(precision, int) or not isinstance(scale, int):
         return False
+    if "size" in schema and precision > (8 * schema["size"] - 1) * math.log10(2):
+        return False  # more digits than the bytes hold
     return 0 <= scale <= precision and precision > 0
 
 
