@@ -66,7 +66,7 @@ async def raw(say: Say) -> AsyncIterator[Raw]:
 def outcomes(
     say: Say, count: int, pause: float = 0.0, **options: Any
 ) -> tuple[list[str], list[str]]:
-    """The ids that the server saw, and those that the sink delivered."""
+    """The idempotency keys that the server saw, and those that the sink delivered."""
 
     async def run() -> tuple[list[str], list[str]]:
         delivered, failed = [], 0
@@ -77,7 +77,7 @@ def outcomes(
                 event = make_event("7", Item(id="7"), id=f"e{number}")
                 try:
                     await sink.deliver([event])
-                    delivered.append(event.id)
+                    delivered.append(event.idempotency_key)
                 except Unavailable:
                     failed += 1
                 await asyncio.sleep(pause)
@@ -133,12 +133,13 @@ def test_what_came_while_the_loop_was_busy_is_no_answer_either() -> None:
         async with raw(late(OK)) as server:
             sink = HttpSink(server.url, Item)
             await sink.open()
-            for number in range(4):
-                await sink.deliver([make_event("7", Item(id="7"), id=f"e{number}")])
+            events = [make_event("7", Item(id="7"), id=f"e{number}") for number in range(4)]
+            for event in events:
+                await sink.deliver([event])
                 time.sleep(0.04)  # noqa: ASYNC251 - nobody reads what comes meanwhile
                 await asyncio.sleep(0)
             await sink.close()
-            assert server.keys == [f"e{number}" for number in range(4)]
+            assert server.keys == [event.idempotency_key for event in events]
 
     asyncio.run(run())
 
