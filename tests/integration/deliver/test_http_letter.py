@@ -66,24 +66,26 @@ async def raw(say: Say) -> AsyncIterator[Raw]:
 def outcomes(
     say: Say, count: int, pause: float = 0.0, **options: Any
 ) -> tuple[list[str], list[str]]:
-    """The idempotency keys that the server saw, and those that the sink delivered."""
+    """The ids of the events that the server saw, and of those that the sink delivered."""
 
     async def run() -> tuple[list[str], list[str]]:
         delivered, failed = [], 0
+        ids: dict[str, str] = {}
         async with raw(say) as server:
             sink = HttpSink(server.url, Item, **options)
             await sink.open()
             for number in range(count):
                 event = make_event("7", Item(id="7"), id=f"e{number}")
+                ids[event.idempotency_key] = event.id
                 try:
                     await sink.deliver([event])
-                    delivered.append(event.idempotency_key)
+                    delivered.append(event.id)
                 except Unavailable:
                     failed += 1
                 await asyncio.sleep(pause)
             await sink.close()
             assert len(delivered) + failed == count
-            return server.keys, delivered
+            return [ids[key] for key in server.keys], delivered
 
     return asyncio.run(run())
 
