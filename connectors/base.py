@@ -17,7 +17,12 @@ from trunkline.event import Event, Record
 T = TypeVar("T")
 
 Position = dict[str, Any]
-"""Where a source stands: JSON-able, understood by that source alone, stored in Kafka."""
+"""Where a source stands: JSON-able, understood by that source alone, stored in Kafka.
+
+It is written with each batch, so it should be small. What grows, as the files that were read,
+belongs into its entry ``parts``, a dict of JSON values by name: each is stored as a record of its
+own (under 800 kB), and written only when it is another than in the position before.
+"""
 
 Publish = Callable[[Sequence[Record]], Awaitable[None]]
 """Publishes records; returns when Kafka has acknowledged all of them, raises when it has not."""
@@ -52,7 +57,9 @@ class Source(ABC):
 
         Runs in the source's own thread and may block, but for less than 0.5 s once ``stop`` is
         set. Yields micro-batches of what has arrived, up to about 2,000 records, and does not
-        wait to fill them. A change read again after a restart has the same ``Record.id``.
+        wait to fill them. A change read again after a restart has the same ``Record.id``. What
+        is there but cannot be read (a line that does not parse) is a record, too, with
+        ``Record.unreadable``: it becomes a dead letter, and reading goes on behind it.
         Raises SourceError when the system cannot be read: the engine starts again from the last
         stored position, with back-off. Returning ends the source for good.
         """

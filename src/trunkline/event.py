@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
 
-from trunkline.errors import NoData
+from trunkline.errors import DataError, NoData
 from trunkline.headers import (
     CE_ID,
     CE_SOURCE,
@@ -41,6 +41,18 @@ AVRO = "application/vnd.confluent.avro"
 """The content type of an Avro value in the Confluent wire format."""
 
 
+@dataclass(slots=True, frozen=True)
+class Unreadable:
+    """Why a source could make no data of something that it read, and its bytes.
+
+    ``raw``: the bytes as they were, or their beginning where there are too many; the source says
+    which. b"" where it has none, as of a file that cannot be opened.
+    """
+
+    error: DataError
+    raw: bytes = b""
+
+
 @dataclass(slots=True, kw_only=True)
 class Record:
     """One change that a source read, before it is canonical.
@@ -50,6 +62,9 @@ class Record:
     ``stream``: the table or collection. ``id`` must be the same when the source reads the same
     change again, and another for each other change: it becomes ``ce_id``, of which every
     ``Event.idempotency_key`` is made. ``time``: when the change happened in the system, UTC.
+    ``place``: where in the system it stands, for people: ``orders.csv:17``; dead letters tell it.
+    ``unreadable``: the source found something that is no record; it is not mapped, but becomes one
+    dead letter of the source, with its raw bytes; ``key`` and ``data`` may be empty then.
     """
 
     key: str
@@ -59,6 +74,8 @@ class Record:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
     traceparent: str = ""
+    place: str = ""
+    unreadable: Unreadable | None = None
 
 
 class Event(Generic[T_co]):

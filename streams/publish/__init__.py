@@ -3,6 +3,7 @@
 In come records with positions; out go events, the source's position and its dead letters, in one
 transaction. ``source_step`` runs a source that reads: the connector's ``read`` and the topic's
 function in a thread of the source's own, transactions in another, so that reading goes on
-meanwhile. ``push_step`` runs a source that is called, in the event loop, and answers its caller
-when Kafka has acknowledged. ``publisher`` makes the events for both, and does no I/O.
+meanwhile; ``stored_position`` is where it stands. ``push_step`` runs a source that is called, in
+the event loop, and answers its caller when Kafka has acknowledged. ``publisher`` makes the events
+for both, and does no I/O.
 """

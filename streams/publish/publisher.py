@@ -74,7 +74,8 @@ class Publisher:
     """Turns one source's records into records of its canonical topics.
 
     What a topic's function or its schema refuses, and what no topic takes, becomes a dead letter of
-    the source: the record as JSON, with the reason.
+    the source: the record as JSON, with the reason. So does what the source itself could not read:
+    its raw bytes.
     """
 
     def __init__(
@@ -90,6 +91,11 @@ class Publisher:
         done = PublishingResult(self._dlq)
         example: tuple[Record, Exception] | None = None
         for record in records:
+            if record.unreadable is not None:  # once, however many topics the source has
+                done.records.append(self._dead_letter(record, record.unreadable.error))
+                done.refuse(record.unreadable.error)
+                example = record, record.unreadable.error
+                continue
             taken = False
             for output in self._outputs:
                 if output.streams and record.stream not in output.streams:
@@ -130,22 +136,24 @@ class Publisher:
     def _log_dead_letters(self, count: int, record: Record, error: Exception) -> None:
         """One line a batch: a table full of what is refused floods no log."""
         log.warning(
-            "%d dead letters to %s, as of key %r: %s: %s",
+            "%d dead letters to %s, as of %r: %s: %s",
             count,
             self._dlq,
-            record.key,
+            record.place or record.key,
             type(error).__name__,
             error,
             extra={"event_id": record.id, "trace_id": trace_id(record.traceparent)},
         )
 
     def _dead_letter(self, record: Record, error: Exception) -> ProducerRecord:
+        bad = record.unreadable
+        value = bad.raw if bad is not None else _as_json(record)
         return dead_letter(
             self._dlq,
             key=record.key.encode(errors="replace"),
-            value=_as_json(record)[:MAX_VALUE],
+            value=value[:MAX_VALUE],
             headers=event_headers(record, source=self._source, type=f"record.{record.change}"),
-            came_from=record.stream or self._source,
+            came_from=record.place or record.stream or self._source,
             stage="publish",
             error=error,
             flow_version=self._version,
@@ -177,9 +185,12 @@ def _type(record: Record, output: TopicMapping, data: Any) -> str:
     return named(data)
 
 
+_TOLD = [each.name for each in fields(Record) if each.name != "unreadable"]
+
+
 def _as_json(record: Record) -> bytes:
     """The record as JSON, whatever it holds: a dead letter that failed would stop the source."""
-    row = {each.name: getattr(record, each.name) for each in fields(record)}
+    row = {name: getattr(record, name) for name in _TOLD}
     try:
         option = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
         return orjson.dumps(row, default=str, option=option)

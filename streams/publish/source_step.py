@@ -14,17 +14,17 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import orjson
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from trunkline.connectors.base import Batch, Position, Source
 from trunkline.errors import ConfigurationError, SourceError
-from trunkline.kafka import ProducerRecord, transact
+from trunkline.kafka import transact
 from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.publish.publisher import Publisher, PublishingResult
 from trunkline.streams.publish.source_lag import SourceLag
+from trunkline.streams.publish.stored_position import PARTS, StoredPosition
 from trunkline.tasks import backoff
 
 log = logging.getLogger(__name__)
@@ -59,16 +59,15 @@ class SourceStep(PollListener):
         build: Callable[[], Source],
         make_consumer: Callable[[], Consumer],
         make_producer: Callable[[], Producer],
-        newest_position: Callable[[], Message | None],
+        stored: StoredPosition,
         metrics: StepMetrics,
         outcome_listener: OutcomeListener,
     ) -> None:
         self.name = name
-        self._positions = positions
         self._publisher = publisher
         self._build = build
         self._make_producer = make_producer
-        self._newest_position = newest_position
+        self._stored = stored
         self._metrics = metrics
         self._outcome_listener = outcome_listener
         self._lag = SourceLag(time.time)
@@ -152,8 +151,8 @@ class SourceStep(PollListener):
     def _run_once(self) -> None:
         producer = self._make_producer()
         producer.init_transactions(60)  # fences whoever ran this source before
-        position = self._stored_position()
-        log.info("source %s runs from %s", self.name, position or "the beginning")
+        position = self._stored.load()
+        log.info("source %s runs from %s", self.name, _shown(position))
         if self._interrupt.is_set():  # revoked while Kafka was asked: connect to nothing any more
             return
         source = self._build()
@@ -181,7 +180,7 @@ class SourceStep(PollListener):
                 started, result = time.monotonic(), self._publisher.publish(batch.records)
                 if pending is not None:
                     self._settle(source, pending)
-                records = [*result.records, self._position_record(batch)]
+                records = [*result.records, *self._stored.records(batch.position)]
                 commit = thread.submit(transact, producer, records)
                 commit.add_done_callback(self._interrupt_if_failed)
                 pending = _Pending(commit, batch, result, started)
@@ -207,18 +206,6 @@ class SourceStep(PollListener):
         self._count(pending)
         self._committed_any = True
 
-    def _stored_position(self) -> Position | None:
-        message = self._newest_position()
-        value = message.value() if message is not None else None
-        if not value:
-            return None
-        stored: Position = orjson.loads(value)["position"]
-        return stored
-
-    def _position_record(self, batch: Batch) -> ProducerRecord:
-        position = orjson.dumps({"position": batch.position})
-        return ProducerRecord(self._positions, self.name.encode(), position, [])
-
     def _count(self, pending: _Pending) -> None:
         batch, result = pending.batch, pending.result
         self._metrics.events_in.inc(len(batch.records))
@@ -232,3 +219,10 @@ class SourceStep(PollListener):
     async def stop(self) -> None:
         """Stop the source and leave."""
         await self.intake.stop()
+
+
+def _shown(position: Position | None) -> object:
+    """The position for the log, without its parts: they may be megabytes."""
+    if not isinstance(position, dict) or PARTS not in position:
+        return position or "the beginning"
+    return {name: value for name, value in position.items() if name != PARTS}

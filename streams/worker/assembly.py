@@ -12,7 +12,7 @@ from trunkline import kafka, naming
 from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.kafka.poll_loop import PollLoop
 from trunkline.kafka.range_reader import RangeReader, reader_of
-from trunkline.kafka.reading import last_record
+from trunkline.kafka.reading import last_record, read_all
 from trunkline.params import Backbone, Params
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import registry_of
@@ -28,6 +28,7 @@ from trunkline.streams.listener import Listeners, OutcomeListener
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
 from trunkline.streams.publish.push_step import ANSWER_TIMEOUT, PushStep
 from trunkline.streams.publish.source_step import SourceStep
+from trunkline.streams.publish.stored_position import StoredPosition
 from trunkline.streams.quota.client import QuotaClient, limited
 from trunkline.streams.replay.job import JobContext
 from trunkline.streams.replay.step import ReplayStep
@@ -143,7 +144,12 @@ class Assembly:
             build=cast(Callable[[], Source], partial(definition, self._env)),
             make_consumer=partial(kafka.consumer, self._backbone, group),
             make_producer=partial(kafka.producer, self._backbone, transactional_id=fenced),
-            newest_position=partial(last_record, self._backbone, definition.positions, group),
+            stored=StoredPosition(
+                definition.name,
+                definition.positions,
+                newest=partial(last_record, self._backbone, definition.positions, group),
+                every=partial(read_all, self._backbone, definition.positions),
+            ),
             metrics=metrics,
             outcome_listener=listener,
         )

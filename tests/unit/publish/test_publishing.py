@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from trunkline import Record
-from trunkline.errors import SerializationError
+from trunkline.errors import DataError, SerializationError
+from trunkline.event import Unreadable
 from trunkline.kafka import MAX_VALUE, ProducerRecord
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 
@@ -197,3 +198,24 @@ def test_any_row_can_be_written_as_a_dead_letter() -> None:
         refusing = output(function=raises(ValueError("no")))
         made = published(record(key="half \ud800", data=row), outputs=[refusing])
         assert json.loads(only(made)[2] or b"")["data"].keys() == {str(name) for name in row}
+
+
+def test_what_a_source_cannot_read_is_one_dead_letter_with_its_raw_bytes() -> None:
+    def never(anything: Any) -> Any:
+        raise AssertionError("called for what could not be read")
+
+    bad = Unreadable(DataError("3 fields where the header has 4"), b"a,\xff,c\r\n")
+    line = record(key="", data={}, unreadable=bad, place="orders.csv:17")
+    outputs = [output("orders", function=never, key=never), output("audit", function=never)]
+    made = published(line, outputs=outputs)
+    assert made[1] == 1, "once, however many topics take it"
+    topic, key, value, headers = only(made)
+    assert (topic, key, value) == ("shop.db.dlq", b"", b"a,\xff,c\r\n")
+    assert (headers["tl_dead_from"], headers["tl_stage"]) == (b"orders.csv:17", b"publish")
+    assert headers["tl_error"] == b"3 fields where the header has 4"
+
+
+def test_the_dead_letter_of_a_refused_record_tells_its_place() -> None:
+    refused = record(place="orders.csv:18")
+    *_, headers = only(published(refused, outputs=[output(function=raises(KeyError("cents")))]))
+    assert headers["tl_dead_from"] == b"orders.csv:18"

@@ -18,6 +18,7 @@ from trunkline.streams.metrics import Metrics, StepMetrics
 from trunkline.streams.publish import source_step
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.publish.source_step import SourceStep
+from trunkline.streams.publish.stored_position import StoredPosition
 
 MINE = [TopicPartition("shop.db.positions", 0)]
 
@@ -74,7 +75,7 @@ class Running:
             build=self.build,
             make_consumer=cast(Callable[[], Consumer], None),
             make_producer=lambda: cast(Producer, self.producer),
-            newest_position=self.newest,
+            stored=StoredPosition("db", "shop.db.positions", newest=self.newest, every=list),
             metrics=self.metrics,
             outcome_listener=self.metrics,
         )
