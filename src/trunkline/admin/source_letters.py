@@ -42,7 +42,7 @@ MAX_BYTES = 64_000_000
 BEFORE = timedelta(minutes=1)
 """How long before a letter its event may have been published to another topic: clocks differ."""
 
-_FIELDS = {one.name for one in fields(Record)}
+_FIELDS = frozenset(each.name for each in fields(Record)) - {"unreadable"}
 
 
 @dataclass(slots=True)

@@ -37,6 +37,7 @@ class Env(Params):
     warehouse_token: Secret
     mart_url: Secret
     payments_secret: Secret
+    till_folder: str
 flow = Flow("documented", Env)
 """
 

@@ -1,0 +1,283 @@
+"""What a file's lines mean: CSV and JSON lines, as values that a flow gives to FileSource."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+from trunkline.connectors.files.lines import Lines, TooLong
+from trunkline.errors import ConfigurationError, DataError
+
+_OTHER_ENCODINGS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_PLAIN = "\r\n\t,;|\"'{}[]:0aZ"
+"""Characters that an encoding must have at their ASCII bytes, for lines to be found in bytes."""
+
+
+class Row(NamedTuple):
+    """A row, or why there is none. ``line``: the number of its first line; ``start``: its offset.
+    ``raw``: the bytes of a row that is bad."""
+
+    data: dict[str, Any]
+    line: int
+    start: int
+    error: DataError | None = None
+    raw: bytes = b""
+
+
+class FileError(DataError):
+    """Nothing in the file can be read. ``raw``: the beginning of it, or what is wrong in it."""
+
+    def __init__(self, message: str, raw: bytes = b"") -> None:
+        super().__init__(message)
+        self.raw = raw
+
+
+class FileFormat(Protocol):
+    """How a file is read: ``Csv``, ``JsonLines``, or one of yours."""
+
+    def rows(self, lines: Lines, needed: Sequence[str]) -> Iterator[Row]:
+        """The rows from where ``lines`` stands, good and bad ones; behind each, ``lines`` stands
+        where the next one begins. ``needed``: fields that each row must have.
+
+        Raises FileError where no row can be read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Csv:
+    """Comma-separated values (RFC 4180); quoted fields may hold line breaks.
+
+    ``header``: whether the first row has the fields' names; else the names. ``delimiter``: one
+    character. ``quote``: one character, written twice inside of quotes; "" for files in which
+    nothing is quoted. ``encoding``: one in which a line feed is the byte 0A, as UTF-8, Latin-1,
+    cp1252, Shift-JIS. ``skip``: lines in front of everything, as a title. A byte order mark of
+    UTF-8 is no part of the first field. Rows are as long as the header, or bad. All values are
+    text.
+
+    Raises ConfigurationError for what cannot be.
+    """
+
+    delimiter: str = ","
+    quote: str = '"'
+    encoding: str = "utf-8"
+    header: bool | Sequence[str] = True
+    skip: int = 0
+
+    def __post_init__(self) -> None:
+        _check_encoding(self.encoding)
+        if len(self.delimiter) != 1 or self.delimiter in "\r\n" or self.delimiter == self.quote:
+            raise ConfigurationError(f"Csv: delimiter={self.delimiter!r} is not one character")
+        if len(self.quote) > 1 or self.quote in ("\r", "\n"):
+            raise ConfigurationError(f'Csv: quote={self.quote!r} is neither one character nor ""')
+        if self.skip < 0:
+            raise ConfigurationError("Csv: skip= is a number of lines")
+        if not self.header or isinstance(self.header, str):
+            raise ConfigurationError('Csv: without a header give the names: header=("id", "total")')
+        if not isinstance(self.header, bool) and (twice := _twice(self.header)):
+            raise ConfigurationError(f"Csv: header= names {twice} twice")
+
+    def rows(self, lines: Lines, needed: Sequence[str]) -> Iterator[Row]:
+        """See FileFormat."""
+        # The module's own limit is 128 kB a field, for the process: rows are bounded by ours.
+        csv.field_size_limit(max(csv.field_size_limit(), lines.limit))
+        offset, number = lines.offset, lines.number
+        lines.seek(0, 0)
+        names = self._names(lines)
+        if not names:  # an empty file
+            return
+        if missing := [name for name in needed if name not in names]:
+            raise FileError(f"the header lacks {', '.join(missing)}", lines.raw(0))
+        if offset > lines.offset:
+            lines.seek(offset, number)
+        for row in _CsvRows(lines, self):
+            if row.error is not None:
+                yield Row({}, row.line, row.start, row.error, row.raw)
+            elif len(row.fields) == len(names):
+                yield Row(dict(zip(names, row.fields, strict=True)), row.line, row.start)
+            elif row.fields:  # else a blank line
+                said = f"the row has {len(row.fields)} fields, the header {len(names)}"
+                yield Row({}, row.line, row.start, DataError(said), lines.raw(row.start))
+
+    def _names(self, lines: Lines) -> list[str]:
+        """The fields' names; ``lines`` stands behind the header then."""
+        first = _first(lines, self.skip)
+        if first is None or not isinstance(self.header, bool):
+            lines.seek(*first or (lines.offset, lines.number))
+            return list(self.header) if not isinstance(self.header, bool) else []
+        lines.seek(*first)
+        for row in _CsvRows(lines, self):
+            if row.error is not None:
+                raise FileError(f"the header cannot be read: {row.error}", row.raw)
+            if row.fields:
+                if twice := _twice(row.fields):
+                    raise FileError(f"the header names {twice} twice", lines.raw(row.start))
+                return row.fields
+        return []
+
+
+class _CsvRow(NamedTuple):
+    """A row as the module ``csv`` gives it, or the line that is wrong; ``fields`` [] if blank."""
+
+    fields: list[str]
+    line: int
+    start: int
+    error: DataError | None = None
+    raw: bytes = b""
+
+
+class _CsvRows:
+    """The rows behind where ``lines`` stands, one after the other.
+
+    Where a row cannot be parsed, its first line is bad, and the next row begins at the second: a
+    quote that is never closed costs one line, and not the rest of the file.
+    """
+
+    def __init__(self, lines: Lines, form: Csv) -> None:
+        self._lines = lines
+        self._encoding = form.encoding
+        self._start = 0
+        quoting: dict[str, Any] = {"quotechar": form.quote} if form.quote else {"quoting": 3}
+        self._reader = csv.reader(
+            _Texts(self), delimiter=form.delimiter, strict=True, doublequote=True, **quoting
+        )
+
+    def __iter__(self) -> Iterator[_CsvRow]:
+        lines, reader = self._lines, self._reader
+        while True:
+            self._start, before = lines.offset, lines.number
+            try:
+                yield _CsvRow(next(reader), before + 1, self._start)
+            except StopIteration:
+                return
+            except (csv.Error, ValueError, DataError) as error:
+                start = self._start
+                lines.seek(start, before)
+                line = lines.next()
+                raw = line.raw if line is not None else b""
+                yield _CsvRow([], before + 1, start, _said(error), raw)
+
+    def text(self) -> str:
+        """The next line for the parser. Raises StopIteration at the end, TooLong, and ValueError
+        for bytes that are not of the encoding."""
+        line = self._lines.next()
+        if line is None:
+            raise StopIteration
+        if not line.whole or self._lines.offset - self._start > self._lines.limit + 1:
+            raise TooLong(f"the row has more than {self._lines.limit} bytes")
+        return line.raw.decode(self._encoding)
+
+
+class _Texts:
+    """The iterator that ``csv.reader`` draws lines from; after an error it goes on, as a generator
+    would not."""
+
+    def __init__(self, rows: _CsvRows) -> None:
+        self._rows = rows
+
+    def __iter__(self) -> _Texts:
+        return self
+
+    def __next__(self) -> str:
+        return self._rows.text()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonLines:
+    """A JSON object a line (NDJSON). Blank lines are none.
+
+    ``encoding``: as with ``Csv``. ``decimals``: numbers with a fraction become ``Decimal``, with
+    all their digits, instead of ``float``. Whole numbers are exact in any case; NaN and infinite
+    ones are no JSON, and their lines bad.
+
+    Raises ConfigurationError for an encoding that cannot be.
+    """
+
+    encoding: str = "utf-8"
+    decimals: bool = False
+
+    def __post_init__(self) -> None:
+        _check_encoding(self.encoding)
+
+    def rows(self, lines: Lines, needed: Sequence[str]) -> Iterator[Row]:
+        """See FileFormat."""
+        if not lines.offset and (first := _first(lines, 0)) is not None:
+            lines.seek(*first)
+        decoder = json.JSONDecoder(
+            parse_float=Decimal if self.decimals else None, parse_constant=_no_number
+        )
+        start = lines.offset
+        while (line := lines.next()) is not None:
+            try:
+                if not line.whole:
+                    raise TooLong(f"the line has more than {lines.limit} bytes")
+                if text := line.raw.decode(self.encoding).strip():
+                    yield Row(_object(decoder.decode(text), needed), line.number, start)
+            except (ValueError, RecursionError, DataError) as error:
+                yield Row({}, line.number, start, _said(error), line.raw)
+            start = lines.offset
+
+
+def _object(value: Any, needed: Sequence[str]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(f"the line holds no object, but a {type(value).__name__}")
+    if missing := [name for name in needed if name not in value]:
+        raise DataError(f"the object lacks {', '.join(missing)}")
+    return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise DataError(f"{name} is no JSON number")
+
+
+def _first(lines: Lines, skip: int) -> tuple[int, int] | None:
+    """Where the first line of the content is, behind a byte order mark and ``skip`` lines; None
+    if the file ends before. Raises FileError for an encoding that was not meant."""
+    lines.seek(0, 0)
+    line = lines.next()
+    if line is None:
+        return None
+    if line.raw.startswith(_OTHER_ENCODINGS):
+        said = "the file is UTF-16 or UTF-32, which FileSource does not read: convert it to UTF-8"
+        raise FileError(said, line.raw)
+    mark = len(codecs.BOM_UTF8) if line.raw.startswith(codecs.BOM_UTF8) else 0
+    for _ in range(skip):
+        if line is None:
+            return None
+        mark, line = lines.offset, lines.next()
+    return mark, skip
+
+
+def _said(error: Exception) -> DataError:
+    """What is wrong with a row, without its values, which a log must not show."""
+    if isinstance(error, DataError):
+        return error
+    if isinstance(error, UnicodeDecodeError):
+        byte = error.object[error.start]
+        return DataError(f"the line is not {error.encoding}: byte 0x{byte:02x} ({error.reason})")
+    if isinstance(error, json.JSONDecodeError):
+        return DataError(f"the line is no JSON: {error.msg} (character {error.pos + 1})")
+    if isinstance(error, RecursionError):
+        return DataError("the line is JSON that is nested too deeply")
+    return DataError(f"the row cannot be parsed: {error}")
+
+
+def _check_encoding(encoding: str) -> None:
+    try:
+        plain = _PLAIN.encode(encoding) == _PLAIN.encode()
+    except (LookupError, ValueError):
+        plain = False
+    if not plain or codecs.lookup(encoding).name in ("utf-8-sig", "utf-7", "hz"):
+        raise ConfigurationError(
+            f"encoding={encoding!r} is unknown, or not one that has a line feed as the byte 0A: "
+            "convert such files to utf-8 (a byte order mark needs no encoding of its own)"
+        )
+
+
+def _twice(names: Sequence[str]) -> str:
+    return ", ".join(sorted({repr(name) for name in names if names.count(name) > 1}))
