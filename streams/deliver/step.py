@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from trunkline.connectors.base import Sink
-from trunkline.errors import DataError, Retryable, Unavailable
+from trunkline.errors import ConfigurationError, DataError, Retryable, Unavailable
 from trunkline.kafka.messages import event_of
 from trunkline.kafka.poll_loop import MicroBatch, PollListener
 from trunkline.schemas.codec import Decode, PrefetchSchemas
@@ -74,6 +74,10 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
     batch from the consumer's thread to ``accept`` in the event loop, in order. ``decisions``: of
     operators about halted events. ``outcome_listener``: who wants to know what becomes of events.
     """
+
+    open_failure: str = ""
+    """Why the sink cannot be opened, since ``open_failed_at`` (the loop's time); "": it is open."""
+    open_failed_at: float | None = None
 
     def __init__(
         self,
@@ -155,7 +159,8 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
     # Life cycle, in the event loop.
 
     async def start(self) -> None:
-        """Open the sink and begin. A system that is down holds the start, and nothing else."""
+        """Open the sink and begin. A system that is down, or is not as the sink needs it, holds the
+        start of this destination, and nothing else: ``open_failure`` says why."""
         self._loop = asyncio.get_running_loop()
         await self._open_sink()
         self._schedule.start(self.wake)
@@ -175,10 +180,19 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         for delay in backoff(0.2, 15.0):
             try:
                 await self._sink.open()
-                return
-            except (Unavailable, Retryable) as error:
-                log.warning("the sink cannot be opened yet: %s", error)
+            # Also what is wrong with the system, as a table that lacks a column: somebody mends
+            # it while the worker runs, and its webhook and other destinations can go on.
+            except (Unavailable, Retryable, ConfigurationError) as error:
+                if self.open_failure != str(error):
+                    log.warning("%s cannot be opened yet and is held: %s", self.name, error)
+                self.open_failure = str(error)
+                self.open_failed_at = self.open_failed_at or self._loop.time()
                 await asyncio.sleep(delay)
+            else:
+                if self.open_failure:
+                    log.info("%s is open", self.name)
+                self.open_failure, self.open_failed_at = "", None
+                return
 
     # What the consumer tells, in its thread.
 
@@ -288,8 +302,10 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
 
     @property
     def held(self) -> bool:
-        """Whether nothing may be sent just now, of a step that has begun."""
-        return self.intake.ready and self.gate.permits(self._loop.time()) <= 0
+        """Whether nothing may be sent just now, of a step that has begun or cannot begin."""
+        return bool(self.open_failure) or (
+            self.intake.ready and self.gate.permits(self._loop.time()) <= 0
+        )
 
     def refresh(self) -> None:
         """Bring the gauges up to date; called when the metrics are read."""

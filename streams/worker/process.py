@@ -74,6 +74,7 @@ class Worker:
         self._assembly: Assembly | None = None
         self._steps: list[Step] = []
         self._starting: list[asyncio.Task[None]] = []
+        self._begun: list[Step] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, or something fails that nothing here can go on from.
@@ -116,6 +117,7 @@ class Worker:
         """Start one step; what it cannot go on from ends the worker, which raises it."""
         try:
             await step.start()
+            self._begun.append(step)
         except Exception as failure:  # noqa: BLE001 - it ends the worker
             app.fail(failure)
 
@@ -197,15 +199,14 @@ class Worker:
                 step.refresh()
 
     def _readiness(self) -> tuple[int, bytes, str]:
-        """Ready when every consumer has joined its group, with or without partitions."""
-        ready = bool(self._starting) and all(s.done() for s in self._starting)
-        ready = ready and all(intake.ready for intake in self._intakes())
-        body = {
-            "ready": ready,
-            "held": [
-                step.name
-                for step in self._steps
-                if isinstance(step, DeliveryStep | SourceStep) and step.held
-            ],
-        }
+        """Ready when every consumer has joined its group, with or without partitions; but for those
+        of destinations that are down already: that is no reason to take a worker out of service."""
+        deliveries = [step for step in self._steps if isinstance(step, DeliveryStep)]
+        down = [delivery for delivery in deliveries if delivery.open_failure]
+        awaited = [step for step in self._steps if step not in down]
+        ready = bool(self._starting) and all(step in self._begun for step in awaited)
+        down_intakes = [delivery.intake for delivery in down]
+        ready = ready and all(i.ready for i in self._intakes() if i not in down_intakes)
+        sending = [step for step in self._steps if isinstance(step, DeliveryStep | SourceStep)]
+        body = {"ready": ready, "held": [step.name for step in sending if step.held]}
         return (200 if ready else 503), orjson.dumps(body), JSON

@@ -29,7 +29,11 @@ log = logging.getLogger(__name__)
 
 TICK = 1.0
 """Seconds between two looks."""
-_STATES = {"half-open": 1, "slow-start": 1, "open": 2}
+CANNOT_OPEN = "cannot-open"
+"""The state of a destination whose sink cannot be opened: its system is down, or not as needed."""
+MAX_WHY = 1_000
+"""Characters of the reason that the control topic takes."""
+_STATES = {"half-open": 1, "slow-start": 1, "open": 2, CANNOT_OPEN: 2}
 
 
 class ControlledHaltDecisions(HaltDecisions):
@@ -125,8 +129,7 @@ class DestinationSupervisor:
     def publish_status(self) -> None:
         """Tell how it is now."""
         gauges, limit = self._step.gauges, self._admission.dead_letter_limit
-        state, breaker = self._admission.state(self._loop.time()), self._admission.breaker
-        since = breaker.opened_at if state in ("open", "half-open") and gauges.lag else None
+        state, since = self._state_and_since()
         open_for = 0.0 if since is None else self._loop.time() - since
         tripped = state == "dead-letter-limit"
         self._monitor.breaker_open(None if since is None else self._clock() - open_for)
@@ -142,9 +145,18 @@ class DestinationSupervisor:
                 "until": self._until(),
                 "lag": gauges.lag,
                 "waiting": gauges.waiting,
+                "why": self._step.open_failure[:MAX_WHY] or None,
             }
         )
         self._step.wake()  # a command's end, or a window's, may have come
+
+    def _state_and_since(self) -> tuple[str, float | None]:
+        """How it is, and since when it is down, in the loop's time; None: it is not."""
+        if self._step.open_failure:
+            return CANNOT_OPEN, self._step.open_failed_at
+        state = self._admission.state(self._loop.time())
+        down = state in ("open", "half-open") and self._step.gauges.lag
+        return state, self._admission.breaker.opened_at if down else None
 
     def _until(self) -> str | None:
         """When it goes on by itself, if that is known and not a matter of moments."""

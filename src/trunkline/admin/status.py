@@ -21,6 +21,7 @@ class WorkerStatus:
     ``state``: open, half-open, slow-start, paused, …, as docs/operations.md lists them; ``since``
     when (ISO 8601), ``until`` when sending goes on by itself, if that is known. ``lag``: events of
     its partitions that are not delivered yet; ``waiting``: of these in retry tiers.
+    ``why``: the reason, where the state alone does not tell it.
     ``at``: when it told this, ``age`` seconds ago. ``stale``: that is too long ago to count, as the
     worker was killed or has lost Kafka.
     """
@@ -31,6 +32,7 @@ class WorkerStatus:
     until: str | None
     lag: int | None
     waiting: int | None
+    why: str | None
     at: str
     age: float
     stale: bool
@@ -59,6 +61,7 @@ def _status(worker: str, value: Mapping[str, Any], now: float) -> WorkerStatus:
         until=value.get("until"),
         lag=value.get("lag"),
         waiting=value.get("waiting"),
+        why=value.get("why"),
         at=str(value.get("at")),
         age=age,
         stale=age > STALE_AFTER,

@@ -84,6 +84,8 @@ def status(destination: TargetArgument, env: EnvOption = None, as_json: JsonOpti
     typer.echo(f"workers that deliver to it: {found.members}")
     if found.workers:
         print_table(WORKER_HEADINGS, map(worker_row, found.workers))
+        for why in dict.fromkeys(worker.why for worker in found.workers if worker.why):
+            typer.echo("why: " + escaped(why, keep="\n"))
     else:
         typer.echo("none of them tells of trouble" if found.members else "events wait in the inbox")
 

@@ -15,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from engine_kit import Env, Kit, Scripted, delivering, eventually, order
 from trunkline import ConfigurationError, Event, Rejected, Unavailable
+from trunkline.admin.destinations import destination_status
+from trunkline.admin.targets import Target
 from trunkline.local.ports import free_port
 from trunkline.schemas.commerce import Order
 from trunkline.streams.worker.process import Options, Worker
@@ -86,6 +88,51 @@ def test_ready_when_its_consumers_have_their_partitions(kit: Kit) -> None:
             await asyncio.wait_for(pages.until("/readyz", 200), 30)
             assert await pages.json("/readyz") == {"ready": True, "held": []}
         assert await pages.status("/healthz") == 0
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("error", [ConfigurationError, Unavailable])
+def test_a_destination_that_cannot_be_opened_holds_itself_alone(
+    kit: Kit, error: type[Exception]
+) -> None:
+    """As SqlSink says where a column is missing: it is added while the worker runs."""
+
+    class Waiting(Scripted):
+        mended = False
+
+        async def open(self) -> None:
+            if not self.mended:
+                raise error("table orders lacks column channel")
+
+    async def run() -> None:
+        port, sink, other = free_port(), Waiting(), Scripted()
+        flow, pages = delivering(sink), Pages(port)
+
+        @flow.destination
+        def mart(env: Env) -> Scripted:
+            return other
+
+        @flow.route(flow.topics[0], to=mart)
+        def to_mart(event: Event[Order]) -> Order:
+            return event.data
+
+        kit.create(flow)
+        kit.produce(f"{flow.name}.orders", [kit.event("k", "1")])
+        async with kit.running(flow, port=port):
+            await asyncio.wait_for(pages.until("/readyz", 200), 30)
+            assert await pages.json("/readyz") == {"ready": True, "held": ["erp"]}
+            await eventually(lambda: other.ids == ["1"], "the other destination has it")
+            target = Target.parse(f"{flow.name}.erp")
+            found = await asyncio.to_thread(destination_status, kit.backbone, target)
+            while not found.workers:
+                found = await asyncio.to_thread(destination_status, kit.backbone, target)
+            assert [(w.state, w.why) for w in found.workers] == [
+                ("cannot-open", "table orders lacks column channel")
+            ]
+            sink.mended = True
+            await eventually(lambda: sink.ids == ["1"], "delivered once it is mended")
+            assert await pages.json("/readyz") == {"ready": True, "held": []}
 
     asyncio.run(run())
 
