@@ -32,10 +32,10 @@ class WorkerStatus:
     until: str | None
     lag: int | None
     waiting: int | None
-    why: str | None
     at: str
     age: float
     stale: bool
+    why: str | None = None
 
 
 def worker_statuses(
