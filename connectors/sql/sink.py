@@ -231,7 +231,7 @@ class SqlSink(Sink[T]):
         if event.key != key and not deleted and not self._stands_for(event.key, values):
             raise DataError(
                 f"the event's key is not that of its row ({self._key_names}), so that a delete "
-                "would not find the row: give the event its row's key"
+                "would not find the row: let the route return Message(data, key=the row's key)"
             )
         return _Change(
             key=key,

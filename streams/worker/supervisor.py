@@ -16,7 +16,7 @@ from trunkline.streams.admission.controller import AdmissionController
 from trunkline.streams.admission.manual import OverrideRecord
 from trunkline.streams.alerts.conditions import ConditionMonitor
 from trunkline.streams.control.records import HaltKey, OverrideKey
-from trunkline.streams.control.status import DestinationStatus
+from trunkline.streams.control.status import CLOSED, DestinationStatus
 from trunkline.streams.control.topic import ControlTopic
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.dlq.halted import HaltDecisions, HaltedEvent
@@ -31,6 +31,12 @@ TICK = 1.0
 """Seconds between two looks."""
 CANNOT_OPEN = "cannot-open"
 """The state of a destination whose sink cannot be opened: its system is down, or not as needed."""
+HOLDING = "holding"
+"""The state of a destination that is up, and of which some events are held."""
+HELD_AFTER = 5.0
+"""Seconds after which a held event is told of. Single calls fail and succeed again all the time."""
+MAX_HELD = 5
+"""Held events that the control topic takes, of each worker."""
 MAX_WHY = 1_000
 """Characters of the reason that the control topic takes."""
 _STATES = {"half-open": 1, "slow-start": 1, "open": 2, CANNOT_OPEN: 2}
@@ -139,13 +145,15 @@ class DestinationSupervisor:
         self._metrics.breaker_state.set(_STATES.get(state, 0))
         self._metrics.breaker_open_seconds.set(open_for)
         self._metrics.dead_letter_limit_tripped.set(tripped)
+        held = self._held()
         self._status.report(
             {
-                "state": state,
+                "state": HOLDING if held and state == CLOSED else state,
                 "until": self._until(),
                 "lag": gauges.lag,
                 "waiting": gauges.waiting,
                 "why": self._step.open_failure[:MAX_WHY] or None,
+                "held": held,
             }
         )
         self._step.wake()  # a command's end, or a window's, may have come
@@ -157,6 +165,22 @@ class DestinationSupervisor:
         state = self._admission.state(self._loop.time())
         down = state in ("open", "half-open") and self._step.gauges.lag
         return state, self._admission.breaker.opened_at if down else None
+
+    def _held(self) -> list[dict[str, Any]]:
+        """The events that find the destination unavailable again and again, the oldest first."""
+        latest = self._clock() - HELD_AFTER
+        return [
+            {
+                "key": held.event.key,
+                "id": held.event.id,
+                "place": f"{held.event.topic}/{held.event.partition}/{held.event.offset}",
+                "since": iso(held.since),
+                "times": held.times,
+                "error": held.error,
+            }
+            for held in self._step.detector.held(MAX_HELD)
+            if held.since <= latest
+        ]
 
     def _until(self) -> str | None:
         """When it goes on by itself, if that is known and not a matter of moments."""

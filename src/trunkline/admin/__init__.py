@@ -45,7 +45,7 @@ from trunkline.admin.replays import (
     submit_request,
 )
 from trunkline.admin.source_letters import SourceRedrive, redrive_source
-from trunkline.admin.status import WorkerStatus
+from trunkline.admin.status import HeldEvent, WorkerStatus
 from trunkline.admin.targets import Target, require_destination
 from trunkline.admin.waiting import (
     WaitingEvent,
@@ -68,6 +68,7 @@ __all__ = [
     "DeadLetterFilter",
     "DeadLetters",
     "DestinationOverview",
+    "HeldEvent",
     "LetterValue",
     "OverrideRecord",
     "PartitionProgress",

@@ -15,13 +15,43 @@ from trunkline.streams.control.status import STALE_AFTER, record_age
 
 
 @dataclass(frozen=True, slots=True)
+class HeldEvent:
+    """An event that found the destination unavailable, and is tried again where it stands.
+
+    ``place``: ``topic/partition/offset``; ``since``: when it did so first (ISO 8601); ``times``:
+    how often, in succession; ``error``: the last one.
+    """
+
+    key: str
+    id: str
+    place: str
+    since: str
+    times: int
+    error: str
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> HeldEvent:
+        """From a worker's record; whatever that lacks is empty."""
+        times = value.get("times")
+        return cls(
+            key=str(value.get("key", "")),
+            id=str(value.get("id", "")),
+            place=str(value.get("place", "")),
+            since=str(value.get("since", "")),
+            times=times if isinstance(times, int) else 0,
+            error=str(value.get("error", "")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStatus:
     """What one worker last told of a destination.
 
     ``state``: open, half-open, slow-start, paused, …, as docs/operations.md lists them; ``since``
     when (ISO 8601), ``until`` when sending goes on by itself, if that is known. ``lag``: events of
     its partitions that are not delivered yet; ``waiting``: of these in retry tiers.
-    ``why``: the reason, where the state alone does not tell it.
+    ``why``: the reason, where the state alone does not tell it. ``held``: the oldest events that
+    are tried again and again in their places.
     ``at``: when it told this, ``age`` seconds ago. ``stale``: that is too long ago to count, as the
     worker was killed or has lost Kafka.
     """
@@ -36,6 +66,7 @@ class WorkerStatus:
     age: float
     stale: bool
     why: str | None = None
+    held: tuple[HeldEvent, ...] = ()
 
 
 def worker_statuses(
@@ -62,6 +93,7 @@ def _status(worker: str, value: Mapping[str, Any], now: float) -> WorkerStatus:
         lag=value.get("lag"),
         waiting=value.get("waiting"),
         why=value.get("why"),
+        held=tuple(HeldEvent.of(one) for one in value.get("held") or ()),
         at=str(value.get("at")),
         age=age,
         stale=age > STALE_AFTER,

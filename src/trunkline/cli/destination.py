@@ -19,7 +19,7 @@ from trunkline.admin.destinations import (
 from trunkline.admin.targets import Target
 from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, TargetArgument, WhyOption
-from trunkline.cli.output import WORKER_HEADINGS, print_json, print_table, worker_row
+from trunkline.cli.output import WORKER_HEADINGS, held_in_words, print_json, print_table, worker_row
 from trunkline.errors import ConfigurationError
 from trunkline.masking import escaped
 from trunkline.streams.admission.manual import OverrideRecord
@@ -86,6 +86,8 @@ def status(destination: TargetArgument, env: EnvOption = None, as_json: JsonOpti
         print_table(WORKER_HEADINGS, map(worker_row, found.workers))
         for why in dict.fromkeys(worker.why for worker in found.workers if worker.why):
             typer.echo("why: " + escaped(why, keep="\n"))
+        for held in (one for worker in found.workers for one in worker.held):
+            typer.echo("held: " + held_in_words(held))
     else:
         typer.echo("none of them tells of trouble" if found.members else "events wait in the inbox")
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from trunkline.admin.dead_letters import LetterValue
 from trunkline.admin.replays import RequestStatus
-from trunkline.admin.status import WorkerStatus
+from trunkline.admin.status import HeldEvent, WorkerStatus
 from trunkline.headers import TL_TRACEBACK
 from trunkline.masking import escaped
 from trunkline.streams.control.audit import AuditRecord
@@ -67,6 +67,14 @@ def worker_row(worker: WorkerStatus) -> tuple[object, ...]:
         "" if worker.lag is None else worker.lag,
         "" if worker.waiting is None else worker.waiting,
         f"{worker.age:.0f} s ago",
+    )
+
+
+def held_in_words(held: HeldEvent) -> str:
+    """An event that a destination holds, as a person says it."""
+    event = f"the event {held.id} of key {held.key} ({held.place})"
+    return escaped(
+        f"{event} found it unavailable {held.times} times since {held.since[:19]}: {held.error}"
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from letters_kit import letter
 from trunkline import Rejected
 from trunkline.admin.dead_letters import decoded
-from trunkline.admin.status import WorkerStatus
+from trunkline.admin.status import HeldEvent, WorkerStatus
 from trunkline.cli import output as shown
 from trunkline.errors import SerializationError
 from trunkline.schemas.codec import Decode
@@ -109,6 +109,16 @@ def test_a_worker_is_told_in_a_line() -> None:
     )
     stale = replace(told, stale=True, since=None, until=None, lag=None)
     assert shown.worker_row(stale)[1:5] == ("stale (was open)", "", "", "")
+
+
+def test_a_held_event_is_told_in_words_without_moving_the_cursor() -> None:
+    record = {"key": "k\x1b[2J", "id": "7", "place": "f.erp.inbox/0/3", "times": 12, "error": "502"}
+    told = shown.held_in_words(HeldEvent.of({**record, "since": "2026-11-22T14:30:00.123+00:00"}))
+    assert told == (
+        r"the event 7 of key k\x1b[2J (f.erp.inbox/0/3) found it unavailable 12 times "
+        "since 2026-11-22T14:30:00: 502"
+    )
+    assert HeldEvent.of({}) == HeldEvent("", "", "", "", 0, "")
 
 
 def test_an_audit_is_told_in_a_line() -> None:

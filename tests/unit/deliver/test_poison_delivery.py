@@ -65,6 +65,25 @@ def test_what_follows_a_poison_event_under_its_key_keeps_its_order() -> None:
         assert [letter.event_id for letter in test.dead_letters(test.erp)] == ["k/1"]
 
 
+def test_an_event_that_is_held_is_told_of() -> None:
+    """The others are delivered, and then nobody else comes whose calls could blame it."""
+    with ErpTest() as test:
+        test.script.does(with_poison("poison", error=ANSWERS["502"]))
+        test.send("poison", *GOOD)
+        test.advance("1m")
+        (status,) = (test._control.state[key] for key in test._control.state)
+        assert test.state(test.erp) == "closed"
+        (held,) = status["held"]
+        assert (status["state"], held["id"], held["key"]) == ("holding", "poison/1", "poison")
+        assert held["place"].startswith("sales.erp.inbox/")
+        assert held["times"] > 5
+        assert held["since"].startswith("2026-01-01T00:00:00")
+        assert "502" in held["error"]
+        test.script.recovers()
+        test.advance("1m")
+        assert test._control.state == {}, "all is well"
+
+
 def test_good_events_do_not_wait_for_a_poison_event() -> None:
     with ErpTest() as test:
         test.script.does(with_poison("poison", error=ANSWERS["502"]))
