@@ -22,6 +22,7 @@ printed; what cannot be is a ``TrunklineError`` with a message for people.
 
 from trunkline.admin.alerts import ChannelTest, send_test_alert
 from trunkline.admin.audit import read_audit
+from trunkline.admin.backlog import Backlog
 from trunkline.admin.dead_letters import DeadLetters, LetterValue, open_dead_letters
 from trunkline.admin.destinations import (
     DestinationOverview,
@@ -61,6 +62,7 @@ from trunkline.streams.replay.request import PartitionProgress, Request
 
 __all__ = [
     "AuditRecord",
+    "Backlog",
     "Bound",
     "CauseGroup",
     "ChannelTest",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from trunkline import naming
 from trunkline.admin.audit import put_audited
+from trunkline.admin.backlog import Backlog, destination_backlog
 from trunkline.admin.status import WorkerStatus, group_members, worker_statuses
 from trunkline.admin.targets import Target, require_destination
 from trunkline.errors import ConfigurationError
@@ -31,7 +32,8 @@ class DestinationOverview:
 
     ``override``: the last command, also one whose end has come; ``in_force``: what it means now.
     ``members``: how many workers deliver to it. ``workers``: those that told of trouble; a worker
-    for which all is well tells nothing.
+    for which all is well tells nothing. ``backlog``: what is not delivered yet; None where it was
+    not asked for.
     """
 
     target: Target
@@ -39,6 +41,7 @@ class DestinationOverview:
     in_force: Override
     members: int
     workers: Sequence[WorkerStatus]
+    backlog: Backlog | None = None
 
 
 def pause_destination(
@@ -93,12 +96,9 @@ def destination_status(backbone: Backbone, target: Target) -> DestinationOvervie
     """
     require_destination(backbone, target)
     state = read_control(backbone, target.control)
-    return overview(
-        target,
-        state,
-        group_members(backbone, naming.delivery_group(target.flow, target.destination)),
-        time.time(),
-    )
+    members = group_members(backbone, naming.delivery_group(target.flow, target.destination))
+    found = overview(target, state, members, time.time())
+    return replace(found, backlog=destination_backlog(backbone, target))
 
 
 def overview(

@@ -19,7 +19,14 @@ from trunkline.admin.destinations import (
 from trunkline.admin.targets import Target
 from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, TargetArgument, WhyOption
-from trunkline.cli.output import WORKER_HEADINGS, held_in_words, print_json, print_table, worker_row
+from trunkline.cli.output import (
+    WORKER_HEADINGS,
+    backlog_in_words,
+    held_in_words,
+    print_json,
+    print_table,
+    worker_row,
+)
 from trunkline.errors import ConfigurationError
 from trunkline.masking import escaped
 from trunkline.streams.admission.manual import OverrideRecord
@@ -82,6 +89,8 @@ def status(destination: TargetArgument, env: EnvOption = None, as_json: JsonOpti
         return
     typer.echo(f"{target}: {_in_words(found.override, time.time())}")
     typer.echo(f"workers that deliver to it: {found.members}")
+    if found.backlog is not None:
+        typer.echo(f"not delivered yet: {backlog_in_words(found.backlog)}")
     if found.workers:
         print_table(WORKER_HEADINGS, map(worker_row, found.workers))
         for why in dict.fromkeys(worker.why for worker in found.workers if worker.why):
@@ -121,5 +130,6 @@ def _as_json(found: DestinationOverview) -> dict[str, Any]:
         "destination": str(found.target),
         "command": {**command.value(), "in_force": found.in_force} if command.at else None,
         "running": found.members,
+        "backlog": None if found.backlog is None else asdict(found.backlog),
         "workers": [asdict(worker) for worker in found.workers],
     }

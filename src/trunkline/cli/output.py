@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trunkline.admin.backlog import Backlog
 from trunkline.admin.dead_letters import LetterValue
 from trunkline.admin.replays import RequestStatus
 from trunkline.admin.status import HeldEvent, WorkerStatus
@@ -68,6 +69,12 @@ def worker_row(worker: WorkerStatus) -> tuple[object, ...]:
         "" if worker.waiting is None else worker.waiting,
         f"{worker.age:.0f} s ago",
     )
+
+
+def backlog_in_words(backlog: Backlog) -> str:
+    """What a destination has yet to get, as a person says it."""
+    bound = "" if backlog.exact else "at most "
+    return f"{bound}{backlog.inbox:,} in the inbox, {bound}{backlog.retries:,} in retry topics"
 
 
 def held_in_words(held: HeldEvent) -> str:

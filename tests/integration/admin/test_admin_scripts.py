@@ -211,3 +211,12 @@ def test_what_a_worker_tells_is_in_the_overview(world: World) -> None:
     assert found.members == 1
     assert [(worker.state, worker.stale) for worker in found.workers] == [("paused", False)]
     assert world.erp.ids == []
+    assert found.backlog == admin.Backlog(inbox=1, retries=0, exact=True)
+    admin.resume_destination(world.kit.backbone, erp)
+    asyncio.run(delivered(world))
+    assert overview().backlog == admin.Backlog(inbox=0, retries=0, exact=True)
+
+
+async def delivered(world: World) -> None:
+    async with world.kit.running(world.flow):
+        await eventually(lambda: world.erp.ids, "it is delivered")

@@ -1,0 +1,96 @@
+"""How much a destination has yet to get, as Kafka knows it: also where no worker runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from trunkline import kafka, naming
+from trunkline.admin.targets import Target
+from trunkline.kafka.offsets import Partition, committed_offsets
+from trunkline.kafka.reading import records_to_end, watermarks
+from trunkline.params import Backbone
+from trunkline.streams.deliver.offsets import MAX_OFFSET_SPAN, PartitionOffsets
+from trunkline.streams.deliver.recovery import offsets_from_commits
+
+TIMEOUT = 10.0
+"""Seconds that Kafka has to tell how far the workers are."""
+
+MAX_COUNTED = 10_000
+"""Offsets that are looked at one by one: half a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Events that are neither delivered nor dead-lettered, as far as is committed: 0.2 seconds ago.
+
+    ``inbox``: those that nobody has got, or that are under way; ``retries``: those that wait for
+    another attempt. ``exact``: else it is so many at the most: of a long backlog the markers of
+    transactions are not told from events.
+    """
+
+    inbox: int
+    retries: int
+    exact: bool
+
+
+def destination_backlog(backbone: Backbone, target: Target) -> Backlog:
+    """The destination's backlog. Blocks; writes nothing. Raises KafkaUnavailable."""
+    topics = kafka.existing_topics(kafka.admin(backbone))
+    names = [target.inbox]
+    names += [name for name in topics if naming.is_tier_of(name, target.flow, target.destination)]
+    places = [TopicPartition(name, n) for name in names for n in range(topics.get(name, 0))]
+    group = naming.delivery_group(target.flow, target.destination)
+    try:
+        counts = _at_most(backbone, group, places)
+        if exact := sum(counts.values()) <= MAX_COUNTED:
+            counts = _counted(backbone, group, [place for place in places if counts[_of(place)]])
+    except KafkaException as failure:
+        raise kafka.KafkaUnavailable(
+            f"{target}: its topics cannot be looked at: {failure.args[0].str()}"
+        ) from failure
+    inbox = sum(count for (name, _), count in counts.items() if name == target.inbox)
+    return Backlog(inbox, sum(counts.values()) - inbox, exact)
+
+
+def _at_most(
+    backbone: Backbone, group: str, places: Sequence[TopicPartition]
+) -> dict[Partition, int]:
+    """The offsets of each partition that the group has not completed."""
+    if not places:
+        return {}
+    with closing(kafka.consumer(backbone, group)) as client:
+        commits = committed_offsets(client, list(places), TIMEOUT)
+        held = {_of(place): watermarks(client, _of(place)) for place in places}
+    progress = offsets_from_commits(commits)
+    return {place: _incomplete(held[place], progress[place]) for place in held}
+
+
+def _incomplete(held: range, progress: PartitionOffsets) -> int:
+    # A commit's metadata tells of MAX_OFFSET_SPAN offsets; nothing beyond can be completed.
+    left = range(max(held.start, progress.committable), held.stop)
+    told, beyond = left[:MAX_OFFSET_SPAN], left[MAX_OFFSET_SPAN:]
+    return sum(not progress.is_done(offset) for offset in told) + len(beyond)
+
+
+def _counted(
+    backbone: Backbone, group: str, places: Sequence[TopicPartition]
+) -> dict[Partition, int]:
+    """The events of these partitions that the group has not completed, read one by one."""
+    counts = {_of(place): 0 for place in places}
+    if not places:
+        return counts
+    with closing(kafka.consumer(backbone, group)) as client:
+        commits = committed_offsets(client, list(places), TIMEOUT)
+    progress = offsets_from_commits(commits)
+    for message in records_to_end(backbone, group, commits):
+        place = message.topic() or "", message.partition() or 0
+        counts[place] += not progress[place].is_done(message.offset() or 0)
+    return counts
+
+
+def _of(place: TopicPartition) -> Partition:
+    return place.topic, place.partition
