@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from trunkline.naming import delay_of
+from trunkline.naming import delay_of, destination_of
 from trunkline.streams.listener import OutcomeListener
 
 _BY = ("flow", "step", "name")
@@ -29,6 +29,10 @@ class Metrics:
         )
         self.dead_letters = self._counter(
             "trunkline_dead_letters", "Events that a step sent to a dead-letter queue."
+        )
+        self.dropped_deletes = self._counter(
+            "trunkline_dropped_deletes",
+            "Deletes that a destination did not get, since its sink takes none.",
         )
         self.errors = self._counter("trunkline_errors", "Errors by class.", "error")
         self.transaction_failures = self._counter(
@@ -96,6 +100,7 @@ class StepMetrics(OutcomeListener):
         labels = (flow, step, name)
         self._labels = labels
         self._errors = metrics.errors
+        self._dropped_deletes = metrics.dropped_deletes
         self.events_in = metrics.events_in.labels(*labels)
         self.events_out = metrics.events_out.labels(*labels)
         self.dead_letters = metrics.dead_letters.labels(*labels)
@@ -124,6 +129,12 @@ class StepMetrics(OutcomeListener):
     def on_lag(self, seconds: float) -> None:
         """Set the age of the oldest event that is not finished."""
         self.lag_seconds.set(seconds)
+
+    def on_dropped_deletes(self, inbox: str, count: int) -> None:
+        """Count deletes that the destination of this inbox did not get."""
+        flow, step, _ = self._labels
+        name = destination_of(inbox).removeprefix(f"{flow}.")
+        self._dropped_deletes.labels(flow, step, name).inc(count)
 
     def _count_error(self, error: Exception, count: int = 1) -> None:
         self._errors.labels(*self._labels, type(error).__name__).inc(count)

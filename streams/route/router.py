@@ -37,13 +37,15 @@ class RoutingResult:
     """Records for inboxes and DLQs, in the order of the events that they were made of.
 
     ``routed``: how many are for inboxes; ``dead_letters``: the others, by queue and class of error;
-    ``taken``: of how many messages they are.
+    ``taken``: of how many messages they are. ``dropped_deletes``: those that were not forwarded,
+    as the sink takes none, by inbox.
     """
 
     records: list[ProducerRecord] = field(default_factory=list)
     routed: int = 0
     taken: int = field(default=0, compare=False)
     dead_letters: dict[tuple[str, type], DeadLetterCount] = field(default_factory=dict)
+    dropped_deletes: dict[str, int] = field(default_factory=dict)
     flow_version: str = field(default="", compare=False)
 
     def add(self, more: RoutingResult) -> None:
@@ -51,6 +53,8 @@ class RoutingResult:
         self.records += more.records
         self.routed += more.routed
         self.taken += more.taken
+        for inbox, count in more.dropped_deletes.items():
+            self.drop_deletes(inbox, count)
         for cause, dead in more.dead_letters.items():
             known = self.dead_letters.setdefault(cause, DeadLetterCount(dead.example, dead.error))
             known.count += dead.count
@@ -59,6 +63,10 @@ class RoutingResult:
         """Append records for an inbox."""
         self.records += records
         self.routed += len(records)
+
+    def drop_deletes(self, inbox: str, count: int = 1) -> None:
+        """Count deletes that are not forwarded."""
+        self.dropped_deletes[inbox] = self.dropped_deletes.get(inbox, 0) + count
 
     def drain(self) -> list[ProducerRecord]:
         """Take the records out, to produce them; the counts stay."""
@@ -228,7 +236,7 @@ def _refuse(
 def _forward_delete(
     event: Event[Any], raw_key: bytes, route: CompiledRoute, done: RoutingResult
 ) -> None:
-    """Send a delete on as it is, to a destination whose sink takes deletes; others ignore it."""
+    """Send a delete on as it is to a sink that takes deletes; for any other it is counted."""
     if event.change == "truncate":
         # A whole table, and so no key: a sink cannot know which of its entities are meant.
         error = Rejected(
@@ -237,3 +245,5 @@ def _forward_delete(
         done.add_dead_letter(event, error, route.dlq, raw_key)
     elif route.accepts_deletes:
         done.add_records([forwarded_delete(event, raw_key, route)])
+    else:
+        done.drop_deletes(route.inbox)

@@ -89,6 +89,7 @@ class RoutingStep(PollListener, HasGauges):
         self._outcome_listener = outcome_listener
         self._timeout = timeout
         self._leaving = False
+        self._told_of_deletes: set[str] = set()
         self._each_chunk = False  # commit after each chunk, since a transaction took too long
 
     # In the poll loop's thread.
@@ -215,6 +216,11 @@ class RoutingStep(PollListener, HasGauges):
         for (dlq, _), dead in routed.dead_letters.items():
             self._outcome_listener.on_dead_lettered(dlq, dead.count, dead.error)
             _log_dead_letters(dlq, dead)
+        for inbox, count in routed.dropped_deletes.items():
+            metrics.on_dropped_deletes(inbox, count)
+            if inbox not in self._told_of_deletes:
+                self._told_of_deletes.add(inbox)
+                log.warning("deletes are not sent to %s: its sink takes none", inbox)
 
     def refresh(self) -> None:
         """Bring the gauges up to date."""

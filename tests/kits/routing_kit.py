@@ -51,7 +51,8 @@ class Routing:
 
     def __init__(self, route: Callable[[Event[Any]], Any]) -> None:
         self.producers: list[KeepingProducer] = []
-        self.metrics = StepMetrics(Metrics(), "f", "route", "f")
+        self.all_metrics = Metrics()
+        self.metrics = StepMetrics(self.all_metrics, "f", "route", "f")
         self.listener = Told()
         self.enqueued: list[MicroBatch] = []
         self.intake = PollLoop(_nowhere, [TOPIC])
@@ -77,9 +78,9 @@ class Routing:
         """The one that is used now."""
         return self.producers[-1]
 
-    def batch(self, *keys: bytes) -> MicroBatch:
+    def batch(self, *keys: bytes, value: bytes | None = b"{}") -> MicroBatch:
         """Events of these keys, one behind the other, as the poll loop would hand them over."""
-        messages: Any = [StoredMessage(TOPIC, 0, at, key, b"{}") for at, key in enumerate(keys)]
+        messages: Any = [StoredMessage(TOPIC, 0, at, key, value) for at, key in enumerate(keys)]
         self.intake._in_flight.received(messages)
         return MicroBatch(cast("list[Message]", messages), self.intake.epoch, "metadata")
 

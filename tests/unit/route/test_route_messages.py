@@ -90,6 +90,15 @@ def test_a_delete_is_forwarded_and_calls_no_route() -> None:
     assert sent(lambda event: pytest.fail("called"), value=None, change="delete") == [(b"k", None)]
 
 
+def test_a_delete_that_no_sink_takes_is_counted() -> None:
+    done = routed(1, value=None, change="delete", accepts_deletes=False)
+    assert (done.records, done.dropped_deletes) == ([], {"f.erp.inbox": 1})
+    total = RoutingResult()
+    total.add(done)
+    total.add(done)
+    assert total.dropped_deletes == {"f.erp.inbox": 2}
+
+
 @pytest.mark.parametrize("change", ["delete", ""])
 def test_a_route_may_ask_for_deletes(change: str) -> None:
     """A tombstone of a producer that knows no ``tl_change`` is a delete, too."""

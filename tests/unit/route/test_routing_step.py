@@ -46,6 +46,20 @@ def test_records_and_the_offset_behind_them_are_one_transaction() -> None:
     assert routing.counted("events_out") == 2
 
 
+def test_deletes_that_no_sink_takes_are_counted_and_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scene(routing: Routing) -> None:
+        for _ in range(2):
+            await routing.step.process(routing.batch(b"a", b"b", value=None))
+
+    routing = run(scene)
+    labels = {"flow": "f", "step": "route", "name": "erp"}
+    registry = routing.all_metrics.registry
+    assert registry.get_sample_value("trunkline_dropped_deletes_total", labels) == 4
+    assert caplog.messages.count("deletes are not sent to f.erp.inbox: its sink takes none") == 1
+
+
 def test_chunks_of_a_batch_are_one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routing_step, "CHUNK_EVENTS", 2)
 
