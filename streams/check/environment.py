@@ -19,6 +19,7 @@ from trunkline.params import (
     load_params,
 )
 from trunkline.streams.alerts.settings import load_alert_settings
+from trunkline.streams.check.built import check_built
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.problems import Problem, SourceLocation
 
@@ -32,7 +33,8 @@ def check_environment(
     root: Path = ENVIRONMENTS,
     environ: Mapping[str, str] = os.environ,
 ) -> list[Problem]:
-    """What is missing, ill-typed or unknown when these flows run in ``environment``.
+    """What is missing, ill-typed or unknown when these flows run in ``environment``, and what is
+    wrong with the connectors that their builders make of it.
 
     Without an environment only the process environment counts, and a flow of which it sets no
     parameter at all is left out: that is a developer's shell, not a place where the flow runs.
@@ -74,12 +76,14 @@ def _of_flow(
     if not _has_params(flow):
         return
     try:
-        load_params(flow.params, file, flow=flow.name, environ=environ)
+        params = load_params(flow.params, file, flow=flow.name, environ=environ)
     except ParameterError as error:
         for name, message in error.problems.items():
             known = name.split(".")[0] in flow.params.model_fields
             place = _in_class(flow.params, name) if known else _in_file(toml, name)
             yield Problem(place, f"flow {flow.name!r}: {message}")
+        return
+    yield from check_built(flow, params)
 
 
 def _has_params(flow: Flow[Any]) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 from trunkline.connectors.base import Sink
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import subject
+from trunkline.streams.check.built import delete_problem
 from trunkline.streams.flow.annotations import (
     annotation_error,
-    returns_deletes,
     type_of_destination,
     type_of_topic,
 )
@@ -87,12 +87,8 @@ class Compiler:
 
     def _route(self, route: Route[Any, Any], sink: Sink[Any]) -> CompiledRoute:
         inbox = route.to.inbox
-        if not sink.accepts_deletes and (route.otherwise == "delete" or returns_deletes(route)):
-            raise annotation_error(
-                route,
-                f"sends deletes, but the sink of {route.to.name} takes none: give the sink a way "
-                "to delete (HttpSink: delete_method=), or send data that say it",
-            )
+        if problem := delete_problem(route, sink):
+            raise annotation_error(route, problem)
         encode: Callable[[Any], bytes] = self._codec.encoder(
             type_of_destination(route.to), subject(inbox), register=self._register
         )

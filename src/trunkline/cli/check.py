@@ -17,7 +17,8 @@ from trunkline.streams.flow.problems import FlowError, Problem
 def check(
     flows: Annotated[list[str], typer.Argument(help="Flow files, or modules that hold a flow.")],
     env: Annotated[
-        str | None, typer.Option(help="Check the parameters too, of environments/<ENV>.toml.")
+        str | None,
+        typer.Option(help="Check environments/<ENV>.toml too, and the connectors built of it."),
     ] = None,
 ) -> None:
     """Find mistakes in flows without connecting anywhere. Exit code 1 if there are any."""
