@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +23,33 @@ _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskN
 def about(event: Event[Any]) -> dict[str, str]:
     """``extra=`` of a line that is about an event: its id and its trace's."""
     return {"event_id": event.id, "trace_id": event.trace_id}
+
+
+class LineBudget:
+    """So many lines of each kind in an interval, and then how many were left out.
+
+    Case: a destination rejects 50,000 events in half a minute, and each has its dead letter with
+    all there is to say. 10 MB of equal lines would only hide the others. ``clock``: seconds.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], *, lines: int = 20, interval: float = 60.0
+    ) -> None:
+        self._clock = clock
+        self._lines = lines
+        self._interval = interval
+        self._spent: dict[str, tuple[float, int]] = {}  # since when, and how many came since
+
+    def allows(self, log: logging.Logger, kind: str) -> bool:
+        """Whether a line of this kind may be logged now; says first what was left out before."""
+        now = self._clock()
+        since, count = self._spent.get(kind, (now, 0))
+        if now >= since + self._interval:
+            if (left_out := count - self._lines) > 0:
+                log.warning("%s: %d more in %.0f s, not logged", kind, left_out, now - since)
+            since, count = now, 0
+        self._spent[kind] = since, count + 1
+        return count < self._lines
 
 
 class JsonFormatter(logging.Formatter):

@@ -19,7 +19,7 @@ from trunkline.headers import (
     TL_SEQ,
 )
 from trunkline.kafka import PartitionRecord
-from trunkline.logs import about
+from trunkline.logs import LineBudget, about
 from trunkline.streams.deliver.actions import ActionRunner
 from trunkline.streams.deliver.classifier import ErrorClassifier
 from trunkline.streams.deliver.committer import OffsetCommitter
@@ -73,6 +73,7 @@ class OutcomeHandler:
         self._clock = clock
         self._listener = listener
         self._held_logged_at = 0.0
+        self._budget = LineBudget(clock)
 
     def handle(self, call: SinkCall) -> None:
         """Judge a call that is over.
@@ -220,9 +221,12 @@ class OutcomeHandler:
         }
 
     def _say_why(self, event: Event[Any], failure: Exception, failures: int) -> None:
+        kind = f"{self._destination.name}: {type(failure).__name__}, retried"
         if not isinstance(failure, DeliveryError):
-            log.error("%r failed in an unforeseen way", event, exc_info=failure, extra=about(event))
-        elif failures == 1:
+            if self._budget.allows(log, kind):
+                what = "%r failed in an unforeseen way"
+                log.error(what, event, exc_info=failure, extra=about(event))
+        elif failures == 1 and self._budget.allows(log, kind):
             log.warning("%r is retried: %s", event, failure, extra=about(event))
 
     def _hold_back(self, reason: Exception) -> None:
@@ -232,7 +236,9 @@ class OutcomeHandler:
             log.warning("deliveries are held: %s", reason)
 
     def _note_dead_letter(self, event: Event[Any], failure: Exception) -> None:
-        log.error("%r is dead-lettered: %s", event, failure, extra=about(event))
+        kind = f"{self._destination.name}: {type(failure).__name__}, dead-lettered"
+        if self._budget.allows(log, kind):
+            log.error("%r is dead-lettered: %s", event, failure, extra=about(event))
         self._listener.on_dead_lettered(self._destination.dlq, 1, failure)
 
     def _finish(self, delivered: Events) -> None:

@@ -110,3 +110,15 @@ def test_faust_speaks_under_its_own_name() -> None:
     from trunkline.streams.worker.faust_app import App
 
     assert App.logger.name.startswith("faust")
+
+
+def test_lines_of_a_kind_are_bounded_and_what_is_left_out_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = 100.0
+    log, budget = logging.getLogger("budget"), logs.LineBudget(lambda: now, lines=3, interval=10)
+    assert [budget.allows(log, "erp") for _ in range(50)] == [True] * 3 + [False] * 47
+    assert budget.allows(log, "crm"), "another kind has lines of its own"
+    now = 112.0
+    assert budget.allows(log, "erp")
+    assert caplog.messages == ["erp: 47 more in 12 s, not logged"]

@@ -159,3 +159,21 @@ def test_headers_of_somebody_else_stop_nothing(junk: str) -> None:
 def test_an_event_of_the_inbox_has_all_its_attempts() -> None:
     assert failures_of(event("f.erp.inbox", tl_attempt="7")) == 0
     assert failures_of(event("f.erp.retry.10s", tl_attempt="7")) == 7
+
+
+def test_a_topic_full_of_rejected_events_floods_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    with ErpTest() as test:
+        test.script.does(rejecting)
+        test.send(*(f"k{number}" for number in range(500)))
+        test.advance("10s")
+        assert len(test.dead_letters(test.erp)) == 500
+        told = [line for line in caplog.messages if "is dead-lettered" in line]
+        assert len(told) == 20
+        test.advance("1m")
+        test.send("last")
+        test.advance("1s")
+    assert any("erp: Rejected, dead-lettered: 480 more" in line for line in caplog.messages)
+
+
+async def rejecting(events: Any) -> None:
+    raise Rejected("no")
