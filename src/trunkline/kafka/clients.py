@@ -110,6 +110,13 @@ def producer(
             "transactional.id": transactional_id,
             "transaction.timeout.ms": round(TRANSACTION_TIMEOUT * 1000),
         }
+    else:
+        # Five requests on their way lose records of a partition that was just created. The first
+        # is refused, since its leader does not know it yet, and the second is taken: a broker that
+        # knows nothing of a producer accepts any sequence number. The first, sent again, then
+        # counts as a duplicate, and the client is told that it is written. Transactions are safe:
+        # brokers verify where their sequences begin (KIP-890).
+        more["max.in.flight.requests.per.connection"] = 1
     if timeout is not None:
         more["message.timeout.ms"] = round(timeout * 1000)
     return Producer(settings(backbone, **more), logger=log)
