@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from chaos import Strike
 from checker import disorder
 from confluent_kafka import Message, TopicPartition
-from faulty_server import DELIVERED, POISONS, Request
+from faulty_server import Request
 
 from trunkline import kafka
 from trunkline.params import Backbone
@@ -29,9 +29,7 @@ from trunkline.streams.deliver.recovery import offsets_from_commits
 from worker_kit import header, read
 
 COUNTS = ("400", "429", "500")
-"""Answers that use up an attempt. Those of POISONS do so, too, of the events that always get them:
-the API is up for all others."""
-DEATHS = {"400": "Rejected"}
+"""Answers that use up an attempt."""
 ATTEMPTS = 4
 """What the policy in anything_flow.py gives: three tiers, and the first attempt."""
 
@@ -118,14 +116,13 @@ class Account:
             id_ = header(letter, "ce_id")
             key, number = self.events[id_]
             why, attempts = header(letter, "tl_error_class"), int(header(letter, "tl_attempt"))
-            fate = self.fates.get((key, number), "")
-            wanted = DEATHS.get(fate, "Unavailable" if fate in POISONS else "Retryable")
+            wanted = "Rejected" if self.fates.get((key, number)) == "400" else "Retryable"
             if why != wanted:
                 yield self._told(key, f"{number} is dead by {why}, and should be by {wanted}")
             tried = attempts >= ATTEMPTS if self.halts else attempts == ATTEMPTS
-            if not tried and why != "Rejected":
+            if not tried and why == "Retryable":
                 yield self._told(key, f"{number} is dead after {attempts} attempts")
-            counted = sum(r.id == id_ and self._counts(r) for r in self.requests)
+            counted = sum(r.id == id_ and r.does in COUNTS for r in self.requests)
             if attempts > counted:
                 yield self._told(key, f"{number}: {attempts} attempts, {counted} answers count")
             if deaths[self._death(letter)] > 1:
@@ -142,11 +139,7 @@ class Account:
             if request.attempt > counted[request.id]:
                 what = f"counts {request.attempt} attempts, and {counted[request.id]} answers do"
                 yield self._told(request.key, f"{request.number} {what}")
-            counted[request.id] += self._counts(request)
-
-    def _counts(self, request: Request) -> bool:
-        fate = self.fates.get((request.key, request.number), "")
-        return request.does in COUNTS or (fate in POISONS and request.does not in DELIVERED)
+            counted[request.id] += request.does in COUNTS
 
     def _repeats(self) -> Iterator[str]:
         before: dict[str, Request] = {}
@@ -160,7 +153,7 @@ class Account:
             before[request.id] = request
 
     def _explained(self, before: Request, again: Request) -> str:
-        if before.does not in DELIVERED or before.at in self.lost:
+        if before.does != "204" or before.at in self.lost:
             return f"answer lost ({before.does})"
         # Of several the one that explains most: what hits every worker, else the earliest.
         for strike in sorted(self.strikes, key=lambda one: (one.worker is not None, one.begin)):
