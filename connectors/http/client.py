@@ -66,14 +66,18 @@ class Protocol(ResponseHandler):
         return self.status == 0 or not self._poll.poll(0)
 
     def set_response_params(self, **params: Any) -> None:
-        """A request begins: its answer is still to come."""
+        """A request of the current task begins: its answer is still to come."""
+        exchange.get().protocol = self
         self.status, self._head = 0, bytearray()
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
         if self._head is not None:
-            self._look_at_head(data)
+            if not self._head and data.startswith(b"HTTP/1.1 2") and data[10:12].isdigit():
+                self.status, self._head = int(data[9:12]), None  # nearly every answer
+            else:
+                self._look_at_head(data)
         super().data_received(data)
 
     def _look_at_head(self, data: bytes) -> None:
@@ -99,12 +103,6 @@ class Protocol(ResponseHandler):
         self._head = None
 
 
-class _Response(aiohttp.ClientResponse):
-    async def start(self, connection: Any) -> aiohttp.ClientResponse:
-        exchange.get().protocol = connection.protocol
-        return await super().start(connection)
-
-
 class _Connector(aiohttp.TCPConnector):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -123,5 +121,4 @@ def new_session(*, connections: int, tls: Any, headers: dict[str, str]) -> aioht
         max_line_size=MAX_HEADER,
         max_field_size=MAX_HEADER,
         max_headers=MAX_HEADERS,
-        response_class=_Response,
     )

@@ -28,18 +28,26 @@ _SHORT = 2
 """Characters of a value that may stand in any sentence by chance."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, making one takes three times as long, for each event
 class Request:
-    """``what``: method and address, as errors name it; ``cause``: the same without what is the one
-    event's, and ``values`` are those."""
+    """``template``: the path without what is the one event's, and ``values`` are those."""
 
     method: str
     url: URL
     headers: dict[str, str]
     body: bytes | None
-    what: str
-    cause: str
+    template: str
     values: tuple[str, ...] = ()
+
+    @property
+    def what(self) -> str:
+        """Method and address, as errors name it."""
+        return f"{self.method} {self.url}"
+
+    @property
+    def cause(self) -> str:
+        """The same for all events of the sink."""
+        return f"{self.method} {self.template}".rstrip()
 
     def common(self, said: str) -> str:
         """What an answer says, without what is this event's."""
@@ -65,6 +73,7 @@ class RequestFactory:
         batch: BatchForm | None,
     ) -> None:
         self._url = url
+        self._before = {"/": str(url).rstrip("/"), "?": str(url)}
         self._method, self._delete_method = method, delete_method
         self._idempotency_header = idempotency_header
         self._batch = batch
@@ -91,13 +100,15 @@ class RequestFactory:
 
     def of_event(self, event: Event[Any]) -> Request:
         """The request of one event. Raises Rejected for one that none can be made of."""
-        headers = {self._idempotency_header: event.idempotency_key}
-        if event.traceparent:
-            headers[TRACEPARENT] = event.traceparent
+        identity, trace = event.idempotency_key, event.traceparent
+        headers = {self._idempotency_header: identity}
+        if trace:
+            headers[TRACEPARENT] = trace
         method, body = self._method, None
         try:
             url = self._joined(self._path(event))
-            headers |= self._headers_of(event)
+            if self._headers_of is not None:
+                headers |= self._headers_of(event)
             if self._delete_method is not None and event.change == "delete":
                 method = self._delete_method
             else:
@@ -105,15 +116,7 @@ class RequestFactory:
                 body = to_json(event.data)
         except DataError as error:
             raise Rejected(str(error)) from error
-        return Request(
-            method,
-            url,
-            headers,
-            body,
-            f"{method} {url}",
-            f"{method} {self._template}".rstrip(),
-            (event.key, event.idempotency_key),
-        )
+        return Request(method, url, headers, body, self._template, (event.key, identity))
 
     def item(self, event: Event[Any]) -> bytes:
         """One event of a batch. Raises Rejected for one that is no JSON."""
@@ -133,29 +136,20 @@ class RequestFactory:
         trace = items[0][0].traceparent
         if trace.isprintable() and trace:
             headers[TRACEPARENT] = trace
-        lines = b"\n".join([*bodies, b""])
-        return Request(
-            self._method,
-            url := self._joined(self._template),
-            headers,
-            lines if self._batch == "lines" else b"[%s]" % b",".join(bodies),
-            f"{self._method} {url}",
-            f"{self._method} {self._template}".rstrip(),
-        )
+        is_lines = self._batch == "lines"
+        body = b"\n".join([*bodies, b""]) if is_lines else b"[%s]" % b",".join(bodies)
+        return Request(self._method, self._joined(self._template), headers, body, self._template)
 
     def _joined(self, path: str) -> URL:
         if not path:
             return self._url
         if self._path_is_foreign:
             require_encoded(path)
-        base = str(self._url)
-        return URL((base.rstrip("/") if path[0] == "/" else base) + path, encoded=True)
+        return URL(self._before[path[0]] + path, encoded=True)
 
 
-def _headers_of(given: EventHeaders | None, type: type, *, deletes: bool) -> HeadersOf:
-    if given is None:
-        return lambda event: {}
-    if callable(given):
+def _headers_of(given: EventHeaders | None, type: type, *, deletes: bool) -> HeadersOf | None:
+    if given is None or callable(given):
         return given
     templates = {
         name: text_template(text, type, what=f"the header {name}", deletes=deletes)

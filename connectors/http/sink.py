@@ -202,23 +202,24 @@ class HttpSink(Sink[T]):
 
     async def _send(self, request: Request, count: int) -> None:
         exchange.set(this := Exchange())
-        what = request.what
         try:
             with self._deadline.kept():
                 await self._ask(request, count)
         except TimeoutError as error:
             if not this.is_accepted or self._judge is not None:
                 told = f"no answer in {self._timeout:g} s"
-                raise Unavailable(f"{what}: {told}", cause=f"{request.cause}: {told}") from error
+                raise Unavailable(
+                    f"{request.what}: {told}", cause=f"{request.cause}: {told}"
+                ) from error
         except (aiohttp.ClientError, HttpProcessingError) as error:
             if not this.is_accepted or self._judge is not None:
                 raise Unavailable(
-                    f"{what}: {self._masked(_named(error))}",
+                    f"{request.what}: {self._masked(_named(error))}",
                     cause=f"{request.cause}: {type(error).__name__}",
                 ) from error
         except ValueError as error:  # a line break in a header, and the like
             raise Rejected(
-                f"{what} cannot be sent: {self._masked(str(error))}",
+                f"{request.what} cannot be sent: {self._masked(str(error))}",
                 cause=f"{request.cause} cannot be sent",
             ) from error
 
@@ -229,11 +230,13 @@ class HttpSink(Sink[T]):
         renewed = self._tokens is None
         while True:
             token = "" if self._tokens is None else await self._tokens.token()
-            authorized = {"Authorization": f"Bearer {token}"} if token else {}
+            headers = request.headers
+            if token:
+                headers = {**headers, "Authorization": f"Bearer {token}"}
             async with self._session.request(
                 request.method,
                 request.url,
-                headers={**request.headers, **authorized},
+                headers=headers,
                 data=request.body,
                 allow_redirects=False,
             ) as response:

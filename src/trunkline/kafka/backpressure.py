@@ -20,13 +20,19 @@ class InFlight:
     rewind to the next: what is finished of an older one was forgotten when that one ended.
 
     ``max_in_flight``, ``max_batches``: how many messages, and batches, may be under way; None for
-    any number of batches. ``rewinding``: whether the committed offsets are still to be sought.
+    any number of batches. Once as many messages are under way, there is room again when a quarter
+    of them is done with. ``rewinding``: whether the committed offsets are still to be sought.
     ``closed``: whether nothing more is to be read at all.
     """
 
     def __init__(self, max_in_flight: int, max_batches: int | None = None) -> None:
         self._max_in_flight = max_in_flight
         self._max_batches = max_batches
+        # Why not at the first that is done with: a destination slower than Kafka keeps the room
+        # full, and each event done with woke the poll loop's thread to read one more: 1,400 batches
+        # of one event a second, which cost delivery 40 % more CPU.
+        self._enough = max_in_flight - max(1, max_in_flight // 4)
+        self._full = False
         self._changed = threading.Condition()
         self._messages = self._batches = 0
         self._oldest = 0
@@ -41,6 +47,7 @@ class InFlight:
         with self._changed:
             self.epoch += 1
             self._messages = self._batches = 0
+            self._full = False
             self.held = frozenset()
             self.rewinding = rewinding
             self._changed.notify_all()
@@ -55,6 +62,7 @@ class InFlight:
                 self._oldest = messages[0].timestamp()[1]
             self._messages += len(messages)
             self._batches += 1
+            self._full = self._full or self._messages >= self._max_in_flight
             return self.epoch
 
     def finished(self, count: int, epoch: int, *, batches: int = 0) -> None:
@@ -63,7 +71,9 @@ class InFlight:
             if epoch == self.epoch:
                 self._messages -= count
                 self._batches -= batches
-                self._changed.notify_all()
+                self._full = self._full and self._messages > self._enough
+                if batches or not self._full:
+                    self._changed.notify_all()
 
     @property
     def messages(self) -> int:
@@ -109,9 +119,7 @@ class InFlight:
         return max(0.0, time.time() - written / 1000) if written else 0.0
 
     def _has_room(self) -> bool:
-        return self._messages < self._max_in_flight and (
-            self._max_batches is None or self._batches < self._max_batches
-        )
+        return not self._full and (self._max_batches is None or self._batches < self._max_batches)
 
 
 class PausedPartitions:

@@ -37,6 +37,21 @@ def test_there_is_room_until_the_limit_is_reached() -> None:
     assert under_way.wait_for_room(0)
 
 
+def test_a_full_room_is_read_into_again_when_a_quarter_of_it_is_free() -> None:
+    """A slow destination keeps it full: one message more for each that is done with would be a
+    batch, and a change of threads, for each."""
+    under_way = InFlight(100)
+    epoch = under_way.received(messages(100))
+    assert epoch is not None
+    under_way.finished(24, epoch)
+    assert not under_way.wait_for_room(0)
+    under_way.received(messages(1, first=100))  # a poll that only keeps the consumer alive
+    under_way.finished(1, epoch)
+    assert not under_way.wait_for_room(0)
+    under_way.finished(1, epoch)
+    assert under_way.wait_for_room(0)
+
+
 def test_batches_are_limited_beside_messages() -> None:
     under_way = InFlight(100, max_batches=1)
     epoch = under_way.received(messages(2))
