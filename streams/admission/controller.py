@@ -9,7 +9,7 @@ from typing import Literal
 
 from trunkline.streams.admission.circuit_breaker import CircuitBreakerState
 from trunkline.streams.admission.dead_letter_limit import DeadLetterGate
-from trunkline.streams.admission.gate import NEVER, UNLIMITED, Gate, Permit
+from trunkline.streams.admission.gate import NEVER, UNLIMITED, Gate, OnOffGate, Permit
 from trunkline.streams.admission.maintenance import MaintenanceGate
 from trunkline.streams.admission.manual import ManualOverride, Override
 from trunkline.streams.admission.throttle import AdaptiveThrottle
@@ -75,6 +75,8 @@ class AdmissionController:
         last = [self.throttle, *limits]
         self._without_breaker = [*first, *last]
         self._all = [*first, self.breaker, *last] if self._with_breaker else self._without_breaker
+        # Those to which calls matter: to the others a permit of theirs is none.
+        self._counting = [gate for gate in self._all if not isinstance(gate, OnOffGate)]
 
     def _asked(self) -> Sequence[Gate]:
         return self._without_breaker if self.manual.state == "forced" else self._all
@@ -89,10 +91,10 @@ class AdmissionController:
         return permits
 
     def acquire(self, now: float, count: int) -> Permit:
-        """A permit of every gate, in one."""
+        """A permit of every gate that calls matter to, in one."""
         # Of the breaker, too, while an operator forces past it: when the forcing ends, it must know
         # what is under way.
-        return _PermitOfAll([gate.acquire(now, count) for gate in self._all])
+        return _PermitOfAll([gate.acquire(now, count) for gate in self._counting])
 
     def retry_at(self, now: float) -> float:
         """When to ask again, if nothing may be sent now; NEVER if that is not known."""

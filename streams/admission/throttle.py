@@ -80,6 +80,9 @@ class AdaptiveThrottle:
         success ends a row of them."""
         if not sent:
             return
+        if failure is None and not self._refused:  # nearly every call: nothing to learn
+            self._consecutive_rejections = 0
+            return
         pauses = pauses_of(failure, sent)
         # The share of 429s as a moving average, for all events of the call at once: each answer
         # leaves 31/32 of what was, so a call of 500 events nearly replaces it.
