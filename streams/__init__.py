@@ -23,6 +23,7 @@ admission  whether anything may be sent now: breaker, maintenance, operator, thr
 quota      limits over all workers: who may use how much of a rate
 dlq        dead letters: how they are written, read, grouped, and counted as handled
 control    the flow's state topic: what operators ask for, what workers tell
+tables     the newest value per key of canonical topics, for routes that look something up
 alerts     what people are told, by one voice for all workers
 metrics    what every step counts
 listener   whom a step tells what becomes of its events: metrics, alerts, the dead-letter limit

@@ -21,6 +21,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._of_every_step()
         self._of_deliveries()
+        self._of_tables()
 
     def _of_every_step(self) -> None:
         self.events_in = self._counter("trunkline_events_in", "Events that a step received.")
@@ -72,6 +73,12 @@ class Metrics:
         self.dead_letter_limit_tripped = self._gauge(
             "trunkline_dead_letter_limit_tripped",
             "1 while deliveries are stopped, since too many events were dead-lettered.",
+        )
+
+    def _of_tables(self) -> None:
+        self.table_rows = self._gauge("trunkline_table_rows", "Rows of a table of this worker.")
+        self.table_lag = self._gauge(
+            "trunkline_table_lag_messages", "Records of a table's topic that it has not read."
         )
 
     def _counter(self, name: str, says: str, *more: str) -> Counter:
@@ -156,3 +163,11 @@ class DeliveryMetrics(StepMetrics):
     def retried(self, topic: str) -> None:
         """Count an event that was written to a tier."""
         self._retries.labels(*self._labels, delay_of(topic)).inc()
+
+
+class TableMetrics:
+    """The metrics of one table in one worker."""
+
+    def __init__(self, metrics: Metrics, flow: str, name: str) -> None:
+        self.rows = metrics.table_rows.labels(flow, "table", name)
+        self.lag = metrics.table_lag.labels(flow, "table", name)

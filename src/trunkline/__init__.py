@@ -20,6 +20,7 @@ from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.messages import Delete, Message
 from trunkline.streams.flow.retry import Retry
 from trunkline.streams.flow.system import System
+from trunkline.streams.flow.table import Index, Table
 
 __version__ = "0.1.0"
 
@@ -32,6 +33,7 @@ __all__ = [
     "Delete",
     "Event",
     "Flow",
+    "Index",
     "Message",
     "Params",
     "PartialFailure",
@@ -41,6 +43,7 @@ __all__ = [
     "Retryable",
     "Secret",
     "System",
+    "Table",
     "TrunklineError",
     "Unavailable",
     "__version__",

@@ -116,6 +116,8 @@ class Backbone(BaseModel):
     """Partitions of topics that are created."""
     replication: int = 1
     """Replicas of topics that are created; 3 in production."""
+    data: str = ".trunkline/data"
+    """The folder of what workers keep between two starts: tables with ``store="disk"``."""
 
 
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")

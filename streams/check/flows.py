@@ -18,6 +18,7 @@ from trunkline.connectors.base import PushSource, Source
 from trunkline.event import Change
 from trunkline.params import Params
 from trunkline.schemas.types import has_schema
+from trunkline.streams.check.tables import check_tables
 from trunkline.streams.flow.annotations import (
     annotation_error,
     format_annotation,
@@ -40,6 +41,7 @@ from trunkline.streams.flow.definition import (
 )
 from trunkline.streams.flow.problems import FlowError, Problem
 from trunkline.streams.flow.system import System, conflicting_limits
+from trunkline.streams.flow.table_parameters import tables_of
 
 T = TypeVar("T")
 Problems = Iterator[Problem]
@@ -153,7 +155,8 @@ def _unconnected(flow: Flow[Any]) -> Problems:
         yield _problem(
             destination, f"no route leads to it: add @flow.route(…, to={destination.name})"
         )
-    for topic in _not_among(flow.topics, [route.topic for route in flow.routes]):
+    read = [*(route.topic for route in flow.routes), *(table.topic for table in flow.tables)]
+    for topic in _not_among(flow.topics, read):
         yield Problem(topic.place, f"topic {topic.name}: no route of this flow reads it", True)
 
 
@@ -208,6 +211,7 @@ def _route_types(flow: Flow[Any]) -> Problems:
     for route in flow.routes:
         yield from _error_of(type_of_event, route)
         yield from _error_of(types_of_messages, route)
+        yield from _error_of(tables_of, route)
         takes, sends = (
             _type_or_none(type_of_event, route),
             _type_or_none(type_of_topic, route.topic),
@@ -264,6 +268,7 @@ _CHECKS: list[Callable[[Flow[Any]], Problems]] = [
     _route_types,
     _unmatched_filters,
     _arguments,
+    check_tables,
 ]
 
 

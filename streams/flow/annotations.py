@@ -93,18 +93,31 @@ def _data_type(part: Any) -> Any:
 
 
 def parameter(definition: Definition) -> Any:
-    """The annotation of the one parameter. Raises FlowError if there is not one, annotated."""
+    """The annotation of the one parameter, or of a route's first one. Raises FlowError if there is
+    not one, annotated."""
     names = [p.name for p in _parameters(definition.function)]
-    if len(names) != 1:
-        raise annotation_error(
-            definition, f"takes {len(names)} parameters: a {definition.kind} takes one"
-        )
+    if len(names) == 1 or (names and isinstance(definition, Route)):
+        return _annotation_of(definition, names[0])
+    raise annotation_error(
+        definition, f"takes {len(names)} parameters: a {definition.kind} takes one"
+    )
+
+
+def further_parameters(route: Route[Any, Any]) -> dict[str, Any]:
+    """What a route takes behind its event: names and annotations. Raises FlowError for one without
+    an annotation, or that cannot be given by its name."""
+    further = _parameters(route.function)[1:]
+    for one in further:
+        if one.kind is one.POSITIONAL_ONLY:
+            raise annotation_error(route, f"its parameter {one.name!r} is positional only")
+    return {one.name: _annotation_of(route, one.name) for one in further}
+
+
+def _annotation_of(definition: Definition, name: str) -> Any:
     try:
-        return _hints(definition)[names[0]]
+        return _hints(definition)[name]
     except KeyError:
-        raise annotation_error(
-            definition, f"its parameter {names[0]!r} has no annotation"
-        ) from None
+        raise annotation_error(definition, f"its parameter {name!r} has no annotation") from None
 
 
 def returned(definition: Definition) -> Any:

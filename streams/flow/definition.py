@@ -7,20 +7,20 @@ groups come from them. Decorated functions stay callable, so a route is tested b
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar, Unpack, overload
+from typing import Any, Concatenate, Generic, Protocol, TypeVar, Unpack, overload
 
 from trunkline import naming
 from trunkline.connectors.base import CallLimits, PushSource, Sink, Source
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
 from trunkline.params import Params
-from trunkline.streams.flow.messages import Delete, Message
+from trunkline.streams.flow.messages import Delete, Message, Otherwise
 from trunkline.streams.flow.policy import DestinationOptions, Policy, parse_policy
 from trunkline.streams.flow.problems import Problem, SourceLocation
+from trunkline.streams.flow.table import StoreKind, TableDefinition, declared_table
+from trunkline.streams.flow.version import version_of
 
 EnvT = TypeVar("EnvT", bound=Params)
 T = TypeVar("T")
@@ -29,8 +29,6 @@ D = TypeVar("D")
 R_co = TypeVar("R_co", covariant=True)
 
 AnySource = Source | PushSource
-Otherwise = Literal["delete"]
-"""What a route sends where its function returns nothing."""
 
 
 class Definition:
@@ -150,14 +148,14 @@ class Destination(Definition, Generic[EnvT, T]):
 
 
 class Route(Definition, Generic[S, R_co]):
-    """A pure function from a canonical event to a destination's messages."""
+    """A pure function from a canonical event, and what it looks up, to a destination's messages."""
 
-    function: Callable[[Event[S]], R_co]
+    function: Callable[..., R_co]
 
     def __init__(
         self,
         flow: Flow[Any],
-        function: Callable[[Event[S]], R_co],
+        function: Callable[..., R_co],
         topic: Topic[S],
         to: Destination[Any, Any],
         only: tuple[str, ...],
@@ -172,41 +170,44 @@ class Route(Definition, Generic[S, R_co]):
         self.deletes = deletes
         self.otherwise = otherwise
 
-    def __call__(self, event: Event[S]) -> R_co:
-        return self.function(event)
+    def __call__(self, event: Event[S], *more: Any, **named: Any) -> R_co:
+        return self.function(event, *more, **named)
 
 
 _ARTICLE = {SourceDefinition: "a source", Topic: "a topic", Destination: "a destination"}
+
+
+_RouteFunction = Callable[Concatenate[Event[S], ...], T]
 
 
 class _RouteDecorator(Protocol[S, D]):
     """What ``@flow.route(...)`` accepts: the return type must be the destination's."""
 
     @overload
-    def __call__(self, function: Callable[[Event[S]], D]) -> Route[S, D]: ...
+    def __call__(self, function: _RouteFunction[S, D]) -> Route[S, D]: ...
     @overload
-    def __call__(self, function: Callable[[Event[S]], D | None]) -> Route[S, D | None]: ...
+    def __call__(self, function: _RouteFunction[S, D | None]) -> Route[S, D | None]: ...
     @overload
-    def __call__(self, function: Callable[[Event[S]], list[D]]) -> Route[S, list[D]]: ...
+    def __call__(self, function: _RouteFunction[S, list[D]]) -> Route[S, list[D]]: ...
     @overload
-    def __call__(self, function: Callable[[Event[S]], Awaitable[D]]) -> Route[S, Awaitable[D]]: ...
+    def __call__(self, function: _RouteFunction[S, Awaitable[D]]) -> Route[S, Awaitable[D]]: ...
     @overload
     def __call__(
-        self, function: Callable[[Event[S]], Awaitable[D | None]]
+        self, function: _RouteFunction[S, Awaitable[D | None]]
     ) -> Route[S, Awaitable[D | None]]: ...
     @overload
     def __call__(
-        self, function: Callable[[Event[S]], Awaitable[D | Sequence[D] | None]]
+        self, function: _RouteFunction[S, Awaitable[D | Sequence[D] | None]]
     ) -> Route[S, Awaitable[D | Sequence[D] | None]]: ...
     @overload
     def __call__(
-        self, function: Callable[[Event[S]], D | Sequence[D] | None]
+        self, function: _RouteFunction[S, D | Sequence[D] | None]
     ) -> Route[S, D | Sequence[D] | None]: ...
     @overload
     def __call__(
         self,
-        function: Callable[
-            [Event[S]],
+        function: _RouteFunction[
+            S,
             D | Message[D] | Delete | Sequence[D] | Sequence[D | Message[D] | Delete] | None,
         ],
     ) -> Route[
@@ -215,8 +216,8 @@ class _RouteDecorator(Protocol[S, D]):
     @overload
     def __call__(
         self,
-        function: Callable[
-            [Event[S]],
+        function: _RouteFunction[
+            S,
             Awaitable[
                 D | Message[D] | Delete | Sequence[D] | Sequence[D | Message[D] | Delete] | None
             ],
@@ -247,6 +248,7 @@ class Flow(Generic[EnvT]):
     topics: list[Topic[Any]] = field(default_factory=list)
     destinations: list[Destination[EnvT, Any]] = field(default_factory=list)
     routes: list[Route[Any, Any]] = field(default_factory=list)
+    tables: list[TableDefinition[Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     place: SourceLocation = field(init=False, compare=False)
 
@@ -293,9 +295,7 @@ class Flow(Generic[EnvT]):
         def declare(function: Callable[[Record], Any]) -> Topic[Any]:
             sources = self._only(SourceDefinition, given, function, "source=")
             declared: Topic[Any] = Topic(
-                self,
-                function,
-                topic,
+                *(self, function, topic),
                 sources=sources,
                 key=key,
                 event_type=event_type,
@@ -318,6 +318,14 @@ class Flow(Generic[EnvT]):
         declared.place = SourceLocation.of_caller(1)
         self.topics.append(declared)
         return declared
+
+    def table(
+        self, topic: Topic[T], *, by: str = "", name: str = "", store: StoreKind = "memory"
+    ) -> TableDefinition[T]:
+        """Declare a table, which routes look up in a parameter ``Table[T]``: the newest value per
+        key of a topic; or with ``by`` an ``Index[T]`` by that field. ``name``: the topic's by
+        default. ``store``: ``"disk"`` for large ones. See docs/tables.md."""
+        return declared_table(self, topic, by, name, store, SourceLocation.of_caller(1))
 
     @overload
     def destination(self, build: Callable[[EnvT], Sink[T]], /) -> Destination[EnvT, T]: ...
@@ -367,7 +375,7 @@ class Flow(Generic[EnvT]):
         """
         types = (only,) if isinstance(only, str) else tuple(only)
 
-        def declare(function: Callable[[Event[S]], Any]) -> Route[S, Any]:
+        def declare(function: _RouteFunction[S, Any]) -> Route[S, Any]:
             declared: Route[S, Any] = Route(
                 self, function, topic, to, types, deletes=deletes, otherwise=otherwise
             )
@@ -388,9 +396,3 @@ class Flow(Generic[EnvT]):
             message = f"{function.__name__}: {what} is {wrong!r}: name {expected} of this flow"
             self.problems.append(Problem(SourceLocation.of(function), message))
         return tuple(thing for thing in given if isinstance(thing, kind))
-
-
-def version_of(file: str) -> str:
-    """Twelve hex digits of the SHA-256 of a flow file's bytes; "" for code that is in no file."""
-    path = Path(file)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""

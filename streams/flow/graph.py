@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition, Topic
+from trunkline.streams.flow.table import TableDefinition
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ def mermaid(flow: Flow[Any]) -> str:
     lines += [line for topic in flow.topics for line in _topic_nodes(topic)]
     lines += [line for one in flow.destinations for line in _destination_nodes(one)]
     lines += [_route_edge(route) for route in flow.routes]
+    lines += [line for table in flow.tables for line in _table_nodes(table)]
     return "\n    ".join(lines) + "\n"
 
 
@@ -49,7 +51,8 @@ def _topic(flow: Flow[Any], topic: Topic[Any], seen: set[int]) -> _Line:
     seen.add(id(topic))
     note = "" if topic.declared_type is None else "  (published elsewhere)"
     routes = [route for route in flow.routes if route.topic is topic]
-    return _Line(f"topic {topic.topic}{note}", [_route(route) for route in routes])
+    tables = [_Line(f"{t.kind} {t.name}  ({t.store})") for t in flow.tables if t.topic is topic]
+    return _Line(f"topic {topic.topic}{note}", [*tables, *(_route(route) for route in routes)])
 
 
 def _route(route: Route[Any, Any]) -> _Line:
@@ -84,6 +87,12 @@ def _topic_nodes(topic: Topic[Any]) -> Iterator[str]:
     yield f'{node}[("{_label(topic.topic)}")]'
     for source in topic.sources:
         yield f"{_id('source', source.name)} --> {node}"
+
+
+def _table_nodes(table: TableDefinition[Any]) -> Iterator[str]:
+    node = _id("table", table.name)
+    yield f'{node}[["{table.kind} {table.name}"]]'
+    yield f"{_id('topic', table.topic.name)} --> {node}"
 
 
 def _destination_nodes(to: Destination[Any, Any]) -> Iterator[str]:

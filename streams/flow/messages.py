@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 D_co = TypeVar("D_co", covariant=True)
+
+Otherwise = Literal["delete"]
+"""What a route sends where its function returns nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,12 @@ _TIER = {**_KEPT, "segment.bytes": str(SEGMENT)}
 
 def required_topics(flow: Flow[Any], partitions: int) -> list[TopicSpec]:
     """Every topic of the flow. Existing topics are left as they are, whatever stands here."""
-    specs = {topic.topic: TopicSpec(topic.topic, partitions) for topic in flow.topics}
+    # A table is the newest value per key, so its topic must keep that for ever.
+    tables = {table.topic.topic for table in flow.tables}
+    specs = {
+        topic.topic: TopicSpec(topic.topic, partitions, compact=topic.topic in tables)
+        for topic in flow.topics
+    }
     for source in flow.sources:
         specs[source.positions] = TopicSpec(source.positions, 1, compact=True, config=_POSITIONS)
         specs[source.dlq] = TopicSpec(source.dlq, 1, config=_KEPT)

@@ -37,7 +37,8 @@ class CompiledRoute:
     @classmethod
     def of(cls, function: Callable[[Event[Any]], Any], **more: Any) -> CompiledRoute:
         """The route of ``function``; ``more``: its other fields."""
-        more.setdefault("name", function.__name__)
+        if "name" not in more:  # a partial has none
+            more["name"] = function.__name__
         return cls(function=function, is_async=iscoroutinefunction(function), **more)
 
     def listens(self, event_type: str) -> bool:

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Collection
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from trunkline import kafka, naming
@@ -34,6 +35,12 @@ from trunkline.streams.replay.job import JobContext
 from trunkline.streams.replay.step import ReplayStep
 from trunkline.streams.route.step import RoutingStep
 from trunkline.streams.route.transactions import RoutingTransactions
+from trunkline.streams.tables.disk import on_disk
+from trunkline.streams.tables.memory import in_memory
+from trunkline.streams.tables.slot import Slot
+from trunkline.streams.tables.step import TablesStep
+from trunkline.streams.tables.store import StoreOpener
+from trunkline.streams.tables.table_set import TopicTables
 from trunkline.streams.worker.compiler import Compiler
 from trunkline.streams.worker.faust_app import FlowApp
 from trunkline.streams.worker.listeners import delivery_listener
@@ -71,6 +78,8 @@ class Assembly:
         self._registry = registry_of(backbone)
         self._codec = Codec(self._registry)
         self._compiler = Compiler(flow, self._codec, register=backbone.create)
+        self.tables: TablesStep | None = None
+        self._slot: Slot | None = None
         self._control = KafkaControl(backbone, flow.control)
         self._alerts = AlertManager(
             self._control,
@@ -90,6 +99,9 @@ class Assembly:
         sinks = {} if set(roles) == {"source"} else self._sinks()
         if "route" in roles and flow.routes:
             steps += self._routing(sinks, batch)
+            if flow.tables:
+                self.tables = self._tables()
+                steps.append(self.tables)
         if "deliver" in roles:
             steps += [self._delivery(d, sinks[d.name]) for d in flow.destinations]
         return steps
@@ -112,6 +124,8 @@ class Assembly:
         await self._alerts.stop()
         await self._control.stop()
         self._registry.close()
+        if self._slot is not None:
+            self._slot.release()
 
     @property
     def parts(self) -> list[object]:
@@ -180,6 +194,22 @@ class Assembly:
         )
         batches.consume(routing.process)
         return [replays, routing]
+
+    def _tables(self) -> TablesStep:
+        return TablesStep(
+            self._compiler.tables,
+            self._backbone,
+            self._metrics,
+            opener=self._opener,
+            learn=self._codec.learn_schemas,
+        )
+
+    def _opener(self, topic: TopicTables) -> StoreOpener:
+        if topic.kind == "memory":
+            return in_memory
+        if self._slot is None:
+            self._slot = Slot.claim(Path(self._backbone.data) / "tables" / self._flow.name)
+        return on_disk(self._slot.folder / topic.topic)
 
     def _replays(
         self, intake: PollLoop, transactions: RoutingTransactions, sinks: dict[str, Sink[Any]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from trunkline.connectors.base import Sink
@@ -15,19 +16,23 @@ from trunkline.streams.flow.annotations import (
     type_of_topic,
 )
 from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition, Topic
+from trunkline.streams.flow.table_parameters import tables_of
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.replay.path import DestinationPath
 from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
 from trunkline.streams.route.router import Router
+from trunkline.streams.tables.table_set import TableSet
 
 
 class Compiler:
     """Compiles the parts of one flow. Raises ConfigurationError for what is wrong with it, and
-    RegistryUnavailable. ``register``: whether missing schemas may be registered."""
+    RegistryUnavailable. ``register``: whether missing schemas may be registered; ``tables``: what
+    routes look up, which needs a store before any of them runs."""
 
     def __init__(self, flow: Flow[Any], codec: Codec, *, register: bool) -> None:
         self._flow = flow
         self._codec = codec
+        self.tables = TableSet(flow, codec)
         self._register = register
 
     def publisher(self, source: SourceDefinition[Any]) -> Publisher:
@@ -92,8 +97,9 @@ class Compiler:
         encode: Callable[[Any], bytes] = self._codec.encoder(
             type_of_destination(route.to), subject(inbox), register=self._register
         )
+        looked_up = {name: self.tables.lookup(t) for name, t in tables_of(route).items()}
         return CompiledRoute.of(
-            route.function,
+            partial(route.function, **looked_up) if looked_up else route.function,
             name=route.name,
             inbox=inbox,
             dlq=route.to.dlq,

@@ -24,6 +24,8 @@ from trunkline.streams.plan.topics import required_topics
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.quota import client as quota
 from trunkline.streams.quota.client import limited
+from trunkline.streams.replay.step import ReplayStep
+from trunkline.streams.route.step import RoutingStep
 from trunkline.streams.worker.assembly import Assembly, Step
 from trunkline.streams.worker.faust_app import FlowApp
 from trunkline.tasks import backoff
@@ -114,8 +116,15 @@ class Worker:
         await asyncio.gather(*(self._start(step, app) for step in self._steps))
 
     async def _start(self, step: Step, app: FlowApp) -> None:
-        """Start one step; what it cannot go on from ends the worker, which raises it."""
+        """Start one step; what it cannot go on from ends the worker, which raises it.
+
+        Nothing is routed before the tables have caught up: what a route looks up is never older
+        than what this worker, or one before it, has looked up already.
+        """
         try:
+            tables = self._assembly and self._assembly.tables
+            if tables and isinstance(step, RoutingStep | ReplayStep):
+                await tables.caught_up()
             await step.start()
             self._begun.append(step)
         except Exception as failure:  # noqa: BLE001 - it ends the worker
@@ -209,4 +218,6 @@ class Worker:
         ready = ready and all(i.ready for i in self._intakes() if i not in down_intakes)
         sending = [step for step in self._steps if isinstance(step, DeliveryStep | SourceStep)]
         body = {"ready": ready, "held": [step.name for step in sending if step.held]}
+        if self._assembly is not None and self._assembly.tables is not None:
+            body["reading"] = self._assembly.tables.behind
         return (200 if ready else 503), orjson.dumps(body), JSON

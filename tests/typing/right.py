@@ -10,12 +10,14 @@ from trunkline import (
     Delete,
     Event,
     Flow,
+    Index,
     Message,
     Params,
     Record,
     Retry,
     Secret,
     System,
+    Table,
 )
 from trunkline.connectors.base import Sink, Source
 from trunkline.connectors.http import HttpSink
@@ -131,6 +133,25 @@ def keyed(order: Event[Order]) -> Message[PickList] | Delete | None:
     if order.change == "delete":
         return Delete(f"pick-{order.key}")
     return Message(PickList(order_id="1"), key="pick-1", headers={"priority": "high"})
+
+
+flow.table(refunds)
+flow.table(orders, by="status", name="by_status", store="disk")
+
+
+@flow.route(orders, to=picker)
+def looked_up(order: Event[Order], refunds: Table[Order], by_status: Index[Order]) -> PickList:
+    assert_type(refunds.get(order.key), Order | None)
+    assert_type(refunds.get(order.key, 7), Order | int)
+    assert_type(refunds[order.key], Order)
+    assert_type(by_status["paid"], list[Order])
+    found = [(key, row["id"]) for key, row in refunds.scan("r-")]
+    return PickList(order_id=found[0][1] if order.key in refunds else order.key)
+
+
+@flow.route(orders, to=picker)
+async def awaited_and_looked_up(order: Event[Order], refunds: Table[Order]) -> list[PickList]:
+    return [PickList(order_id=order.key)] * len(refunds)
 
 
 @flow.route(orders, to=picker)

@@ -4,7 +4,7 @@ other line may be one."""
 from collections.abc import Sequence
 from typing import TypedDict
 
-from trunkline import Event, Flow, Message, Params, Record, Retry, Secret
+from trunkline import Event, Flow, Message, Params, Record, Retry, Secret, Table
 from trunkline.connectors.base import Sink, Source
 from trunkline.connectors.http import HttpSink
 
@@ -122,6 +122,20 @@ def with_a_cause_that_is_none(env: Env) -> Picks:
 @flow.destination(retries=Retry("10s"))  # wrong
 def with_a_misspelt_policy(env: Env) -> Picks:
     return Picks()
+
+
+flow.table("commerce.orders")  # wrong
+flow.table(orders, store="memory card")  # wrong
+
+
+@flow.route(orders, to=warehouse)  # wrong
+def returns_another_type_and_looks_up(order: Event[Order], refunds: Table[Order]) -> Order:
+    return refunds["1"]
+
+
+@flow.route(orders, to=warehouse)
+def looks_up_a_number(order: Event[Order], refunds: Table[Order]) -> PickList:
+    return PickList(order_id=refunds[7]["id"])  # wrong
 
 
 @flow.route(orders, to=warehouse)  # wrong

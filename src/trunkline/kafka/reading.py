@@ -178,7 +178,7 @@ def records_to_end(
     """
     if not starts:
         return
-    ends = _high_watermarks(backbone, starts)
+    ends = high_watermarks(backbone, starts)
     # An offset that is not known is 0, not OFFSET_INVALID: librdkafka would ask for it, and again
     # only after 500 ms.
     ranges = {
@@ -239,7 +239,7 @@ def watermarks(client: Consumer, partition: Partition) -> range:
         time.sleep(0.1)
 
 
-def _high_watermarks(
+def high_watermarks(
     backbone: Backbone, partitions: Sequence[TopicPartition]
 ) -> dict[Partition, int]:
     """The end of each partition, transactions that are still open included. Waits for leaders."""

@@ -59,6 +59,13 @@ class Codec:
             else:
                 await asyncio.gather(*(asyncio.to_thread(self._learn, prefix) for prefix in some))
 
+    def learn_schemas(self, prefixes: set[bytes]) -> set[bytes]:
+        """Ask for the schemas that values with these beginnings (``value[:5]``) name, as
+        ``prefetch_schemas`` does, in this thread; returns the beginnings that name one."""
+        for prefix in prefixes - self._learnt:
+            self._learn(prefix)
+        return prefixes & self._learnt
+
     def _learn(self, prefix: bytes) -> None:
         with suppress(SerializationError):
             self._registry.learn(schema_id(prefix))

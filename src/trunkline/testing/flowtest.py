@@ -33,6 +33,7 @@ from trunkline.testing.loop import VirtualLoop
 from trunkline.testing.registry import MemoryRegistry
 from trunkline.testing.script import Script, ScriptedSink
 from trunkline.testing.standing import built, stand_in
+from trunkline.testing.tables import MemoryTables
 from trunkline.testing.topics import Topics
 from trunkline.testing.waits import Wait, waits
 from trunkline.testing.worker import Delivery, Parts, Worker
@@ -75,6 +76,7 @@ class FlowTest(Generic[EnvT]):
         self._scripts = {d.name: Script[Any](self._loop.time) for d in flow.destinations}
         self._codec = Codec(MemoryRegistry())
         self._compiler = Compiler(flow, self._codec, register=True)
+        self._tables = MemoryTables(self._compiler.tables)
         self._count = 0
         try:
             self._parts = self._made_parts(env or stand_in(flow.params), seed)
@@ -90,6 +92,7 @@ class FlowTest(Generic[EnvT]):
             topics=self.backbone,
             control=self._control,
             compiler=self._compiler,
+            tables=self._tables,
             metrics=Metrics(),
             sinks={
                 d.name: ScriptedSink(built(d, env), scripts[d.name])

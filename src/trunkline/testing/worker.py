@@ -29,6 +29,7 @@ from trunkline.tasks import supervised_task
 from trunkline.testing.control import MemoryControl
 from trunkline.testing.keys import IdempotencyKeys
 from trunkline.testing.log import MemoryBroker, MemoryConsumer
+from trunkline.testing.tables import MemoryTables
 from trunkline.testing.topics import Topics
 
 
@@ -41,6 +42,7 @@ class Parts:
     topics: Topics
     control: MemoryControl
     compiler: Compiler
+    tables: MemoryTables
     metrics: Metrics
     sinks: Mapping[str, Sink[Any]]
     keys: IdempotencyKeys
@@ -157,6 +159,7 @@ class Worker:
     async def publish(self, records: Iterable[ProducerRecord]) -> None:
         """Write canonical events, and route them: both are there, or neither."""
         written = self._parts.topics.write(records)
+        self._parts.tables.apply(written)
         concerned = [message for message in written if message.topic() in self._routed]
         routed = await self._router.route(cast("list[Message]", concerned))
         self._parts.keys.check(routed.records)

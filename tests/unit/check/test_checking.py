@@ -13,10 +13,14 @@ from typing import Any
 import pytest
 
 from checking_cases import FUTURE, HEAD, RIGHT, ROUTED, WRONG
+from checking_tables import RIGHT_TABLES, WRONG_TABLES
 from trunkline.streams.check.flows import check, check_together
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.loading import load
 from trunkline.streams.flow.problems import Problem
+
+ALL_RIGHT = {**RIGHT, "tables": RIGHT_TABLES}
+ALL_WRONG = {**WRONG, "tables": WRONG_TABLES}
 
 
 @pytest.fixture(autouse=True)
@@ -52,15 +56,15 @@ def assert_as_marked(problems: list[Problem], file: Path) -> None:
 
 
 @pytest.mark.parametrize("head", ["", FUTURE], ids=["evaluated", "future"])
-@pytest.mark.parametrize("case", RIGHT)
+@pytest.mark.parametrize("case", ALL_RIGHT)
 def test_a_right_flow_has_no_problems(case: str, head: str, tmp_path: Path) -> None:
-    assert check(load(str(write(tmp_path / "right.py", RIGHT[case], head=head)))) == []
+    assert check(load(str(write(tmp_path / "right.py", ALL_RIGHT[case], head=head)))) == []
 
 
 @pytest.mark.parametrize("head", ["", FUTURE], ids=["evaluated", "future"])
-@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("case", ALL_WRONG)
 def test_each_mistake_is_found_at_its_line(case: str, head: str, tmp_path: Path) -> None:
-    file = write(tmp_path / "wrong.py", WRONG[case], head=head)
+    file = write(tmp_path / "wrong.py", ALL_WRONG[case], head=head)
     assert_as_marked(check(load(str(file))), file)
 
 

@@ -1,4 +1,4 @@
-"""The tests that the documentation shows pass, on the flow of the quickstart."""
+"""The tests that the documentation shows pass, on the flows that it shows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from docs_pages import blocks
 
-SHOWN = {"orders.py", "test_outage.py", "test_refusal.py"}
+SHOWN = {"orders.py", "test_outage.py", "test_refusal.py", "picks.py", "test_picks.py"}
 
 
 def test_the_tests_that_are_shown_pass(tmp_path: Path) -> None:
@@ -19,4 +19,4 @@ def test_the_tests_that_are_shown_pass(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
+    assert "3 passed" in done.stdout

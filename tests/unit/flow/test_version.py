@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from trunkline import Flow, Params
-from trunkline.streams.flow.definition import version_of
+from trunkline.streams.flow.version import version_of
 
 
 class Env(Params):

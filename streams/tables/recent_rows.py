@@ -1,0 +1,67 @@
+"""Copies of the rows of a store on disk that were looked up last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+RECENT = 8_000
+"""Rows of a generation. There are two: one that is filled, and the one before."""
+LARGEST = 2_000
+"""Bytes of a row, from which on no copy is kept: 32 MB altogether at the most."""
+
+Find = Callable[[bytes], bytes | None]
+
+
+class RecentRows:
+    """Copies of rows, in front of ``find``, which reads the store. Rows are bytes, so nobody can
+    change a copy.
+
+    Readers in any thread, and one writer. A copy never outlives its row. Without ``writing`` a
+    reader could find the old row, the writer write the new one, and the reader keep the old one:
+    it would be looked up for ever.
+    """
+
+    def __init__(self, find: Find) -> None:
+        self._find = find
+        self._young: dict[bytes, bytes] = {}
+        self._old: dict[bytes, bytes] = {}
+        self._lock = Lock()
+        self._is_writing = False
+        self._writes = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        """The row of a key."""
+        row = self._young.get(key)
+        if row is not None:
+            return row
+        writes = self._writes
+        row = self._old.get(key)
+        if row is None:
+            row = self._find(key)
+        if row is not None and len(row) <= LARGEST:
+            with self._lock:
+                if not self._is_writing and writes == self._writes:
+                    self._keep(key, row)
+        return row
+
+    @contextmanager
+    def writing(self, keys: Iterable[bytes]) -> Iterator[None]:
+        """The rows of these keys change meanwhile."""
+        with self._lock:
+            self._is_writing = True
+            for key in keys:
+                self._young.pop(key, None)
+                self._old.pop(key, None)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._is_writing = False
+                self._writes += 1
+
+    def _keep(self, key: bytes, row: bytes) -> None:
+        if len(self._young) >= RECENT:
+            self._old, self._young = self._young, {}
+        self._young[key] = row

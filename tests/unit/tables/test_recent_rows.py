@@ -1,0 +1,71 @@
+"""Copies of rows are never older than the rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from trunkline.streams.tables import recent_rows
+from trunkline.streams.tables.recent_rows import LARGEST, RecentRows
+
+
+class Rows(dict[bytes, bytes]):
+    """What is on disk; ``asked``: how often it was read."""
+
+    asked = 0
+
+    def find(self, key: bytes) -> bytes | None:
+        self.asked += 1
+        return self.get(key)
+
+
+def test_a_row_is_read_once_and_again_when_it_was_written() -> None:
+    rows = Rows({b"a": b"1"})
+    recent = RecentRows(rows.find)
+    assert [recent.get(b"a"), recent.get(b"a"), rows.asked] == [b"1", b"1", 1]
+    with recent.writing([b"a"]):
+        rows[b"a"] = b"2"
+    assert [recent.get(b"a"), rows.asked] == [b"2", 2]
+    with recent.writing([b"a"]):
+        del rows[b"a"]
+    assert recent.get(b"a") is None
+
+
+@pytest.mark.parametrize("during", [False, True], ids=["before it ends", "after it ended"])
+def test_a_row_that_was_found_before_a_write_is_not_kept(during: bool) -> None:
+    rows = Rows({b"a": b"old"})
+
+    def find(key: bytes) -> bytes | None:
+        """While the reader has found the row and not kept it yet, it is written."""
+        found = rows.find(key)
+        if found == b"old":
+            if during:
+                writing.__enter__()
+                rows[b"a"] = b"new"
+            else:
+                with recent.writing([b"a"]):
+                    rows[b"a"] = b"new"
+        return found
+
+    recent = RecentRows(find)
+    writing = recent.writing([b"a"])
+    assert recent.get(b"a") == b"old"
+    if during:
+        writing.__exit__(None, None, None)
+    assert recent.get(b"a") == b"new"
+
+
+def test_so_many_are_kept_and_none_that_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_rows, "RECENT", 2)
+    rows = Rows({bytes([n]): b"x" for n in range(5)} | {b"large": b"x" * (LARGEST + 1)})
+    recent = RecentRows(rows.find)
+    for n in (0, 1, 2, 3, 4):
+        recent.get(bytes([n]))
+    before = rows.asked
+    for n in (2, 3, 4):
+        recent.get(bytes([n]))
+    assert rows.asked == before
+    recent.get(bytes([0]))
+    assert rows.asked == before + 1
+    for _ in range(2):
+        recent.get(b"large")
+    assert rows.asked == before + 3
