@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from trunkline.naming import delay_of, destination_of
 from trunkline.streams.listener import OutcomeListener
 
+EnrichmentOutcome = Literal["enriched", "cached", "dropped", "failed"]
 _BY = ("flow", "step", "name")
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
@@ -22,6 +23,7 @@ class Metrics:
         self._of_every_step()
         self._of_deliveries()
         self._of_tables()
+        self._of_enrichments()
 
     def _of_every_step(self) -> None:
         self.events_in = self._counter("trunkline_events_in", "Events that a step received.")
@@ -79,6 +81,16 @@ class Metrics:
         self.table_rows = self._gauge("trunkline_table_rows", "Rows of a table of this worker.")
         self.table_lag = self._gauge(
             "trunkline_table_lag_messages", "Records of a table's topic that it has not read."
+        )
+
+    def _of_enrichments(self) -> None:
+        self.enrichments = self._counter(
+            "trunkline_enrichments",
+            "Messages for which a destination's enrichment was asked, by what came of it.",
+            "outcome",
+        )
+        self.enrichment_seconds = self._histogram(
+            "trunkline_enrichment_seconds", "Time of one call of an enrichment's function."
         )
 
     def _counter(self, name: str, says: str, *more: str) -> Counter:
@@ -154,6 +166,8 @@ class DeliveryMetrics(StepMetrics):
         super().__init__(metrics, flow, "deliver", name)
         labels = (flow, "deliver", name)
         self._retries = metrics.retries
+        self._enrichments = metrics.enrichments
+        self._enrichment_seconds = metrics.enrichment_seconds
         self.waiting = metrics.waiting.labels(*labels)
         self.retry_lateness = metrics.retry_lateness.labels(*labels)
         self.breaker_state = metrics.breaker_state.labels(*labels)
@@ -163,6 +177,12 @@ class DeliveryMetrics(StepMetrics):
     def retried(self, topic: str) -> None:
         """Count an event that was written to a tier."""
         self._retries.labels(*self._labels, delay_of(topic)).inc()
+
+    def enriched(self, outcome: EnrichmentOutcome, seconds: float | None = None) -> None:
+        """Count what came of a message's enrichment; ``seconds``: of the call, if there was one."""
+        self._enrichments.labels(*self._labels, outcome).inc()
+        if seconds is not None:
+            self._enrichment_seconds.labels(*self._labels).observe(seconds)
 
 
 class TableMetrics:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from trunkline.errors import ConfigurationError
 
@@ -120,3 +121,28 @@ def _on_calendar(text: str, at: float) -> datetime:
 def iso_rounded_up(at: float) -> str:
     """Epoch seconds as ISO 8601, UTC, rounded up to a millisecond: so nothing is early."""
     return datetime.fromtimestamp(-(-at * 1000 // 1) / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+LONGEST_RETRY_AFTER = 86_400.0
+"""Seconds that ``Retry-After`` counts for at the most. Some APIs mean milliseconds, and some send
+numbers that no calendar has; a destination's policy says how much of it is waited for."""
+_DIGITS = 9  # more of them are beyond LONGEST_RETRY_AFTER, and float() of hundreds is infinite
+
+
+def seconds_until(retry_after: str, now: datetime | None = None) -> float | None:
+    """``Retry-After`` in seconds from now, given as seconds or as an HTTP date (RFC 9110 10.2.3),
+    from 0 to LONGEST_RETRY_AFTER.
+
+    None for "" and for what is neither: a wrong header must not cost the event.
+    """
+    text = retry_after.strip()
+    if text.isascii() and text.isdecimal():
+        short = len(text.lstrip("0")) <= _DIGITS
+        return min(float(text), LONGEST_RETRY_AFTER) if short else LONGEST_RETRY_AFTER
+    try:
+        then = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):  # a zone of +99999999999999 overflows
+        return None
+    if then.tzinfo is None:  # "-0000", and the old asctime form: both mean UTC here
+        then = then.replace(tzinfo=UTC)
+    return min(max(0.0, (then - (now or datetime.now(UTC))).total_seconds()), LONGEST_RETRY_AFTER)

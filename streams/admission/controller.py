@@ -13,6 +13,7 @@ from trunkline.streams.admission.gate import NEVER, UNLIMITED, Gate, OnOffGate, 
 from trunkline.streams.admission.maintenance import MaintenanceGate
 from trunkline.streams.admission.manual import ManualOverride, Override
 from trunkline.streams.admission.throttle import AdaptiveThrottle
+from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 from trunkline.streams.flow.policy import Policy
 
 DestinationState = Literal[
@@ -47,7 +48,9 @@ class AdmissionController:
     """Every reason not to send to one destination in one worker, asked as one: a Gate of gates.
 
     ``clock``: returns epoch seconds; ``limits``: further gates, the quotas; ``random``: returns
-    numbers from 0 to 1, for jitter.
+    numbers from 0 to 1, for jitter. ``enrichment``: when the system that the destination's
+    enrichment asks counts as down. That breaker is asked as all gates are, but has permits of its
+    own: what the sink answers says nothing of that system.
     """
 
     def __init__(
@@ -56,10 +59,14 @@ class AdmissionController:
         clock: Callable[[], float],
         limits: Sequence[Gate] = (),
         *,
+        enrichment: CircuitBreaker | None = None,
         random: Callable[[], float] = random.random,
     ) -> None:
         self.manual = ManualOverride(clock)
         self.breaker = CircuitBreakerState(policy.breaker, random=random)
+        self.enrichment = (
+            None if enrichment is None else CircuitBreakerState(enrichment, random=random)
+        )
         self.maintenance = MaintenanceGate(policy.maintenance, clock)
         limit = policy.dead_letter_limit
         self.dead_letter_limit = None if limit is None else DeadLetterGate(limit)
@@ -77,9 +84,14 @@ class AdmissionController:
         self._all = [*first, self.breaker, *last] if self._with_breaker else self._without_breaker
         # Those to which calls matter: to the others a permit of theirs is none.
         self._counting = [gate for gate in self._all if not isinstance(gate, OnOffGate)]
+        self._breakers = [self.breaker] if self._with_breaker else []
+        self._in_order: Sequence[Gate] = self._all
+        if self.enrichment is not None and self._with_breaker:
+            self._breakers.append(self.enrichment)
+            self._in_order = [*first, *self._breakers, *last]
 
     def _asked(self) -> Sequence[Gate]:
-        return self._without_breaker if self.manual.state == "forced" else self._all
+        return self._without_breaker if self.manual.state == "forced" else self._in_order
 
     def permits(self, now: float) -> int:
         """How many events may be sent now: as many as the strictest gate permits."""
@@ -117,12 +129,18 @@ class AdmissionController:
         """When sending goes on by itself, if nothing is sent now and the time is known; else None.
         Quotas are not asked: to ask one is to demand a share of it."""
         gates: list[Gate] = [self.manual, self.maintenance]
-        if self._with_breaker and self.manual.state != "forced":
-            gates.append(self.breaker)
+        if self.manual.state != "forced":
+            gates += self._breakers
         for gate in [*gates, self.throttle]:
             if gate.permits(now) <= 0:
                 return None if (at := gate.retry_at(now)) == NEVER else at
         return None
+
+    @property
+    def opened_at(self) -> float | None:
+        """When the outage began that is not yet overcome, of the destination or of what its
+        enrichment asks; None if there is none."""
+        return next((b.opened_at for b in self._breakers if b.opened_at is not None), None)
 
     def state(self, now: float) -> DestinationState:
         """How sending is, in a word; ``closed`` is the breaker's word for "all is well".
@@ -136,8 +154,8 @@ class AdmissionController:
             return "dead-letter-limit"
         if self.maintenance.permits(now) <= 0:
             return "maintenance"
-        self.breaker.settle(now)
-        overridden = self.manual.state == "forced" or not self._with_breaker
-        if not overridden and self.breaker.state != "closed":
-            return self.breaker.state
+        for breaker in self._breakers:
+            breaker.settle(now)
+            if breaker.state != "closed" and self.manual.state != "forced":
+                return breaker.state
         return "throttled" if self.throttle.is_throttling(now) else "closed"

@@ -18,6 +18,7 @@ from trunkline.connectors.base import PushSource, Source
 from trunkline.event import Change
 from trunkline.params import Params
 from trunkline.schemas.types import has_schema
+from trunkline.streams.check.enrichments import enrichment_problems
 from trunkline.streams.check.tables import check_tables
 from trunkline.streams.flow.annotations import (
     annotation_error,
@@ -28,17 +29,19 @@ from trunkline.streams.flow.annotations import (
     returned,
     type_of_destination,
     type_of_event,
+    type_of_inbox,
     type_of_topic,
     types_of_messages,
 )
+from trunkline.streams.flow.decorated import Definition
 from trunkline.streams.flow.definition import (
-    Definition,
     Destination,
     Flow,
     Route,
     SourceDefinition,
     Topic,
 )
+from trunkline.streams.flow.enrichment import ClientDefinition, Enrichment
 from trunkline.streams.flow.problems import FlowError, Problem
 from trunkline.streams.flow.system import System, conflicting_limits
 from trunkline.streams.flow.table_parameters import tables_of
@@ -128,6 +131,7 @@ def _foreign_definitions(flow: Flow[Any]) -> Problems:
     used: list[tuple[Definition, Definition]] = []
     used += [(topic, source) for topic in flow.topics for source in topic.sources]
     used += [(route, part) for route in flow.routes for part in (route.topic, route.to)]
+    used += [(enrichment, enrichment.to) for enrichment in flow.enrichments]
     for definition, part in used:
         if part.flow is not flow:
             message = f"the {part.kind} {part.name} belongs to the flow {part.flow.name!r}"
@@ -221,10 +225,12 @@ def _route_types(flow: Flow[Any]) -> Problems:
             yield _problem(
                 route, f"{event}, but {route.topic.topic} carries {format_annotation(sends)}"
             )
-        accepts = _type_or_none(type_of_destination, route.to)
+        accepts = _type_or_none(type_of_inbox, route.to)
         for message in _type_or_none(types_of_messages, route) or ():
             if accepts is not None and message not in (Any, accepts):
-                sink = f"the destination {route.to.name} accepts {format_annotation(accepts)}"
+                through = route.to.enrichment or route.to
+                verb = "accepts" if through is route.to else "takes"
+                sink = f"the {through.kind} {through.name} {verb} {format_annotation(accepts)}"
                 yield _problem(route, f"returns {format_annotation(message)}, but {sink}")
 
 
@@ -269,6 +275,7 @@ _CHECKS: list[Callable[[Flow[Any]], Problems]] = [
     _unmatched_filters,
     _arguments,
     check_tables,
+    enrichment_problems,
 ]
 
 
@@ -314,12 +321,16 @@ def _systems_disagree(flows: Sequence[Flow[Any]]) -> Problems:
 
 
 def _definitions(flow: Flow[Any]) -> list[Definition]:
-    return [*flow.sources, *flow.topics, *flow.destinations, *flow.routes]
+    wired = [*flow.sources, *flow.topics, *flow.destinations, *flow.routes]
+    return [*wired, *flow.clients, *flow.enrichments]
 
 
 def _functions_of_the_file(flow: Flow[Any]) -> list[Definition]:
-    """The definitions that are functions of the flow's file: all but existing topics."""
-    return [definition for definition in _definitions(flow) if not _is_existing(definition)]
+    """The definitions that are functions of one parameter: all but existing topics, and but
+    clients and enrichments."""
+    others = (ClientDefinition, Enrichment)
+    found = (one for one in _definitions(flow) if not isinstance(one, others))
+    return [definition for definition in found if not _is_existing(definition)]
 
 
 def _is_existing(definition: Definition) -> bool:

@@ -4,10 +4,10 @@ queue, or held in place because the destination is down."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from typing import Any
 
-from trunkline.errors import DataError, DeliveryError, PartialFailure, Rejected, Unavailable
+from trunkline.errors import DataError, DeliveryError, Rejected, Unavailable
 from trunkline.event import Event, replaced
 from trunkline.headers import (
     TL_ATTEMPT,
@@ -23,7 +23,7 @@ from trunkline.logs import LineBudget, about
 from trunkline.streams.deliver.actions import ActionRunner
 from trunkline.streams.deliver.classifier import ErrorClassifier
 from trunkline.streams.deliver.committer import OffsetCommitter
-from trunkline.streams.deliver.poison import PoisonDetector
+from trunkline.streams.deliver.poison import PoisonDetectors
 from trunkline.streams.deliver.schedule import Schedule
 from trunkline.streams.deliver.sink_call import Events, SinkCall
 from trunkline.streams.dlq.envelope import dead_letter
@@ -57,7 +57,7 @@ class OutcomeHandler:
         schedule: Schedule,
         tiers: Tiers,
         committer: OffsetCommitter,
-        detector: PoisonDetector,
+        detector: PoisonDetectors,
         clock: Callable[[], float],
         listener: OutcomeListener,
     ) -> None:
@@ -82,7 +82,8 @@ class OutcomeHandler:
         2. If nothing could be read at all, or the destination is down, events are held in place.
         3. What was delivered is completed, and the next of its key may go.
         4. What failed goes to a retry topic, or is dead-lettered.
-        5. The keys of the batch are free again; those of held events after a while.
+        5. The keys of the batch are free again; those of held events after a while. What was not
+           tried is put back before that.
         """
         for event, reason in call.unreadable:
             self._dead_letter(event, reason)
@@ -90,12 +91,12 @@ class OutcomeHandler:
         if call.held is not None:
             self._hold_back(call.held)
             held = call.batch
-        elif call.failure is None:
+        elif call.delivered:
             for event in call.sent:
                 self._order.on_done(event)
             self._finish(call.sent)
         else:
-            held = self._handle_failures(call.sent, _failures(call))
+            held = self._handle_failures(call)
         self._free(call.batch, held)
 
     def dead_letter_unreadable(
@@ -107,21 +108,30 @@ class OutcomeHandler:
         self._committer.complete((event,), record)
         self._note_dead_letter(event, error)
 
-    def _handle_failures(self, events: Events, failures: Mapping[int, Exception]) -> Events:
+    def _handle_failures(self, call: SinkCall) -> Events:
         """Judge each event by its own error. Returns those that are held in place.
 
         Once an event of a key must wait, the later ones of its key in this call wait behind it,
         even if they were applied; see ``KeyOrder.on_superseded``.
         """
+        failures, unread = call.failures(), {event for event, _ in call.unreadable}
+        dropped, untried = set(call.dropped), set(call.untried)
         moved: set[Hashable] = set()
         held: dict[Hashable, Events] = {}
         delivered: Events = []
-        for index, event in enumerate(events):
-            failure, key = failures.get(index), self._order.queues.key(event)
+        again: Events = []
+        for event in call.batch:
+            failure, key = failures.get(event), self._order.queues.key(event)
+            if event in unread:
+                continue
             if key in held:
                 held[key].append(event)
             elif key in moved:
                 self._runner.run(self._order.on_superseded(event))
+            elif event in untried:
+                again.append(event)
+            elif event in dropped:
+                self._drop(event)
             elif failure is None:
                 delivered.append(event)
                 self._order.on_done(event)
@@ -130,7 +140,14 @@ class OutcomeHandler:
             elif self._conclude(event, failure):
                 moved.add(key)
         self._finish(delivered)
+        self._order.queues.requeue(again)
         return [event for queue in held.values() for event in queue]
+
+    def _drop(self, event: Event[Any]) -> None:
+        """The enrichment returned nothing: the event is done with, and nobody gets it."""
+        self._detector.forget(event)
+        self._order.on_done(event)
+        self._committer.complete((event,))
 
     def _is_held(self, event: Event[Any], failure: Exception) -> bool:
         """Whether the failure is an outage, which burns no attempt, and not the event's own."""
@@ -141,12 +158,14 @@ class OutcomeHandler:
             self._hold_back(failure)
             return True
         if (held := self._detector.forget(event)) is not None:
-            log.warning(POISON, event, held.times, failure, extra=about(event))
+            log.warning(POISON, event, held.times, _told(failure), extra=about(event))
         return False
 
     def _conclude(self, event: Event[Any], failure: Exception) -> bool:
         """``_failed``; where that fails itself, the event ends, and not the worker with all its
         destinations, which would meet the event again after each restart."""
+        # Of an event that its sink held before, and that cannot be enriched now: it leaves.
+        self._detector.forget(event)
         try:
             return self._failed(event, failure)
         except Exception as defect:
@@ -227,18 +246,18 @@ class OutcomeHandler:
                 what = "%r failed in an unforeseen way"
                 log.error(what, event, exc_info=failure, extra=about(event))
         elif failures == 1 and self._budget.allows(log, kind):
-            log.warning("%r is retried: %s", event, failure, extra=about(event))
+            log.warning("%r is retried: %s", event, _told(failure), extra=about(event))
 
     def _hold_back(self, reason: Exception) -> None:
         self._listener.on_held(reason)
         if self._clock() >= self._held_logged_at + LOG_INTERVAL:
             self._held_logged_at = self._clock()
-            log.warning("deliveries are held: %s", reason)
+            log.warning("deliveries are held: %s", _told(reason))
 
     def _note_dead_letter(self, event: Event[Any], failure: Exception) -> None:
         kind = f"{self._destination.name}: {type(failure).__name__}, dead-lettered"
         if self._budget.allows(log, kind):
-            log.error("%r is dead-lettered: %s", event, failure, extra=about(event))
+            log.error("%r is dead-lettered: %s", event, _told(failure), extra=about(event))
         self._listener.on_dead_lettered(self._destination.dlq, 1, failure)
 
     def _finish(self, delivered: Events) -> None:
@@ -263,10 +282,6 @@ class OutcomeHandler:
         self._runner.run(self._order.release(free))
 
 
-def _failures(call: SinkCall) -> Mapping[int, Exception]:
-    """The error of each failed event, by its index in what was sent."""
-    failure = call.failure
-    assert failure is not None
-    if isinstance(failure, PartialFailure) and failure.failures.keys() <= {*range(len(call.sent))}:
-        return failure.failures
-    return dict.fromkeys(range(len(call.sent)), failure)
+def _told(failure: Exception) -> str:
+    """An error with its notes, which say where it comes from."""
+    return " ".join([str(failure), *(f"({note})" for note in getattr(failure, "__notes__", ()))])

@@ -194,3 +194,46 @@ class PoisonDetector:
 
     def __len__(self) -> int:
         return len(self._held)
+
+
+class PoisonDetectors:
+    """What is known of the held events of one destination: of its sink, and of its enrichment,
+    which asks another system. An event is held by one of them, and passes the other each time.
+
+    ``key`` and ``clock`` as for ``PoisonDetector``.
+    """
+
+    def __init__(self, key: Callable[[Event[Any]], Hashable], clock: Callable[[], float]) -> None:
+        self.key = key
+        self.of_sink = PoisonDetector(key, clock)
+        self.of_enrichment = PoisonDetector(key, clock)
+        self._both = (self.of_sink, self.of_enrichment)
+
+    def blames(self, event: Event[Any]) -> bool:
+        """Whether the event's failures are its own and not those of a system."""
+        return any(detector.blames(event) for detector in self._both)
+
+    def suspects(self, key: Hashable) -> bool:
+        """Whether the first event of this queue failed although others were answered."""
+        return any(detector.suspects(key) for detector in self._both)
+
+    def rest(self, key: Hashable) -> float:
+        """Seconds until the first event of this queue may be tried again."""
+        return max(detector.rest(key) for detector in self._both)
+
+    def forget(self, event: Event[Any]) -> HeldEvent | None:
+        """The event is held no more; returns what was known of it."""
+        sink, enrichment = (detector.forget(event) for detector in self._both)
+        return enrichment or sink
+
+    def clear(self) -> None:
+        """Forget everything: the partitions are another worker's."""
+        for detector in self._both:
+            detector.clear()
+
+    def held(self, limit: int) -> list[HeldEvent]:
+        """The events that are held, the longest held first, up to ``limit``."""
+        # An event that both hold is one that the sink could not take, and that cannot even be
+        # enriched now: the latter is why it is held.
+        found = {id(one.event): one for detector in self._both for one in detector.held(limit)}
+        return sorted(found.values(), key=lambda held: held.since)[:limit]

@@ -18,6 +18,7 @@ from trunkline.event import Event
 from trunkline.schemas.codec import PrefetchSchemas
 from trunkline.streams.admission.gate import NEVER, Gate
 from trunkline.streams.deliver.classifier import ErrorClassifier
+from trunkline.streams.deliver.enriching import EnrichmentStage
 from trunkline.streams.deliver.failures import sound_failure
 from trunkline.streams.deliver.outcomes import OutcomeHandler
 from trunkline.streams.deliver.ownership import OwnershipLease, OwnershipUncertain
@@ -69,6 +70,7 @@ class SenderPool:
         policy: Policy,
         prefetch_schemas: PrefetchSchemas,
         detector: PoisonDetector,
+        enrichment: EnrichmentStage | None = None,
         results: OutcomeHandler,
         metrics: StepMetrics,
         on_fatal: Callable[[BaseException], None],
@@ -86,6 +88,7 @@ class SenderPool:
         self._prefetch_schemas = prefetch_schemas
         self._holds = policy.outage == "hold"
         self._detector = detector
+        self._enrichment = enrichment
         self._results = results
         self._metrics = metrics
         self._on_fatal = on_fatal
@@ -114,6 +117,7 @@ class SenderPool:
         for call in self._under_way:
             # Its sender was cancelled between dispatch and the first step of the call. Were the
             # permit kept, a limit of ten concurrent calls would be one of nine from here on.
+            call.finish_enrichment(self._loop.time())
             call.permit.finish(self._loop.time(), 0, None)
         self._under_way.clear()
         self.idle.set()
@@ -132,6 +136,8 @@ class SenderPool:
                 return
             batch = self._queues.poll(min(permits, self._batches.size))
             call = SinkCall(batch, self._gate.acquire(now, len(batch)))
+            if self._enrichment is not None:
+                call.enrichment_permit = self._enrichment.acquire(now, len(batch))
             self._under_way.add(call)
             self.idle.clear()
             self._idle.popleft().set_result(call)
@@ -166,10 +172,11 @@ class SenderPool:
         sent, failure, again = 0, None, False
         try:
             await self._attempt(call)
-            if call.sent:  # without those that cannot be read: nobody was asked about them
+            if call.sent:  # without those that cannot be read or enriched: it was not asked about
                 sent, failure = len(call.sent), self._meaning(call)
                 again = self._detector.on_call(call.sent, self._down(call, failure))
         finally:
+            call.finish_enrichment(self._loop.time())
             call.permit.finish(self._loop.time(), sent, failure, again=again)
             self._under_way.discard(call)
             if not self._under_way:
@@ -183,24 +190,29 @@ class SenderPool:
 
         1. Ask for schemas that are not known yet, in a thread.
         2. Decode the events, and sort out those that cannot be read.
-        3. Make sure that the partitions are still ours: last, so that it is still so in step 4.
-        4. Call the sink.
+        3. Enrich them, if the destination has an enrichment, and sort out those that are not.
+        4. Make sure that the partitions are still ours: last, so that it is still so in step 5.
+        5. Call the sink.
 
-        What keeps 1 to 3 from being done for a while (HOLDS) holds the whole batch, and blames no
+        What keeps 1 to 4 from being done for a while (HOLDS) holds the whole batch, and blames no
         event. Any other error of a reader is an outcome like one of the sink: nothing is lost.
         """
         try:
             await self._prefetch_schemas(event.value for event in call.batch)
             self._read(call)
+            call.given = call.sent
+            if self._enrichment is not None:
+                await self._enrichment.apply(call)
             await self._lease.ensure()
+        except HOLDS as reason:
+            call.hold(reason)
+            return
         except Exception as error:  # noqa: BLE001 - whatever a reader raises must lose nothing
-            call.held = error if isinstance(error, HOLDS) else None
-            call.failure = error
-            call.sent = [] if call.held else call.batch
+            call.failure, call.sent = error, call.batch
             return
         try:
             if call.sent:
-                await self._deliver(call.sent)
+                await self._deliver(call.given)
         except Exception as error:  # noqa: BLE001 - whatever a sink raises must lose nothing
             call.failure = sound_failure(error, self._max_retry_after)
 

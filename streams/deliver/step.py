@@ -20,15 +20,17 @@ from trunkline.streams.deliver.actions import ActionRunner
 from trunkline.streams.deliver.backpressure import MAX_OPEN, Backpressure
 from trunkline.streams.deliver.broker import Broker
 from trunkline.streams.deliver.committer import CommitListener, OffsetCommitter
+from trunkline.streams.deliver.enriching import EnrichmentStage
 from trunkline.streams.deliver.gauges import DeliveryGauges
 from trunkline.streams.deliver.outcomes import OutcomeHandler
 from trunkline.streams.deliver.ownership import OwnershipLease
-from trunkline.streams.deliver.poison import PoisonDetector
+from trunkline.streams.deliver.poison import PoisonDetectors
 from trunkline.streams.deliver.recovery import AssignmentRecovery, copartitioned
 from trunkline.streams.deliver.schedule import Schedule
 from trunkline.streams.deliver.senders import SenderPool
 from trunkline.streams.deliver.tracker import OffsetTracker
 from trunkline.streams.dlq.halted import HaltDecisions
+from trunkline.streams.enrichment.enricher import Enricher
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import DeliveryMetrics, HasGauges
@@ -73,6 +75,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
     ``clock``: epoch seconds; ``random``: numbers from 0 to 1, for jitter. ``enqueue``: brings a
     batch from the consumer's thread to ``accept`` in the event loop, in order. ``decisions``: of
     operators about halted events. ``outcome_listener``: who wants to know what becomes of events.
+    ``enrichment``: what is called for the events before the sink, and its breaker.
     """
 
     open_failure: str = ""
@@ -86,6 +89,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         *,
         broker: Broker,
         gate: Gate,
+        enrichment: tuple[Enricher, Gate] | None = None,
         decode: Decode,
         prefetch_schemas: PrefetchSchemas,
         enqueue: Callable[[MicroBatch], None],
@@ -104,14 +108,13 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         self._metrics = metrics
         self._enqueue = enqueue
         self._inbox = inbox = destination.inbox
-        self._ordered = destination.policy.order == "key"
-        self._delayed = bool(destination.policy.delay)
+        policy = destination.policy
+        self._ordered, self._delayed = policy.order == "key", bool(policy.delay)
         self._leaving = False
 
         tiers = Tiers(destination, clock, random)
-        topics = [inbox, *tiers.topics]
-        self._topic_count = len(topics)
-        self.intake = broker.reader(topics, max_in_flight=MAX_OPEN, resume_at=tiers.resume_at)
+        self._topics = [inbox, *tiers.topics]
+        self.intake = broker.reader(self._topics, max_in_flight=MAX_OPEN, resume_at=tiers.resume_at)
         self._tracker = OffsetTracker(inbox, clock)
         self._backpressure = Backpressure(self.intake, self._tracker)
         self._committer = OffsetCommitter(
@@ -119,13 +122,25 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         )
         self._lease = OwnershipLease(self._committer.force_commit)
         self._order = KeyOrder(self._backpressure, tiers.delays, ordered=self._ordered, clock=clock)
-        self.detector = PoisonDetector(self._order.queues.key, clock)
+        self.detector = PoisonDetectors(self._order.queues.key, clock)
+        self.enrichment = enrichment and EnrichmentStage(*enrichment, policy, self.detector)
         self._runner = ActionRunner(self._order, tiers, self._committer, decisions, metrics)
         self._retry_decisions = RetryDecisions(clock)
         self._schedule = Schedule(
             inbox, tiers, self._order, self._runner, self._retry_decisions, metrics, clock
         )
-        self._outcomes = OutcomeHandler(
+        self._outcomes = self._made_outcomes(destination, tiers, clock, outcome_listener)
+        self._senders = self._made_senders(destination, prefetch_schemas)
+        self.gauges = DeliveryGauges(self.intake, self._tracker, self._order, metrics)
+
+    def _made_outcomes(
+        self,
+        destination: Destination[Any, Any],
+        tiers: Tiers,
+        clock: Callable[[], float],
+        listener: OutcomeListener,
+    ) -> OutcomeHandler:
+        return OutcomeHandler(
             destination,
             order=self._order,
             runner=self._runner,
@@ -134,10 +149,8 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
             committer=self._committer,
             detector=self.detector,
             clock=clock,
-            listener=outcome_listener,
+            listener=listener,
         )
-        self._senders = self._made_senders(destination, prefetch_schemas)
-        self.gauges = DeliveryGauges(self.intake, self._tracker, self._order, metrics)
 
     def _made_senders(
         self, destination: Destination[Any, Any], prefetch_schemas: PrefetchSchemas
@@ -150,7 +163,8 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
             self._lease,
             policy=destination.policy,
             prefetch_schemas=prefetch_schemas,
-            detector=self.detector,
+            detector=self.detector.of_sink,
+            enrichment=self.enrichment,
             results=self._outcomes,
             metrics=self._metrics,
             on_fatal=self.on_fatal,
@@ -174,11 +188,15 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         await self._committer.stop()
         await self._senders.end()
         await self._sink.close()
+        if self.enrichment is not None:
+            await self.enrichment.close()
         self._broker.close()
 
     async def _open_sink(self) -> None:
         for delay in backoff(0.2, 15.0):
             try:
+                if self.enrichment is not None:
+                    await self.enrichment.open()
                 await self._sink.open()
             # Also what is wrong with the system, as a table that lacks a column: somebody mends
             # it while the worker runs, and its webhook and other destinations can go on.
@@ -201,7 +219,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
     ) -> list[TopicPartition]:
         """Go on from the last commit: how far each topic is, and what waits in retry topics."""
         began = self._loop.time()
-        partitions = copartitioned(partitions, self._topic_count)
+        partitions = copartitioned(partitions, len(self._topics))
         found = AssignmentRecovery(consumer, partitions, self._inbox)
         waiting = found.waiting(self._broker.read_pending, self._decode) if self._ordered else ()
         self._order.begin(waiting)

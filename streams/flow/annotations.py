@@ -15,7 +15,9 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from trunkline.connectors.base import Sink
 from trunkline.event import Event
-from trunkline.streams.flow.definition import Definition, Destination, Route, Topic
+from trunkline.streams.flow.decorated import Definition
+from trunkline.streams.flow.definition import Destination, Route, Topic
+from trunkline.streams.flow.enrichment import Enrichment
 from trunkline.streams.flow.messages import Delete, Message
 from trunkline.streams.flow.problems import FlowError, Problem
 
@@ -53,6 +55,19 @@ def type_of_destination(destination: Destination[Any, Any]) -> type:
             destination, f"says not what its sink accepts: write -> {sink}[Order]"
         )
     return _one_type(destination, found, "the sink accepts")
+
+
+def type_of_inbox(destination: Destination[Any, Any]) -> type:
+    """The type of the messages in a destination's inbox, which its routes return: what its
+    enrichment takes, or else what its sink accepts. Raises FlowError, which names the place."""
+    if destination.enrichment is None:
+        return type_of_destination(destination)
+    return _one_type(destination.enrichment, parameter(destination.enrichment), "takes")
+
+
+def types_of_result(enrichment: Enrichment[Any, Any, Any, Any]) -> list[Any]:
+    """The types that an enrichment may return, without None. Raises FlowError."""
+    return members(returned(enrichment))
 
 
 def type_of_event(route: Route[Any, Any]) -> Any:
@@ -93,24 +108,23 @@ def _data_type(part: Any) -> Any:
 
 
 def parameter(definition: Definition) -> Any:
-    """The annotation of the one parameter, or of a route's first one. Raises FlowError if there is
-    not one, annotated."""
+    """The annotation of the one parameter, or of the first one of a route or an enrichment. Raises
+    FlowError if there is not one, annotated."""
     names = [p.name for p in _parameters(definition.function)]
-    if len(names) == 1 or (names and isinstance(definition, Route)):
+    if len(names) == 1 or (names and isinstance(definition, Route | Enrichment)):
         return _annotation_of(definition, names[0])
-    raise annotation_error(
-        definition, f"takes {len(names)} parameters: a {definition.kind} takes one"
-    )
+    one = f"{'an' if definition.kind[0] in 'aeiou' else 'a'} {definition.kind}"
+    raise annotation_error(definition, f"takes {len(names)} parameters: {one} takes one")
 
 
-def further_parameters(route: Route[Any, Any]) -> dict[str, Any]:
-    """What a route takes behind its event: names and annotations. Raises FlowError for one without
-    an annotation, or that cannot be given by its name."""
-    further = _parameters(route.function)[1:]
+def further_parameters(definition: Definition) -> dict[str, Any]:
+    """What a route or an enrichment takes behind its first parameter: names and annotations. Raises
+    FlowError for one without an annotation, or that cannot be given by its name."""
+    further = _parameters(definition.function)[1:]
     for one in further:
         if one.kind is one.POSITIONAL_ONLY:
-            raise annotation_error(route, f"its parameter {one.name!r} is positional only")
-    return {one.name: _annotation_of(route, one.name) for one in further}
+            raise annotation_error(definition, f"its parameter {one.name!r} is positional only")
+    return {one.name: _annotation_of(definition, one.name) for one in further}
 
 
 def _annotation_of(definition: Definition, name: str) -> Any:

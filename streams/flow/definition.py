@@ -7,15 +7,25 @@ groups come from them. Decorated functions stay callable, so a route is tested b
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, Generic, Protocol, TypeVar, Unpack, overload
+from functools import partial
+from typing import Any, Concatenate, Generic, Protocol, TypeAlias, TypeVar, Unpack, overload
 
 from trunkline import naming
 from trunkline.connectors.base import CallLimits, PushSource, Sink, Source
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
 from trunkline.params import Params
+from trunkline.streams.flow.decorated import Definition
+from trunkline.streams.flow.enrichment import (
+    ClientDefinition,
+    EnrichDecorator,
+    Enrichment,
+    EnrichmentOptions,
+    declared_client,
+    enrich_decorator,
+)
 from trunkline.streams.flow.messages import Delete, Message, Otherwise
 from trunkline.streams.flow.policy import DestinationOptions, Policy, parse_policy
 from trunkline.streams.flow.problems import Problem, SourceLocation
@@ -24,32 +34,12 @@ from trunkline.streams.flow.version import version_of
 
 EnvT = TypeVar("EnvT", bound=Params)
 T = TypeVar("T")
+C = TypeVar("C")
 S = TypeVar("S")
 D = TypeVar("D")
 R_co = TypeVar("R_co", covariant=True)
 
 AnySource = Source | PushSource
-
-
-class Definition:
-    """A decorated function: its name, its place, and itself."""
-
-    def __init__(self, flow: Flow[Any], function: Callable[..., Any], kind: str) -> None:
-        if isinstance(function, Definition):
-            raise ConfigurationError(
-                f"{function!r} has a decorator of the flow: a {kind} too? "
-                "Write a function of its own"
-            )
-        self.place = SourceLocation.of(function)
-        self.flow = flow
-        self.function = function
-        self.name: str = function.__name__
-        self.kind = kind
-        self.__doc__ = function.__doc__
-        self.__wrapped__ = function
-
-    def __repr__(self) -> str:
-        return f"<{self.kind} {naming.qualified(self.flow.name, self.name)}>"
 
 
 class SourceDefinition(Definition, Generic[EnvT]):
@@ -109,6 +99,7 @@ class Destination(Definition, Generic[EnvT, T]):
     ) -> None:
         super().__init__(flow, function, "destination")
         self.policy = policy
+        self.enrichment: Enrichment[EnvT, Any, T, Any] | None = None
 
     def __call__(self, env: EnvT) -> Sink[T]:
         return self.function(env)
@@ -178,6 +169,7 @@ _ARTICLE = {SourceDefinition: "a source", Topic: "a topic", Destination: "a dest
 
 
 _RouteFunction = Callable[Concatenate[Event[S], ...], T]
+_Sent: TypeAlias = D | Message[D] | Delete | Sequence[D] | Sequence[D | Message[D] | Delete] | None
 
 
 class _RouteDecorator(Protocol[S, D]):
@@ -204,28 +196,11 @@ class _RouteDecorator(Protocol[S, D]):
         self, function: _RouteFunction[S, D | Sequence[D] | None]
     ) -> Route[S, D | Sequence[D] | None]: ...
     @overload
-    def __call__(
-        self,
-        function: _RouteFunction[
-            S,
-            D | Message[D] | Delete | Sequence[D] | Sequence[D | Message[D] | Delete] | None,
-        ],
-    ) -> Route[
-        S, D | Message[D] | Delete | Sequence[D] | Sequence[D | Message[D] | Delete] | None
-    ]: ...
+    def __call__(self, function: _RouteFunction[S, _Sent[D]]) -> Route[S, _Sent[D]]: ...
     @overload
     def __call__(
-        self,
-        function: _RouteFunction[
-            S,
-            Awaitable[
-                D | Message[D] | Delete | Sequence[D] | Sequence[D | Message[D] | Delete] | None
-            ],
-        ],
-    ) -> Route[
-        S,
-        Awaitable[D | Message[D] | Delete | Sequence[D] | Sequence[D | Message[D] | Delete] | None],
-    ]: ...
+        self, function: _RouteFunction[S, Awaitable[_Sent[D]]]
+    ) -> Route[S, Awaitable[_Sent[D]]]: ...
 
 
 class _TopicDecorator(Protocol):
@@ -249,6 +224,8 @@ class Flow(Generic[EnvT]):
     destinations: list[Destination[EnvT, Any]] = field(default_factory=list)
     routes: list[Route[Any, Any]] = field(default_factory=list)
     tables: list[TableDefinition[Any]] = field(default_factory=list)
+    clients: list[ClientDefinition[EnvT, Any]] = field(default_factory=list)
+    enrichments: list[Enrichment[EnvT, Any, Any, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     place: SourceLocation = field(init=False, compare=False)
 
@@ -352,11 +329,24 @@ class Flow(Generic[EnvT]):
 
         return declare if build is None else declare(build)
 
+    def client(self, build: Callable[[EnvT], AsyncIterator[C]], /) -> ClientDefinition[EnvT, C]:
+        """Declare a client of enrichments: an async generator from the parameters, which opens it,
+        yields it once, and closes it. Enrichments take it by its type."""
+        return declared_client(self, build)
+
+    def enrich(
+        self, /, *, to: Destination[EnvT, D], **options: Unpack[EnrichmentOptions]
+    ) -> EnrichDecorator[EnvT, D]:
+        """Declare an enrichment: an async function from what the destination's routes return to
+        what its sink gets, or to None, which drops the message. docs/enrichment.md has the rest."""
+        only = partial(self._only, Destination, (to,), what="to=")
+        return enrich_decorator(self, to, only, options)
+
     def route(
         self,
         topic: Topic[S],
         *,
-        to: Destination[EnvT, D],
+        to: Destination[EnvT, D] | Enrichment[EnvT, D, Any, Any],
         only: str | Sequence[str] = (),
         deletes: bool = False,
         otherwise: Otherwise | None = None,
@@ -371,16 +361,18 @@ class Flow(Generic[EnvT]):
         ``change`` is ``delete``, and what it returns is sent instead. ``otherwise="delete"``: where
         the function returns None or an empty list, a delete of the event's key is sent, so that
         the destination loses what no longer passes the filter. What a route raises sends that
-        event to the destination's DLQ.
+        event to the destination's DLQ. ``to``: a destination, or the enrichment that its messages
+        pass, which type checkers know by what it takes.
         """
+        destination = to.to if isinstance(to, Enrichment) else to
         types = (only,) if isinstance(only, str) else tuple(only)
 
         def declare(function: _RouteFunction[S, Any]) -> Route[S, Any]:
             declared: Route[S, Any] = Route(
-                self, function, topic, to, types, deletes=deletes, otherwise=otherwise
+                self, function, topic, destination, types, deletes=deletes, otherwise=otherwise
             )
             right = self._only(Topic, (topic,), function, "the first argument")
-            right += self._only(Destination, (to,), function, "to=")
+            right += self._only(Destination, (destination,), function, "to=")
             if len(right) == 2:
                 self.routes.append(declared)
             return declared

@@ -62,8 +62,10 @@ def _route(route: Route[Any, Any]) -> _Line:
 
 def _inbox(to: Destination[Any, Any]) -> _Line:
     beside = [_Line(f"retry {topic}") for topic in to.tiers] + [_Line(f"dlq {to.dlq}")]
-    destination = _Line(f"destination {to.name}  ({to.policy})", beside)
-    return _Line(f"inbox {to.inbox}", [destination])
+    line = _Line(f"destination {to.name}  ({to.policy})", beside)
+    if (enrichment := to.enrichment) is not None:
+        line = _Line(f"enrichment {enrichment.name}  ({enrichment.policy})", [line])
+    return _Line(f"inbox {to.inbox}", [line])
 
 
 def _drawn(line: _Line, first: str = "", rest: str = "") -> Iterator[str]:
@@ -99,7 +101,13 @@ def _destination_nodes(to: Destination[Any, Any]) -> Iterator[str]:
     node = _id("destination", to.name)
     yield f'{node}_inbox[("{to.inbox}")]'
     yield f'{node}["{to.name}<br/>{_label(str(to.policy))}"]'
-    yield f"{node}_inbox --> {node}"
+    if (enrichment := to.enrichment) is None:
+        yield f"{node}_inbox --> {node}"
+    else:
+        enriching = _id("enrichment", enrichment.name)
+        yield f'{enriching}["{enrichment.name}<br/>{_label(str(enrichment.policy))}"]'
+        yield f"{node}_inbox --> {enriching}"
+        yield f"{enriching} --> {node}"
     for number, topic in enumerate(to.tiers, 1):
         yield f'{node}_retry_{number}[("{topic}")]'
         yield f"{node} -. failed .-> {node}_retry_{number}"

@@ -15,7 +15,8 @@ from trunkline.streams.flow.annotations import (
     further_parameters,
     type_of_topic,
 )
-from trunkline.streams.flow.definition import Flow, Route
+from trunkline.streams.flow.decorated import DeclaringFlow
+from trunkline.streams.flow.definition import Route
 from trunkline.streams.flow.problems import FlowError
 from trunkline.streams.flow.table import Index, Table, TableDefinition
 
@@ -34,7 +35,7 @@ def tables_of(route: Route[Any, Any]) -> dict[str, TableDefinition[Any]]:
     return found
 
 
-def _table_of(flow: Flow[Any], name: str, annotation: Any) -> TableDefinition[Any]:
+def _table_of(flow: DeclaringFlow, name: str, annotation: Any) -> TableDefinition[Any]:
     """The table of a parameter. Raises LookupError, which says what is wrong and how to mend it."""
     wanted, given = get_origin(annotation) or annotation, get_args(annotation)
     shown = f"its parameter {name}: {format_annotation(annotation)}"
@@ -42,7 +43,8 @@ def _table_of(flow: Flow[Any], name: str, annotation: Any) -> TableDefinition[An
         raise LookupError(f"{shown} is nothing that a route is given: it may be Table[…], Index[…]")
     if len(given) != 1:
         raise LookupError(f"{shown} says not what it holds: write {wanted.__name__}[Customer]")
-    of_kind = [table for table in flow.tables if bool(table.by) == (wanted is Index)]
+    tables: list[TableDefinition[Any]] = flow.tables
+    of_kind = [table for table in tables if bool(table.by) == (wanted is Index)]
     fitting = [table for table in of_kind if _type_or_none(table) is given[0]]
     if len(fitting) == 1:
         return fitting[0]
@@ -58,7 +60,7 @@ def _table_of(flow: Flow[Any], name: str, annotation: Any) -> TableDefinition[An
     raise LookupError(f"{shown} is no table of the flow: {_mend(flow, name, wanted, given[0])}")
 
 
-def _mend(flow: Flow[Any], name: str, wanted: Any, value: Any) -> str:
+def _mend(flow: DeclaringFlow, name: str, wanted: Any, value: Any) -> str:
     """What to write instead, where a table of that name is there, or one of that type."""
     near = [table for table in flow.tables if table.name == name]
     near = near or [table for table in flow.tables if _type_or_none(table) is value]

@@ -42,6 +42,7 @@ from trunkline.streams.tables.step import TablesStep
 from trunkline.streams.tables.store import StoreOpener
 from trunkline.streams.tables.table_set import TopicTables
 from trunkline.streams.worker.compiler import Compiler
+from trunkline.streams.worker.enrichment import breaker_of, enrichment_of
 from trunkline.streams.worker.faust_app import FlowApp
 from trunkline.streams.worker.listeners import delivery_listener
 from trunkline.streams.worker.supervisor import ControlledHaltDecisions, DestinationSupervisor
@@ -236,7 +237,10 @@ class Assembly:
         name = destination.name
         metrics = DeliveryMetrics(self._metrics, self._flow.name, name)
         limits = self._quota.gates(self._flow.name, destination) if self._quota else []
-        admission = AdmissionController(destination.policy, time.time, limits)
+        compiled = self._compiler.enrichment_of(destination, self._env)
+        admission = AdmissionController(
+            destination.policy, time.time, limits, enrichment=breaker_of(compiled)
+        )
         monitor = self._alerts.monitor(name, destination.policy.alert)
         batches = self._app.queue(f"deliver-{name}")
         step = DeliveryStep(
@@ -244,6 +248,7 @@ class Assembly:
             destination,
             broker=self._broker(destination),
             gate=admission,
+            enrichment=enrichment_of(compiled, admission, metrics, time.time),
             decode=self._compiler.decoder_of(destination),
             prefetch_schemas=self._codec.prefetch_schemas,
             enqueue=batches.put,

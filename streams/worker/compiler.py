@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from trunkline.connectors.base import Sink
-from trunkline.schemas.codec import Codec
+from trunkline.params import Params
+from trunkline.schemas.codec import Codec, unregistered
 from trunkline.schemas.registry import subject
 from trunkline.streams.check.built import delete_problem
+from trunkline.streams.enrichment.clients import BuildClient
+from trunkline.streams.enrichment.enricher import CompiledEnrichment
 from trunkline.streams.flow.annotations import (
     annotation_error,
     type_of_destination,
+    type_of_inbox,
     type_of_topic,
 )
 from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition, Topic
+from trunkline.streams.flow.injection import clients_of, params_of, type_of_client
 from trunkline.streams.flow.table_parameters import tables_of
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.replay.path import DestinationPath
@@ -75,8 +80,39 @@ class Compiler:
 
     def decoder_of(self, destination: Destination[Any, Any]) -> Callable[[bytes], Any]:
         """What reads the values of a destination's inbox."""
-        decode: Callable[[bytes], Any] = self._codec.decoder(type_of_destination(destination))
+        decode: Callable[[bytes], Any] = self._codec.decoder(type_of_inbox(destination))
         return decode
+
+    def enrichment_of(
+        self,
+        destination: Destination[Any, Any],
+        env: Params,
+        clients: Mapping[type, Any] | None = None,
+    ) -> CompiledEnrichment | None:
+        """What is called for the destination's messages before its sink, if anything is.
+        ``clients``: instead of the flow's own, by their types."""
+        declared = destination.enrichment
+        if declared is None:
+            return None
+        accepts: type[Any] = type_of_destination(destination)
+        encode, read = unregistered(accepts)
+        builds: dict[str, BuildClient] = {}
+        given: dict[str, Any] = {}
+        for name, client in clients_of(declared).items():
+            if (kind := type_of_client(client)) in (clients or {}):
+                given[name] = (clients or {})[kind]
+            else:
+                builds[name] = partial(client, env)
+        return CompiledEnrichment(
+            declared.name,
+            declared.function,
+            declared.policy,
+            decode=self.decoder_of(destination),
+            encode=encode,
+            read=read,
+            fixed={**dict.fromkeys(params_of(declared), env), **given},
+            builds=builds,
+        )
 
     def _output(self, topic: Topic[Any]) -> TopicMapping:
         return TopicMapping(
@@ -95,7 +131,7 @@ class Compiler:
         if problem := delete_problem(route, sink):
             raise annotation_error(route, problem)
         encode: Callable[[Any], bytes] = self._codec.encoder(
-            type_of_destination(route.to), subject(inbox), register=self._register
+            type_of_inbox(route.to), subject(inbox), register=self._register
         )
         looked_up = {name: self.tables.lookup(t) for name, t in tables_of(route).items()}
         return CompiledRoute.of(

@@ -152,7 +152,7 @@ class DestinationSupervisor:
                 "until": self._until(),
                 "lag": gauges.lag,
                 "waiting": gauges.waiting,
-                "why": self._step.open_failure[:MAX_WHY] or None,
+                "why": self._why()[:MAX_WHY] or None,
                 "held": held,
             }
         )
@@ -164,7 +164,14 @@ class DestinationSupervisor:
             return CANNOT_OPEN, self._step.open_failed_at
         state = self._admission.state(self._loop.time())
         down = state in ("open", "half-open") and self._step.gauges.lag
-        return state, self._admission.breaker.opened_at if down else None
+        return state, self._admission.opened_at if down else None
+
+    def _why(self) -> str:
+        """What is known of why it is not as it should be, beyond the state; "" for nothing."""
+        step, breaker = self._step, self._admission.enrichment
+        if step.open_failure or step.enrichment is None or breaker is None:
+            return step.open_failure
+        return step.enrichment.trouble if breaker.state != "closed" else ""
 
     def _held(self) -> list[dict[str, Any]]:
         """The events that find the destination unavailable again and again, the oldest first."""

@@ -1,6 +1,6 @@
 """Right wiring: everything here must pass mypy strict and pyright."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TypedDict, assert_type
 
 from trunkline import (
@@ -209,6 +209,43 @@ def refunded(order: Event[Order]) -> Order:
     return order.data
 
 
+class Client:
+    async def find(self, id: str) -> str:
+        return id
+
+
+@flow.destination
+def shelves(env: Env) -> HttpSink[PickList]:
+    return HttpSink(env.url, PickList)
+
+
+@flow.client
+async def client(env: Env) -> AsyncIterator[Client]:
+    yield Client()
+
+
+@flow.enrich(
+    to=shelves, cache="10m", concurrent=5, timeout="2s", breaker=CircuitBreaker(failures=3)
+)
+async def with_shelf(order: Order, env: Env, client: Client) -> PickList:
+    return PickList(order_id=await client.find(order["id"]) + env.url)
+
+
+@flow.enrich(to=shelves)
+async def sometimes(order: Order) -> PickList | None:
+    return None
+
+
+@flow.route(orders, to=with_shelf)
+def shelved(order: Event[Order]) -> Order:
+    return order.data
+
+
+@flow.route(orders, to=with_shelf, deletes=True)
+def shelved_or_not(order: Event[Order]) -> Message[Order] | Delete | None:
+    return Delete()
+
+
 def decorated_stay_callable(event: Event[Order], row: Record, env: Env) -> None:
     """What a unit test sees."""
     assert_type(orders(row), Order | None)
@@ -223,5 +260,6 @@ def decorated_stay_callable(event: Event[Order], row: Record, env: Env) -> None:
 async def awaited_stay_awaitable(event: Event[Order]) -> None:
     """What an async unit test sees."""
     assert_type(await awaited(event), PickList)
+    assert_type(await with_shelf(event.data, Env.model_construct(), Client()), PickList | None)
     assert_type(await awaited_maybe(event), PickList | None)
     assert_type(await awaited_several(event), PickList | Sequence[PickList] | None)

@@ -213,6 +213,26 @@ def right(order: Event[Order]) -> PickList:
     return PickList(order_id=order.data["id"])
 
 
+@flow.enrich(to=warehouse)  # wrong
+async def enriches_to_something_else(order: Order) -> Order:
+    return order
+
+
+@flow.enrich(to=warehouse)  # wrong
+def enriches_without_waiting(order: Order) -> PickList:
+    return PickList(order_id=order["id"])
+
+
+@flow.enrich(to=warehouse, cache=10)  # wrong
+async def keeps_a_number(order: Order) -> PickList:
+    return PickList(order_id=order["id"])
+
+
+@flow.route(orders, to=keeps_a_number)  # wrong
+def into_an_enrichment(order: Event[Order]) -> PickList:
+    return PickList(order_id=order.data["id"])
+
+
 right("an event")  # wrong
 orders({"id": "1"})  # wrong
 warehouse(OtherEnv(dsn=""))  # wrong

@@ -121,6 +121,13 @@ class Codec:
         return parsed
 
 
+def unregistered(cls: type[T]) -> tuple[Callable[[T], bytes], Callable[[bytes], T]]:
+    """What writes and reads values of ``cls`` within a process, without a registry: they are held
+    against the schema, and come out as they would of a topic. Raises ConfigurationError."""
+    schema = schema_of(cls)
+    return _encoder(schema, PREFIX.pack(0, 0)), _reader(schema.parsed, schema)
+
+
 def schema_id(value: bytes) -> int:
     """The id of the schema that wrote a value. Raises SerializationError for a foreign format."""
     if len(value) < 5 or value[0] != 0:

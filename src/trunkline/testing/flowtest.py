@@ -6,7 +6,7 @@ registry, the clock and the destinations' systems are replaced.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, Generic, Self, TypeVar, cast
@@ -50,7 +50,8 @@ class FlowTest(Generic[EnvT]):
 
     ``env``: parameters, if the destinations' builders need real ones; no sink is ever opened.
     ``start``: the wall clock at the beginning, ISO 8601. ``partitions``: of each topic. ``seed``:
-    of the jitter of delays; None leaves it out, so that each delay is as written.
+    of the jitter of delays; None leaves it out, so that each delay is as written. ``clients``: what
+    enrichments get in place of the flow's clients, by type: ``{httpx.AsyncClient: fake}``.
 
     Time stands still but in ``advance`` and ``run_until_idle``. Each method that lets something
     happen raises what ended the engine, if something did. Raises ConfigurationError for a flow
@@ -65,6 +66,7 @@ class FlowTest(Generic[EnvT]):
         start: str = NEW_YEAR,
         partitions: int = 4,
         seed: int | None = None,
+        clients: Mapping[type, Any] | None = None,
     ) -> None:
         if flow.problems:
             raise ConfigurationError("\n".join(map(str, flow.problems)))
@@ -79,16 +81,18 @@ class FlowTest(Generic[EnvT]):
         self._tables = MemoryTables(self._compiler.tables)
         self._count = 0
         try:
-            self._parts = self._made_parts(env or stand_in(flow.params), seed)
+            self._parts = self._made_parts(env or stand_in(flow.params), seed, clients or {})
             self._worker = Worker(self._parts)
         except BaseException:
             self._loop.close()
             raise
 
-    def _made_parts(self, env: Params, seed: int | None) -> Parts:
+    def _made_parts(self, env: Params, seed: int | None, clients: Mapping[type, Any]) -> Parts:
         scripts = self._scripts
         return Parts(
             flow=self._flow,
+            env=env,
+            clients=clients,
             topics=self.backbone,
             control=self._control,
             compiler=self._compiler,

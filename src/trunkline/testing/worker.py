@@ -13,6 +13,7 @@ from trunkline.connectors.base import Sink
 from trunkline.kafka import ProducerRecord
 from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.naming import delivery_group
+from trunkline.params import Params
 from trunkline.schemas.codec import PrefetchSchemas
 from trunkline.streams.admission.controller import AdmissionController
 from trunkline.streams.admission.gate import NEVER
@@ -23,6 +24,7 @@ from trunkline.streams.metrics import DeliveryMetrics, Metrics
 from trunkline.streams.quota.client import limits_of
 from trunkline.streams.quota.limiter import QuotaGate
 from trunkline.streams.worker.compiler import Compiler
+from trunkline.streams.worker.enrichment import breaker_of, enrichment_of
 from trunkline.streams.worker.listeners import delivery_listener
 from trunkline.streams.worker.supervisor import ControlledHaltDecisions, DestinationSupervisor
 from trunkline.tasks import supervised_task
@@ -35,10 +37,13 @@ from trunkline.testing.topics import Topics
 
 @dataclass(slots=True)
 class Parts:
-    """What a worker is made of, and what survives it. ``clock``: epoch seconds; ``random``:
-    numbers from 0 to 1, for jitter."""
+    """What a worker is made of, and what survives it. ``clients``: of enrichments, in place of the
+    flow's, by their types. ``clock``: epoch seconds; ``random``: numbers from 0 to 1, for jitter.
+    """
 
     flow: Flow[Any]
+    env: Params
+    clients: Mapping[type, Any]
     topics: Topics
     control: MemoryControl
     compiler: Compiler
@@ -60,7 +65,14 @@ class Delivery:
         name, clock = destination.name, parts.clock
         metrics = DeliveryMetrics(parts.metrics, parts.flow.name, name)
         self.failure: BaseException | None = None
-        self.admission = AdmissionController(destination.policy, clock, limits, random=parts.random)
+        compiled = parts.compiler.enrichment_of(destination, parts.env, parts.clients)
+        self.admission = AdmissionController(
+            destination.policy,
+            clock,
+            limits,
+            enrichment=breaker_of(compiled),
+            random=parts.random,
+        )
         monitor = ConditionMonitor(destination.policy.alert, clock)
         self.broker = MemoryBroker(parts.topics, delivery_group(parts.flow.name, name))
         self._batches: asyncio.Queue[MicroBatch] = asyncio.Queue()
@@ -69,6 +81,7 @@ class Delivery:
             destination,
             broker=self.broker,
             gate=self.admission,
+            enrichment=enrichment_of(compiled, self.admission, metrics, clock),
             decode=parts.compiler.decoder_of(destination),
             prefetch_schemas=parts.prefetch_schemas,
             enqueue=self._batches.put_nowait,
@@ -87,10 +100,14 @@ class Delivery:
         """Begin."""
         self._task = supervised_task(self._accept(), f"accept-{self.step.name}", self._failed)
         self.supervisor.start()
-        await self.step.start()
+        # In a task, as in a worker: a client of an enrichment that cannot be opened is tried again.
+        self._starting = supervised_task(self.step.start(), f"start-{self.step.name}", self._failed)
+        await asyncio.sleep(0)
 
     async def stop(self) -> None:
         """End as a worker does that is asked to: finish and commit."""
+        self._starting.cancel()
+        await asyncio.gather(self._starting, return_exceptions=True)
         await self.step.stop()
         await self._end()
 

@@ -44,8 +44,13 @@ def crm(env: Params) -> Sink[Order]:
     raise AssertionError("a graph builds nothing")
 
 
-@flow.route(orders, to=warehouse)
-def pick_list(order: Event[Order]) -> PickList:
+@flow.enrich(to=warehouse, cache="10m")
+async def with_rack(order: Order) -> PickList:
+    raise NotImplementedError
+
+
+@flow.route(orders, to=with_rack)
+def pick_list(order: Event[Order]) -> Order:
     raise NotImplementedError
 
 
@@ -65,10 +70,11 @@ flow orders
 │  └─ topic commerce.orders
 │     ├─ route pick_list
 │     │  └─ inbox orders.warehouse.inbox
-│     │     └─ destination warehouse  (order key, retry 10s 1m, rate 50/s, reject 422 KeyError)
-│     │        ├─ retry orders.warehouse.retry.10s
-│     │        ├─ retry orders.warehouse.retry.1m
-│     │        └─ dlq orders.warehouse.dlq
+│     │     └─ enrichment with_rack  (cache 10m, concurrent 20)
+│     │        └─ destination warehouse  (order key, retry 10s 1m, rate 50/s, reject 422 KeyError)
+│     │           ├─ retry orders.warehouse.retry.10s
+│     │           ├─ retry orders.warehouse.retry.1m
+│     │           └─ dlq orders.warehouse.dlq
 │     └─ route history  (only order.*, a "b")
 │        └─ inbox orders.crm.inbox
 │           └─ destination crm  (order none, retry 1s, system erp)
@@ -101,7 +107,9 @@ flowchart LR
     topic_commerce_refunds_2[("commerce.refunds-2")]
     destination_warehouse_inbox[("orders.warehouse.inbox")]
     destination_warehouse["warehouse<br/>order key, retry 10s 1m, rate 50/s, reject 422 KeyError"]
-    destination_warehouse_inbox --> destination_warehouse
+    enrichment_with_rack["with_rack<br/>cache 10m, concurrent 20"]
+    destination_warehouse_inbox --> enrichment_with_rack
+    enrichment_with_rack --> destination_warehouse
     destination_warehouse_retry_1[("orders.warehouse.retry.10s")]
     destination_warehouse -. failed .-> destination_warehouse_retry_1
     destination_warehouse_retry_1 -. due .-> destination_warehouse
