@@ -56,6 +56,8 @@ class KafkaControl(StateStore):
         self._writer = ControlWriter(backbone, topic)
         # One thread writes, so that what is put first comes first.
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="control-write")
+        # A daemon: a process that ends by an error, without `stop`, must not wait for a thread that
+        # waits for Kafka.
         self._reading = threading.Thread(target=self._run, name="control-read", daemon=True)
         self._stopping = False
 
@@ -70,6 +72,7 @@ class KafkaControl(StateStore):
     async def stop(self) -> None:
         """End reading; a write that is under way is finished, if Kafka takes it in 5 seconds."""
         self._stopping = True
+        # Else a write that Kafka does not take would hold the end for WRITE_TIMEOUT.
         self._writer.set_deadline(STOP_TIMEOUT)
         if self._reading.ident is not None:  # it may be stopped before it was started
             await asyncio.to_thread(self._reading.join)
@@ -87,8 +90,10 @@ class KafkaControl(StateStore):
             with closing(Tail(low_latency(self._backbone), self._topic)) as tail:
                 self._read(tail, lambda: tail.complete)
             self._in_loop(self._started)
+            # From where the first one ended: no change is missed, and none is told twice.
             with closing(Tail(self._backbone, self._topic, tail.next)) as tail:
                 self._read(tail, lambda: False)
+        # Whatever it is: a worker without this thread would look well, and obey no pause any more.
         except Exception as failure:
             log.exception("the control topic cannot be followed", extra={"topic": self._topic})
             self._in_loop(self._failed, failure)
@@ -100,6 +105,7 @@ class KafkaControl(StateStore):
                 self._in_loop(self._received, records)
 
     def _in_loop(self, function: Callable[..., None], *arguments: Any) -> None:
+        # A record may still come while the loop ends; a closed one raises RuntimeError here.
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
 
@@ -122,6 +128,7 @@ class ControlWriter:
     """Writes control records. For one thread at a time."""
 
     def __init__(self, backbone: Backbone, topic: str) -> None:
+        # The environment's own settings come last, so that they win.
         wait = {"message.timeout.ms": str(int(WRITE_TIMEOUT * 1000)), **backbone.kafka}
         self._backbone = backbone.model_copy(update={"kafka": wait})
         self._topic = topic
@@ -156,6 +163,7 @@ class ControlWriter:
             )
 
     def _flush(self, producer: Producer) -> None:
+        # In pieces: `set_deadline` may come from another thread while this one waits.
         while producer.flush(POLL_TIMEOUT):
             if time.monotonic() > self._deadline:
                 producer.purge()  # each that is left is reported as an error

@@ -26,6 +26,8 @@ from typing import ClassVar
 
 from trunkline.kafka.offsets import Partition
 
+# 19 digits are those of the largest offset. Without a bound, int() raises ValueError for 5,000 of
+# them, and whoever may write to the topic could end every worker.
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 """A number as ``text`` writes it: "7", neither "07" nor "+7"."""
 

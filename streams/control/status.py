@@ -53,6 +53,7 @@ def record_age(value: Mapping[str, Any], now: float) -> float:
     try:
         return now - datetime.fromisoformat(value["at"]).timestamp()
     except (KeyError, TypeError, ValueError):
+        # Whoever wrote it is no worker of ours that runs: it counts as stale, and is removed.
         return float("inf")
 
 
@@ -92,6 +93,8 @@ class DestinationStatus:
         self._latest = {"since": since, **status}
         if changed:
             self._changed.set()
+        # A container that is restarted has its name and pid again: what was written before it was
+        # killed stands under this key, and would be taken for ours also while all is well.
         if self._task is None and (state != CLOSED or self._key in self._control.state):
             self._task = supervised_task(self._keep_written(), f"status {self._key}", self._failed)
 
@@ -99,6 +102,7 @@ class DestinationStatus:
         """Remove the record: this worker ends. Without Kafka it stays, and becomes stale."""
         if self._task is None:
             return
+        # First the task, since its next write would bring the record back.
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         with suppress(TimeoutError):
@@ -114,6 +118,7 @@ class DestinationStatus:
         """
         await self._remove_abandoned()
         while True:
+            # Before the state is taken: a change during the write sets it again, to be written.
             self._changed.clear()
             latest = self._latest
             value = None if latest["state"] == CLOSED else {**latest, "at": iso(self._clock())}
@@ -127,6 +132,7 @@ class DestinationStatus:
 
     async def _remove_abandoned(self) -> None:
         """Remove records of workers that were killed: nobody else does."""
+        # A copy: the topic changes the state while a removal is awaited.
         for key, value in list(self._control.state.items()):
             name = StatusKey.parse(key)
             ours = name is not None and name.destination == self._destination

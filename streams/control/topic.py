@@ -73,6 +73,7 @@ class StateStore:
     def apply(self, key: str, value: Value | None) -> None:
         """Take over a record that came from the topic, then call whoever follows its key."""
         apply_change(self.state, key, value)
+        # A copy: a callback may end its subscription, and the one behind it would be left out.
         for entry in list(self._callbacks):
             self._call(entry, key, value)
 
@@ -82,6 +83,8 @@ class StateStore:
             return
         try:
             callback(key, value)
+        # The others are told all the same: a replay's mistake must keep no pause from its sink.
+        # The worker ends by `failure`, and the first one is the one to look at.
         except Exception as failure:
             log.exception("the control record %r could not be acted on", key)
             self.failure = self.failure or failure
@@ -95,6 +98,8 @@ def control_record(topic: str, key: str, value: Mapping[str, Any] | None) -> kaf
 
 def control_topic(flow: str) -> kafka.TopicSpec:
     """The control topic of the flow of this name. Small segments keep it short."""
+    # Every worker reads the topic whole at its start, and Kafka compacts no segment that is still
+    # written to: by default up to 1 GB, or a week.
     config = {"segment.bytes": "10485760", "min.cleanable.dirty.ratio": "0.1"}
     return kafka.TopicSpec(naming.control(flow), 1, compact=True, config=config)
 
@@ -117,6 +122,8 @@ def parse_record(message: Message) -> tuple[str, Value | None] | None:
         if not isinstance(parsed, dict | None):
             raise DataError("its value is no JSON object")
         return key.decode(), parsed
+    # Not raised: the record stays in the topic, so every worker of the flow would end, and end
+    # again after each restart.
     except (DataError, ValueError) as error:
         place = f"{message.topic()}/{message.partition()}/{message.offset()}"
         log.error("the control record %s is skipped: %s", place, error)

@@ -97,6 +97,8 @@ class Assembly:
         steps: list[Step] = []
         if "source" in roles:
             steps += [self._source(definition) for definition in flow.sources]
+        # A worker of sources alone builds no sink: the passwords of destinations need not be in its
+        # environment. One that routes builds them, unopened, to ask whether they take deletes.
         sinks = {} if set(roles) == {"source"} else self._sinks()
         if "route" in roles and flow.routes:
             steps += self._routing(sinks, batch)
@@ -119,6 +121,7 @@ class Assembly:
     async def end(self) -> None:
         """After the steps have stopped."""
         for supervisor in self._supervisors:
+            # Before the control topic ends: it takes its status record out of it.
             await supervisor.stop()
         if self._quota is not None:
             await self._quota.stop()
@@ -141,6 +144,8 @@ class Assembly:
         publisher = self._compiler.publisher(definition)
         metrics, listener = self._step_metrics("publish", definition.name)
         if isinstance(connector, PushSource):
+            # Staging beside production on one port shared it without a word, and each answered 404
+            # to half of the other's calls. The name says who has the port, and keeps others out.
             connector.owner = f"flow {self._flow.name} on {self._backbone.bootstrap}"
             return PushStep(
                 definition.name,
@@ -151,6 +156,8 @@ class Assembly:
                 outcome_listener=listener,
             )
         group = naming.source_group(self._flow.name, definition.name)
+        # The same id in each worker that gets the source: Kafka fences the one before, which may be
+        # frozen in the middle of a batch. Routing and delivery have the group's generation.
         fenced = naming.source_transactional_id(self._flow.name, definition.name)
         return SourceStep(
             definition.name,
@@ -224,6 +231,7 @@ class Assembly:
             JobContext(
                 flow.name,
                 transactions,
+                # While live events wait, they get half of the time.
                 make_reader=lambda: RangeReader(reader, lambda: intake.lag > 0),
                 read_control=partial(read_control, backbone, flow.control),
             ),
@@ -260,6 +268,7 @@ class Assembly:
         )
         batches.consume(step.accept)
         for limit in limits:
+            # Only now: the step needs its gates, so it is not there when they are made.
             limit.on_capacity = step.wake
         self._supervisors.append(
             DestinationSupervisor(admission, self._control, monitor, metrics, step, clock=time.time)

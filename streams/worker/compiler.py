@@ -54,6 +54,8 @@ class Compiler:
         """Today's path to one destination, for a replay."""
         routes = [route for route in self._flow.routes if route.to is destination]
         topics = self._topics(routes, {destination.name: sink})
+        # A sink that says nothing is taken for one that overwrites: an old event that is sent to it
+        # again would put it back to an old state.
         appends = bool(getattr(sink, "appends", False))
         return DestinationPath(
             destination.name,
@@ -128,6 +130,7 @@ class Compiler:
 
     def _route(self, route: Route[Any, Any], sink: Sink[Any]) -> CompiledRoute:
         inbox = route.to.inbox
+        # Looked at here too: `trunkline check` without an environment builds no sink to ask.
         if problem := delete_problem(route, sink):
             raise annotation_error(route, problem)
         encode: Callable[[Any], bytes] = self._codec.encoder(

@@ -138,6 +138,7 @@ class FlowApp:
 
     def fail(self, failure: BaseException) -> None:
         """End the worker with this error."""
+        # The first one counts: those that follow may come of it.
         if not self.failed.done():
             self.failed.set_result(failure)
 

@@ -160,6 +160,7 @@ class Worker:
             if stop.is_set():
                 return
             try:
+                # In threads, as both block: the pages must answer while Kafka is waited for.
                 await asyncio.to_thread(self._ensure_topics)
                 self._steps = await asyncio.to_thread(self._assembled, app)
                 return
@@ -198,6 +199,7 @@ class Worker:
         return [intake for intake in found if isinstance(intake, PollLoop)]
 
     def _pages(self, app: FlowApp) -> None:
+        # 200 whatever is down: a restart of the worker mends no system.
         app.page("/healthz", lambda: (200, b'{"status":"ok"}', JSON))
         app.page("/readyz", self._readiness)
         app.metrics_page(self._refresh)
@@ -213,6 +215,7 @@ class Worker:
         deliveries = [step for step in self._steps if isinstance(step, DeliveryStep)]
         down = [delivery for delivery in deliveries if delivery.open_failure]
         awaited = [step for step in self._steps if step not in down]
+        # Before Kafka was reached there are no steps yet, and all() of none is true.
         ready = bool(self._starting) and all(step in self._begun for step in awaited)
         down_intakes = [delivery.intake for delivery in down]
         ready = ready and all(i.ready for i in self._intakes() if i not in down_intakes)

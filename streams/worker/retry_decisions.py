@@ -47,8 +47,9 @@ class RetryDecisionFollower:
             await asyncio.gather(self._removal, return_exceptions=True)
 
     def expire(self) -> None:
-        """Remove what is over; called every second. Any worker may do so: nobody needs it."""
+        """Remove decisions that are over; called every second. Any worker may: none obeys them."""
         over = [k for k, one in self._standing.items() if one.ends_at() <= self._clock()]
+        # One removal at a time: this is called every second, and without Kafka a write takes 30 s.
         if over and (self._removal is None or self._removal.done()):
             self._removal = asyncio.create_task(self._remove(over))
 

@@ -59,6 +59,7 @@ class ControlledHaltDecisions(HaltDecisions):
     def on_applied(self, halted: HaltedEvent) -> None:
         """What came of the decision is committed: it is no more needed."""
         task = asyncio.create_task(self._remove(HaltKey(self._destination, *halted).text))
+        # The event loop itself holds a task weakly: it might be collected before it has run.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -110,6 +111,7 @@ class DestinationSupervisor:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        # Last: the task above reports each second, and would write the record again.
         await self._status.stop()
 
     @property
@@ -136,9 +138,11 @@ class DestinationSupervisor:
         """Tell how it is now."""
         gauges, limit = self._step.gauges, self._admission.dead_letter_limit
         state, since = self._state_and_since()
+        # The breaker counts in the loop's time, which means nothing to people and other machines.
         open_for = 0.0 if since is None else self._loop.time() - since
         tripped = state == "dead-letter-limit"
         self._monitor.breaker_open(None if since is None else self._clock() - open_for)
+        # What waits because somebody wanted it so is late, but nobody's alarm.
         planned = state in ("paused", "maintenance")
         self._monitor.lag(0.0 if planned else gauges.lag_seconds)
         self._monitor.dead_letter_limit_tripped(tripped, (limit and limit.newest_error) or "")
@@ -163,6 +167,8 @@ class DestinationSupervisor:
         if self._step.open_failure:
             return CANNOT_OPEN, self._step.open_failed_at
         state = self._admission.state(self._loop.time())
+        # Without anything to send a breaker stays open until an event comes that can be its probe:
+        # nobody waits meanwhile, so nobody is woken.
         down = state in ("open", "half-open") and self._step.gauges.lag
         return state, self._admission.opened_at if down else None
 
