@@ -38,7 +38,7 @@ check: $(STAMP)  ## ruff, mypy, pyright, import-linter, schemas
 	$(BIN)/lint-imports
 	$(BIN)/trunkline schemas generate --check
 
-bench: $(STAMP)  ## benchmarks side by side with peers (JOB=route|cdc|latency|deliver|retry|recovery)
+bench: $(STAMP)  ## benchmarks side by side with peers (JOB=route|cdc|latency|deliver|retry|tables|recovery)
 	@$(BIN)/python -m benchmarks $(JOB) $(ARGS)
 
 clean:  ## forget the environment and the local stack's data

@@ -11,7 +11,7 @@ from benchmarks import report
 from trunkline.errors import TrunklineError
 
 QUICK = 0.04
-JOBS = ("route", "cdc", "latency", "deliver", "retry")
+JOBS = ("route", "cdc", "latency", "deliver", "retry", "tables")
 LONG = ("recovery",)
 """Half an hour each: they run only when they are named."""
 

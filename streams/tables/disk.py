@@ -24,8 +24,8 @@ from trunkline.streams.tables.stored_state import StoredState
 log = logging.getLogger(__name__)
 
 ROWS, ENTRIES, STATE = b"r", b"i", b"s"
-CACHE = 16 * 2**20
-"""Bytes of blocks that are kept in memory, with filters and indexes."""
+CACHE = 32 * 2**20
+"""Bytes of blocks that are kept in memory."""
 BUFFER = 8 * 2**20
 """Bytes of rows that are in memory before they become a file; there may be three such buffers."""
 BLOOM_BITS = 10
@@ -160,11 +160,13 @@ def _rocksdict() -> Any:
 
 
 def _options(rocksdict: Any) -> Any:
-    """Bounded memory, whatever the size of the table."""
+    """Little memory, whatever the size of the table: filters and indexes, which are not in the
+    cache, take about 2 MB a million rows."""
     blocks = rocksdict.BlockBasedOptions()
     blocks.set_block_cache(rocksdict.Cache(CACHE))
-    blocks.set_cache_index_and_filter_blocks(True)
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    # In a cache of this size a filter fits into none of its shards: each look-up would read it from
+    # the disk again (measured with a million rows: 100 µs instead of 6).
+    blocks.set_cache_index_and_filter_blocks(False)
     blocks.set_bloom_filter(BLOOM_BITS, False)
     options = rocksdict.Options(raw_mode=True)
     options.create_if_missing(True)
@@ -174,5 +176,8 @@ def _options(rocksdict: Any) -> Any:
     options.set_max_write_buffer_number(3)
     options.set_max_open_files(OPEN_FILES)
     options.set_keep_log_file_num(2)
+    # A write that has to wait for compactions would wait with the GIL, and everything with it.
+    options.set_level_zero_slowdown_writes_trigger(64)
+    options.set_level_zero_stop_writes_trigger(128)
     options.set_max_total_wal_size(4 * BUFFER)
     return options

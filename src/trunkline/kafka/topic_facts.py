@@ -4,6 +4,7 @@ records. For whoever keeps what it has read of a topic, and must know whether it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
-TIMEOUT = 30.0
+TIMEOUT = 10.0
 """Seconds that one answer may take."""
 
 DEFAULT_DELETE_RETENTION = 86_400.0
@@ -45,7 +46,9 @@ class TopicFacts:
 
     @property
     def delete_retention(self) -> float:
-        """Seconds that a tombstone can be read at the least, where the topic is compacted."""
+        """Seconds that a tombstone can be read at the least; without compaction, for ever."""
+        if self.config and not self.compacts:
+            return math.inf
         text = self.config.get("delete.retention.ms", "")
         return int(text) / 1000 if text.isdecimal() else DEFAULT_DELETE_RETENTION
 

@@ -140,6 +140,27 @@ def test_mermaid_draws_the_same() -> None:
     assert mermaid(flow) == MERMAID
 
 
+def test_tables_stand_at_their_topic() -> None:
+    looked_up = Flow("looked-up", Params)
+    topic = looked_up.existing_topic("commerce.orders", Order)
+    looked_up.table(topic, name="orders", store="disk")
+    looked_up.table(topic, by="status")
+    assert text(looked_up) == (
+        "flow looked-up\n"
+        "└─ topic commerce.orders  (published elsewhere)\n"
+        "   ├─ table orders  (disk)\n"
+        "   └─ index commerce_orders_by_status  (memory)\n"
+    )
+    assert mermaid(looked_up) == (
+        "flowchart LR\n"
+        '    topic_commerce_orders[("commerce.orders")]\n'
+        '    table_orders[["table orders"]]\n'
+        "    topic_commerce_orders --> table_orders\n"
+        '    table_commerce_orders_by_status[["index commerce_orders_by_status"]]\n'
+        "    topic_commerce_orders --> table_commerce_orders_by_status\n"
+    )
+
+
 def test_an_empty_flow_is_a_line() -> None:
     empty = Flow("empty", Params)
     assert text(empty) == "flow empty\n"

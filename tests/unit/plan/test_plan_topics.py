@@ -77,6 +77,13 @@ def test_what_is_state_is_compacted_and_nothing_else_is() -> None:
     assert compacted == ["sales.shop.positions", "sales.control"]
 
 
+def test_a_topic_that_a_table_is_of_keeps_the_newest_record_of_each_key() -> None:
+    flow = orders_flow()
+    flow.table(flow.topics[1])
+    compacted = {spec.name for spec in required_topics(flow, 6) if spec.compact}
+    assert compacted == {"commerce.returns", "sales.shop.positions", "sales.control"}
+
+
 def test_what_waits_and_what_is_on_record_is_kept_for_ever() -> None:
     kept: dict[str, Any] = {n: s.config.get("retention.ms") for n, s in topics().items()}
     assert [name for name, retention in kept.items() if retention == "-1"] == [
