@@ -33,8 +33,7 @@ class Table(Protocol[T_co]):
     """The newest value per key of a canonical topic, as one worker has read it.
 
     Each look-up returns a value of its own: changing it changes no row. A row that cannot be
-    decoded raises SerializationError; a table that cannot be read now raises Unavailable, which
-    holds the event.
+    decoded raises SerializationError. A disk that cannot be read holds routing.
     """
 
     @overload

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from trunkline.errors import ConfigurationError, MissingExtra, Unavailable
+from trunkline.errors import ConfigurationError, MissingExtra
 from trunkline.streams.tables.recent_rows import RecentRows
 from trunkline.streams.tables.store import Changes, EntriesOf, Store, StoreOpener
 from trunkline.streams.tables.stored_state import StoredState
@@ -34,7 +34,7 @@ OPEN_FILES = 256
 
 class DiskStore(Store):
     """A store in a folder that no other process has open. Raises ConfigurationError if it cannot be
-    opened, and Unavailable from what cannot be read."""
+    opened or read."""
 
     def __init__(self, folder: Path) -> None:
         rocksdict = _rocksdict()
@@ -122,9 +122,13 @@ class DiskStore(Store):
             self.close()
             raise ConfigurationError(f"{self._folder} has a strange state: {error}") from error
 
-    def _unreadable(self, error: Exception) -> Unavailable:
-        # The disk's fault and no event's: what a route raises so holds the events, and loses none.
-        return Unavailable(f"the table in {self._folder} cannot be read: {error}")
+    def _unreadable(self, error: Exception) -> ConfigurationError:
+        # The disk's fault and no event's: one of SCHEMA_UNAVAILABLE, for which a router holds the
+        # batch. Any other error of a route would make a dead letter of each event.
+        return ConfigurationError(
+            f"the table in {self._folder} cannot be read: {error}; mend the disk, or stop the "
+            "worker and delete that folder: its topic is read again"
+        )
 
 
 def on_disk(folder: Path) -> StoreOpener:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-RECENT = 8_000
-"""Rows of a generation. There are two: one that is filled, and the one before."""
-LARGEST = 2_000
-"""Bytes of a row, from which on no copy is kept: 32 MB altogether at the most."""
+RECENT, RECENT_BYTES = 30_000, 8 * 2**20
+"""Rows of a generation, and their bytes. There are two: one that is filled, and the one before."""
+LARGEST = 100_000
+"""Bytes of a row, from which on no copy is kept."""
 
 Find = Callable[[bytes], bytes | None]
 
@@ -27,6 +27,7 @@ class RecentRows:
         self._find = find
         self._young: dict[bytes, bytes] = {}
         self._old: dict[bytes, bytes] = {}
+        self._bytes = 0  # of what was put into the young ones
         self._lock = Lock()
         self._is_writing = False
         self._writes = 0
@@ -62,6 +63,7 @@ class RecentRows:
                 self._writes += 1
 
     def _keep(self, key: bytes, row: bytes) -> None:
-        if len(self._young) >= RECENT:
-            self._old, self._young = self._young, {}
+        if len(self._young) >= RECENT or self._bytes + len(row) > RECENT_BYTES:
+            self._old, self._young, self._bytes = self._young, {}, 0
         self._young[key] = row
+        self._bytes += len(row)

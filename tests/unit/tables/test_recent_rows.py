@@ -69,3 +69,17 @@ def test_so_many_are_kept_and_none_that_is_large(monkeypatch: pytest.MonkeyPatch
     for _ in range(2):
         recent.get(b"large")
     assert rows.asked == before + 3
+
+
+def test_so_many_bytes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_rows, "RECENT_BYTES", 25)
+    rows = Rows({bytes([n]): b"x" * 10 for n in range(5)})
+    recent = RecentRows(rows.find)
+    for n in range(5):  # two of them are a generation: 0 and 1 are gone
+        recent.get(bytes([n]))
+    before = rows.asked
+    for n in (2, 3, 4):
+        recent.get(bytes([n]))
+    assert rows.asked == before
+    recent.get(bytes([0]))
+    assert rows.asked == before + 1
