@@ -2,7 +2,8 @@
 
 In come batches of events; out goes one transaction a batch, or a delivery error. ``sink`` is the
 connector, called in the event loop; its transactions run in threads of its own, as the drivers
-block. ``table`` makes columns of an Avro type; ``schema`` checks the database's tables, by what
+block. ``changes`` makes rows of an event, ``wholes`` of the type of a whole, as an order with its
+lines; ``table`` makes columns of an Avro type; ``schema`` checks the database's tables, by what
 ``reflection`` reads of them and ``fit`` knows of types, and tells the ``ddl`` that is needed;
 ``statements`` has the SQL of each dialect, ``engine`` the connections, ``errors`` what a driver's
 error means, ``messages`` what of it may be told.

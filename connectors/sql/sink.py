@@ -6,38 +6,40 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select
 from sqlalchemy.exc import SQLAlchemyError
 
 from trunkline.connectors.base import Sink
+from trunkline.connectors.sql.changes import Change, RowReader, WholeReader, canonical
 from trunkline.connectors.sql.engine import sql_engine
 from trunkline.connectors.sql.errors import ERRORS, delivery_error
 from trunkline.connectors.sql.fit import Check, check_rows
 from trunkline.connectors.sql.schema import Wanted, prepare
-from trunkline.connectors.sql.statements import KEYS, claim, delete_keys, upsert
-from trunkline.connectors.sql.table import fields_of, tables_for
-from trunkline.errors import DataError, DeliveryError, NoData, PartialFailure, Rejected
-from trunkline.event import Event, join_key, split_key
-from trunkline.naming import destination_of
+from trunkline.connectors.sql.statements import (
+    MAX_KEYS,
+    claim,
+    delete_keys,
+    listed,
+    select_keys,
+    upsert,
+)
+from trunkline.connectors.sql.table import Field, fields_of, tables_for
+from trunkline.connectors.sql.wholes import whole_of
+from trunkline.errors import (
+    ConfigurationError,
+    DataError,
+    DeliveryError,
+    PartialFailure,
+    Rejected,
+)
+from trunkline.event import Event, split_key
 from trunkline.params import Secret, revealed
 from trunkline.schemas.types import schema_of
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Change:
-    """What one event makes of one row: its new state, or None where it is deleted."""
-
-    key: str
-    values: tuple[Any, ...]
-    row: dict[str, Any] | None
-    inbox: str
-    position: int
 
 
 class SqlSink(Sink[T]):
@@ -50,6 +52,11 @@ class SqlSink(Sink[T]):
     ``evolve_table``: add missing columns, nullable or with the schema's default.
     ``positions``: the name of the table of positions, None to do without.
     ``timeout``: seconds for connecting and for each statement.
+
+    ``owner``: for events that hold a whole, as an order with its lines. The column or columns of
+    ``key`` that all rows of an event share: the event's key. An event then has the rows that its
+    field ``rows`` lists (None: the only one that lists records); the owner's other rows are
+    removed in the same transaction, and its delete removes all.
 
     Effectively-once: a row never goes back to an older state and a deleted row never comes back,
     whatever is delivered again. The table of positions holds, for each key, the inbox offset of
@@ -72,6 +79,8 @@ class SqlSink(Sink[T]):
         *,
         table: str,
         key: str | Sequence[str] = "id",
+        owner: str | Sequence[str] | None = None,
+        rows: str | None = None,
         columns: Mapping[str, str] | None = None,
         create_table: bool = False,
         evolve_table: bool = False,
@@ -83,21 +92,28 @@ class SqlSink(Sink[T]):
         self.type = type
         self.max_batch = max_batch
         self.concurrency = concurrency
-        key = [key] if isinstance(key, str) else list(key)
-        self._fields = fields_of(schema_of(type).parsed, columns)
-        self._key = [field for name in key for field in self._fields if field.column == name]
-        self._table, self._positions = tables_for(table, self._fields, key, positions)
+        key, parsed = _listed(key), schema_of(type).parsed
+        if owner is None:
+            if rows is not None:
+                raise ConfigurationError(f"rows={rows!r} needs owner=: what its rows share")
+            fields = fields_of(parsed, columns)
+            self._key = _of_columns(fields, key)
+            self._reader: RowReader | WholeReader = RowReader(fields, self._key)
+        else:
+            owner = _listed(owner)
+            whole = whole_of(parsed, rows, columns, owner, key, positions)
+            fields = whole.fields([*owner, *key])
+            self._key = _of_columns(fields, key)
+            self._reader = WholeReader(whole, _of_columns(fields, owner), self._key)
+        self._table, self._positions = tables_for(table, fields, key, positions)
         self._names = {self._table.name, *self._table.columns.keys()}
-        self._wanted = Wanted(
-            self._table, self._positions, self._fields, create_table, evolve_table
-        )
+        self._wanted = Wanted(self._table, self._positions, fields, create_table, evolve_table)
         self._checks: list[Check] = []
         self._key_checks: list[Check] = []
-        self._key_names = ", ".join(key)
-        self._forms = any(field.has_forms for field in self._key)
         self._engine = sql_engine(revealed(url), timeout=timeout, connections=concurrency)
         self._upsert = upsert(self._table, self._engine.dialect.name)
-        self._delete = delete_keys(self._table)
+        self._delete = delete_keys(self._table, key)
+        self._select = None if owner is None else select_keys(self._table, key, owner)
         self._threads: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
@@ -110,7 +126,7 @@ class SqlSink(Sink[T]):
             checks: list[Check] = await self._in_thread(prepare, self._engine, self._wanted)
         except SQLAlchemyError as error:
             raise delivery_error(error) from error
-        key = {field.column for field in self._key}
+        key = {field.column for field in self._reader.identity}
         self._key_checks = [check for check in checks if check.column in key]
         self._checks = [check for check in checks if check.column not in key]
 
@@ -163,29 +179,29 @@ class SqlSink(Sink[T]):
                 changes = self._still_newest(connection, changes)
             self._apply(connection, changes)
 
-    def _newest(self, events: list[Event[T]]) -> list[_Change]:
+    def _newest(self, events: list[Event[T]]) -> list[Change]:
         """The last change of each key.
 
         Sorted, so that all writers lock in one order, wait for each other and do not deadlock; but
         those that a collation may take for one key stay in the order of their events, so that even
         then the newest is the last."""
-        newest: dict[str, _Change] = {}
+        newest: dict[str, Change] = {}
         for event in events:
-            change = self._change(event)
+            change = self._reader.change(event)
             newest.pop(change.key, None)
             newest[change.key] = change
         return sorted(newest.values(), key=lambda change: change.key.casefold().rstrip())
 
-    def _check(self, changes: list[_Change]) -> None:
+    def _check(self, changes: list[Change]) -> None:
         """Raises DataError where a column would not hold a value as it is."""
         if self._key_checks:  # of deletes, too: "a " would delete "a" where blanks do not count
-            columns = [field.column for field in self._key]
+            columns = [field.column for field in self._reader.identity]
             keys = [dict(zip(columns, change.values, strict=True)) for change in changes]
             check_rows(self._key_checks, keys)
         if self._checks:
-            check_rows(self._checks, [change.row for change in changes if change.row is not None])
+            check_rows(self._checks, [row for change in changes for row in change.rows])
 
-    def _still_newest(self, connection: Connection, changes: list[_Change]) -> list[_Change]:
+    def _still_newest(self, connection: Connection, changes: list[Change]) -> list[Change]:
         """Moves the positions of these keys on; returns the changes that are not older than them.
 
         Older ones are repeats: a worker was killed after its transaction and before its commit in
@@ -206,61 +222,48 @@ class SqlSink(Sink[T]):
             )
         return newest
 
-    def _apply(self, connection: Connection, changes: list[_Change]) -> None:
-        rows = [change.row for change in changes if change.row is not None]
+    def _apply(self, connection: Connection, changes: list[Change]) -> None:
+        rows = [row for change in changes for row in change.rows]
+        if self._select is not None:
+            self._delete_rows(connection, self._others(connection, self._select, changes))
         if rows:
             connection.execute(self._upsert, rows)
-        gone = [change.values for change in changes if change.row is None]
-        if gone:
-            single = len(self._key) == 1
-            connection.execute(self._delete, {KEYS: [v[0] for v in gone] if single else gone})
+        if self._select is None:
+            gone = [change.values for change in changes if not change.rows]
+            self._delete_rows(connection, gone)
 
-    def _change(self, event: Event[T]) -> _Change:
-        row = self._row(event)
-        if row is None:
-            values = self._key_values(event.key)
-        else:
-            values = tuple(row[field.column] for field in self._key)
-            if self._forms:
-                pairs = zip(self._key, values, strict=True)
-                values = tuple(field.canonical(value) for field, value in pairs)
-        if None in values:
-            raise NoData(f"a value of the key ({self._key_names}) is null")
-        key, deleted = join_key([str(value) for value in values]), event.change == "delete"
-        # Most keys are equal as they stand; a moment or a boolean may be written in another way.
-        if event.key != key and not deleted and not self._stands_for(event.key, values):
-            raise DataError(
-                f"the event's key is not that of its row ({self._key_names}), so that a delete "
-                "would not find the row: let the route return Message(data, key=the row's key)"
-            )
-        return _Change(
-            key=key,
-            values=values,
-            row=None if deleted else row,
-            inbox=_inbox(event),
-            position=event.sequence,
-        )
+    def _delete_rows(self, connection: Connection, keys: list[tuple[Any, ...]]) -> None:
+        for start in range(0, len(keys), MAX_KEYS):
+            connection.execute(self._delete, listed(keys[start : start + MAX_KEYS]))
 
-    def _stands_for(self, key: str, values: tuple[Any, ...]) -> bool:
-        """Whether the text of an event key is that of these values."""
-        try:
-            return self._key_values(key) == values
-        except DataError:
-            return False
+    def _others(
+        self, connection: Connection, select: Select[Any], changes: list[Change]
+    ) -> list[tuple[Any, ...]]:
+        """The keys of the owners' rows that are there and not in these changes.
 
-    def _row(self, event: Event[T]) -> dict[str, Any] | None:
-        if event.change == "truncate":
-            raise NoData("a truncate is not delivered to a table: empty it by hand if it is meant")
-        if event.value is None and event.change == "delete":
-            return None
-        data: Any = event.data
-        return {field.column: data.get(field.name) for field in self._fields}
+        The positions' locks are held, so that no other writer adds one meanwhile. Deleted by key,
+        not by owner: MariaDB would lock the gaps between owners too, and writers would deadlock.
+        A key that the column gives back in another form than the event has it is taken for
+        another's, and written again after its delete."""
+        if not changes:
+            return []
+        columns = [field.column for field in self._key]
+        kept = {
+            canonical(self._key, [row[column] for column in columns])
+            for change in changes
+            for row in change.rows
+        }
+        there = connection.execute(select, listed([change.values for change in changes])).all()
+        return [key for key in map(tuple, there) if canonical(self._key, key) not in kept]
 
-    def _key_values(self, key: str) -> tuple[Any, ...]:
-        texts = split_key(key)
-        if len(texts) != len(self._key):
-            raise NoData(f"the event's key does not hold a value each for {self._key_names}")
-        return tuple(field.parsed(text) for field, text in zip(self._key, texts, strict=True))
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _of_columns(fields: Sequence[Field], columns: Sequence[str]) -> list[Field]:
+    """The fields of these columns, in their order."""
+    return [field for name in columns for field in fields if field.column == name]
 
 
 def _values_of(events: Sequence[Event[Any]]) -> Iterator[Any]:
@@ -272,8 +275,3 @@ def _values_of(events: Sequence[Event[Any]]) -> Iterator[Any]:
                 yield event.data
         except DataError:
             continue
-
-
-def _inbox(event: Event[Any]) -> str:
-    """The inbox partition that the position counts in; an event of a retry tier keeps its own."""
-    return f"{destination_of(event.inbox) or event.inbox}/{event.partition}"

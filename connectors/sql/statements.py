@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -9,6 +10,7 @@ from sqlalchemy import (
     Connection,
     Delete,
     Insert,
+    Select,
     Table,
     bindparam,
     delete,
@@ -21,7 +23,9 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
 KEYS = "keys"
-"""The parameter of ``delete_keys`` that takes the list of keys."""
+"""The parameter of the statements about keys that takes the list of keys."""
+MAX_KEYS = 1000
+"""Keys of rows that one statement deletes: SQLite takes no more than 32,766 parameters."""
 
 Claim = dict[str, Any]
 """A row for the table of positions."""
@@ -87,11 +91,26 @@ def _claim_mysql(
     return {n for n, claim in zip(names, claims, strict=True) if position[n] == claim["tl_pos"]}
 
 
-def delete_keys(table: Table) -> Delete:
-    """Delete the rows of the keys: values for a single key column, tuples for several."""
-    columns: list[Column[Any]] = list(table.primary_key)
+def delete_keys(table: Table, key: Sequence[str]) -> Delete:
+    """Delete the rows of the keys: values for a single key column, tuples for several, in the
+    order of ``key``."""
+    return delete(table).where(_one_of(table, key))
+
+
+def select_keys(table: Table, key: Sequence[str], owner: Sequence[str]) -> Select[Any]:
+    """Read the keys of all rows of the owners, which are given as to ``delete_keys``."""
+    return select(*(table.c[name] for name in key)).where(_one_of(table, owner))
+
+
+def listed(keys: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
+    """The parameter for keys, in the form that the statements take."""
+    return {KEYS: [key[0] if len(key) == 1 else key for key in keys]}
+
+
+def _one_of(table: Table, names: Sequence[str]) -> ColumnElement[bool]:
+    columns: list[Column[Any]] = [table.c[name] for name in names]
     key: ColumnElement[Any] = columns[0] if len(columns) == 1 else tuple_(*columns)
-    return delete(table).where(key.in_(bindparam(KEYS, expanding=True)))
+    return key.in_(bindparam(KEYS, expanding=True))
 
 
 def _insert(table: Table, dialect: str) -> postgresql.Insert | sqlite.Insert:

@@ -35,7 +35,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
 from trunkline.errors import ConfigurationError, DataError
-from trunkline.schemas.avro import walk
+from trunkline.schemas.avro import named_types
 
 Avro = Any
 """A parsed Avro schema: str, dict or list (union)."""
@@ -178,8 +178,14 @@ class Field:
             ) from error
 
 
-def fields_of(parsed: Mapping[str, Any], columns: Mapping[str, str] | None) -> list[Field]:
-    """The fields of a parsed Avro record; ``columns``: only these, under other column names."""
+def fields_of(
+    parsed: Mapping[str, Any],
+    columns: Mapping[str, str] | None,
+    within: Mapping[str, Any] | None = None,
+) -> list[Field]:
+    """The fields of a parsed Avro record; ``columns``: only these, under other column names.
+
+    ``within``: the type that the record is a part of, which may define types that it names."""
     known = {field["name"]: field["type"] for field in parsed["fields"]}
     defaults = {field["name"]: field.get("default") for field in parsed["fields"]}
     chosen = {name: name for name in known} if columns is None else columns
@@ -187,8 +193,7 @@ def fields_of(parsed: Mapping[str, Any], columns: Mapping[str, str] | None) -> l
         raise ConfigurationError(
             f"columns= names {', '.join(unknown)}, but {parsed['name']} has {', '.join(known)}"
         )
-    nodes = [node for node in walk(parsed) if isinstance(node, dict)]
-    named = {node["name"]: node for node in nodes if "name" in node}
+    named = named_types(within or parsed)
     return [
         replace(_field(name, chosen[name], known[name], named), default=defaults[name])
         for name in chosen

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from trunkline import Event
-from trunkline.connectors.sql.sink import _inbox
+from trunkline.connectors.sql.changes import inbox_partition
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ from trunkline.connectors.sql.sink import _inbox
 )
 def test_an_event_of_a_retry_topic_counts_in_its_inbox(topic: str, stored: str) -> None:
     event = Event(key="k", value=b"", headers=[], decode=bytes, topic=topic, partition=3)
-    assert _inbox(event) == stored
+    assert inbox_partition(event) == stored
