@@ -57,7 +57,7 @@ def flight(**changed: Any) -> Flight:
 
 
 def test_check_finds_nothing() -> None:
-    assert {path.stem for path in EXAMPLES} >= {"airport", "orders"}
+    assert {path.stem for path in EXAMPLES} >= {"airport", "orders", "webshop"}
     files = [str(path) for path in EXAMPLES]
     done = CliRunner().invoke(app, ["check", *files, "--env", "local"])
     assert done.exit_code == 0, done.output
