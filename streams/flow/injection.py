@@ -9,10 +9,10 @@ from trunkline.streams.flow.annotations import (
     annotation_error,
     format_annotation,
     further_parameters,
-    is_a,
     returned,
 )
 from trunkline.streams.flow.enrichment import ClientDefinition, Enrichment
+from trunkline.streams.flow.env_parameters import is_env
 
 
 def type_of_client(client: ClientDefinition[Any, Any]) -> Any:
@@ -36,7 +36,7 @@ def clients_of(enrichment: Enrichment[Any, Any, Any, Any]) -> dict[str, ClientDe
     for name, annotation in further_parameters(enrichment).items():
         if annotation in known:
             found[name] = known[annotation]
-        elif not is_params(enrichment, annotation):
+        elif not is_env(flow.params, annotation):
             there = ", ".join(sorted(format_annotation(kind) for kind in (flow.params, *known)))
             raise annotation_error(
                 enrichment,
@@ -44,15 +44,3 @@ def clients_of(enrichment: Enrichment[Any, Any, Any, Any]) -> dict[str, ClientDe
                 f"there are {there}; declare a @flow.client that yields it",
             )
     return found
-
-
-def params_of(enrichment: Enrichment[Any, Any, Any, Any]) -> list[str]:
-    """The names of those that get the flow's parameters."""
-    further = further_parameters(enrichment).items()
-    return [name for name, annotation in further if is_params(enrichment, annotation)]
-
-
-def is_params(enrichment: Enrichment[Any, Any, Any, Any], annotation: Any) -> bool:
-    """Whether an annotation means the flow's parameters."""
-    known = isinstance(annotation, type) and annotation is not object
-    return known and is_a(enrichment.flow.params, (annotation,))

@@ -17,6 +17,7 @@ from trunkline.streams.flow.annotations import (
 )
 from trunkline.streams.flow.decorated import DeclaringFlow
 from trunkline.streams.flow.definition import Route
+from trunkline.streams.flow.env_parameters import is_env
 from trunkline.streams.flow.problems import FlowError
 from trunkline.streams.flow.table import Index, Table, TableDefinition
 
@@ -24,10 +25,13 @@ from trunkline.streams.flow.table import Index, Table, TableDefinition
 def tables_of(route: Route[Any, Any]) -> dict[str, TableDefinition[Any]]:
     """The tables that a route takes behind its event, by the names of its parameters.
 
-    Raises FlowError for a parameter that is no table of the flow, or may be several.
+    Raises FlowError for a parameter that is neither a table of the flow nor its parameters, or may
+    be several tables.
     """
     found = {}
     for name, annotation in further_parameters(route).items():
+        if is_env(route.flow.params, annotation):
+            continue
         try:
             found[name] = _table_of(route.flow, name, annotation)
         except LookupError as error:
@@ -40,7 +44,9 @@ def _table_of(flow: DeclaringFlow, name: str, annotation: Any) -> TableDefinitio
     wanted, given = get_origin(annotation) or annotation, get_args(annotation)
     shown = f"its parameter {name}: {format_annotation(annotation)}"
     if wanted not in (Table, Index):
-        raise LookupError(f"{shown} is nothing that a route is given: it may be Table[…], Index[…]")
+        env = format_annotation(flow.params)
+        may = f"it may be {env}, the flow's parameters, or Table[…], Index[…]"
+        raise LookupError(f"{shown} is nothing that a route is given: {may}")
     if len(given) != 1:
         raise LookupError(f"{shown} says not what it holds: write {wanted.__name__}[Customer]")
     tables: list[TableDefinition[Any]] = flow.tables

@@ -78,7 +78,7 @@ class Assembly:
         self._metrics = metrics
         self._registry = registry_of(backbone)
         self._codec = Codec(self._registry)
-        self._compiler = Compiler(flow, self._codec, register=backbone.create)
+        self._compiler = Compiler(flow, self._codec, register=backbone.create, env=env)
         self.tables: TablesStep | None = None
         self._slot: Slot | None = None
         self._control = KafkaControl(backbone, flow.control)

@@ -20,7 +20,8 @@ from trunkline.streams.flow.annotations import (
     type_of_topic,
 )
 from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition, Topic
-from trunkline.streams.flow.injection import clients_of, params_of, type_of_client
+from trunkline.streams.flow.env_parameters import env_parameters
+from trunkline.streams.flow.injection import clients_of, type_of_client
 from trunkline.streams.flow.table_parameters import tables_of
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.replay.path import DestinationPath
@@ -31,11 +32,15 @@ from trunkline.streams.tables.table_set import TableSet
 
 class Compiler:
     """Compiles the parts of one flow. Raises ConfigurationError for what is wrong with it, and
-    RegistryUnavailable. ``register``: whether missing schemas may be registered; ``tables``: what
-    routes look up, which needs a store before any of them runs."""
+    RegistryUnavailable. ``register``: whether missing schemas may be registered; ``env``: what
+    routes get that ask for the flow's parameters; ``tables``: what they look up, which needs a
+    store before any of them runs."""
 
-    def __init__(self, flow: Flow[Any], codec: Codec, *, register: bool) -> None:
+    def __init__(
+        self, flow: Flow[Any], codec: Codec, *, register: bool, env: Params | None = None
+    ) -> None:
         self._flow = flow
+        self._env = env
         self._codec = codec
         self.tables = TableSet(flow, codec)
         self._register = register
@@ -112,7 +117,7 @@ class Compiler:
             decode=self.decoder_of(destination),
             encode=encode,
             read=read,
-            fixed={**dict.fromkeys(params_of(declared), env), **given},
+            fixed={**dict.fromkeys(env_parameters(declared), env), **given},
             builds=builds,
         )
 
@@ -136,9 +141,10 @@ class Compiler:
         encode: Callable[[Any], bytes] = self._codec.encoder(
             type_of_inbox(route.to), subject(inbox), register=self._register
         )
-        looked_up = {name: self.tables.lookup(t) for name, t in tables_of(route).items()}
+        further: dict[str, Any] = dict.fromkeys(env_parameters(route), self._env)
+        further |= {name: self.tables.lookup(t) for name, t in tables_of(route).items()}
         return CompiledRoute.of(
-            partial(route.function, **looked_up) if looked_up else route.function,
+            partial(route.function, **further) if further else route.function,
             name=route.name,
             inbox=inbox,
             dlq=route.to.dlq,

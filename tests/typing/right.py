@@ -155,6 +155,11 @@ async def awaited_and_looked_up(order: Event[Order], refunds: Table[Order]) -> l
 
 
 @flow.route(orders, to=picker)
+def with_parameters(order: Event[Order], env: Env, refunds: Table[Order]) -> PickList:
+    return PickList(order_id=with_parameters(order, env, refunds)["order_id"])
+
+
+@flow.route(orders, to=picker)
 def mixed(order: Event[Order]) -> list[PickList | Message[PickList] | Delete]:
     return [PickList(order_id="1"), Message(PickList(order_id="2"), key="2"), Delete("3")]
 

@@ -133,6 +133,11 @@ def returns_another_type_and_looks_up(order: Event[Order], refunds: Table[Order]
     return refunds["1"]
 
 
+@flow.route(orders, to=warehouse)  # wrong
+def returns_another_type_with_parameters(order: Event[Order], env: Env) -> Order:
+    return order.data
+
+
 @flow.route(orders, to=warehouse)
 def looks_up_a_number(order: Event[Order], refunds: Table[Order]) -> PickList:
     return PickList(order_id=refunds[7]["id"])  # wrong

@@ -48,7 +48,8 @@ NEW_YEAR = "2026-01-01T00:00:00Z"
 class FlowTest(Generic[EnvT]):
     """One flow under test, to be used as a context manager; see docs/testing.md.
 
-    ``env``: parameters, if the destinations' builders need real ones; no sink is ever opened.
+    ``env``: parameters, if the destinations' builders or routes need real ones; no sink is ever
+    opened.
     ``start``: the wall clock at the beginning, ISO 8601. ``partitions``: of each topic. ``seed``:
     of the jitter of delays; None leaves it out, so that each delay is as written. ``clients``: what
     enrichments get in place of the flow's clients, by type: ``{httpx.AsyncClient: fake}``.
@@ -77,11 +78,12 @@ class FlowTest(Generic[EnvT]):
         self._control = MemoryControl()
         self._scripts = {d.name: Script[Any](self._loop.time) for d in flow.destinations}
         self._codec = Codec(MemoryRegistry())
-        self._compiler = Compiler(flow, self._codec, register=True)
+        env = env or stand_in(flow.params)
+        self._compiler = Compiler(flow, self._codec, register=True, env=env)
         self._tables = MemoryTables(self._compiler.tables)
         self._count = 0
         try:
-            self._parts = self._made_parts(env or stand_in(flow.params), seed, clients or {})
+            self._parts = self._made_parts(env, seed, clients or {})
             self._worker = Worker(self._parts)
         except BaseException:
             self._loop.close()
