@@ -16,7 +16,7 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
-from trunkline.errors import ConfigurationError, Unavailable
+from trunkline.errors import AddressError, ConfigurationError, Unavailable
 from trunkline.params import Secret, revealed
 
 MAX_ANSWER = 65_536
@@ -47,7 +47,7 @@ class ClientCredentials:
 
     def __post_init__(self) -> None:
         if not self.token_url.startswith(("https://", "http://")):
-            raise ConfigurationError("ClientCredentials: token_url= is not an http(s) URL")
+            raise AddressError("ClientCredentials: token_url= is not an http(s) URL")
         if self.auth not in ("basic", "body"):
             raise ConfigurationError(f"ClientCredentials: auth={self.auth!r} is not basic or body")
 

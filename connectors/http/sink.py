@@ -22,6 +22,7 @@ from trunkline.connectors.http.judging import Judge, apply, read_answer
 from trunkline.connectors.http.oauth import ClientCredentials, TokenSource
 from trunkline.connectors.http.requests import BatchForm, EventHeaders, Request, RequestFactory
 from trunkline.errors import (
+    AddressError,
     ConfigurationError,
     DeliveryError,
     PartialFailure,
@@ -317,13 +318,13 @@ def _checked(url: str) -> URL:
         parsed = URL(url)
         parsed.port  # noqa: B018 - a port out of range is found when it is asked for
     except ValueError:  # its text has parts of the URL, which may hold a secret
-        raise ConfigurationError("HttpSink: its URL is none: look at its host and port") from None
+        raise AddressError("HttpSink: its URL is none: look at its host and port") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigurationError("HttpSink: its URL is not an http(s) URL: begin with http://HOST")
+        raise AddressError("HttpSink: its URL is not an http(s) URL: begin with http://HOST")
     if parsed.user or parsed.password:
-        raise ConfigurationError("HttpSink: take user and password out of the URL, use auth=")
+        raise AddressError("HttpSink: take user and password out of the URL, use auth=")
     if parsed.raw_query_string or parsed.raw_fragment:
-        raise ConfigurationError("HttpSink: put a query into path=, url= is followed by the path")
+        raise AddressError("HttpSink: put a query into path=, url= is followed by the path")
     return parsed
 
 

@@ -15,7 +15,7 @@ from psycopg2.extensions import parse_dsn
 from psycopg2.extras import LogicalReplicationConnection
 
 from trunkline.connectors.postgres.statements import quoted
-from trunkline.errors import ConfigurationError, SourceError, TrunklineError
+from trunkline.errors import AddressError, ConfigurationError, SourceError, TrunklineError
 
 __all__ = [
     "Connection",
@@ -104,12 +104,12 @@ def _parsed(dsn: str) -> dict[str, str]:
         given: dict[str, str] = parse_dsn(dsn)
     except psycopg2.ProgrammingError:
         # without the cause: it quotes the text, and the text has the password
-        raise ConfigurationError(f"dsn is not {_FORM}") from None
+        raise AddressError(f"dsn is not {_FORM}") from None
     is_url = dsn.lstrip().startswith(("postgresql://", "postgres://"))
     ports = [port for port in given.get("port", "").split(",") if port]
     astray = is_url and "@" in given.get("host", "") + given.get("dbname", "")
     if astray or not all(port.isascii() and port.isdigit() for port in ports):
-        raise ConfigurationError(f"dsn does not name a host and a port: it is not {_FORM}")
+        raise AddressError(f"dsn does not name a host and a port: it is not {_FORM}")
     return given
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, create_engine, exc
 from sqlalchemy.engine import URL, make_url
 
 from trunkline.connectors.json_values import to_json
-from trunkline.errors import ConfigurationError, MissingExtra
+from trunkline.errors import AddressError, MissingExtra
 
 DRIVERS = {
     "postgresql": ("postgresql+psycopg2", "postgres"),
@@ -31,7 +31,7 @@ def sql_engine(url: str, *, timeout: float, connections: int) -> Engine:
     """An engine that connects lazily, with up to ``connections`` connections.
 
     ``timeout``: seconds for connecting and for one statement, half of which it may wait for a
-    lock (with SQLite all of it). Raises ConfigurationError for a URL
+    lock (with SQLite all of it). Raises AddressError for a URL
     of no supported database (the message never shows the password), MissingExtra for a driver
     that is not installed.
     """
@@ -58,15 +58,15 @@ def _with_driver(url: str) -> tuple[URL, str]:
     try:
         parsed = make_url(url)
     except exc.ArgumentError:
-        raise ConfigurationError(
+        raise AddressError(
             "SqlSink: not a database URL, as postgresql://user:password@host/database"
         ) from None
     name = parsed.drivername.partition("+")[0]
     if name not in DRIVERS:
         known = ", ".join(DRIVERS)
-        raise ConfigurationError(f"SqlSink: {name}:// is not supported; there are {known}")
+        raise AddressError(f"SqlSink: {name}:// is not supported; there are {known}")
     if name == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise ConfigurationError("SqlSink: SQLite needs a file, as sqlite:///path/to/file.db")
+        raise AddressError("SqlSink: SQLite needs a file, as sqlite:///path/to/file.db")
     driver, extra = DRIVERS[name]
     return parsed.set(drivername=driver), extra
 

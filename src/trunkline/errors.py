@@ -28,6 +28,12 @@ class ConfigurationError(TrunklineError):
     """The program cannot start as it is configured; the message says what to change."""
 
 
+class AddressError(ConfigurationError):
+    """A connector was given an address, as a URL, of which it can make nothing.
+
+    Apart from the others since addresses are parameters, of another value in each environment."""
+
+
 class MissingExtra(ConfigurationError):
     """An optional driver is not installed."""
 

@@ -6,12 +6,14 @@ a key that is no column, an option that the sink cannot honour are found before 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from trunkline.connectors.base import Sink
-from trunkline.errors import ConfigurationError
+from trunkline.errors import AddressError, ConfigurationError, MissingExtra
 from trunkline.params import Params
+from trunkline.streams.check.stand_ins import stand_ins
 from trunkline.streams.flow.annotations import (
     format_annotation,
     returns_deletes,
@@ -20,13 +22,64 @@ from trunkline.streams.flow.annotations import (
 from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition
 from trunkline.streams.flow.problems import FlowError, Problem
 
+_Definition = SourceDefinition[Any] | Destination[Any, Any]
+
 
 def check_built(flow: Flow[Any], env: Params) -> Iterator[Problem]:
     """Call each builder of the flow with ``env``, and look at what it made. Nothing is opened."""
-    for source in flow.sources:
-        yield from _of_source(source, env)
-    for destination in flow.destinations:
-        yield from _of_destination(flow, destination, env)
+    for definition in _definitions(flow):
+        try:
+            yield from _of(flow, definition, env)
+        except Exception as error:  # noqa: BLE001 - a builder's mistake, of any kind
+            yield _unbuilt(definition, error)
+
+
+def check_built_of_stand_ins(flow: Flow[Any], params: type[Params]) -> Iterator[Problem]:
+    """As ``check_built`` where no parameters are known: what is wrong whatever they are.
+
+    That is what is wrong with every set of stand-ins; sets of which a builder makes nothing, as
+    they suit it not, tell nothing."""
+    sets = list(stand_ins(params))
+    for definition in _definitions(flow):
+        found = [_of_stand_in(flow, definition, env) for env in sets]
+        yield from _common(problems for problems in found if problems is not None)
+
+
+def _definitions(flow: Flow[Any]) -> Iterator[_Definition]:
+    yield from flow.sources
+    yield from flow.destinations
+
+
+def _of_stand_in(flow: Flow[Any], definition: _Definition, env: Params) -> list[Problem] | None:
+    """What is wrong with what the builder makes of stand-ins; None if that may be their fault."""
+    try:
+        return list(_of(flow, definition, env))
+    except Exception as error:  # noqa: BLE001 - a builder's mistake, of any kind
+        return [_unbuilt(definition, error)] if _whatever_the_values(error, env) else None
+
+
+def _common(found: Iterable[list[Problem]]) -> list[Problem]:
+    """The problems that are in each of the lists."""
+    lists = list(found)
+    first = lists[0] if lists else []
+    return [problem for problem in first if all(problem in others for others in lists)]
+
+
+def _whatever_the_values(error: Exception, env: Params) -> bool:
+    """Whether another value of a parameter might not have prevented the error.
+
+    A connector says what it cannot be built of. What a builder raises itself may be about a
+    value (a region that it does not know), but for names that there are not."""
+    if isinstance(error, AddressError | MissingExtra):
+        return False
+    if isinstance(error, ConfigurationError):
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        return str(frame.f_globals.get("__name__", "")).startswith("trunkline.")
+    if isinstance(error, AttributeError):
+        return error.obj is env  # env.warehose_url
+    return isinstance(error, NameError | ImportError) or (
+        isinstance(error, TypeError) and "argument" in str(error) and "()" in str(error)
+    )
 
 
 def delete_problem(route: Route[Any, Any], sink: Sink[Any]) -> str:
@@ -39,37 +92,26 @@ def delete_problem(route: Route[Any, Any], sink: Sink[Any]) -> str:
     )
 
 
-def _of_source(source: SourceDefinition[Any], env: Params) -> Iterator[Problem]:
-    try:
-        source(env)
-    except Exception as error:  # noqa: BLE001 - a builder's mistake, of any kind
-        yield _unbuilt(source, error)
-
-
-def _of_destination(
-    flow: Flow[Any], destination: Destination[Any, Any], env: Params
-) -> Iterator[Problem]:
-    try:
-        sink = destination(env)
-        destination.configure(sink)
-    except Exception as error:  # noqa: BLE001 - a builder's mistake, of any kind
-        yield _unbuilt(destination, error)
+def _of(flow: Flow[Any], definition: _Definition, env: Params) -> Iterator[Problem]:
+    """Builds it, and looks at what it is. Raises what the builder raises."""
+    if isinstance(definition, SourceDefinition):
+        definition(env)
         return
+    sink = definition(env)
+    definition.configure(sink)
     try:
-        said = type_of_destination(destination)
+        said = type_of_destination(definition)
         if (made := getattr(sink, "type", said)) is not said:
             names = format_annotation(made), format_annotation(said)
             message = "its sink is made for {}, but it says that it accepts {}".format(*names)
-            yield Problem(destination.place, f"destination {destination.name}: {message}")
+            yield Problem(definition.place, f"destination {definition.name}: {message}")
         for route in flow.routes:
-            if route.to is destination and (message := delete_problem(route, sink)):
+            if route.to is definition and (message := delete_problem(route, sink)):
                 yield Problem(route.place, f"route {route.name}: {message}")
     except FlowError:
         return  # the check of the annotations has said so
 
 
-def _unbuilt(
-    definition: SourceDefinition[Any] | Destination[Any, Any], error: Exception
-) -> Problem:
+def _unbuilt(definition: _Definition, error: Exception) -> Problem:
     kind = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
     return Problem(definition.place, f"{definition.kind} {definition.name}: {kind}{error}")

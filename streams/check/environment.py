@@ -19,7 +19,7 @@ from trunkline.params import (
     load_params,
 )
 from trunkline.streams.alerts.settings import load_alert_settings
-from trunkline.streams.check.built import check_built
+from trunkline.streams.check.built import check_built, check_built_of_stand_ins
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.problems import Problem, SourceLocation
 
@@ -36,8 +36,9 @@ def check_environment(
     """What is missing, ill-typed or unknown when these flows run in ``environment``, and what is
     wrong with the connectors that their builders make of it.
 
-    Without an environment only the process environment counts, and a flow of which it sets no
-    parameter at all is left out: that is a developer's shell, not a place where the flow runs.
+    Without an environment only the process environment counts. Where it sets no parameter of a
+    flow at all, that is a developer's shell, not a place where the flow runs: its connectors are
+    built of stand-ins, and what is wrong with them whatever the parameters are is told.
     """
     toml = root / f"{environment}.toml"
     try:
@@ -51,6 +52,8 @@ def check_environment(
     for flow in flows:
         if environment or is_set(flow, environ):
             found += _of_flow(flow, file, toml, environ)
+        elif _has_params(flow):
+            found += check_built_of_stand_ins(flow, flow.params)
     return found
 
 
@@ -82,6 +85,7 @@ def _of_flow(
             known = name.split(".")[0] in flow.params.model_fields
             place = _in_class(flow.params, name) if known else _in_file(toml, name)
             yield Problem(place, f"flow {flow.name!r}: {message}")
+        yield from check_built_of_stand_ins(flow, flow.params)
         return
     yield from check_built(flow, params)
 
