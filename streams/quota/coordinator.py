@@ -74,12 +74,18 @@ class Coordinator:
     def decide(self, now: float, changed: Iterable[str]) -> Grants | None:
         """The grants that follow from what has changed in these limits, as a record for the log."""
         id = GrantId(self.term, next(self._numbers))
-        grants = [grant for key in sorted(changed) for grant in self._grants(now, key, id)]
-        return Grants(id, grants) if grants else None
+        grants: list[Grant] = []
+        gone: list[tuple[ClientId, str]] = []
+        for key in sorted(changed):
+            grants += self._grants(now, key, id, gone)
+        return Grants(id, grants, gone) if grants or gone else None
 
-    def _grants(self, now: float, key: str, id: GrantId) -> list[Grant]:
+    def _grants(
+        self, now: float, key: str, id: GrantId, gone: list[tuple[ClientId, str]]
+    ) -> list[Grant]:
         limit = self._limits.setdefault(key, _Limit(Reserve(now)))
         clients = self._leases.clients(now, key)
+        gone += [(client, key) for client in limit.permits if client not in clients]
         limit.reserve.fill(now)
         limit.whole = whole_of(clients.values()) if clients else limit.whole
         targets = _targets(now, limit, clients)

@@ -144,6 +144,15 @@ class LeaseTable:
             clients[client] = ClientLeases(limit, "", Share(None, None), NOTHING, -1, 0.0, now)
         clients[client].granted(grant_id, share, now)
 
+    def dropped(self, client: ClientId, limit: str) -> None:
+        """The coordinator knows that a client uses nothing of a limit any more.
+
+        Why it says so: whoever starts reads grants that are long over, and can only count them
+        from when it reads them. A client that was killed minutes ago would have its share for a
+        lease and the time of its calls again, and all others that much less.
+        """
+        self._clients.get(limit, {}).pop(client, None)
+
     def left(self, member: str) -> set[str]:
         """A member has stopped and uses nothing more. Returns the limits that it concerns."""
         if member == self._coordinator:

@@ -144,6 +144,9 @@ class QuotaMember:
                 self._leases.granted(now, granted.id, grant.client, grant.limit, grant.share)
             if grant.client.member == self.member:
                 self._apply(now, grant)
+        if self._coordinator is None:
+            for client, limit in granted.gone:
+                self._leases.dropped(client, limit)
         self._applied = granted.id
 
     def _apply(self, now: float, grant: Grant) -> None:

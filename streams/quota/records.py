@@ -97,10 +97,12 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What the coordinator grants in one record; ``id`` names all of it."""
+    """What the coordinator grants in one record; ``id`` names all of it. ``gone``: clients, each
+    with its limit, that neither use nor want any of it since its last record."""
 
     id: GrantId
     grants: Sequence[Grant]
+    gone: Sequence[tuple[ClientId, str]] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The record as it stands in the topic."""
@@ -115,7 +117,8 @@ class Grants:
             }
             for grant in self.grants
         ]
-        return {"grants": {**self.id._asdict(), "grants": grants}}
+        gone = [{**client._asdict(), "limit": limit} for client, limit in self.gone]
+        return {"grants": {**self.id._asdict(), "grants": grants, "gone": gone}}
 
     @classmethod
     def from_json(cls, value: object) -> Grants:
@@ -124,6 +127,7 @@ class Grants:
         return cls(
             GrantId(_count(body["term"]), _count(body["number"])),
             tuple(_grant(_object(one)) for one in _list(body["grants"])),
+            tuple(_gone(_object(one)) for one in _list(body["gone"])),
         )
 
 
@@ -215,6 +219,10 @@ def _grant(one: Mapping[str, Any]) -> Grant:
         _share(one["share"]),
         _amount(one["credit"]),
     )
+
+
+def _gone(one: Mapping[str, Any]) -> tuple[ClientId, str]:
+    return ClientId(_text(one["member"]), _text(one["client"])), _text(one["limit"])
 
 
 def _of_share(share: Share) -> list[float | None]:

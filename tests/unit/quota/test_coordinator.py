@@ -5,7 +5,7 @@ from __future__ import annotations
 from trunkline.streams.quota.coordinator import Coordinator, Reserve
 from trunkline.streams.quota.fair_share import NOTHING, Share
 from trunkline.streams.quota.leases import LeaseTable
-from trunkline.streams.quota.records import BEFORE_ALL, ClientDemand, Demand, GrantId
+from trunkline.streams.quota.records import BEFORE_ALL, ClientDemand, ClientId, Demand, GrantId
 
 
 def test_a_reserve_saves_up_what_is_free_and_gives_it_once() -> None:
@@ -41,7 +41,10 @@ def test_a_term_begins_without_a_reserve_and_an_idle_limit_fills_it() -> None:
         assert grant.share == Share(0.1, None)
         credits.append(grant.credit)
         demand(leases, "a", 2 * number + 1, NOTHING, now + 6.0)
-        assert coordinator.decide(now + 6.0, {"system/erp"}) is None
+        idle = coordinator.decide(now + 6.0, {"system/erp"})
+        assert idle is not None
+        assert (idle.grants, idle.gone) == ([], [(ClientId("a", "0"), "system/erp")])
+        assert coordinator.decide(now + 7.0, {"system/erp"}) is None, "it is said once"
     assert credits == [0.0, 1.0, 1.0]
 
 

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+import limits_world
 from limits_world import GRACE, Worker, World
 from trunkline.streams.quota.fair_share import NOTHING, Share
 from trunkline.streams.quota.leases import LEASE
@@ -203,3 +204,27 @@ def test_different_numbers_of_one_limit_are_told_and_the_smallest_hold(
     said = {record.getMessage() for record in caplog.records}
     assert len(said) == 2, said  # each worker once
     assert all("orders.w0" in text and "orders.w1" in text for text in said)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_who_is_left_after_several_kills_never_stops(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is killed and replaced; the new one reads grants that are long over. When it is alone
+    later, it must not take the first one's calls for under way still, beside those of the others.
+    """
+    monkeypatch.setattr(limits_world, "GRACE", 30.0)
+    shared = world(Share(50.0, 10), 3, seed)
+    shared.run(15.0)
+    shared.crash(next(worker for worker in shared.workers if not worker.member.coordinates))
+    shared.run(20.0)
+    shared.join().demand = True
+    shared.run(20.0)
+    first = coordinator(shared)
+    _, left = [worker for worker in shared.workers if worker is not first]
+    for worker in [one for one in shared.workers if one is not left]:
+        shared.crash(worker)
+    begin = shared.now
+    shared.run(20.0)
+    every_second = {int(at - begin) for at in shared.sent_at if at >= begin}
+    assert every_second == set(range(20))

@@ -42,7 +42,12 @@ APPLIED = st.just(BEFORE_ALL) | st.builds(GrantId, COUNTS, COUNTS)
 GRANT = st.builds(Grant, st.builds(ClientId, NAMES, NAMES), NAMES, COUNTS, SHARES, AMOUNTS)
 RECORDS = st.one_of(
     st.builds(Demand, NAMES, COUNTS, APPLIED, st.dictionaries(NAMES, CLIENTS, max_size=3)),
-    st.builds(Grants, st.builds(GrantId, COUNTS, COUNTS), st.lists(GRANT, max_size=3).map(tuple)),
+    st.builds(
+        Grants,
+        st.builds(GrantId, COUNTS, COUNTS),
+        st.lists(GRANT, max_size=3).map(tuple),
+        st.lists(st.tuples(st.builds(ClientId, NAMES, NAMES), NAMES), max_size=3).map(tuple),
+    ),
     st.builds(Candidacy, NAMES),
     st.builds(Left, NAMES),
 )
