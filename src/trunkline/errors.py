@@ -2,6 +2,7 @@
 
 TrunklineError
 ├── ConfigurationError        the program cannot start: a parameter, a flow, a schema is wrong
+│   ├── AddressError          a connector can make nothing of an address, as of a URL
 │   └── MissingExtra          a driver is not installed; the message names the extra
 ├── DataError                 this event cannot be read or written: it ends in the DLQ
 │   ├── SerializationError    a value does not fit its schema

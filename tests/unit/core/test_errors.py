@@ -10,6 +10,7 @@ import pytest
 import trunkline
 from trunkline import errors
 from trunkline.errors import (
+    AddressError,
     ConfigurationError,
     DataError,
     DeliveryError,
@@ -27,6 +28,7 @@ from trunkline.errors import (
 
 TREE = {
     ConfigurationError: TrunklineError,
+    AddressError: ConfigurationError,
     MissingExtra: ConfigurationError,
     DataError: TrunklineError,
     SerializationError: DataError,
