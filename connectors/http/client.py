@@ -74,7 +74,8 @@ class Protocol(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
         if self._head is not None:
-            if not self._head and data.startswith(b"HTTP/1.1 2") and data[10:12].isdigit():
+            is_whole = not self._head and len(data) >= _STATUS_LINE
+            if is_whole and data.startswith(b"HTTP/1.1 2") and data[10:12].isdigit():
                 self.status, self._head = int(data[9:12]), None  # nearly every answer
             else:
                 self._look_at_head(data)
