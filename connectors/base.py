@@ -64,6 +64,15 @@ class Source(ABC):
         stored position, with back-off. Returning ends the source for good.
         """
 
+    def streams(self) -> Sequence[str] | None:
+        """Every ``Record.stream`` that can come, if that is known before anything is read; else
+        None.
+
+        Connects to nothing, and may be asked of a source that is never read. A flow is refused
+        whose topics name a stream that is not among them, or leave one of them to nobody.
+        """
+        return None
+
     def acknowledge(self, position: Position) -> None:  # noqa: B027 -- optional
         """Kafka holds everything up to ``position``: the system may forget it.
 
@@ -83,6 +92,10 @@ class PushSource(ABC):
     owner: str = ""
     """For whom it listens: the flow and its Kafka. The engine sets it before ``start``. What the
     workers of one owner on a machine share, as a port, must not be shared with another one's."""
+
+    def streams(self) -> Sequence[str] | None:
+        """As ``Source.streams``."""
+        return None
 
     @abstractmethod
     async def start(self, publish: Publish) -> None:

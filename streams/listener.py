@@ -25,6 +25,10 @@ class OutcomeListener:
     def on_dead_lettered(self, queue: str, count: int, error: Exception) -> None:
         """So many events were written to this dead-letter queue, the newest for this reason."""
 
+    def on_left_out(self, topic: str, count: int) -> None:
+        """So many records of a source are no events of this canonical topic: its function made None
+        of them. ``topic`` "": the flow ignores their streams."""
+
     def on_held(self, error: Exception) -> None:
         """Nothing goes on for now, and no event is to blame: the destination is down, a schema
         cannot be asked for, a source cannot be read. It is tried again."""
@@ -53,6 +57,11 @@ class Listeners(OutcomeListener):
         """Tell all of them."""
         for listener in self._listeners:
             listener.on_dead_lettered(queue, count, error)
+
+    def on_left_out(self, topic: str, count: int) -> None:
+        """Tell all of them."""
+        for listener in self._listeners:
+            listener.on_left_out(topic, count)
 
     def on_held(self, error: Exception) -> None:
         """Tell all of them."""

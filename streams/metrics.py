@@ -33,6 +33,12 @@ class Metrics:
         self.dead_letters = self._counter(
             "trunkline_dead_letters", "Events that a step sent to a dead-letter queue."
         )
+        self.left_out = self._counter(
+            "trunkline_left_out",
+            "Records of which a canonical topic's function made no event (None); without a topic: "
+            "those of streams that the flow ignores.",
+            "topic",
+        )
         self.dropped_deletes = self._counter(
             "trunkline_dropped_deletes",
             "Deletes that a destination did not get, since its sink takes none.",
@@ -120,6 +126,7 @@ class StepMetrics(OutcomeListener):
         self._labels = labels
         self._errors = metrics.errors
         self._dropped_deletes = metrics.dropped_deletes
+        self._left_out = metrics.left_out
         self.events_in = metrics.events_in.labels(*labels)
         self.events_out = metrics.events_out.labels(*labels)
         self.dead_letters = metrics.dead_letters.labels(*labels)
@@ -140,6 +147,10 @@ class StepMetrics(OutcomeListener):
         """Count dead letters, and their error."""
         self.dead_letters.inc(count)
         self._count_error(error, count)
+
+    def on_left_out(self, topic: str, count: int) -> None:
+        """Count records that are left out on purpose."""
+        self._left_out.labels(*self._labels, topic).inc(count)
 
     def on_held(self, error: Exception) -> None:
         """Count the error that holds everything."""

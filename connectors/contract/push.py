@@ -60,7 +60,9 @@ class PushSourceContract:
             async with self.started() as (source, published):
                 assert await self.push(source, "a", "m1")
                 assert [record.key for record in published.records] == ["a"]
-                assert published.records[0].id
+                record, streams = published.records[0], source.streams()
+                assert record.id
+                assert streams is None or record.stream in streams, "a flow would be refused"
 
         run(test())
 

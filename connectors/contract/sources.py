@@ -130,8 +130,12 @@ class SourceContract:
         records = [record for record in _records(self.history()) if record.key == "b"]
         assert records[-1].change == "delete"
 
-    def test_each_record_says_who_and_when(self) -> None:
+    def test_each_record_says_who_where_and_when(self) -> None:
+        with _opened(self.source()) as source:
+            streams = source.streams()
         records = _records(self.history())
+        named = streams is None or {record.stream for record in records} <= set(streams)
+        assert named, f"streams() says {streams}: a flow that names another one is refused"
         assert all(record.id for record in records)
         assert len({record.id for record in records}) == len(records), "an id names one change"
         assert all(record.time.utcoffset() is not None for record in records), "time is UTC"

@@ -127,6 +127,10 @@ class FileSource(Source):
         except Stopped:
             return
 
+    def streams(self) -> Sequence[str]:
+        """See ``Source.streams``: the one of ``stream=``."""
+        return (self._stream,)
+
     def acknowledge(self, position: Position) -> None:
         """See ``Source.acknowledge``: files that are finished can be put away at the next look."""
         self._acknowledged = position["n"]

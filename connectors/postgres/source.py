@@ -128,6 +128,10 @@ class PostgresCDC(Source):
             if not stop.is_set():
                 raise SourceError(f"somebody cancelled {stopped}") from None
 
+    def streams(self) -> Sequence[str]:
+        """See ``Source.streams``: the tables."""
+        return tuple(self.tables)
+
     def acknowledge(self, position: Position) -> None:
         """See ``Source.acknowledge``: the slot moves on to the last whole transaction."""
         if self._stream is not None and position["phase"] == "stream":

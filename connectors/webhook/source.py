@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -85,6 +85,10 @@ class WebhookSource(PushSource):
             raise ConfigurationError(
                 f"WebhookSource on {host} is open to everybody: give it a secret= or a token="
             )
+
+    def streams(self) -> Sequence[str]:
+        """See ``Source.streams``: the one of ``stream=``."""
+        return (self.stream,)
 
     async def start(self, publish: Publish) -> None:
         """Listen. Raises SourceError if the port cannot be had: another flow listens there, or

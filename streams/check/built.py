@@ -14,24 +14,34 @@ from trunkline.connectors.base import Sink
 from trunkline.errors import AddressError, ConfigurationError, MissingExtra
 from trunkline.params import Params
 from trunkline.streams.check.stand_ins import stand_ins
+from trunkline.streams.check.streams import (
+    Streams,
+    stream_problems,
+    streams_left_over,
+    streams_never_given,
+    streams_of,
+)
 from trunkline.streams.flow.annotations import (
     format_annotation,
     returns_deletes,
     type_of_destination,
 )
-from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition
+from trunkline.streams.flow.definition import Destination, Flow, Route
 from trunkline.streams.flow.problems import FlowError, Problem
+from trunkline.streams.flow.source import SourceDefinition
 
 _Definition = SourceDefinition[Any] | Destination[Any, Any]
 
 
 def check_built(flow: Flow[Any], env: Params) -> Iterator[Problem]:
     """Call each builder of the flow with ``env``, and look at what it made. Nothing is opened."""
+    given: dict[str, Streams] = {}
     for definition in _definitions(flow):
         try:
-            yield from _of(flow, definition, env)
+            yield from _of(flow, definition, env, given)
         except Exception as error:  # noqa: BLE001 - a builder's mistake, of any kind
             yield _unbuilt(definition, error)
+    yield from stream_problems(flow, given)
 
 
 def check_built_of_stand_ins(flow: Flow[Any], params: type[Params]) -> Iterator[Problem]:
@@ -40,9 +50,21 @@ def check_built_of_stand_ins(flow: Flow[Any], params: type[Params]) -> Iterator[
     That is what is wrong with every set of stand-ins; sets of which a builder makes nothing, as
     they suit it not, tell nothing."""
     sets = list(stand_ins(params))
+    streams: list[dict[str, Streams]] = [{} for _ in sets]
     for definition in _definitions(flow):
-        found = [_of_stand_in(flow, definition, env) for env in sets]
+        found = [
+            _of_stand_in(flow, definition, env, given)
+            for env, given in zip(sets, streams, strict=True)
+        ]
         yield from _common(problems for problems in found if problems is not None)
+    for source in flow.sources:
+        telling = [given for given in streams if source.name in given]
+        yield from _common(
+            list(streams_left_over(flow, source, given[source.name])) for given in telling
+        )
+    for topic in flow.topics:
+        telling = [given for given in streams if all(s.name in given for s in topic.sources)]
+        yield from _common(list(streams_never_given(topic, given)) for given in telling)
 
 
 def _definitions(flow: Flow[Any]) -> Iterator[_Definition]:
@@ -50,10 +72,12 @@ def _definitions(flow: Flow[Any]) -> Iterator[_Definition]:
     yield from flow.destinations
 
 
-def _of_stand_in(flow: Flow[Any], definition: _Definition, env: Params) -> list[Problem] | None:
+def _of_stand_in(
+    flow: Flow[Any], definition: _Definition, env: Params, given: dict[str, Streams]
+) -> list[Problem] | None:
     """What is wrong with what the builder makes of stand-ins; None if that may be their fault."""
     try:
-        return list(_of(flow, definition, env))
+        return list(_of(flow, definition, env, given))
     except Exception as error:  # noqa: BLE001 - a builder's mistake, of any kind
         return [_unbuilt(definition, error)] if _whatever_the_values(error, env) else None
 
@@ -92,10 +116,13 @@ def delete_problem(route: Route[Any, Any], sink: Sink[Any]) -> str:
     )
 
 
-def _of(flow: Flow[Any], definition: _Definition, env: Params) -> Iterator[Problem]:
-    """Builds it, and looks at what it is. Raises what the builder raises."""
+def _of(
+    flow: Flow[Any], definition: _Definition, env: Params, given: dict[str, Streams]
+) -> Iterator[Problem]:
+    """Builds it, and looks at what it is; ``given`` gets the streams of a source. Raises what the
+    builder raises."""
     if isinstance(definition, SourceDefinition):
-        definition(env)
+        given[definition.name] = streams_of(definition(env))
         return
     sink = definition(env)
     definition.configure(sink)

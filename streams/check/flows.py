@@ -38,11 +38,11 @@ from trunkline.streams.flow.definition import (
     Destination,
     Flow,
     Route,
-    SourceDefinition,
     Topic,
 )
 from trunkline.streams.flow.enrichment import ClientDefinition, Enrichment
 from trunkline.streams.flow.problems import FlowError, Problem
+from trunkline.streams.flow.source import SourceDefinition
 from trunkline.streams.flow.system import System, conflicting_limits
 from trunkline.streams.flow.table_parameters import tables_of
 
@@ -251,6 +251,9 @@ def _arguments(flow: Flow[Any]) -> Problems:
             yield _problem(topic, f"key={topic.key!r}: it is a function of the record")
         if not isinstance(topic.event_type, str | None) and not callable(topic.event_type):
             yield _problem(topic, f"event_type={topic.event_type!r}: it is a text or a function")
+        for source in topic.sources:
+            for name in filter(topic.streams.__contains__, source.ignore):
+                yield _problem(topic, f"stream={name!r}: {source.name} has it in ignore=, too")
     for route in flow.routes:
         if not all(isinstance(pattern, str) for pattern in route.only):
             yield _problem(route, f"only={route.only!r}: it is a text or several")

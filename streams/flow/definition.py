@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Concatenate, Generic, Protocol, TypeAlias, TypeVar, Unpack, overload
 
 from trunkline import naming
-from trunkline.connectors.base import CallLimits, PushSource, Sink, Source
+from trunkline.connectors.base import CallLimits, Sink
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
 from trunkline.params import Params
@@ -29,6 +29,7 @@ from trunkline.streams.flow.enrichment import (
 from trunkline.streams.flow.messages import Delete, Message, Otherwise
 from trunkline.streams.flow.policy import DestinationOptions, Policy, parse_policy
 from trunkline.streams.flow.problems import Problem, SourceLocation
+from trunkline.streams.flow.source import AnySource, SourceDefinition
 from trunkline.streams.flow.table import StoreKind, TableDefinition, declared_table
 from trunkline.streams.flow.version import version_of
 
@@ -38,27 +39,6 @@ C = TypeVar("C")
 S = TypeVar("S")
 D = TypeVar("D")
 R_co = TypeVar("R_co", covariant=True)
-
-AnySource = Source | PushSource
-
-
-class SourceDefinition(Definition, Generic[EnvT]):
-    """A source of a flow: call it with the parameters and it builds the connector."""
-
-    function: Callable[[EnvT], AnySource]
-
-    def __call__(self, env: EnvT) -> AnySource:
-        return self.function(env)
-
-    @property
-    def positions(self) -> str:
-        """The compacted topic that holds the source's position; its owner runs the source."""
-        return naming.positions(self.flow.name, self.name)
-
-    @property
-    def dlq(self) -> str:
-        """The topic of records that could not be made canonical."""
-        return naming.dlq(self.flow.name, self.name)
 
 
 class Topic(Definition, Generic[T]):
@@ -243,11 +223,28 @@ class Flow(Generic[EnvT]):
         """The topic that says for ever who did what, when and why."""
         return naming.audit(self.name)
 
-    def source(self, build: Callable[[EnvT], AnySource]) -> SourceDefinition[EnvT]:
-        """Declare a source: a function from the parameters to a connector."""
-        source: SourceDefinition[EnvT] = SourceDefinition(self, build, "source")
-        self.sources.append(source)
-        return source
+    @overload
+    def source(self, build: Callable[[EnvT], AnySource], /) -> SourceDefinition[EnvT]: ...
+    @overload
+    def source(
+        self, /, *, ignore: str | Sequence[str] = ()
+    ) -> Callable[[Callable[[EnvT], AnySource]], SourceDefinition[EnvT]]: ...
+    def source(
+        self,
+        build: Callable[[EnvT], AnySource] | None = None,
+        /,
+        *,
+        ignore: str | Sequence[str] = (),
+    ) -> Any:
+        """Declare a source: a function from the parameters to a connector. ``ignore``: streams of
+        it, as ``public.audit_log``, that no topic takes on purpose."""
+
+        def declare(function: Callable[[EnvT], AnySource]) -> SourceDefinition[EnvT]:
+            source: SourceDefinition[EnvT] = SourceDefinition(self, function, ignore=ignore)
+            self.sources.append(source)
+            return source
+
+        return declare if build is None else declare(build)
 
     def topic(
         self,

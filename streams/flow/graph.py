@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition, Topic
+from trunkline.streams.flow.definition import Destination, Flow, Route, Topic
+from trunkline.streams.flow.source import SourceDefinition
 from trunkline.streams.flow.table import TableDefinition
 
 

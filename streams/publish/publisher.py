@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -42,11 +42,14 @@ class TopicMapping:
 @dataclass(slots=True)
 class PublishingResult:
     """What became of a batch of records: ``records`` to produce, in order, of which some are dead
-    letters for ``dlq``. ``refused``: how many, and the newest error, by class of error."""
+    letters for ``dlq``. ``refused``: how many, and the newest error, by class of error.
+    ``left_out``: how many by the canonical topic whose function made None of them; by "" those of
+    streams that the flow ignores."""
 
     dlq: str
     records: list[ProducerRecord] = field(default_factory=list)
     refused: dict[type[Exception], tuple[int, Exception]] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def refuse(self, error: Exception) -> None:
         """Count a dead letter."""
@@ -58,6 +61,12 @@ class PublishingResult:
         listener.on_delivered(self.published)
         for count, error in self.refused.values():
             listener.on_dead_lettered(self.dlq, count, error)
+        for topic, count in self.left_out.items():
+            listener.on_left_out(topic, count)
+
+    def leave_out(self, topic: str = "") -> None:
+        """Count a record that the topic's function, or the flow, leaves out on purpose."""
+        self.left_out[topic] = self.left_out.get(topic, 0) + 1
 
     @property
     def dead(self) -> int:
@@ -75,16 +84,22 @@ class Publisher:
 
     What a topic's function or its schema refuses, and what no topic takes, becomes a dead letter of
     the source: the record as JSON, with the reason. So does what the source itself could not read:
-    its raw bytes.
+    its raw bytes. ``ignored``: streams that no topic is to take, whose records are left out.
     """
 
     def __init__(
-        self, source: str, dlq: str, outputs: Sequence[TopicMapping], flow_version: str = ""
+        self,
+        source: str,
+        dlq: str,
+        outputs: Sequence[TopicMapping],
+        flow_version: str = "",
+        ignored: Collection[str] = (),
     ) -> None:
         self._source = source
         self._version = flow_version
         self._dlq = dlq
         self._outputs = outputs
+        self._ignored = frozenset(ignored)
 
     def publish(self, records: Sequence[Record]) -> PublishingResult:
         """Each record as an event of each topic that takes its stream, or as a dead letter."""
@@ -95,6 +110,9 @@ class Publisher:
                 done.records.append(self._dead_letter(record, record.unreadable.error))
                 done.refuse(record.unreadable.error)
                 example = record, record.unreadable.error
+                continue
+            if record.stream in self._ignored:
+                done.leave_out()
                 continue
             taken = False
             for output in self._outputs:
@@ -107,8 +125,10 @@ class Publisher:
                     made = self._dead_letter(record, error)
                     done.refuse(error)
                     example = record, error
-                if made is not None:  # the topic's function may leave a record out
+                if made is not None:
                     done.records.append(made)
+                else:  # the topic's function may leave a record out
+                    done.leave_out(output.topic)
             if not taken:
                 # Not passed over: ``stream="public.custmers"`` would lose every customer, and the
                 # position says behind each of them that it is published.
@@ -163,7 +183,7 @@ class Publisher:
 def _nobodys(record: Record) -> DataError:
     return DataError(
         f"no topic takes the records of {record.stream!r}: name it in stream= of one, or take it "
-        "out of the source"
+        "out of the source, or name it in the source's ignore="
     )
 
 

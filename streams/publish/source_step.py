@@ -180,7 +180,8 @@ class SourceStep(PollListener):
                 started, result = time.monotonic(), self._publisher.publish(batch.records)
                 if pending is not None:
                     self._settle(source, pending)
-                records = [*result.records, *self._stored.records(batch.position)]
+                stored = self._stored.records(batch.position, result.left_out)
+                records = [*result.records, *stored]
                 commit = thread.submit(transact, producer, records)
                 commit.add_done_callback(self._interrupt_if_failed)
                 pending = _Pending(commit, batch, result, started)

@@ -4,12 +4,15 @@ The topic has a record under the source's name, the newest of every transaction.
 has in ``parts`` stands in records of their own, ``<source>/<part>``, so that a source which
 remembers much writes only what has changed. The record of the name tells the ``run``, which is from
 one reset of the position to the next: parts of another run are nothing that this position knows.
+It also has what was left out on the way there, by canonical topic: in the transaction of the events
+beside it, so that the count is exact.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -42,6 +45,7 @@ class StoredPosition:
         self._every = every
         self._run = ""
         self._parts: dict[str, Any] = {}
+        self._left_out: Counter[str] = Counter()
 
     def load(self) -> Position | None:
         """The position as it is in Kafka, or None for a source that never ran, or was reset."""
@@ -49,18 +53,24 @@ class StoredPosition:
         value = message.value() if message is not None else None
         stored: dict[str, Any] = orjson.loads(value) if value else {}
         self._run, self._parts = stored.get("run", ""), {}
+        self._left_out = Counter(stored.get("left_out"))
         position: Position | None = stored.get("position")
         if position is None or not self._run:
             return position
         self._parts = self._load_parts()
         return {**position, PARTS: dict(self._parts)}
 
-    def records(self, position: Position) -> list[ProducerRecord]:
+    def records(
+        self, position: Position, left_out: Mapping[str, int] | None = None
+    ) -> list[ProducerRecord]:
         """What to write, in the transaction of its batch, for ``position``, the one behind that of
-        the call before. After a transaction that failed, ``load`` must come first."""
+        the call before. ``left_out``: how many records of the batch are no events, by topic. After
+        a transaction that failed, ``load`` must come first."""
+        self._left_out.update(left_out or {})
+        more = {"left_out": self._left_out} if self._left_out else {}
         parts = position.get(PARTS) if isinstance(position, dict) else None
         if parts is None:
-            return [self._record("", {"position": position})]
+            return [self._record("", {"position": position, **more})]
         self._run = self._run or uuid.uuid4().hex
         changed = [
             self._record(f"/{name}", {"run": self._run, "part": part})
@@ -71,7 +81,8 @@ class StoredPosition:
         self._parts = dict(parts)
         rest = {name: value for name, value in position.items() if name != PARTS}
         # The last one: whoever takes over reads the topic from its end.
-        return [*changed, *gone, self._record("", {"position": rest, "run": self._run})]
+        newest = {"position": rest, "run": self._run, **more}
+        return [*changed, *gone, self._record("", newest)]
 
     def _record(self, part: str, value: object) -> ProducerRecord:
         data = None if value is None else orjson.dumps(value)

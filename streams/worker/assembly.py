@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 from trunkline import kafka, naming
 from trunkline.connectors.base import PushSource, Sink, Source
+from trunkline.errors import ConfigurationError
 from trunkline.kafka.poll_loop import PollLoop
 from trunkline.kafka.range_reader import RangeReader, reader_of
 from trunkline.kafka.reading import last_record, read_all
@@ -21,10 +22,12 @@ from trunkline.streams.admission.controller import AdmissionController
 from trunkline.streams.alerts.listener import AlertListener
 from trunkline.streams.alerts.manager import AlertManager
 from trunkline.streams.alerts.settings import AlertSettings
+from trunkline.streams.check.streams import stream_problems, streams_of
 from trunkline.streams.control.kafka_topic import KafkaControl, read_control
 from trunkline.streams.deliver.broker import KafkaBroker
 from trunkline.streams.deliver.step import DeliveryStep
-from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition
+from trunkline.streams.flow.definition import Destination, Flow
+from trunkline.streams.flow.source import AnySource, SourceDefinition
 from trunkline.streams.listener import Listeners, OutcomeListener
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
 from trunkline.streams.publish.push_step import ANSWER_TIMEOUT, PushStep
@@ -96,7 +99,7 @@ class Assembly:
         flow = self._flow
         steps: list[Step] = []
         if "source" in roles:
-            steps += [self._source(definition) for definition in flow.sources]
+            steps += self._sources()
         # A worker of sources alone builds no sink: the passwords of destinations need not be in its
         # environment. One that routes builds them, unopened, to ask whether they take deletes.
         sinks = {} if set(roles) == {"source"} else self._sinks()
@@ -139,8 +142,14 @@ class Assembly:
     def _sinks(self) -> dict[str, Sink[Any]]:
         return {d.name: d.build(self._env) for d in self._flow.destinations}
 
-    def _source(self, definition: SourceDefinition[Any]) -> Step:
-        connector = definition(self._env)
+    def _sources(self) -> list[Step]:
+        connectors = {d.name: d(self._env) for d in self._flow.sources}
+        given = {name: streams_of(connector) for name, connector in connectors.items()}
+        if problems := list(stream_problems(self._flow, given)):
+            raise ConfigurationError("\n".join(map(str, problems)))
+        return [self._source(d, connectors[d.name]) for d in self._flow.sources]
+
+    def _source(self, definition: SourceDefinition[Any], connector: AnySource) -> Step:
         publisher = self._compiler.publisher(definition)
         metrics, listener = self._step_metrics("publish", definition.name)
         if isinstance(connector, PushSource):

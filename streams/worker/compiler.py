@@ -19,9 +19,10 @@ from trunkline.streams.flow.annotations import (
     type_of_inbox,
     type_of_topic,
 )
-from trunkline.streams.flow.definition import Destination, Flow, Route, SourceDefinition, Topic
+from trunkline.streams.flow.definition import Destination, Flow, Route, Topic
 from trunkline.streams.flow.env_parameters import env_parameters
 from trunkline.streams.flow.injection import clients_of, type_of_client
+from trunkline.streams.flow.source import SourceDefinition
 from trunkline.streams.flow.table_parameters import tables_of
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.replay.path import DestinationPath
@@ -49,7 +50,7 @@ class Compiler:
         """What turns a source's records into canonical events."""
         outputs = [self._output(t) for t in self._flow.topics if source in t.sources]
         name = f"/{self._flow.name}/{source.name}"
-        return Publisher(name, source.dlq, outputs, self._flow.version)
+        return Publisher(name, source.dlq, outputs, self._flow.version, source.ignore)
 
     def router(self, sinks: dict[str, Sink[Any]]) -> Router:
         """The flow's routes. ``sinks``: by destination, for what each can take."""

@@ -53,7 +53,15 @@ def shop(env: Env) -> Source:
     return some_source(env.token.reveal())
 
 
-@flow.topic("commerce.orders", source=shop)
+@flow.source(ignore=["public.audit_log"])
+def desk(env: Env) -> Source:
+    return some_source(env.url)
+
+
+assert_type(shop.ignore, tuple[str, ...])
+
+
+@flow.topic("commerce.orders", source=[shop, desk])
 def orders(row: Record) -> Order:
     return Order(id=row.key, status=row.data["status"])
 

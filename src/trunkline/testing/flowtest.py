@@ -6,6 +6,7 @@ registry, the clock and the destinations' systems are replaced.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from random import Random
@@ -23,7 +24,8 @@ from trunkline.streams.control.records import HaltKey, OverrideKey
 from trunkline.streams.dlq.halted import halted_event_of
 from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.flow.annotations import type_of_topic
-from trunkline.streams.flow.definition import Destination, Flow, SourceDefinition, Topic
+from trunkline.streams.flow.definition import Destination, Flow, Topic
+from trunkline.streams.flow.source import SourceDefinition
 from trunkline.streams.metrics import Metrics
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.worker.compiler import Compiler
@@ -82,6 +84,7 @@ class FlowTest(Generic[EnvT]):
         self._compiler = Compiler(flow, self._codec, register=True, env=env)
         self._tables = MemoryTables(self._compiler.tables)
         self._count = 0
+        self._left_out: Counter[str] = Counter()
         try:
             self._parts = self._made_parts(env, seed, clients or {})
             self._worker = Worker(self._parts)
@@ -167,8 +170,9 @@ class FlowTest(Generic[EnvT]):
 
     def read(self, source: SourceDefinition[EnvT], *records: Record) -> None:
         """The source reads these records, which its topics' functions make canonical."""
-        publisher = self._compiler.publisher(source)
-        self._do(self._worker.publish(publisher.publish(records).records))
+        result = self._compiler.publisher(source).publish(records)
+        self._left_out += result.left_out
+        self._do(self._worker.publish(result.records))
 
     def advance(self, duration: str) -> None:
         """Let time pass, as ``"10m"``; all that happens until then happens."""
@@ -267,6 +271,11 @@ class FlowTest(Generic[EnvT]):
         decode: Callable[[bytes], T] = self._codec.decoder(type_of_topic(topic))
         records = self.backbone.records(topic.topic)
         return [event_of(record, decode) for record in records]
+
+    def left_out(self, of: Topic[Any] | None = None) -> int:
+        """How many records that a source read are no event of this topic, as its function made None
+        of them; without a topic: how many were of a stream that the source ignores."""
+        return self._left_out["" if of is None else of.topic]
 
     def _delivery(self, destination: Destination[EnvT, Any]) -> Delivery:
         return self._worker.deliveries[destination.name]

@@ -107,6 +107,32 @@ def test_a_record_that_a_topic_leaves_out_is_none_that_nobody_takes() -> None:
     assert published(record(), outputs=[output(function=lambda one: None)]) == ([], 0)
 
 
+def test_what_is_left_out_is_counted_by_topic() -> None:
+    odd = output(function=lambda one: one.data if one.data["id"] % 2 else None)
+    none = output("people", function=lambda one: None)
+    publisher = Publisher("/shop/db", "shop.db.dlq", [odd, none, output("all")])
+    records = [record(data={"id": n}) for n in range(4)]
+    records.append(record(change="delete"))  # calls no function
+    result = publisher.publish(records)
+    assert result.left_out == {"orders": 2, "people": 4}
+    assert (result.published, result.dead) == (2 + 4 + 3, 0)
+
+
+@pytest.mark.parametrize("change", ["create", "delete", "truncate"])
+def test_a_stream_that_is_ignored_is_left_out_and_counted(change: Any) -> None:
+    takes_all = output()
+    publisher = Publisher("/shop/db", "shop.db.dlq", [takes_all], ignored=["public.audit_log"])
+    result = publisher.publish([record(stream="public.audit_log", change=change), record()])
+    assert [out[0] for out in result.records] == ["orders"]
+    assert (result.left_out, result.dead) == ({"": 1}, 0)
+
+
+def test_what_cannot_be_read_is_a_dead_letter_of_an_ignored_stream_too() -> None:
+    publisher = Publisher("/shop/db", "shop.db.dlq", [output()], ignored=["public.audit_log"])
+    bad = record(stream="public.audit_log", unreadable=Unreadable(DataError("no CSV"), b"x"))
+    assert publisher.publish([bad]).dead == 1
+
+
 @pytest.mark.parametrize(
     ("named", "expected"),
     [

@@ -62,12 +62,18 @@ class TwoBatches(Numbers):
 class Running:
     """A step over ``source`` whose position is this worker's."""
 
-    def __init__(self, source: Numbers, *, failures: int = 0) -> None:
+    def __init__(
+        self,
+        source: Numbers,
+        *,
+        failures: int = 0,
+        function: Callable[[Record], Any] = lambda record: record.data,
+    ) -> None:
         self.source = source
         self.producer = KeepingProducer()
         self.producer.failures = [KafkaError(KafkaError._STATE)] * failures
         self.metrics = StepMetrics(Metrics(), "shop", "publish", "db")
-        topic = TopicMapping("orders", lambda record: record.data, lambda data: b"{}")
+        topic = TopicMapping("orders", function, lambda data: b"{}")
         self.step = SourceStep(
             "db",
             "shop.db.positions",
@@ -130,6 +136,15 @@ def test_records_and_position_are_one_transaction_and_then_acknowledged() -> Non
         eventually(lambda: running.source.acknowledged == [2, 3])
     assert running.committed == [[b"1", b"2", b"db"], [b"3", b"db"]]
     assert running.source.closed == 1
+
+
+def test_what_a_topic_leaves_out_is_counted_once_it_is_committed() -> None:
+    odd = lambda record: record.data if int(record.key) % 2 else None  # noqa: E731
+    with Running(TwoBatches([]), failures=1, function=odd) as running:
+        eventually(lambda: len(running.source.acknowledged) == 2)
+    assert running.committed[0] == [b"1", b"db"]
+    metric = running.metrics._left_out.labels("shop", "publish", "db", "orders")
+    assert metric._value.get() == len(running.committed), "one of each two, and none of what failed"
 
 
 def test_large_batches_commit_while_the_next_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

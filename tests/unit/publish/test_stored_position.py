@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import orjson
+import pytest
 from confluent_kafka import Message
 
 from trunkline.streams.publish.stored_position import StoredPosition
@@ -37,9 +39,11 @@ class Topic:
         self.read_whole += 1
         return cast(list[Message], self.records)
 
-    def write(self, stored: StoredPosition, position: Any) -> list[str]:
+    def write(
+        self, stored: StoredPosition, position: Any, left_out: dict[str, int] | None = None
+    ) -> list[str]:
         """The keys that were written."""
-        made = stored.records(position)
+        made = stored.records(position, left_out)
         assert {record.topic for record in made} == {"shop.db.positions"}
         self.records += [Stored(record.key or b"", record.value) for record in made]
         return [(record.key or b"").decode() for record in made]
@@ -99,3 +103,27 @@ def test_a_transaction_that_failed_leaves_nothing_believed() -> None:
     stored.records({"parts": {"a": 1}})  # never committed
     assert stored.load() is None
     assert topic.write(stored, {"parts": {"a": 1}}) == ["db/a", "db"]
+
+
+@pytest.mark.parametrize("parts", [{}, {"parts": {"a": 1}}])
+def test_what_was_left_out_adds_up_beside_the_position(parts: dict[str, Any]) -> None:
+    topic = Topic()
+    stored = topic.position()
+    topic.write(stored, {"n": 1, **parts}, {"orders": 2})
+    topic.write(stored, {"n": 2, **parts})
+    again = topic.position()
+    assert again.load() == {"n": 2, **parts}
+    topic.write(again, {"n": 3, **parts}, {"orders": 1, "": 5})
+    newest = orjson.loads(topic.records[-1].value() or b"")
+    assert newest["left_out"] == {"orders": 3, "": 5}
+
+
+def test_what_an_aborted_transaction_left_out_is_not_counted() -> None:
+    topic = Topic()
+    stored = topic.position()
+    stored.load()
+    topic.write(stored, {"n": 1}, {"orders": 2})
+    stored.records({"n": 2}, {"orders": 40})  # Kafka did not take it
+    stored.load()
+    topic.write(stored, {"n": 2}, {"orders": 1})
+    assert orjson.loads(topic.records[-1].value() or b"")["left_out"] == {"orders": 3}

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from delivery_kit import ErpTest, flow_of, ids
 from trunkline import ConfigurationError, Flow, Params, Record, Rejected
+from trunkline.connectors.webhook import WebhookSource
 from trunkline.errors import SerializationError
 from trunkline.kafka import PartitionRecord
 from trunkline.schemas.commerce import Order
@@ -125,6 +126,28 @@ def test_a_source_reads_records_through_its_topics() -> None:
         assert [attempt.key for attempt in test.script.delivered] == ["7"]
         (letter,) = test.dead_letters(test.shop)
         assert (letter.stage, letter.error) == ("publish", "KeyError")
+
+
+def test_what_a_topic_leaves_out_and_the_flow_ignores_is_counted() -> None:
+    flow = Flow("f", Params)
+
+    @flow.source(ignore="audit_log")
+    def shop(env: Params) -> WebhookSource:
+        raise AssertionError("no connector is built")
+
+    @flow.topic("shop.orders", source=shop)
+    def orders(record: Record) -> Order | None:
+        if record.data["test"]:
+            return None
+        return Order(id=record.key, status="paid", total_cents=1)
+
+    with FlowTest(flow) as test:
+        records = [Record(key=str(n), data={"test": n > 0}) for n in range(3)]
+        test.read(shop, *records, Record(key="x", data={}, stream="audit_log"))
+        test.read(shop, Record(key="3", data={"test": True}))
+        assert [event.key for event in test.published(orders)] == ["0"]
+        assert (test.left_out(orders), test.left_out()) == (3, 1)
+        assert test.dead_letters(shop) == []
 
 
 def test_a_source_that_gives_two_changes_one_id_fails_the_test() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from threading import Event as Stop
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from delivery_kit import Env, Erp
 from trunkline import Event, Flow, Record, System
 from trunkline.connectors.base import Batch, Position, Publish, PushSource, Source
+from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
 from trunkline.schemas.commerce import Order
 from trunkline.streams.admission.controller import AdmissionController
@@ -129,6 +131,24 @@ def test_a_worker_of_sources_alone_builds_no_sink() -> None:
         return order.data
 
     assert len(assembled(flow, lambda made: made.steps(["source"], batch=100))) == 1
+
+
+def test_a_stream_that_no_topic_takes_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flow = two_sources()
+    (orders,) = flow.topics
+    orders.streams = ("shop", "dekst")
+    monkeypatch.setattr(Database, "streams", lambda self: ["shop", "log"])
+    monkeypatch.setattr(Hook, "streams", lambda self: ["desk"])
+    with pytest.raises(ConfigurationError) as refused:
+        assembled(flow, lambda made: made.steps(["source"], batch=100))
+    for said in (
+        r"test_assembly\.py:\d+: source shop: no topic takes its stream 'log': name it in stream=",
+        r"topic orders: stream='dekst': shop and desk give no such stream; did you mean 'desk'\?",
+    ):
+        assert re.search(said, str(refused.value))
+    assert assembled(flow, lambda made: made.steps(["deliver"], batch=100))  # builds no source
 
 
 def test_replays_write_in_the_transactions_of_the_routing_step() -> None:
