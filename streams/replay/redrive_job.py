@@ -2,8 +2,8 @@
 
 Whoever routes that partition does it: so a letter that goes to the inbox again and what is routed
 live are in order. The transaction that sends letters also writes that they are handled, so none is
-sent twice. A letter whose key had a newer event since is superseded: it stays as it is, unless the
-sink appends or the request is forced.
+sent twice. A letter whose key had a newer event since is superseded: it is handled without being
+sent, unless the sink appends or the request is forced.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class RedriveJob(PartitionJob):
     def _restore(self, state: Mapping[str, Value]) -> None:
         super()._restore(state)
         # A job that goes on inside the ranges does not know what it read before, so it must not
-        # mark as handled what lies before its first letter: one that was superseded may be there.
+        # mark as handled what lies before its first letter: one that was not selected may be there.
         first_offsets = {
             number: offsets.start
             for (_, number), offsets in self.request.ranges.items()

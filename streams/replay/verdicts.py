@@ -21,13 +21,14 @@ Verdict = Literal[
 - sent: it goes to the inbox, or through today's routes, again;
 - discarded: it counts as handled, and that is all;
 - released: the event that halts its key is tried again where it waits;
-- superseded: its key had a newer event since; it stays as it is;
+- superseded: its key had a newer event since; it is not sent, and counts as handled: nothing that
+  comes later would make it any newer;
 - skipped: no route leads any more from the topic that it died in; it stays as it is;
 - handled: an earlier request has done it;
 - not selected: this request is not about it.
 """
 
-HANDLED_AFTER: tuple[Verdict, ...] = ("sent", "discarded", "released", "handled")
+HANDLED_AFTER: tuple[Verdict, ...] = ("sent", "discarded", "released", "superseded", "handled")
 """Verdicts after which a letter is handled."""
 
 

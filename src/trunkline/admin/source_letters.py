@@ -47,8 +47,8 @@ _FIELDS = frozenset(each.name for each in fields(Record)) - {"unreadable"}
 
 @dataclass(slots=True)
 class SourceRedrive:
-    """What became of a source's letters. ``sent``: published; ``superseded``: left as they are,
-    since a newer event of their key was published meanwhile; ``refused``: those that today's
+    """What became of a source's letters. ``sent``: published; ``superseded``: handled without
+    that, since a newer event of their key was published meanwhile; ``refused``: those that today's
     function or schema refuses as well, with the reason; ``left``: those beyond one command."""
 
     sent: list[DeadLetter] = field(default_factory=list)
@@ -98,8 +98,8 @@ def redrive_source(
             events += fresh
         else:
             done.superseded.append(letter)
-    if done.sent and not dry_run:
-        _write(letters, done.sent, events, why, by or who())
+    if (done.sent or done.superseded) and not dry_run:
+        _write(letters, done, events, why, by or who())
     return done
 
 
@@ -208,16 +208,21 @@ def _published(letters: DeadLetters, topics: Sequence[str], since: datetime) -> 
 
 def _write(
     letters: DeadLetters,
-    sent: Sequence[DeadLetter],
+    done: SourceRedrive,
     events: Sequence[ProducerRecord],
     why: str,
     by: str,
 ) -> None:
     target, backbone = letters.target, letters.backbone
-    places = {_place(letter) for letter in sent}
+    places = {_place(letter) for letter in (*done.sent, *done.superseded)}
     handled, _ = after_handling(letters.letters(handled=True), lambda one: _place(one) in places)
     audit = AuditRecord(
-        what="redrive", on=target.destination, why=why, who=by, count=len(sent), at=iso(time.time())
+        what="redrive",
+        on=target.destination,
+        why=why,
+        who=by,
+        count=len(done.sent),
+        at=iso(time.time()),
     )
     change = {HandledKey(target.destination, NO_ORIGIN).text: handled.to_record()}
     # A role of their own: with an id each, two commands would publish the same letters.

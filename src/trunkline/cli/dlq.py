@@ -189,7 +189,7 @@ def _redrive_source(
     rest = f"{len(plan.superseded)} superseded, {len(plan.refused)} refused again"
     if plan.left:
         rest += f", {plan.left} left for the next time"
-    if dry_run or not plan.sent:
+    if dry_run or not (plan.sent or plan.superseded):
         typer.echo(f"would {what} ({rest}); nothing was changed")
         return
     if yes or typer.confirm(f"{what} ({rest})?"):
