@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from trunkline.streams.alerts.conditions import Observation
-from trunkline.streams.alerts.kinds import AlertKind
+from trunkline.streams.alerts.kinds import ALL_HANDLED_AFTER, AlertKind
 from trunkline.times import epoch_seconds, iso
 
 Due = Literal["firing", "reminder", "resolved"]
@@ -92,15 +92,18 @@ class Alarm:
         """How many or how long, over all workers."""
         return kind.total(sighting.amount for sighting in self.sightings.values())
 
-    def due(self, now: float, kind: AlertKind, reminder: float) -> Due | None:
-        """Which notification is due, or None. ``reminder``: seconds between reminders."""
+    def due(
+        self, now: float, kind: AlertKind, reminder: float, *, handled: bool = False
+    ) -> Due | None:
+        """Which notification is due, or None. ``reminder``: seconds between reminders;
+        ``handled``: every dead letter of it is re-driven or discarded."""
         if self.resolved:
             return None
         if self.notified == 0:
             return "firing"
         # Not at once: a rebalance takes the destination to a worker that needs some seconds to see
         # the same, and people must not be told "over" and "again" for each.
-        if now - self.seen > kind.quiet:
+        if now - self.seen > (ALL_HANDLED_AFTER if handled else kind.quiet):
             return "resolved"
         return "reminder" if now - self.notified_at >= reminder else None
 

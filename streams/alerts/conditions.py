@@ -54,6 +54,12 @@ class ConditionMonitor:
         self._remember(DEAD_LETTERS, error)
         self._dead = Observation(DEAD_LETTERS, last.since, now, last.amount + count)
 
+    def dead_letters_told(self, at: float) -> None:
+        """People were told then that it is over with what was dead-lettered before: what comes
+        from here on is counted anew."""
+        if self._dead is not None and self._dead.seen <= at:
+            self._dead = None
+
     def breaker_open(self, since: float | None, error: BaseException | str = "") -> None:
         """The breaker is open, or probing, since then (epoch seconds); None: it is closed.
 

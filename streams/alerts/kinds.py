@@ -41,7 +41,7 @@ DEAD_LETTERS = AlertKind(
     sum,
     900.0,
     lambda amount: f"{_events(amount)} dead-lettered",
-    lambda amount: f"no more dead letters for 15 min; {_events(amount)} to re-drive or discard",
+    lambda amount: f"no more dead letters for 15 min, {_events(amount)} in all",
     _GROUP,
 )
 BREAKER = AlertKind(
@@ -68,4 +68,19 @@ DEAD_LETTER_LIMIT = AlertKind(
     lambda amount: "the dead-letter limit is reset, delivery goes on",
     _GROUP,
 )
+
+ALL_HANDLED_AFTER = 60.0
+"""Seconds without a new dead letter after which an alarm of letters that are all re-driven or
+discarded is over."""
+
+
+def dead_letters_left(what: str, left: int, *, at_most: int) -> str:
+    """What happened, and how many dead letters of it nobody has handled yet; ``at_most``: where
+    counting ended."""
+    if not left:
+        return "every dead letter is re-driven or discarded"
+    more = " or more" if left >= at_most else ""
+    return f"{what}; {_events(left)}{more} to re-drive or discard"
+
+
 KINDS = {kind.name: kind for kind in (DEAD_LETTERS, BREAKER, LAG, DEAD_LETTER_LIMIT)}

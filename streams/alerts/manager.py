@@ -20,9 +20,10 @@ from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.alerts.alarm import RENEWAL_INTERVAL, Alarm, Due, first_episode
 from trunkline.streams.alerts.channels import Channel
 from trunkline.streams.alerts.conditions import ConditionMonitor, Observation
-from trunkline.streams.alerts.kinds import KINDS
+from trunkline.streams.alerts.kinds import DEAD_LETTERS, KINDS
 from trunkline.streams.alerts.notification import Subject, notification_of
 from trunkline.streams.alerts.outbox import Outbox
+from trunkline.streams.alerts.unhandled import LetterCount, LetterCounter, UnhandledLetters
 from trunkline.streams.control.records import AlertKey
 from trunkline.streams.control.topic import ControlTopic
 from trunkline.streams.flow.alert import Alert
@@ -58,9 +59,10 @@ class _OwnClaim:
 class AlertManager:
     """The alerts of one flow in one worker. For the event loop only.
 
-    ``channels``: how people are reached; with none the log alone says it. ``reminder``: seconds.
-    ``worker``: a name that no other worker has. ``clock``: epoch seconds. ``failure``: what ended
-    it; the worker must end then.
+    ``channels``: how people are reached; with none the log alone says it. ``letters``: counts the
+    dead letters that nobody has handled; without it people are told how many died. ``reminder``:
+    seconds. ``worker``: a name that no other worker has. ``clock``: epoch seconds. ``failure``:
+    what ended it; the worker must end then.
     """
 
     def __init__(
@@ -69,18 +71,20 @@ class AlertManager:
         channels: Sequence[Channel] = (),
         *,
         flow: str,
+        letters: LetterCounter | None = None,
         reminder: float = REMINDER_INTERVAL,
         worker: str = "",
         clock: Callable[[], float] = time.time,
         retry_first: float = 1.0,
     ) -> None:
-        self.failure: BaseException | None = None
+        self._broken: BaseException | None = None
         self._control = control
         self._flow = flow
         self._reminder = reminder
         self._me = worker or uuid.uuid4().hex[:8]
         self._clock = clock
         self._outbox = Outbox(channels, first=retry_first)
+        self._unhandled = None if letters is None else UnhandledLetters(letters, control, clock)
         self._monitors: dict[tuple[str, str], ConditionMonitor] = {}
         self._alarms: dict[str, Alarm] = {}
         self._shared: dict[str, Alarm] = {}  # as the control topic has them
@@ -98,10 +102,22 @@ class AlertManager:
         monitor = ConditionMonitor(policy or Alert(), self._clock)
         return self._monitors.setdefault((step, name), monitor)
 
-    async def start(self) -> None:
-        """Begin; ``control`` has been started."""
+    @property
+    def failure(self) -> BaseException | None:
+        """An error that nobody foresaw."""
+        unforeseen = None if self._unhandled is None else self._unhandled.failure
+        return self._broken or unforeseen
+
+    def begin(self) -> None:
+        """Follow the control topic, and send what is posted."""
         self._unsubscribe = self._control.subscribe(AlertKey.PREFIX, self._on_record)
+        if self._unhandled is not None:
+            self._unhandled.start()
         self._outbox.start()
+
+    async def start(self) -> None:
+        """Begin, and evaluate every second; ``control`` has been started."""
+        self.begin()
         self._ticking = supervised_task(self._run(), f"{self._flow}-alerts", self._failed)
 
     async def stop(self, grace: float = 5.0) -> None:
@@ -110,6 +126,8 @@ class AlertManager:
             return
         self._ticking.cancel()
         await asyncio.gather(self._ticking, return_exceptions=True)
+        if self._unhandled is not None:
+            await self._unhandled.stop()
         await self._outbox.stop(grace)
         self._unsubscribe()
         await self._write_ended(grace)
@@ -128,6 +146,7 @@ class AlertManager:
         """
         now = round(self._clock(), 3)
         self._detect_stall(now)
+        self._forget_what_is_over()
         seen = self._observations()
         for key, observation in seen.items():
             alarm = self._alarms.get(key)
@@ -146,7 +165,7 @@ class AlertManager:
             await asyncio.sleep(EVALUATION_INTERVAL)
 
     def _failed(self, failure: BaseException) -> None:
-        self.failure = failure
+        self._broken = failure
 
     # What is seen, here and by others
 
@@ -156,6 +175,13 @@ class AlertManager:
             for (step, name), monitor in self._monitors.items()
             for observation in monitor.observations()
         }
+
+    def _forget_what_is_over(self) -> None:
+        """What people were told is over, whoever told them, is counted no further."""
+        for (step, name), monitor in self._monitors.items():
+            alarm = self._alarms.get(AlertKey(step, name, DEAD_LETTERS.name).text)
+            if alarm is not None and alarm.resolved:
+                monitor.dead_letters_told(alarm.notified_at)
 
     def _on_record(self, key: str, value: Mapping[str, Any] | None) -> None:
         if value is None:
@@ -177,24 +203,65 @@ class AlertManager:
            worker would begin with it after a minute, while ours waits for a mail server.
         """
         subject = Subject.of_key(self._flow, key)
-        due = alarm.due(now, KINDS[key.rpartition("/")[2]], self._reminder)
-        if due is None or subject is None:
+        if subject is None:
             return
+        left = self._left(subject, alarm)
+        due = self._due(subject, alarm, left, now)
         own = self._own_claim(key, alarm)
-        if own is None:
+        if due is None:
+            if own is not None and not own.in_outbox:  # it was due, and is no more
+                del self._claims[key]
+        elif own is None:
             if not alarm.is_claimed(now):
                 self._alarms[key] = alarm.claimed_by(self._me, now)
                 self._claims[key] = _OwnClaim((alarm.episode, alarm.notified + 1), now)
         elif own.in_outbox:
             if alarm.claim is not None and now - alarm.claim.at >= RENEWAL_INTERVAL:
                 self._alarms[key] = alarm.claimed_by(self._me, now)
-        elif self._is_settled(key, own, due, now):
-            own.in_outbox = True
+        elif self._is_settled(key, own, due, now) and self._is_counted(
+            subject, alarm, left, due, own
+        ):
             newest = alarm if seen is None else alarm.caught_up(self._me, seen)
             self._alarms[key] = newest
-            message = notification_of(subject, newest, due, now)
-            on_sent = partial(self._on_sent, key, newest.episode, message.number, now, due)
-            self._outbox.post(message, on_sent)
+            if self._due(subject, newest, left, now) == due:  # it is so to this very moment
+                own.in_outbox = True
+                self._post(subject, newest, due, now, left)
+
+    def _post(
+        self, subject: Subject, alarm: Alarm, due: Due, now: float, left: LetterCount | None
+    ) -> None:
+        message = notification_of(subject, alarm, due, now, left.letters if left else None)
+        on_sent = partial(self._on_sent, subject.key, alarm.episode, message.number, now, due)
+        if due == "resolved" and subject.kind == DEAD_LETTERS.name:
+            monitor = self._monitors.get((subject.step, subject.name))
+            if monitor is not None:  # not later: a channel may take it in an hour only
+                monitor.dead_letters_told(now)
+        self._outbox.post(message, on_sent)
+
+    def _due(
+        self, subject: Subject, alarm: Alarm, left: LetterCount | None, now: float
+    ) -> Due | None:
+        handled = left is not None and left.letters == 0 and left.began > alarm.seen
+        return alarm.due(now, KINDS[subject.kind], self._reminder, handled=handled)
+
+    def _left(self, subject: Subject, alarm: Alarm) -> LetterCount | None:
+        """How many dead letters of the alarm nobody has handled, as last counted.
+
+        None at its begin, when people are told how many died, and for other alarms."""
+        if self._unhandled is None or subject.kind != DEAD_LETTERS.name or not alarm.notified:
+            return None
+        return self._unhandled.of(subject.name, alarm.since)
+
+    def _is_counted(
+        self, subject: Subject, alarm: Alarm, left: LetterCount | None, due: Due, own: _OwnClaim
+    ) -> bool:
+        """Whether what is left was counted since the claim, if it is to be told; else it is now."""
+        if self._unhandled is None or subject.kind != DEAD_LETTERS.name or due == "firing":
+            return True
+        if left is not None and left.began >= own.at:
+            return True
+        self._unhandled.count(subject.name, alarm.since)
+        return False
 
     def _own_claim(self, key: str, alarm: Alarm) -> _OwnClaim | None:
         """This worker's claim of the alarm's next notification, if it has it."""

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from trunkline import naming
 from trunkline.streams.alerts.alarm import Alarm, Due
-from trunkline.streams.alerts.kinds import KINDS, AlertKind
+from trunkline.streams.alerts.kinds import KINDS, AlertKind, dead_letters_left
+from trunkline.streams.alerts.unhandled import MAX_COUNTED
 from trunkline.streams.control.records import AlertKey
 from trunkline.times import format_duration, iso
 
@@ -46,8 +47,7 @@ class Subject:
         if self.kind != "lag" or self.step == "deliver":
             return f"{KINDS[self.kind].command} {self.full}"
         if self.step == "route":
-            group = naming.route_group(self.flow)
-            return f"kafka-consumer-groups.sh --describe --group {group}"
+            return f"the logs of the workers that route {self.flow}"
         return f"the logs of the workers that run source {self.name}"
 
     @classmethod
@@ -115,11 +115,16 @@ class Notification:
         }
 
 
-def notification_of(subject: Subject, alarm: Alarm, due: Due, now: float) -> Notification:
-    """The next notification of an alarm, written ``now``."""
+def notification_of(
+    subject: Subject, alarm: Alarm, due: Due, now: float, left: int | None = None
+) -> Notification:
+    """The next notification of an alarm, written ``now``. ``left``: of dead letters, how many
+    nobody has handled yet, where that is known."""
     kind: AlertKind = KINDS[subject.kind]
     amount = alarm.amount(kind)
     what = kind.over(amount) if due == "resolved" else kind.firing(amount)
+    if left is not None:
+        what, amount = dead_letters_left(what, left, at_most=MAX_COUNTED), left
     return Notification(
         subject,
         due,

@@ -134,13 +134,16 @@ class HandledKey:
     """Which dead letters are re-driven or discarded. ``name``: of the destination or source;
     ``origin``: the canonical partition that they were made of."""
 
+    PREFIX: ClassVar = "dlq/"
+    """What the keys of all queues begin with."""
+
     name: str
     origin: Partition
 
     @property
     def text(self) -> str:
         """The key as the control topic has it."""
-        return f"dlq/{self.name}/{_partition_text(self.origin)}"
+        return f"{self.PREFIX}{self.name}/{_partition_text(self.origin)}"
 
     @classmethod
     def parse(cls, text: str) -> HandledKey | None:

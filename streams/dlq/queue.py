@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from trunkline import kafka
 from trunkline.kafka.clients import low_latency
@@ -24,20 +24,24 @@ from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
 class DeadLetterQueue:
     """A dead-letter queue as it is now: what comes later is not part of it.
 
-    ``handled``: which letters are re-driven or discarded. ``ranges``: the offsets that the queue
-    holds, also those of transaction markers. Raises KafkaUnavailable, here and while reading.
+    ``handled``: which letters are re-driven or discarded. ``since``: without what was written
+    before (epoch seconds). ``ranges``: the offsets that the queue holds, also those of transaction
+    markers. Raises KafkaUnavailable, here and while reading.
     """
 
-    def __init__(self, backbone: Backbone, topic: str, handled: HandledLetters) -> None:
+    def __init__(
+        self, backbone: Backbone, topic: str, handled: HandledLetters, *, since: float | None = None
+    ) -> None:
         self._backbone = low_latency(backbone)
         self._topic = topic
         self._handled = handled
-        self.ranges = self._ranges()
+        self.ranges = self._ranges(since)
 
-    def _ranges(self) -> dict[Partition, range]:
+    def _ranges(self, since: float | None) -> dict[Partition, range]:
         with closing(self._reader()) as reader:
             numbers = _partitions(reader, self._topic)
-            return {(self._topic, n): _watermarks(reader, self._topic, n) for n in numbers}
+            held = {(self._topic, n): _watermarks(reader, self._topic, n) for n in numbers}
+            return held if since is None else _from(reader, held, since)
 
     def letters(
         self, selection: DeadLetterFilter | None = None, *, handled: bool = False
@@ -80,9 +84,30 @@ def covering_ranges(letters: Iterable[DeadLetter]) -> tuple[dict[Partition, rang
 
 def _partitions(reader: Consumer, topic: str) -> list[int]:
     try:
-        return sorted(reader.list_topics(topic, timeout=30).topics[topic].partitions)
+        found = reader.list_topics(topic, timeout=30).topics[topic]
     except KafkaException as failure:
         raise kafka.KafkaUnavailable(f"{topic!r}: {failure.args[0].str()}") from failure
+    # Without the right to read a topic has no partitions, either: an empty queue would be a lie.
+    if found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+        raise kafka.KafkaUnavailable(f"{topic!r}: {found.error.str()}")
+    return sorted(found.partitions)
+
+
+def _from(
+    reader: Consumer, held: Mapping[Partition, range], since: float
+) -> dict[Partition, range]:
+    """The part of each range whose records are not older than ``since``."""
+    asked = [TopicPartition(topic, number, int(since * 1000)) for topic, number in held]
+    try:
+        starts = reader.offsets_for_times(asked, timeout=30) if asked else []
+    except KafkaException as failure:
+        raise kafka.KafkaUnavailable(f"Kafka does not answer: {failure.args[0].str()}") from failure
+    found = {(start.topic, start.partition): start.offset for start in starts}
+    # -1: no record is that late.
+    return {
+        at: range(span.stop if found[at] < 0 else max(span.start, found[at]), span.stop)
+        for at, span in held.items()
+    }
 
 
 def _watermarks(reader: Consumer, topic: str, partition: int) -> range:

@@ -22,6 +22,7 @@ from trunkline.streams.admission.controller import AdmissionController
 from trunkline.streams.alerts.listener import AlertListener
 from trunkline.streams.alerts.manager import AlertManager
 from trunkline.streams.alerts.settings import AlertSettings
+from trunkline.streams.alerts.unhandled import QueueCounter
 from trunkline.streams.check.streams import stream_problems, streams_of
 from trunkline.streams.control.kafka_topic import KafkaControl, read_control
 from trunkline.streams.deliver.broker import KafkaBroker
@@ -89,6 +90,7 @@ class Assembly:
             self._control,
             alerts.channels(),
             flow=flow.name,
+            letters=QueueCounter(backbone, flow.name),
             reminder=alerts.reminder_seconds,
         )
         self._quota = QuotaClient(backbone) if limited(flow.destinations) else None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 
@@ -14,8 +16,13 @@ from trunkline.errors import Rejected
 from trunkline.params import Backbone, Secret
 from trunkline.streams.alerts.channels import Webhook
 from trunkline.streams.alerts.manager import AlertManager
+from trunkline.streams.alerts.unhandled import QueueCounter
 from trunkline.streams.control.kafka_topic import KafkaControl, read_control
+from trunkline.streams.control.records import HandledKey
 from trunkline.streams.control.topic import control_topic
+from trunkline.streams.dlq.envelope import dead_letter
+from trunkline.streams.dlq.handled import Handled, HandledLetters
+from trunkline.streams.dlq.queue import DeadLetterQueue
 
 
 @asynccontextmanager
@@ -31,6 +38,42 @@ async def worker(backbone: Backbone, flow: str, name: str, url: str) -> AsyncIte
         await alerts.stop()
         await control.stop()
         assert alerts.failure is None
+
+
+def test_what_nobody_has_handled_is_counted_in_the_queue(
+    bootstrap: str, topic: Callable[[str], str]
+) -> None:
+    flow = topic("counted")
+    backbone, dlq = Backbone(bootstrap=bootstrap), f"{flow}.erp.dlq"
+    kafka.ensure_topics(backbone, [kafka.TopicSpec(dlq, 2)])
+    producer = kafka.producer(backbone, transactional_id=flow)
+    producer.init_transactions(30)
+    for key in (b"a", b"b", b"c"):
+        dead = dead_letter(
+            dlq,
+            key=key,
+            value=b"{}",
+            headers=[("tl_from", b"orders/1/7/1")],
+            came_from=f"{flow}.erp.inbox/0/1",
+            stage="deliver",
+            error=Rejected("422"),
+        )
+        kafka.transact(producer, [dead])
+    handled = Handled()
+    for letter in DeadLetterQueue(backbone, dlq, HandledLetters({}, "erp")).letters():
+        if letter.key != b"b":
+            handled.add(letter.partition, letter.offset, letter.offset + 1)
+    state = {HandledKey("erp", ("orders", 1)).text: handled.to_record()}
+
+    def left(since: float, state: dict[str, Any]) -> int:
+        letters = HandledLetters(state, "erp")
+        return asyncio.run(QueueCounter(backbone, flow).unhandled("erp", since, letters))
+
+    now = time.time()
+    assert (left(now - 60, {}), left(now - 60, state)) == (3, 1)
+    assert left(now + 60, {}) == 0, "of an episode that began later"
+    letters = HandledLetters({}, "nobody")
+    assert asyncio.run(QueueCounter(backbone, flow).unhandled("nobody", now, letters)) == 0
 
 
 def test_two_workers_tell_once_and_a_third_does_not_tell_again(
