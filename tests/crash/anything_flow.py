@@ -15,7 +15,7 @@ from trunkline.connectors.http import HttpSink
 from trunkline.schemas.commerce import Order
 
 NAME = os.environ["FLOW"]
-RETRY = Retry("500ms", "2s", "5s")
+RETRY = Retry("500ms", "2s", "5s", max_retry_after="2s")
 BREAKER = CircuitBreaker(open="500ms", longest="2s", slow_start="1s")
 
 

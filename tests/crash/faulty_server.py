@@ -30,14 +30,42 @@ TIMEOUT = 2.0
 """Seconds that the clients wait for an answer."""
 PHASES = ("refuse", "hang", "503", "429")
 """How all of a destination can misbehave for some seconds. Before the last one it is an outage."""
-MISDEEDS = {"500": 0.01, "429": 0.0003, "half": 0.006, "late": 0.003, "hang": 0.002, "503": 0.002}
-"""What single requests meet, and how often; rarely 429, as that slows down all that follow."""
+MISDEEDS = {
+    "500": 0.01,
+    "429": 0.0003,
+    "half": 0.006,
+    "late": 0.003,
+    "hang": 0.002,
+    "503": 0.002,
+    "200": 0.003,
+}
+"""What single requests meet, and how often; rarely 429, as that slows down all that follow. 200 is
+an answer whose body is not what its headers say."""
+DELIVERED = ("204", "200")
+"""Answers that are told whole. Whatever their body is, the event is delivered."""
+ODD_TIMES = ("1", "1", "1", "99999999999999", "1e400", "nan", "-5", "Fri, 31 Dec 9999 23:59:59 GMT")
+"""What stands in ``Retry-After``, which is bounded by what the flow says."""
+ODD_BODIES: tuple[tuple[dict[str, str], bytes], ...] = (
+    ({"Content-Encoding": "gzip", "Content-Type": "application/json"}, b""),
+    ({"Content-Encoding": "gzip", "Content-Type": "application/json"}, b"no gzip"),
+    ({"Content-Type": "application/json; charset=no-such"}, b'{"status": "ok'),
+    ({"Content-Type": "text/html"}, b"<html>\xff\xfe</html>"),
+)
+"""Headers and bodies of a 200 that do not suit each other."""
 HALTING = ("k0", "k1")
 """Keys whose events go to the destination that halts: what waits behind a halted event is moved
 again and again in tiers as short as these."""
+AFTERWARDS = tuple(f"after{number}" for number in range(20))
+"""Keys of the events that come until every poison event is concluded: one that is alone in its
+destination is held, as nothing tells it from an outage."""
 
 POISON, STUBBORN = 0.003, 0.002
 """Shares of events that are answered 400, and 500, whenever they come."""
+POISONS = {"502": 0.001, "503": 0.001, "hang": 0.001, "reset": 0.001}
+"""Shares of events that the API cannot bear: each of their calls looks like an outage."""
+POISONED, AGAIN = 60, 240
+"""The first events of a key may be poison, and as many after so many: each is held for a while, and
+those that come together late are all that the run waits for in the end."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +92,28 @@ def script(seed: str, seconds: float) -> list[Phase]:
 
 
 def fate(seed: str, key: str, number: int) -> str:
-    """What an event is answered whenever it comes: 400, 500, or "" for anything. More often so
-    for the keys that are few."""
+    """What an event is answered whenever it comes: 400, 500, one of POISONS, or "" for anything.
+    More often so for the keys that are few, which have no POISONS: behind one that halts, all
+    others may wait. Nor have those of AFTERWARDS, which show that the API is up."""
     drawn = random.Random(f"{seed}/{key}/{number}").random() / (2.5 if key in HALTING else 1)
-    return "400" if drawn < POISON else "500" if drawn < POISON + STUBBORN else ""
+    shares = {"400": POISON, "500": STUBBORN}
+    if key not in HALTING and key not in AFTERWARDS and number % AGAIN < POISONED:
+        shares |= POISONS
+    return _drawn(drawn, shares)
+
+
+def _drawn(drawn: float, shares: dict[str, float]) -> str:
+    for does, share in shares.items():
+        drawn -= share
+        if drawn < 0:
+            return does
+    return ""
 
 
 def misdeed(seed: str, id_: str, time_: int) -> str:
     """What the so-manieth request of an event meets that nothing else decides about."""
     drawn = random.Random(f"{seed}/{id_}/{time_}").random()
-    for does, share in MISDEEDS.items():
-        drawn -= share
-        if drawn < 0:
-            return does
-    return "204"
+    return _drawn(drawn, MISDEEDS) or "204"
 
 
 @dataclass(frozen=True)
@@ -151,16 +187,20 @@ class Api:
             worker=int(request.headers["Worker"]),
             attempt=int(request.query["attempt"] or 0),
             does=does,
-            applied=does in ("204", "late") or half,
+            applied=does in (*DELIVERED, "late") or half,
         )
 
     async def _answer(self, request: web.Request, logged: Request) -> web.StreamResponse:
         await asyncio.sleep(0.005)
-        again = {"429": "1", "503": "1"}.get(logged.does)
-        headers = {"Retry-After": again} if again else {}
-        response = web.Response(status=int(logged.does), headers=headers)
+        headers, body, odd = dict[str, str](), b"", random.Random(f"{logged.id}{logged.at}")
+        if logged.does in ("429", "503"):
+            headers["Retry-After"] = odd.choice(ODD_TIMES)
+        if logged.does == "200":
+            headers, body = odd.choice(ODD_BODIES)
+        response = web.StreamResponse(status=int(logged.does), headers=headers)
+        response.content_length = len(body)
         await response.prepare(request)
-        await response.write_eof()
+        await response.write_eof(body)
         if time.monotonic() - logged.sent > TIMEOUT / 2:  # who knows whether it still waits
             self._lose(logged)
         return response
@@ -175,6 +215,12 @@ class Api:
         assert request.transport is not None
         request.transport.close()
         return response
+
+    async def _reset(self, request: web.Request, logged: Request) -> web.StreamResponse:
+        """Break the connection without a word."""
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response(status=500)
 
     async def _hang(self, request: web.Request, logged: Request) -> web.StreamResponse:
         """Say nothing for longer than anybody waits; nothing is done either."""

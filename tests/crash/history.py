@@ -1,7 +1,8 @@
 """What one destination is held to at the end, from its own log, its dead letters, and what its
 group has not completed. Every fault is told with the key's last requests and what was struck.
 
-- **Nothing lost:** an event is applied, or in the DLQ for its reason.
+- **Nothing lost:** an event is applied, or in the DLQ for its reason. So what the API cannot bear
+  is in the DLQ: it looks like an outage each time, and others were answered.
 - **Order:** of a key, from one application to the next it goes one event forward or back to an
   earlier one, and ends on the newest (``proof.disorder``). Not counted is what was frozen with its
   worker on its way from there to here: no client can call that back. What halts its key is passed
@@ -9,7 +10,8 @@ group has not completed. Every fault is told with the key's last requests and wh
 - **Repeats:** an event is applied again only if the answer before was lost by the API's own
   doing, or a strike lies between that explains it.
 - **Attempts:** a request or a dead letter counts no more attempts than the API has answered with
-  an error that counts (400, 429, 500); a hanging, refusing or 503 API burns none.
+  an error that counts (400, 429, 500); a hanging, refusing or 503 API burns none, but of the events
+  that alone meet that, whenever they come.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from dataclasses import dataclass, field
 from chaos import Strike
 from checker import disorder
 from confluent_kafka import Message, TopicPartition
-from faulty_server import Request
+from faulty_server import DELIVERED, POISONS, Request
 
 from trunkline import kafka
 from trunkline.params import Backbone
@@ -29,7 +31,8 @@ from trunkline.streams.deliver.recovery import offsets_from_commits
 from worker_kit import header, read
 
 COUNTS = ("400", "429", "500")
-"""Answers that use up an attempt."""
+"""Answers that use up an attempt. Those of POISONS do so, too, of the events that always get them:
+the API is up for all others."""
 ATTEMPTS = 4
 """What the policy in anything_flow.py gives: three tiers, and the first attempt."""
 
@@ -116,17 +119,25 @@ class Account:
             id_ = header(letter, "ce_id")
             key, number = self.events[id_]
             why, attempts = header(letter, "tl_error_class"), int(header(letter, "tl_attempt"))
-            wanted = "Rejected" if self.fates.get((key, number)) == "400" else "Retryable"
-            if why != wanted:
+            if why != (wanted := self._reason(id_)):
                 yield self._told(key, f"{number} is dead by {why}, and should be by {wanted}")
             tried = attempts >= ATTEMPTS if self.halts else attempts == ATTEMPTS
-            if not tried and why == "Retryable":
+            if not tried and why != "Rejected":
                 yield self._told(key, f"{number} is dead after {attempts} attempts")
-            counted = sum(r.id == id_ and r.does in COUNTS for r in self.requests)
+            counted = sum(r.id == id_ and self._counts(r) for r in self.requests)
             if attempts > counted:
                 yield self._told(key, f"{number}: {attempts} attempts, {counted} answers count")
             if deaths[self._death(letter)] > 1:
                 yield self._told(key, f"{number} has {self.dead[id_]} dead letters")
+
+    def _reason(self, id_: str) -> str:
+        """What ends an event that is in the DLQ: its fate, or its last answer where the whole
+        destination gave it."""
+        fate = self.fates.get(self.events[id_], "")
+        if fate not in POISONS:
+            return "Rejected" if fate == "400" else "Retryable"
+        last = next((r.does for r in reversed(self.requests) if r.id == id_), "")
+        return "Retryable" if last in COUNTS else "Unavailable"
 
     def _death(self, letter: Message) -> tuple[str, int]:
         """One that is tried again by hand may die again, after more attempts."""
@@ -139,7 +150,11 @@ class Account:
             if request.attempt > counted[request.id]:
                 what = f"counts {request.attempt} attempts, and {counted[request.id]} answers do"
                 yield self._told(request.key, f"{request.number} {what}")
-            counted[request.id] += request.does in COUNTS
+            counted[request.id] += self._counts(request)
+
+    def _counts(self, request: Request) -> bool:
+        fate = self.fates.get((request.key, request.number), "")
+        return request.does in COUNTS or (fate in POISONS and request.does not in DELIVERED)
 
     def _repeats(self) -> Iterator[str]:
         before: dict[str, Request] = {}
@@ -153,7 +168,7 @@ class Account:
             before[request.id] = request
 
     def _explained(self, before: Request, again: Request) -> str:
-        if before.does != "204" or before.at in self.lost:
+        if before.does not in DELIVERED or before.at in self.lost:
             return f"answer lost ({before.does})"
         # Of several the one that explains most: what hits every worker, else the earliest.
         for strike in sorted(self.strikes, key=lambda one: (one.worker is not None, one.begin)):

@@ -6,6 +6,7 @@ killed, frozen and scaled.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
@@ -13,8 +14,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import faulty_server
@@ -22,8 +23,8 @@ import pytest
 from broker import Broker
 from chaos import Mayhem, Strike
 from confluent_kafka import Message
-from faulty_server import HALTING, fate, requests_of
-from history import Account, uncompleted
+from faulty_server import AFTERWARDS, HALTING, POISONS, fate, requests_of
+from history import Account, Place, uncompleted
 from scripted_operator import Operator
 
 from trunkline.local.ports import free_port
@@ -31,15 +32,20 @@ from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.commerce import Order
 from trunkline.schemas.registry import Registry
-from worker_kit import Feed, Workers, environ_of, eventually, header, read
+from worker_kit import Feed, Workers, environ_of, header, read
 
 TIERS = ("retry.500ms", "retry.2s", "retry.5s")
 DESTINATIONS = ("ordered", "unordered", "halting")
 SECONDS = float(os.environ.get("CRASH_SECONDS") or 90)
 KEYS, PER_SECOND = 40, 80
 EVENTS = [(f"k{n % KEYS}", n // KEYS) for n in range(int(SECONDS * PER_SECOND))]
+CONCLUDES = 180
+"""Seconds after which the poison events must be concluded: from the first failure to the last
+attempt it takes one of them a minute, and some are behind others of their key."""
 SETTLES = 180 + SECONDS / 2
 """Seconds within which the backlog must be delivered that such a time leaves."""
+LOOK = 1.0
+"""Seconds between two looks, each of which reads whole topics."""
 BOUNDS = {"kill": 600, "freeze": 600, "broker": 12_000}
 """Repeats that one strike may cause: what a worker completes within two commits at the rate here,
 and what is under way (``concurrency`` of each destination). Of a broker that is away, what workers
@@ -59,10 +65,14 @@ def seed() -> int:
 
 
 class Case:
-    """One flow and its API: what stands in topics and logs. A context manager: the API runs."""
+    """One flow and its API: what stands in topics and logs, of the ``events`` that are published. A
+    context manager: the API runs."""
 
-    def __init__(self, backbone: Backbone, name: str, home: Path, seed: int) -> None:
+    def __init__(
+        self, backbone: Backbone, name: str, home: Path, seed: int, events: Sequence[Place]
+    ) -> None:
         self._backbone = backbone
+        self._events = events
         self._name = name
         self._home = home
         self._seed = seed
@@ -86,9 +96,19 @@ class Case:
         """How long the API's logs are."""
         return sum(log.stat().st_size for log in self._home.glob("*.requests"))
 
+    def concluded(self) -> bool:
+        """Whether every poison event is in a DLQ."""
+        return all(self._poison(name) <= self._dead(name) for name in DESTINATIONS)
+
+    def _poison(self, name: str) -> set[Place]:
+        return {event for event, does in self._fates(name).items() if does in POISONS}
+
+    def _dead(self, name: str) -> set[Place]:
+        return set(self._places(self._read(name, "dlq")).values())
+
     def settled(self) -> bool:
         """Whether all is delivered and completed that can be."""
-        wanted = sum(len(events_of(name)) for name in DESTINATIONS)
+        wanted = sum(len(self.events_of(name)) for name in DESTINATIONS)
         if sum(len(self._read(name, "inbox")) for name in DESTINATIONS) < wanted:
             return False
         return not any(self._open(name) for name in DESTINATIONS)
@@ -96,22 +116,33 @@ class Case:
     def account(self, name: str, strikes: Sequence[Strike] = ()) -> Account:
         """What there is to know of a destination."""
         requests, lost = requests_of(self._home / f"{name}.requests")
-        with closing(Registry(self._backbone.registry)) as registry:
-            decode = Codec(registry).decoder(Order)
-            orders = {header(m, "ce_id"): decode(value_of(m)) for m in self._read(name, "inbox")}
-        events = events_of(name)
-        drawn = ((event, fate(f"{self._seed}/{name}", *event)) for event in events)
         return Account(
-            events={id_: (order["id"], order["total_cents"]) for id_, order in orders.items()},
+            events=self._places(self._read(name, "inbox")),
             requests=requests,
             lost=lost,
             letters=self._read(name, "dlq"),
             open=self._open(name),
             strikes=strikes,
-            fates={event: does for event, does in drawn if does},
+            fates=self._fates(name),
             ordered=name != "unordered",
             halts=name == "halting",
         )
+
+    def events_of(self, destination: str) -> list[Place]:
+        """Key and number of what it is to get."""
+        return [event for event in self._events if destination != "halting" or event[0] in HALTING]
+
+    def _fates(self, destination: str) -> dict[Place, str]:
+        seed = f"{self._seed}/{destination}"
+        drawn = ((event, fate(seed, *event)) for event in self.events_of(destination))
+        return {event: does for event, does in drawn if does}
+
+    def _places(self, messages: Sequence[Message]) -> dict[str, Place]:
+        """Which events these are, by their ids."""
+        with closing(Registry(self._backbone.registry)) as registry:
+            decode = Codec(registry).decoder(Order)
+            orders = {header(m, "ce_id"): decode(value_of(m)) for m in messages}
+        return {id_: (order["id"], order["total_cents"]) for id_, order in orders.items()}
 
     def _open(self, destination: str) -> set[str]:
         topics = [f"{self._name}.{destination}.{part}" for part in ("inbox", *TIERS)]
@@ -121,28 +152,52 @@ class Case:
         return read(self._backbone, f"{self._name}.{destination}.{part}")
 
 
-def events_of(destination: str) -> list[tuple[str, int]]:
-    """Key and number of what it is to get."""
-    return [event for event in EVENTS if destination != "halting" or event[0] in HALTING]
-
-
 def value_of(message: Message) -> bytes:
     value = message.value()
     assert value is not None
     return value
 
 
-def publish(feed: Feed, seconds: float) -> None:
-    """All events, evenly over so many seconds."""
-    begin = time.monotonic()
-    for done, (key, number) in enumerate(EVENTS):
-        if done % 20 == 0:
-            time.sleep(max(0.0, begin + seconds * done / len(EVENTS) - time.monotonic()))
-        feed.raw(key.encode(), feed.value(key, number))
-    feed.flush()
+class Publisher:
+    """Publishes EVENTS evenly over SECONDS, and after them others, more slowly, until it ends. A
+    context manager. ``events``: what is published, in its order."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.events: list[Place] = []
+
+    def __enter__(self) -> Publisher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._publish(EVENTS, PER_SECOND)
+        self._publish(self._afterwards(), PER_SECOND / 2)
+        self._feed.flush()
+
+    def _afterwards(self) -> Iterator[Place]:
+        for number in itertools.count():
+            for key in AFTERWARDS:
+                if self._over.is_set():
+                    return
+                yield key, number
+
+    def _publish(self, events: Iterable[Place], per_second: float) -> None:
+        begin = time.monotonic()
+        for done, (key, number) in enumerate(events):
+            if done % 20 == 0:
+                time.sleep(max(0.0, begin + done / per_second - time.monotonic()))
+            self._feed.raw(key.encode(), self._feed.value(key, number))
+            self.events.append((key, number))
 
 
-@pytest.mark.timeout(SECONDS + SETTLES + 220)
+@pytest.mark.timeout(SECONDS + CONCLUDES + SETTLES + 220)
 def test_nothing_is_lost_disordered_or_burnt_whatever_happens(
     backbone: Backbone,
     broker: Broker,
@@ -152,28 +207,36 @@ def test_nothing_is_lost_disordered_or_burnt_whatever_happens(
     tmp_path: Path,
     workers_of: Callable[..., Workers],
 ) -> None:
-    case = Case(backbone, name, tmp_path, seed)
+    publisher = Publisher(feed)
+    case = Case(backbone, name, tmp_path, seed, publisher.events)
     workers = workers_of("anything_flow.py", **case.urls)
     workers.started("route", "deliver", "deliver")
     mayhem = Mayhem(workers, broker, seed, case.heard)
     operator = Operator(f"{name}.halting", environ_of(backbone))
     with case, operator:
-        writer = threading.Thread(target=publish, args=[feed, SECONDS])
-        writer.start()
-        mayhem.run(SECONDS)
-        writer.join()
-        with suppress(AssertionError):  # the account says what is missing, and why
-            eventually(case.settled, "all is delivered or decided", SETTLES)
+        with publisher:
+            mayhem.run(SECONDS)
+            wait_for(case.concluded, CONCLUDES)
+        wait_for(case.settled, SETTLES)
         workers.stop()
     print(f"decisions about what halts, with the exit codes: {dict(operator.exits)}")
     for destination in DESTINATIONS:
-        assert_sound(destination, case.account(destination, mayhem.strikes))
+        account = case.account(destination, mayhem.strikes)
+        assert_sound(destination, case.events_of(destination), account)
 
 
-def assert_sound(name: str, account: Account) -> None:
+def wait_for(true: Callable[[], bool], seconds: float) -> None:
+    """Wait until it is true, or so long: the account says what is missing then, and why."""
+    begin = time.monotonic()
+    while not true() and time.monotonic() < begin + seconds:
+        time.sleep(LOOK)
+    print(f"{true.__name__} after {time.monotonic() - begin:.1f} s", flush=True)
+
+
+def assert_sound(name: str, events: Sequence[Place], account: Account) -> None:
     """All routed, no fault, and no more repeats than a strike may cause."""
     routed = Counter(account.events.values())
-    assert routed == Counter(events_of(name)), f"{len(routed)} of {len(events_of(name))} are routed"
+    assert routed == Counter(events), f"{len(routed)} of {len(events)} are routed"
     faults = account.faults()
     dead = Counter(header(letter, "tl_error_class") for letter in account.letters)
     answers = Counter(request.does for request in account.requests)

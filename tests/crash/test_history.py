@@ -107,6 +107,25 @@ def test_a_dead_letter_has_its_reason() -> None:
     assert faults(*ALL[:2], poison, **cast(Any, right)) == []
 
 
+@pytest.mark.parametrize("does", ["502", "hang", "reset"])
+def test_an_event_that_the_api_cannot_bear_uses_up_its_attempts(does: str) -> None:
+    """To its client it looks like an outage, while others are answered."""
+    poison = [asked(2, at, does, attempt=max(0, at - 6)) for at in range(3, 10)]
+    known: dict[str, Any] = {"letters": (letter("id2", "Unavailable", 4),)}
+    assert faults(*ALL[:2], *poison, fates={("k", 2): does}, **known) == []
+    (fault, *_) = faults(*ALL[:2], *poison, **known)
+    assert "2 is dead by Unavailable, and should be by Retryable" in fault
+    assert faults(*ALL[:2], *poison, fates={("k", 2): does}) == ["k: 2 is lost"]
+
+
+def test_an_event_that_the_api_cannot_bear_may_die_of_what_all_others_are_answered() -> None:
+    poison = [asked(2, at, "502", attempt=max(0, at - 6)) for at in range(3, 9)]
+    busy: dict[str, Any] = {"fates": {("k", 2): "502"}, "letters": (letter("id2", "Retryable", 4),)}
+    assert faults(*ALL[:2], *poison, asked(2, 9, "429", attempt=3), **busy) == []
+    (fault,) = faults(*ALL[:2], *poison, asked(2, 9, "502", attempt=3), **busy)
+    assert fault == "k: 2 is dead by Retryable, and should be by Unavailable"
+
+
 @pytest.mark.parametrize(
     ("letters", "fault"),
     [

@@ -122,6 +122,26 @@ def test_many_poison_events_do_not_keep_the_breaker_open_either() -> None:
         assert len(test.dead_letters(test.erp)) == 10
 
 
+@pytest.mark.parametrize("heads", [1, 5])
+def test_poison_events_with_nothing_but_their_own_keys_behind_them_wait_for_the_answers_of_others(
+    heads: int,
+) -> None:
+    """Nothing tells them from an outage. Ten answers for each of them, or a few more, are enough
+    (docs/breaker.md), also where these come one by one and each has its chance to fail before."""
+    poison = [f"poison{number}" for number in range(heads)]
+    with ErpTest(retry=Retry("1s", "2s", "5s")) as test:
+        test.script.rejects(lambda e: int(e.id.rpartition("/")[2]) <= heads, Unavailable("502"))
+        test.send(*poison, *poison)
+        test.advance("3m")
+        assert test.arrived == []
+        assert {attempt.number for attempt in test.script.attempts} == {1}
+        for number in range(12 * heads + 10):
+            test.send(f"other{number}")
+            test.advance("6s")
+        assert len(test.arrived) == 12 * heads + 10 + heads
+        assert sorted(w.shown_key for w in test.dead_letters(test.erp)) == poison
+
+
 def test_a_poison_event_does_not_take_its_batch_with_it() -> None:
     with ErpTest(batch=50, retry=Retry("1s", "2s")) as test:
         test.script.does(with_poison("poison", error=ANSWERS["reset"]))
