@@ -67,6 +67,7 @@ def _of_enrichment(enrichment: Enrichment[Any, Any, Any, Any]) -> Iterator[Probl
             f"takes {format_annotation(takes)}, which has no Avro schema: it is what the inbox "
             "holds, so describe it in avro_schemas/<domain>/, and run `trunkline schemas generate`",
         )
+    # What an enrichment returns needs no schema: it goes to the sink at once and into no topic.
     accepts = _found(to, type_of_destination)
     for returns in (yield from _told(enrichment, types_of_result)) or ():
         if accepts is not None and returns not in (Any, accepts):

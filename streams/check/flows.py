@@ -160,6 +160,7 @@ def _unconnected(flow: Flow[Any]) -> Problems:
             destination, f"no route leads to it: add @flow.route(…, to={destination.name})"
         )
     read = [*(route.topic for route in flow.routes), *(table.topic for table in flow.tables)]
+    # A warning alone: a flow that only publishes, for others to read, is a whole flow.
     for topic in _not_among(flow.topics, read):
         yield Problem(topic.place, f"topic {topic.name}: no route of this flow reads it", True)
 

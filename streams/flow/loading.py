@@ -52,6 +52,7 @@ def _run_file(path: Path) -> ModuleType:
     assert spec is not None, "a .py file has a loader"
     assert spec.loader is not None, "a .py file has a loader"
     module = importlib.util.module_from_spec(spec)
+    # Beside the flow are its helpers (`from mapping import …`), as `python flows/orders.py` has it.
     _importable(path.parent)
     sys.modules[name] = module  # typing and pydantic look modules up there
     try:
@@ -105,6 +106,7 @@ def _explained(error: BaseException, file: str) -> FlowError:
             SourceLocation(error.filename, error.lineno or 0), f"syntax error: {error.msg}"
         )
     frames = traceback.extract_tb(error.__traceback__)
+    # The last line of the user's own: an error in pydantic, ten frames deep, was caused by theirs.
     users = [f for f in frames if f.filename == file or not f.filename.startswith(_NOT_THE_USERS)]
     place = (
         SourceLocation(users[-1].filename, users[-1].lineno or 0) if users else SourceLocation(file)

@@ -61,6 +61,8 @@ class Window:
         gaps = [later - earlier for earlier, later in pairwise(islice(self._plain(), _STARTS))]
         if not gaps:
             raise ConfigurationError(f"the cron expression {self.cron!r} hardly ever comes")
+        # A window that is open when the next one starts never closes, and its destination would never be
+        # sent anything: "daily 02:00 24h" is a pause, which an operator should see as one.
         if self.duration >= min(gaps):
             shown = f"lasts {self.duration} and comes again after {min(gaps)}"
             raise ConfigurationError(f"it {shown}: it must be shorter than its period")
@@ -68,6 +70,7 @@ class Window:
     def current(self, at: datetime) -> datetime | None:
         """The end, in UTC, of the window that ``at`` is in: from its start to before its end;
         None outside."""
+        # Windows are shorter than their period, so at most one start lies in the last `duration`.
         start = self.next_start(at - self.duration)
         return start + self.duration if start <= at else None
 
@@ -81,6 +84,8 @@ class Window:
 
     def _plain(self) -> Iterator[datetime]:
         """Its starts where clocks never change."""
+        # Without a zone: on the day when clocks go forward two starts of "hourly" lie no hour apart
+        # by the wall, and a window of 60 minutes that is right on 364 days would be refused.
         return CronSim(self.cron, datetime(2001, 1, 1))
 
     def __str__(self) -> str:

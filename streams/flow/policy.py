@@ -108,6 +108,8 @@ def parse_policy(arguments: Mapping[str, Any]) -> tuple[Policy, list[str]]:
         retry=given.read("retry", _a(Retry, "Retry('10s', '1m')"), Retry.DEFAULT),
         delay=given.read("delay", _delay, 0.0),
         on_dead=given.read("on_dead", _one_of(OnDead), "continue"),
+        # One argument, two things: outage="tiers" says what is done, outage=[500] what counts as one.
+        # It is read twice, and tells of a mistake once.
         outage=given.read("outage", _outage, _HOLD)[0],
         down=given.read("outage", _outage, _HOLD, tells=False)[1],
         reject=given.read("reject", error_matches, ()),
@@ -171,6 +173,8 @@ def _contradictions(policy: Policy) -> list[str]:
     found = []
     if policy.on_dead == "halt" and policy.order == "none":
         found.append("on_dead='halt' keeps a key blocked, and needs order='key'")
+    # An error in two lists would mean whatever the classifier looks at first: the person who wrote
+    # both meant one of them, and only they know which.
     for cause in policy.down:
         for others, where in ((policy.reject, "reject="), (policy.retry.on, "the retry's on=")):
             if cause in others:

@@ -47,6 +47,7 @@ def backbone_from(file: dict[str, Any]) -> Backbone:
     stack that runs here. Raises ConfigurationError."""
     local = running(Path(".trunkline"))
     if local is not None:
+        # What the file says wins over the local stack: `--env prod` beside a stack means prod.
         found = {"bootstrap": local.bootstrap, "registry": local.registry}
         file = {**file, "trunkline": {**found, **file.get("trunkline", {})}}
     return load_backbone(file)

@@ -58,6 +58,8 @@ def up(
     )
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+    # Before it detaches: a download has progress to show, and takes minutes the first time, while a
+    # process in the background could only be waited for.
     stack.download()
     if detach:
         _detach(home)
