@@ -1,5 +1,5 @@
-"""What happens to workers and to the broker, drawn from one seed: ``kill -9``, SIGSTOP beyond the
-session, scaling, and a broker that is killed and comes back."""
+"""What happens to workers, to the broker and to a table, drawn from one seed: ``kill -9``, SIGSTOP
+beyond the session, scaling, a broker that is killed and comes back, a table that goes and comes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from broker import Broker
+from stored_table import StoredTable
 
 from trunkline.kafka import OFFSETS_TIMEOUT
 from worker_kit import WorkerProcess, Workers
 
-ACTIONS = ("kill", "kill", "freeze", "grow", "shrink", "kill_router", "restart_broker")
+ACTIONS = (
+    *("kill", "kill", "freeze", "grow", "shrink", "kill_router", "restart_broker"),
+    *("hide_table", "hide_table"),
+)
 """Each of these happens before one happens again."""
 BUSY = 20_000
 """Bytes in the API's logs, some hundred requests, after which something is going on again."""
@@ -48,8 +52,14 @@ class Mayhem:
     """
 
     def __init__(
-        self, workers: Workers, broker: Broker, seed: int, heard: Callable[[], int]
+        self,
+        workers: Workers,
+        broker: Broker,
+        seed: int,
+        heard: Callable[[], int],
+        table: StoredTable,
     ) -> None:
+        self._table = table
         self._heard = heard
         self._workers = workers
         self._broker = broker
@@ -128,3 +138,10 @@ class Mayhem:
         self._rest(self._random.uniform(0.5, 3))
         self._broker.up()
         self.strikes.append(Strike("broker", begin, time.monotonic() + AFTER_BROKER))
+
+    def hide_table(self) -> None:
+        """The table that a destination writes to is away for a while."""
+        while not self._table.hide():  # a worker is frozen in the middle of a transaction
+            self._rest(0.5)
+        self._rest(self._random.uniform(1, 4))
+        self._table.show()

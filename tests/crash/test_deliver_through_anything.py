@@ -1,45 +1,32 @@
-"""Delivery through anything: an API that misbehaves by script, while workers and the broker are
-killed, frozen and scaled.
+"""Delivery through anything: an API that misbehaves by script, a table that goes and comes, and a
+registry that answers nonsense, while workers and the broker are killed, frozen and scaled.
 
 ``CRASH_SEED`` repeats a run's scripts; the seed is printed. ``CRASH_SECONDS``: how long it lasts.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import faulty_server
 import pytest
+from anything_case import DESTINATIONS, Case
 from broker import Broker
-from chaos import Mayhem, Strike
-from confluent_kafka import Message
-from faulty_server import AFTERWARDS, HALTING, POISONS, fate, requests_of
-from history import Account, Place, uncompleted
+from chaos import Mayhem
+from history import Account
+from odd_registry import OddRegistry
+from publisher import SECONDS, Publisher
 from scripted_operator import Operator
+from stored_table import StoredTable
 
-from trunkline.local.ports import free_port
 from trunkline.params import Backbone
-from trunkline.schemas.codec import Codec
-from trunkline.schemas.commerce import Order
-from trunkline.schemas.registry import Registry
-from worker_kit import Feed, Workers, environ_of, header, read
+from worker_kit import Feed, Workers, environ_of, header
 
-TIERS = ("retry.500ms", "retry.2s", "retry.5s")
-DESTINATIONS = ("ordered", "unordered", "halting")
-SECONDS = float(os.environ.get("CRASH_SECONDS") or 90)
-KEYS, PER_SECOND = 40, 80
-EVENTS = [(f"k{n % KEYS}", n // KEYS) for n in range(int(SECONDS * PER_SECOND))]
-CONCLUDES = 180
+CONCLUDES = 240
 """Seconds after which the poison events must be concluded: from the first failure to the last
 attempt it takes one of them a minute, and some are behind others of their key."""
 SETTLES = 180 + SECONDS / 2
@@ -64,154 +51,38 @@ def seed() -> int:
     return drawn
 
 
-class Case:
-    """One flow and its API: what stands in topics and logs, of the ``events`` that are published. A
-    context manager: the API runs."""
-
-    def __init__(
-        self, backbone: Backbone, name: str, home: Path, seed: int, events: Sequence[Place]
-    ) -> None:
-        self._backbone = backbone
-        self._events = events
-        self._name = name
-        self._home = home
-        self._seed = seed
-        self._ports = {destination: free_port() for destination in DESTINATIONS}
-        self.urls = {name: f"http://127.0.0.1:{port}" for name, port in self._ports.items()}
-
-    def __enter__(self) -> Case:
-        options = [f"--seed={self._seed}", f"--seconds={SECONDS}", f"--home={self._home}"]
-        ports = [f"{name}={port}" for name, port in self._ports.items()]
-        with (self._home / "api.log").open("wb") as output:
-            command = [sys.executable, faulty_server.__file__, *options, *ports]
-            self._api = subprocess.Popen(command, stdout=output, stderr=output)
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        assert self._api.poll() is None, (self._home / "api.log").read_text()
-        self._api.kill()
-        self._api.wait()
-
-    def heard(self) -> int:
-        """How long the API's logs are."""
-        return sum(log.stat().st_size for log in self._home.glob("*.requests"))
-
-    def concluded(self) -> bool:
-        """Whether every poison event is in a DLQ."""
-        return all(self._poison(name) <= self._dead(name) for name in DESTINATIONS)
-
-    def _poison(self, name: str) -> set[Place]:
-        return {event for event, does in self._fates(name).items() if does in POISONS}
-
-    def _dead(self, name: str) -> set[Place]:
-        return set(self._places(self._read(name, "dlq")).values())
-
-    def settled(self) -> bool:
-        """Whether all is delivered and completed that can be."""
-        wanted = sum(len(self.events_of(name)) for name in DESTINATIONS)
-        if sum(len(self._read(name, "inbox")) for name in DESTINATIONS) < wanted:
-            return False
-        return not any(self._open(name) for name in DESTINATIONS)
-
-    def account(self, name: str, strikes: Sequence[Strike] = ()) -> Account:
-        """What there is to know of a destination."""
-        requests, lost = requests_of(self._home / f"{name}.requests")
-        return Account(
-            events=self._places(self._read(name, "inbox")),
-            requests=requests,
-            lost=lost,
-            letters=self._read(name, "dlq"),
-            open=self._open(name),
-            strikes=strikes,
-            fates=self._fates(name),
-            ordered=name != "unordered",
-            halts=name == "halting",
-        )
-
-    def events_of(self, destination: str) -> list[Place]:
-        """Key and number of what it is to get."""
-        return [event for event in self._events if destination != "halting" or event[0] in HALTING]
-
-    def _fates(self, destination: str) -> dict[Place, str]:
-        seed = f"{self._seed}/{destination}"
-        drawn = ((event, fate(seed, *event)) for event in self.events_of(destination))
-        return {event: does for event, does in drawn if does}
-
-    def _places(self, messages: Sequence[Message]) -> dict[str, Place]:
-        """Which events these are, by their ids."""
-        with closing(Registry(self._backbone.registry)) as registry:
-            decode = Codec(registry).decoder(Order)
-            orders = {header(m, "ce_id"): decode(value_of(m)) for m in messages}
-        return {id_: (order["id"], order["total_cents"]) for id_, order in orders.items()}
-
-    def _open(self, destination: str) -> set[str]:
-        topics = [f"{self._name}.{destination}.{part}" for part in ("inbox", *TIERS)]
-        return uncompleted(self._backbone, f"{self._name}.{destination}", topics)
-
-    def _read(self, destination: str, part: str) -> list[Message]:
-        return read(self._backbone, f"{self._name}.{destination}.{part}")
+@pytest.fixture
+def table(postgres_dsn: str, name: str) -> StoredTable:
+    made = StoredTable(postgres_dsn, name.replace("-", "_"))
+    made.create()
+    return made
 
 
-def value_of(message: Message) -> bytes:
-    value = message.value()
-    assert value is not None
-    return value
-
-
-class Publisher:
-    """Publishes EVENTS evenly over SECONDS, and after them others, more slowly, until it ends. A
-    context manager. ``events``: what is published, in its order."""
-
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.events: list[Place] = []
-
-    def __enter__(self) -> Publisher:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        self._publish(EVENTS, PER_SECOND)
-        self._publish(self._afterwards(), PER_SECOND / 2)
-        self._feed.flush()
-
-    def _afterwards(self) -> Iterator[Place]:
-        for number in itertools.count():
-            for key in AFTERWARDS:
-                if self._over.is_set():
-                    return
-                yield key, number
-
-    def _publish(self, events: Iterable[Place], per_second: float) -> None:
-        begin = time.monotonic()
-        for done, (key, number) in enumerate(events):
-            if done % 20 == 0:
-                time.sleep(max(0.0, begin + done / per_second - time.monotonic()))
-            self._feed.raw(key.encode(), self._feed.value(key, number))
-            self.events.append((key, number))
+@pytest.fixture
+def odd_registry(backbone: Backbone, seed: int) -> Iterator[OddRegistry]:
+    with OddRegistry(backbone.registry, seed) as running:
+        yield running
 
 
 @pytest.mark.timeout(SECONDS + CONCLUDES + SETTLES + 220)
 def test_nothing_is_lost_disordered_or_burnt_whatever_happens(
     backbone: Backbone,
     broker: Broker,
+    odd_registry: OddRegistry,
+    table: StoredTable,
     name: str,
     seed: int,
     feed: Feed,
+    postgres_dsn: str,
     tmp_path: Path,
     workers_of: Callable[..., Workers],
 ) -> None:
-    publisher = Publisher(feed)
-    case = Case(backbone, name, tmp_path, seed, publisher.events)
-    workers = workers_of("anything_flow.py", **case.urls)
+    publisher = Publisher(feed, backbone, seed)
+    case = Case(backbone, name, tmp_path, seed, events=publisher.events, table=table)
+    addresses = {"stored": postgres_dsn, "trunkline_registry": odd_registry.url}
+    workers = workers_of("anything_flow.py", **case.urls, **addresses)
     workers.started("route", "deliver", "deliver")
-    mayhem = Mayhem(workers, broker, seed, case.heard)
+    mayhem = Mayhem(workers, broker, seed, case.heard, table)
     operator = Operator(f"{name}.halting", environ_of(backbone))
     with case, operator:
         with publisher:
@@ -220,9 +91,14 @@ def test_nothing_is_lost_disordered_or_burnt_whatever_happens(
         wait_for(case.settled, SETTLES)
         workers.stop()
     print(f"decisions about what halts, with the exit codes: {dict(operator.exits)}")
+    print(f"the registry answered {dict(odd_registry.answers)}")
     for destination in DESTINATIONS:
-        account = case.account(destination, mayhem.strikes)
-        assert_sound(destination, case.events_of(destination), account)
+        routed, events = case.routed(destination), case.events_of(destination)
+        assert Counter(routed) == Counter(events), f"{len(routed)} of {len(events)} are routed"
+        assert_sound(destination, case.account(destination, mayhem.strikes))
+    assert list(case.table_account().faults()) == []
+    for destination in (*DESTINATIONS, "stored"):
+        assert case.unread(destination) == []
 
 
 def wait_for(true: Callable[[], bool], seconds: float) -> None:
@@ -233,10 +109,8 @@ def wait_for(true: Callable[[], bool], seconds: float) -> None:
     print(f"{true.__name__} after {time.monotonic() - begin:.1f} s", flush=True)
 
 
-def assert_sound(name: str, events: Sequence[Place], account: Account) -> None:
-    """All routed, no fault, and no more repeats than a strike may cause."""
-    routed = Counter(account.events.values())
-    assert routed == Counter(events), f"{len(routed)} of {len(events)} are routed"
+def assert_sound(name: str, account: Account) -> None:
+    """No fault, and no more repeats than a strike may cause."""
     faults = account.faults()
     dead = Counter(header(letter, "tl_error_class") for letter in account.letters)
     answers = Counter(request.does for request in account.requests)
