@@ -9,9 +9,11 @@ from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from trunkline.headers import TL_HALTED
 from trunkline.kafka.messages import event_of
 from trunkline.kafka.offsets import Partition, committed_offsets
 from trunkline.streams.deliver.offsets import PartitionOffsets
+from trunkline.streams.retry.halted_keys import HaltedKey
 from trunkline.streams.retry.tiers import due_of
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ class AssignmentRecovery:
         self._latest: dict[int, int] = {}  # the highest sequence number that waits, a partition
         self.commits = committed_offsets(consumer, partitions, timeout=TIMEOUT)
         self.progress = offsets_from_commits(self.commits)
+        self.halted: list[HaltedKey] = []
+        """Of what waits, the events that halt their keys; known once ``waiting`` is read."""
 
     def waiting(
         self,
@@ -48,6 +52,8 @@ class AssignmentRecovery:
                 sequence = event.sequence
                 latest = self._latest.get(event.partition, -1)
                 self._latest[event.partition] = max(latest, sequence)
+                if event.header(TL_HALTED):
+                    self.halted.append(HaltedKey.of(event))
                 yield event.key, sequence, due_of(event)
 
     def unread(self) -> dict[int, range]:

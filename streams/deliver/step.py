@@ -35,6 +35,7 @@ from trunkline.streams.flow.definition import Destination
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import DeliveryMetrics, HasGauges
 from trunkline.streams.retry.decisions import RetryDecision, RetryDecisions
+from trunkline.streams.retry.halted_keys import HaltedKeys
 from trunkline.streams.retry.key_order import KeyOrder
 from trunkline.streams.retry.tiers import Tiers
 from trunkline.tasks import backoff
@@ -222,7 +223,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         partitions = copartitioned(partitions, len(self._topics))
         found = AssignmentRecovery(consumer, partitions, self._inbox)
         waiting = found.waiting(self._broker.read_pending, self._decode) if self._ordered else ()
-        self._order.begin(waiting)
+        self._order.begin(waiting, found.halted)
         self._tracker.begin(found.progress, found.unread())
         self._backpressure.begin()
         self._leaving = False
@@ -317,6 +318,11 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         self.failure = error
 
     # What is asked of outside.
+
+    @property
+    def halted(self) -> HaltedKeys:
+        """The keys that wait for a person."""
+        return self._order.halted
 
     @property
     def held(self) -> bool:

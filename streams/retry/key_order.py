@@ -23,6 +23,7 @@ from trunkline.event import Event
 from trunkline.headers import TL_HALTED, TL_SEQ
 from trunkline.streams.retry.blocked_keys import BlockedKeys
 from trunkline.streams.retry.decisions import RetryAction
+from trunkline.streams.retry.halted_keys import HaltedKey, HaltedKeys
 from trunkline.streams.retry.key_queues import KeyQueues
 from trunkline.streams.retry.tiers import Delays, due_of
 
@@ -95,11 +96,15 @@ class KeyOrder:
         """The events that may be sent."""
         self.begin(())
 
-    def begin(self, entries: Iterable[tuple[str, int, float]]) -> None:
+    def begin(
+        self, entries: Iterable[tuple[str, int, float]], halted: Iterable[HaltedKey] = ()
+    ) -> None:
         """Forget everything and begin with what waits in retry topics: ``entries`` are key,
-        sequence number and due time of each event there."""
+        sequence number and due time of each event there; ``halted``: which of them halt their
+        keys, known once ``entries`` are read."""
         self.queues.clear()
         self.blocked = BlockedKeys(entries if self._ordered else ())
+        self.halted = HaltedKeys(halted)
         self.buffered = 0
         self._successors: dict[str, dict[int, Event[Any]]] = {}
         self._followed: dict[str, int] = {}  # the last successor of a key that its queue has got
@@ -137,11 +142,13 @@ class KeyOrder:
         """What an operator decided about a halted event: ``retry``, ``discard``, or "" for
         nothing yet: then the event asks again later."""
         if decision == "retry":
+            self.halted.remove(event.key)
             self.queues.add(event)
             return ()
         if decision == "discard":
             self.on_done(event)
             return (Discard(event),)
+        self.halted.add(HaltedKey.of(event))
         return self.on_retry(event, self._clock() + self._delays.halt_recheck, {})
 
     def on_decided(self, action: Callable[[Event[Any]], RetryAction | None]) -> Sequence[Action]:
@@ -180,6 +187,7 @@ class KeyOrder:
         if first is None or first != event.sequence:
             return  # nothing waits for it: this is the way of nearly all events
         self.blocked.leave(key)
+        self.halted.remove(key)
         self._service_time.ended(key, self._clock())
         if key in self._successors:
             self._send_successors(key)
@@ -219,6 +227,7 @@ class KeyOrder:
 
     def on_halt(self, event: Event[Any], headers: Mapping[str, str]) -> Sequence[Action]:
         """The event halts its key: it waits until an operator has decided about it."""
+        self.halted.add(HaltedKey.of(event, headers))
         headers = {TL_HALTED: "1", **headers}
         return self.on_retry(event, self._clock() + self._delays.halt_recheck, headers)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from trunkline.kafka import KafkaUnavailable
@@ -33,10 +34,12 @@ CANNOT_OPEN = "cannot-open"
 """The state of a destination whose sink cannot be opened: its system is down, or not as needed."""
 HOLDING = "holding"
 """The state of a destination that is up, and of which some events are held."""
+HALTED = "halted"
+"""The state of a destination that is up, and of which some keys wait for a person."""
 HELD_AFTER = 5.0
 """Seconds after which a held event is told of. Single calls fail and succeed again all the time."""
 MAX_HELD = 5
-"""Held events that the control topic takes, of each worker."""
+"""Held events, and halted keys, that the control topic takes, of each worker."""
 MAX_WHY = 1_000
 """Characters of the reason that the control topic takes."""
 _STATES = {"half-open": 1, "slow-start": 1, "open": 2, CANNOT_OPEN: 2}
@@ -149,15 +152,19 @@ class DestinationSupervisor:
         self._metrics.breaker_state.set(_STATES.get(state, 0))
         self._metrics.breaker_open_seconds.set(open_for)
         self._metrics.dead_letter_limit_tripped.set(tripped)
-        held = self._held()
+        held, halted = self._held(), self._step.halted
+        if state == CLOSED:
+            state = HOLDING if held else HALTED if halted else CLOSED
         self._status.report(
             {
-                "state": HOLDING if held and state == CLOSED else state,
+                "state": state,
                 "until": self._until(),
                 "lag": gauges.lag,
                 "waiting": gauges.waiting,
                 "why": self._why()[:MAX_WHY] or None,
                 "held": held,
+                "halted_keys": len(halted),
+                "halted": [asdict(one) for one in halted.first(MAX_HELD)],
             }
         )
         self._step.wake()  # a command's end, or a window's, may have come

@@ -16,9 +16,10 @@ from trunkline.streams.control.status import STALE_AFTER, record_age
 
 @dataclass(frozen=True, slots=True)
 class HeldEvent:
-    """An event that found the destination unavailable, and is tried again where it stands.
+    """An event that found the destination unavailable and is tried again where it stands; or one
+    that halts its key (``on_dead="halt"``).
 
-    ``place``: ``topic/partition/offset``; ``since``: when it did so first (ISO 8601); ``times``:
+    ``place``: ``topic/partition/offset``; ``since``: when it failed first (ISO 8601); ``times``:
     how often, in succession; ``error``: the last one.
     """
 
@@ -51,7 +52,8 @@ class WorkerStatus:
     when (ISO 8601), ``until`` when sending goes on by itself, if that is known. ``lag``: events of
     its partitions that are not delivered yet; ``waiting``: of these in retry tiers.
     ``why``: the reason, where the state alone does not tell it. ``held``: the oldest events that
-    are tried again and again in their places.
+    are tried again and again in their places. ``halted``: the oldest events that halt their keys,
+    of ``halted_keys`` in all.
     ``at``: when it told this, ``age`` seconds ago. ``stale``: that is too long ago to count, as the
     worker was killed or has lost Kafka.
     """
@@ -67,6 +69,8 @@ class WorkerStatus:
     stale: bool
     why: str | None = None
     held: tuple[HeldEvent, ...] = ()
+    halted: tuple[HeldEvent, ...] = ()
+    halted_keys: int = 0
 
 
 def worker_statuses(
@@ -84,7 +88,7 @@ def worker_statuses(
 
 
 def _status(worker: str, value: Mapping[str, Any], now: float) -> WorkerStatus:
-    age = record_age(value, now)
+    age, halted_keys = record_age(value, now), value.get("halted_keys")
     return WorkerStatus(
         worker=worker,
         state=str(value.get("state")),
@@ -94,6 +98,8 @@ def _status(worker: str, value: Mapping[str, Any], now: float) -> WorkerStatus:
         waiting=value.get("waiting"),
         why=value.get("why"),
         held=tuple(HeldEvent.of(one) for one in value.get("held") or ()),
+        halted=tuple(HeldEvent.of(one) for one in value.get("halted") or ()),
+        halted_keys=halted_keys if isinstance(halted_keys, int) else 0,
         at=str(value.get("at")),
         age=age,
         stale=age > STALE_AFTER,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
@@ -16,12 +17,14 @@ from trunkline.admin.destinations import (
     pause_destination,
     resume_destination,
 )
+from trunkline.admin.status import WorkerStatus
 from trunkline.admin.targets import Target
 from trunkline.cli.environment import backbone_of
 from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, TargetArgument, WhyOption
 from trunkline.cli.output import (
     WORKER_HEADINGS,
     backlog_in_words,
+    halted_in_words,
     held_in_words,
     print_json,
     print_table,
@@ -97,8 +100,19 @@ def status(destination: TargetArgument, env: EnvOption = None, as_json: JsonOpti
             typer.echo("why: " + escaped(why, keep="\n"))
         for held in (one for worker in found.workers for one in worker.held):
             typer.echo("held: " + held_in_words(held))
+        _tell_halted(target, found.workers)
     else:
         typer.echo("none of them tells of trouble" if found.members else "events wait in the inbox")
+
+
+def _tell_halted(target: Target, workers: Sequence[WorkerStatus]) -> None:
+    told = [one for worker in workers for one in worker.halted]
+    for halted in told:
+        typer.echo("halted: " + halted_in_words(halted))
+    if (more := sum(worker.halted_keys for worker in workers) - len(told)) > 0:
+        typer.echo(f"halted: {more} more")
+    if told:
+        typer.echo(f"a halted key goes on after trunkline dlq redrive, or discard, {target}")
 
 
 def _end(duration: str, until: str, now: float) -> datetime | None:

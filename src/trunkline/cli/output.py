@@ -87,6 +87,14 @@ def held_in_words(held: HeldEvent) -> str:
     )
 
 
+def halted_in_words(halted: HeldEvent) -> str:
+    """A key that waits for a person, as a person says it."""
+    event = f"the event {halted.id} ({halted.place})"
+    times = "once" if halted.times == 1 else f"{halted.times} times"
+    failed = f"failed {times}, first at {halted.since[:19]}: {halted.error}"
+    return escaped(f"key {halted.key} waits behind {event}, which {failed}")
+
+
 REQUEST_HEADINGS = ("id", "what", "to", "state", "asked for", "by", "so far")
 
 

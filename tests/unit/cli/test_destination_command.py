@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 import pytest
 from typer.testing import CliRunner
 
+from trunkline.admin.status import worker_statuses
+from trunkline.admin.targets import Target
 from trunkline.cli import app
-from trunkline.cli.destination import _end, _in_words
+from trunkline.cli.destination import _end, _in_words, _tell_halted
 from trunkline.errors import ConfigurationError
 from trunkline.streams.admission.manual import OverrideRecord
 
@@ -54,6 +56,25 @@ def test_a_time_without_a_zone_is_local() -> None:
 def test_an_end_that_makes_no_sense_is_refused(duration: str, until: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         _end(duration, until, NOON)
+
+
+def test_halted_keys_are_told_with_what_lets_them_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    at = datetime.fromtimestamp(NOON, UTC).isoformat()
+    halted = [{"key": f"k{n}", "id": "7", "place": "f.erp.inbox/0/3", "times": 2} for n in range(5)]
+    state = {
+        "status/erp/a-1": {"state": "halted", "at": at, "halted_keys": 9, "halted": halted},
+        "status/erp/b-2": {"state": "open", "at": at, "halted_keys": "many"},
+    }
+    workers = worker_statuses(state, "erp", NOON)
+    _tell_halted(Target.parse("f.erp"), workers)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines[:5]] == ["k0", "k1", "k2", "k3", "k4"]
+    assert lines[5:] == [
+        "halted: 4 more",
+        "a halted key goes on after trunkline dlq redrive, or discard, f.erp",
+    ]
+    _tell_halted(Target.parse("f.erp"), [])
+    assert capsys.readouterr().out == ""
 
 
 def test_a_command_is_told_in_words() -> None:

@@ -121,6 +121,15 @@ def test_a_held_event_is_told_in_words_without_moving_the_cursor() -> None:
     assert HeldEvent.of({}) == HeldEvent("", "", "", "", 0, "")
 
 
+def test_a_halted_key_is_told_in_words_without_moving_the_cursor() -> None:
+    record = {"key": "k\x1b[2J", "id": "7", "place": "f.erp.inbox/0/3", "times": 1, "error": "422"}
+    told = shown.halted_in_words(HeldEvent.of({**record, "since": "2026-11-22T14:30:00.123+00:00"}))
+    assert told == (
+        r"key k\x1b[2J waits behind the event 7 (f.erp.inbox/0/3), which failed once, first "
+        "at 2026-11-22T14:30:00: 422"
+    )
+
+
 def test_an_audit_is_told_in_a_line() -> None:
     deed = AuditRecord(
         what="redrive", on="erp", why="back", who="ada@desk", at="2026-11-22T14:30:00.123Z"

@@ -290,6 +290,31 @@ def test_a_halted_key_waits_for_a_person_and_others_do_not() -> None:
         assert [w.id for w in test.waiting(test.erp) if w.halted] == ["a/1"]
 
 
+@pytest.mark.parametrize("crash", [False, True])
+@pytest.mark.parametrize("action", ["retry", "discard"])
+def test_halted_keys_are_told_of_until_they_go_on(action: str, crash: bool) -> None:
+    with ErpTest(on_dead="halt") as test:
+        test.script.answers(422, times=7)
+        test.send(*"aabcdefg")
+        test.advance("1s")
+        if crash:
+            test.crash()
+        test.advance("5s")
+        (status,) = (test._control.state[key] for key in test._control.state)
+        assert test.state(test.erp) == "closed"
+        assert (status["state"], status["halted_keys"], len(status["halted"])) == ("halted", 7, 5)
+        (halted,) = (one for one in status["halted"] if one["key"] == "a")
+        assert (halted["id"], halted["times"]) == ("a/1", 1)
+        assert halted["place"].startswith("sales.erp.inbox/")
+        assert halted["since"].startswith("2026-01-01T00:00:00")
+        assert halted["error"].startswith("Rejected: ")
+        for letter in test.dead_letters(test.erp):
+            test.release(letter, action)
+        test.run_until_idle()
+        test.advance("1m")
+        assert not [key for key in test._control.state if key.startswith("status/")]
+
+
 @pytest.mark.parametrize(("action", "rest"), [("retry", ["a/1", "a/2"]), ("discard", ["a/2"])])
 @pytest.mark.parametrize("crash", [False, True])
 def test_a_decision_lets_a_halted_key_go_on(action: str, rest: list[str], crash: bool) -> None:
