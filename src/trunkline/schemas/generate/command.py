@@ -28,8 +28,6 @@ def generate(source: Path, into: Path) -> list[Path]:
 
 def stale(source: Path, into: Path) -> list[Path]:
     """The files that ``generate`` would change. Raises ConfigurationError as it does."""
-    if not into.is_dir():
-        raise ConfigurationError(f"there is no folder {into}: make it, or say --into FOLDER")
     texts = render(source)
     for name in texts:
         _refuse_foreign(into / name)

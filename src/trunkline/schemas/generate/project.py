@@ -1,0 +1,91 @@
+"""Where a project has its schemas and the types made of them: ``[tool.trunkline.schemas]`` in its
+``pyproject.toml``.
+
+    [tool.trunkline.schemas]
+    source = "avro_schemas"
+    into = "src/acme/schemas"
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trunkline.errors import ConfigurationError
+
+TABLE = "tool.trunkline.schemas"
+KEYS = ("source", "into")
+DEFAULT_SOURCE = Path("avro_schemas")
+"""In the folder of ``pyproject.toml``; without such a file in the current one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaFolders:
+    """``source``: of ``<domain>/<Type>.avsc``; ``into``: of the modules ``<domain>.py``."""
+
+    source: Path
+    into: Path
+
+
+def schema_folders(
+    source: Path | None, into: Path | None, *, start: Path | None = None
+) -> SchemaFolders:
+    """The folders as they are given, else as the nearest ``pyproject.toml`` says, from ``start``
+    (the current folder) upwards; its paths are relative to its own folder.
+
+    Raises ConfigurationError where nobody says ``into``, a folder is not there, or the file has a
+    mistake.
+    """
+    project = _nearest((start or Path.cwd()).resolve())
+    said = {} if project is None else _said(project)
+    if into is None and "into" not in said:
+        raise ConfigurationError(
+            "where should the types go? Say --into FOLDER, or once and for all in "
+            f'{_told(project) if project else "a pyproject.toml"}: [{TABLE}] into = "src/…/schemas"'
+        )
+    if source is None:
+        source = said.get("source") or _beside(project, DEFAULT_SOURCE)
+    found = SchemaFolders(source, into or said["into"])
+    if not found.into.is_dir():
+        whence = f" (into of [{TABLE}] in {_told(project)})" if into is None and project else ""
+        raise ConfigurationError(f"there is no folder {found.into}{whence}: make it first")
+    return found
+
+
+def _nearest(start: Path) -> Path | None:
+    places = (folder / "pyproject.toml" for folder in (start, *start.parents))
+    return next((place for place in places if place.is_file()), None)
+
+
+def _said(project: Path) -> dict[str, Path]:
+    """The paths that the file names, as they are to be reached from the current folder."""
+    try:
+        table: Any = tomllib.loads(project.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{_told(project)} cannot be read: {error}") from None
+    for name in TABLE.split("."):
+        table = table.get(name, {}) if isinstance(table, dict) else None
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{_told(project)}: [{TABLE}] is no table")
+    for name, value in table.items():
+        if name not in KEYS:
+            known = " and ".join(KEYS)
+            raise ConfigurationError(f"{_told(project)}: [{TABLE}] has {known}, no {name!r}")
+        if not (isinstance(value, str) and value):
+            raise ConfigurationError(f"{_told(project)}: {name} of [{TABLE}] names no folder")
+    return {name: _beside(project, Path(value)) for name, value in table.items()}
+
+
+def _beside(project: Path | None, path: Path) -> Path:
+    return path if project is None else Path(_told(project.parent / path))
+
+
+def _told(path: Path) -> str:
+    """A path as it is reached from the current folder."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:  # on another drive of Windows
+        return str(path)
