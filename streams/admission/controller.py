@@ -44,13 +44,31 @@ class _PermitOfAll:
             permit.finish(now, sent, failure, again=again)
 
 
+class EnrichmentAdmission:
+    """When the system may be asked that a destination's enrichment asks: it is another one than the
+    destination's, and may be down, or have enough, by itself. Both halves are gates of the
+    destination, too: what cannot be enriched is not sent."""
+
+    def __init__(self, breaker: CircuitBreakerState) -> None:
+        self.breaker = breaker
+        self.throttle = AdaptiveThrottle()
+
+    def acquire(self, now: float, count: int) -> Permit:
+        """A permit for a call that asks about so many events."""
+        return _PermitOfAll([self.breaker.acquire(now, count), self.throttle.acquire(now, count)])
+
+    def is_in_trouble(self, now: float) -> bool:
+        """Whether it keeps the destination from being sent to as fast as could be."""
+        return self.breaker.state != "closed" or self.throttle.is_throttling(now)
+
+
 class AdmissionController:
     """Every reason not to send to one destination in one worker, asked as one: a Gate of gates.
 
     ``clock``: returns epoch seconds; ``limits``: further gates, the quotas; ``random``: returns
     numbers from 0 to 1, for jitter. ``enrichment``: when the system that the destination's
-    enrichment asks counts as down. That breaker is asked as all gates are, but has permits of its
-    own: what the sink answers says nothing of that system.
+    enrichment asks counts as down. Its breaker and throttle are asked as all gates are, but have
+    permits of their own: what the sink answers says nothing of that system.
     """
 
     def __init__(
@@ -65,12 +83,17 @@ class AdmissionController:
         self.manual = ManualOverride(clock)
         self.breaker = CircuitBreakerState(policy.breaker, random=random)
         self.enrichment = (
-            None if enrichment is None else CircuitBreakerState(enrichment, random=random)
+            None
+            if enrichment is None
+            else EnrichmentAdmission(CircuitBreakerState(enrichment, random=random))
         )
         self.maintenance = MaintenanceGate(policy.maintenance, clock)
         limit = policy.dead_letter_limit
         self.dead_letter_limit = None if limit is None else DeadLetterGate(limit)
         self.throttle = AdaptiveThrottle()
+        self._throttles = [self.throttle]
+        if self.enrichment is not None:
+            self._throttles.append(self.enrichment.throttle)
         first: list[Gate] = [self.manual, self.maintenance]
         if self.dead_letter_limit is not None:
             first.append(self.dead_letter_limit)
@@ -79,15 +102,18 @@ class AdmissionController:
         # Quotas come last, and are asked only if nothing else is closed. To ask one is to demand a
         # share of the limit: a paused destination would keep half of 50 events a second from one
         # that could use them.
-        last = [self.throttle, *limits]
+        last = [*self._throttles, *limits]
         self._without_breaker = [*first, *last]
         self._all = [*first, self.breaker, *last] if self._with_breaker else self._without_breaker
         # Those to which calls matter: to the others a permit of theirs is none.
-        self._counting = [gate for gate in self._all if not isinstance(gate, OnOffGate)]
+        others = self.enrichment and self.enrichment.throttle
+        self._counting = [
+            gate for gate in self._all if not (isinstance(gate, OnOffGate) or gate is others)
+        ]
         self._breakers = [self.breaker] if self._with_breaker else []
         self._in_order: Sequence[Gate] = self._all
         if self.enrichment is not None and self._with_breaker:
-            self._breakers.append(self.enrichment)
+            self._breakers.append(self.enrichment.breaker)
             self._in_order = [*first, *self._breakers, *last]
 
     def _asked(self) -> Sequence[Gate]:
@@ -123,7 +149,8 @@ class AdmissionController:
         if state != "paused" and self.dead_letter_limit is not None:
             self.dead_letter_limit.reset()
         if state == "forced":
-            self.throttle.reset()
+            for throttle in self._throttles:
+                throttle.reset()
 
     def closed_until(self, now: float) -> float | None:
         """When sending goes on by itself, if nothing is sent now and the time is known; else None.
@@ -131,7 +158,7 @@ class AdmissionController:
         gates: list[Gate] = [self.manual, self.maintenance]
         if self.manual.state != "forced":
             gates += self._breakers
-        for gate in [*gates, self.throttle]:
+        for gate in [*gates, *self._throttles]:
             if gate.permits(now) <= 0:
                 return None if (at := gate.retry_at(now)) == NEVER else at
         return None
@@ -158,4 +185,5 @@ class AdmissionController:
             breaker.settle(now)
             if breaker.state != "closed" and self.manual.state != "forced":
                 return breaker.state
-        return "throttled" if self.throttle.is_throttling(now) else "closed"
+        throttling = any(throttle.is_throttling(now) for throttle in self._throttles)
+        return "throttled" if throttling else "closed"

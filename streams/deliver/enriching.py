@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable, Mapping
 
-from trunkline.errors import Unavailable
-from trunkline.streams.admission.gate import Gate, Permit
+from trunkline.errors import DeliveryError, PartialFailure, Retryable, Unavailable
+from trunkline.streams.admission.controller import EnrichmentAdmission
+from trunkline.streams.admission.gate import Permit
+from trunkline.streams.admission.throttle import TOO_MANY
 from trunkline.streams.deliver.classifier import ErrorClassifier
 from trunkline.streams.deliver.failures import sound_failure
 from trunkline.streams.deliver.poison import PoisonDetectors
@@ -18,27 +20,32 @@ from trunkline.streams.flow.policy import Policy
 class EnrichmentStage:
     """Enriches the events of one destination's calls.
 
-    ``breaker``: of the system that is asked, which is another one than the sink's: the destination
-    is not sent to while it is open, but the calls of the sink say nothing to it.
+    ``admission``: breaker and throttle of the system that is asked, which is another one than the
+    sink's: the destination is not sent to while they say no, but the calls of the sink say nothing
+    to them.
     """
 
     trouble: str = ""
-    """Why the last call of the function found its system unavailable; "": it did not."""
+    """Why the last call of the function found its system unavailable, or what it said when it had
+    enough; "": all is well."""
 
     def __init__(
-        self, enricher: Enricher, breaker: Gate, policy: Policy, detectors: PoisonDetectors
+        self,
+        enricher: Enricher,
+        admission: EnrichmentAdmission,
+        policy: Policy,
+        detectors: PoisonDetectors,
     ) -> None:
         self._enricher = enricher
-        self._breaker = breaker
+        self._admission = admission
         self._classifier = ErrorClassifier(policy)
         self._holds = policy.outage == "hold"
         self._longest_after = policy.retry.max_retry_after
         self._detectors = detectors
 
     def acquire(self, now: float, count: int) -> Permit:
-        """The breaker's permit for a call of so many events, which ``call.finish_enrichment``
-        finishes."""
-        return self._breaker.acquire(now, count)
+        """The permit for a call of so many events, which ``call.finish_enrichment`` finishes."""
+        return self._admission.acquire(now, count)
 
     async def open(self) -> None:
         """Open the clients. Raises Unavailable: try again."""
@@ -58,8 +65,9 @@ class EnrichmentStage:
             for index, error in enriched.failures.items()
         }
         if enriched.asked:
-            down = self._down(failures)
-            failure = self._meaning(enriched, down)
+            judged = {i: self._classifier.classify(error) for i, error in failures.items()}
+            down = self._down(judged)
+            failure = self._meaning(enriched, down, judged)
             again = self._learn(call.sent, enriched, down)
             now = asyncio.get_running_loop().time()
             call.finish_enrichment(now, len(enriched.asked), failure, again=again)
@@ -72,21 +80,29 @@ class EnrichmentStage:
             failure.add_note(note)
         return failure
 
-    def _down(self, failures: Mapping[int, Exception]) -> dict[int, Exception]:
+    def _down(self, judged: Mapping[int, DeliveryError]) -> dict[int, DeliveryError]:
         """Those that found the system unavailable and are to be held."""
         if not self._holds:
             return {}
-        judged = {index: self._classifier.classify(error) for index, error in failures.items()}
-        return {i: error for i, error in judged.items() if isinstance(error, Unavailable)}
+        return {index: error for index, error in judged.items() if isinstance(error, Unavailable)}
 
-    def _meaning(self, enriched: Enriched, down: Mapping[int, Exception]) -> Exception | None:
-        """What the breaker hears: an outage if no call of the function was answered."""
-        if down.keys() != {*enriched.asked}:
-            self.trouble = ""
-            return None
-        failure = next(iter(down.values()))
-        self.trouble = f"enrichment {self._enricher.name}: {failure}"
-        return failure
+    def _meaning(
+        self,
+        enriched: Enriched,
+        down: Mapping[int, DeliveryError],
+        judged: Mapping[int, DeliveryError],
+    ) -> Exception | None:
+        """What the breaker hears: an outage if no call of the function was answered; and what the
+        throttle does: the answers that say that it was asked too much."""
+        enough = {
+            index: error
+            for index, error in judged.items()
+            if isinstance(error, Retryable) and error.status == TOO_MANY
+        }
+        is_down = down.keys() == {*enriched.asked}
+        shown = next(iter((down if is_down else enough).values()), None)
+        self.trouble = "" if shown is None else f"enrichment {self._enricher.name}: {shown}"
+        return shown if is_down or not enough else PartialFailure(enough)
 
     def _learn(self, events: Events, enriched: Enriched, down: Mapping[int, Exception]) -> bool:
         asked = [events[index] for index in enriched.asked]

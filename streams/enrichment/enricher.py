@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from trunkline.errors import Unavailable
@@ -43,7 +44,8 @@ class Enriched:
 
     ``results``: what the sink is to get, None for a message that is dropped; ``failures``: why
     others have none; ``asked``: those that the function was called for, since no answer was kept.
-    What is nowhere was not tried, since others found the system unavailable meanwhile.
+    What is nowhere was not tried, since others found the system unavailable meanwhile, or were told
+    that it is asked too much.
     """
 
     results: dict[int, Event[Any] | None] = field(default_factory=dict)
@@ -92,7 +94,7 @@ class Enricher:
         1. A delete has no data to enrich, and passes as it is.
         2. An answer that is kept is taken.
         3. The function is called for all others, ``concurrent`` at once in this worker. Once one
-           has found its system unavailable, no further call of these begins.
+           has found its system unavailable, or asked too much, no further call of these begins.
         """
         done, waiting = Enriched(), []
         for index, event in enumerate(events):
@@ -122,7 +124,9 @@ class Enricher:
                 answer = await self._answer(event)
             except Exception as error:  # noqa: BLE001 - whatever a function raises must lose nothing
                 failure = done.failures[index] = meaning(error)
-                done.stopped |= isinstance(failure, Unavailable)
+                # Case: 429. Each of 500 rows that asked all the same would use up an attempt.
+                enough = getattr(failure, "status", None) == HTTPStatus.TOO_MANY_REQUESTS
+                done.stopped |= enough or isinstance(failure, Unavailable)
                 self._metrics.enriched("failed", time.monotonic() - began)
             else:
                 done.results[index] = self._result(event, answer)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trunkline.streams.admission.controller import AdmissionController
-from trunkline.streams.admission.gate import Gate
+from trunkline.streams.admission.controller import AdmissionController, EnrichmentAdmission
 from trunkline.streams.enrichment.enricher import CompiledEnrichment, Enricher
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 from trunkline.streams.metrics import DeliveryMetrics
@@ -21,8 +20,8 @@ def enrichment_of(
     admission: AdmissionController,
     metrics: DeliveryMetrics,
     clock: Callable[[], float],
-) -> tuple[Enricher, Gate] | None:
-    """What calls the function, and its breaker; None for a destination without an enrichment."""
+) -> tuple[Enricher, EnrichmentAdmission] | None:
+    """What calls the function, and when it may; None for a destination without an enrichment."""
     if compiled is None or admission.enrichment is None:
         return None
     return Enricher(compiled, metrics=metrics, clock=clock), admission.enrichment

@@ -181,10 +181,10 @@ class DestinationSupervisor:
 
     def _why(self) -> str:
         """What is known of why it is not as it should be, beyond the state; "" for nothing."""
-        step, breaker = self._step, self._admission.enrichment
-        if step.open_failure or step.enrichment is None or breaker is None:
+        step, enrichment = self._step, self._admission.enrichment
+        if step.open_failure or step.enrichment is None or enrichment is None:
             return step.open_failure
-        return step.enrichment.trouble if breaker.state != "closed" else ""
+        return step.enrichment.trouble if enrichment.is_in_trouble(self._loop.time()) else ""
 
     def _held(self) -> list[dict[str, Any]]:
         """The events that find the destination unavailable again and again, the oldest first."""

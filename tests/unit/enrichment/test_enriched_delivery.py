@@ -158,7 +158,7 @@ def test_the_breaker_is_not_the_sinks(prices: Prices) -> None:
     other way round."""
     with EnrichTest(prices, enrich=FAST) as test:
         admission = test._delivery(test.erp).admission
-        enrichment = admission.enrichment
+        enrichment = admission.enrichment.breaker
         assert enrichment is not None
         test.script.down()
         test.send("a")
@@ -171,6 +171,46 @@ def test_the_breaker_is_not_the_sinks(prices: Prices) -> None:
         test.send("b")
         test.advance("1m")
         assert (admission.breaker.state, enrichment.state == "closed") == ("closed", False)
+
+
+def test_a_system_that_has_enough_is_asked_more_slowly_and_no_other_attempt_is_used_up(
+    prices: Prices,
+) -> None:
+    enough = iter([Retryable("slow down", status=429, after=30)] * 3)
+    prices.does = lambda id: next(enough, 100)
+    with EnrichTest(prices, batch=50, enrich={"concurrent": 1}) as test:
+        test.send(*(f"k{number}" for number in range(50)))
+        for seconds, asked in [(0, 1), (29, 1), (31, 2), (62, 3)]:
+            test.advance(f"{seconds - test.elapsed:.0f}s")
+            assert (len(prices.asked), test.state(test.erp)) == (asked, "throttled")
+        assert test.script.state == {}
+        waiting = test.waiting(test.erp)
+        assert sum(wait.failures for wait in waiting) == 3, "one each of those that were refused"
+        test.run_until_idle()
+        assert len(test.script.state) == 50
+        assert test.dead_letters(test.erp) == []
+        assert test.state(test.erp) == "closed"
+
+
+def test_the_sinks_429_and_that_of_the_system_that_is_asked_are_two(prices: Prices) -> None:
+    with EnrichTest(prices) as test:
+        admission = test._worker.deliveries["erp"].admission
+        assert admission.enrichment is not None
+        test.script.answers(429, retry_after="30")
+        test.send("a")
+        test.advance("1s")
+        now = test._loop.time()
+        assert admission.throttle.permits(now) == 0
+        assert admission.enrichment.throttle.permits(now) > 0
+        test.run_until_idle()
+        prices.does = lambda id: Retryable("slow down", status=429, after=30)
+        test.send("b")
+        test.advance("1s")
+        now = test._loop.time()
+        assert admission.throttle.permits(now) > 0
+        assert admission.enrichment.throttle.permits(now) == 0
+        test.force(test.erp)
+        assert admission.enrichment.throttle.permits(test._loop.time()) > 0
 
 
 def test_the_status_names_the_enrichment(prices: Prices) -> None:
