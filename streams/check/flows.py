@@ -62,7 +62,7 @@ def check(flow: Flow[Any]) -> list[Problem]:
 
 def check_together(flows: Sequence[Flow[Any]]) -> list[Problem]:
     """What is wrong between flows that share a Kafka cluster, each of them right by itself."""
-    looks = (_same_name, _types_disagree, _colliding_topics, _systems_disagree)
+    looks = (_same_name, _types_disagree, _published_by_two, _colliding_topics, _systems_disagree)
     return [*chain.from_iterable(look(flows) for look in looks)]
 
 
@@ -299,6 +299,18 @@ def _types_disagree(flows: Sequence[Flow[Any]]) -> Problems:
             there = f"{format_annotation(types[0])} at {one.place}"
             yield _problem(
                 other, f"{other.topic} carries {format_annotation(types[1])} here and {there}"
+            )
+
+
+def _published_by_two(flows: Sequence[Flow[Any]]) -> Problems:
+    """One topic that two flows publish: events of one key come from both, in no order."""
+    topics = [topic for flow in flows for topic in flow.topics if topic.sources]
+    for one, other in combinations(topics, 2):
+        if one.topic == other.topic and one.flow.name != other.flow.name:
+            message = f"{other.topic!r} is published by the flow {one.flow.name!r}, too, at"
+            mend = "events of one key come in no order. One of them can read it: existing_topic()"
+            yield Problem(
+                other.place, f"topic {other.name}: {message} {one.place}: {mend}", warning=True
             )
 
 

@@ -15,6 +15,7 @@ from trunkline.errors import ConfigurationError, DataError, Retryable, Unavailab
 from trunkline.kafka.messages import event_of
 from trunkline.kafka.poll_loop import MicroBatch, PollListener
 from trunkline.schemas.codec import Decode, PrefetchSchemas
+from trunkline.streams.admission.controller import EnrichmentAdmission
 from trunkline.streams.admission.gate import Gate
 from trunkline.streams.deliver.actions import ActionRunner
 from trunkline.streams.deliver.backpressure import MAX_OPEN, Backpressure
@@ -90,7 +91,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         *,
         broker: Broker,
         gate: Gate,
-        enrichment: tuple[Enricher, Gate] | None = None,
+        enrichment: tuple[Enricher, EnrichmentAdmission] | None = None,
         decode: Decode,
         prefetch_schemas: PrefetchSchemas,
         enqueue: Callable[[MicroBatch], None],

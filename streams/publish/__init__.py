@@ -5,5 +5,5 @@ transaction. ``source_step`` runs a source that reads: the connector's ``read`` 
 function in a thread of the source's own, transactions in another, so that reading goes on
 meanwhile; ``stored_position`` is where it stands. ``push_step`` runs a source that is called, in
 the event loop, and answers its caller when Kafka has acknowledged. ``publisher`` makes the events
-for both, and does no I/O.
+for both, and does no I/O. ``publishers`` warns of another flow that publishes the same topic.
 """

@@ -31,6 +31,7 @@ from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.flow.source import AnySource, SourceDefinition
 from trunkline.streams.listener import Listeners, OutcomeListener
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
+from trunkline.streams.publish.publishers import Announcement, published_by
 from trunkline.streams.publish.push_step import ANSWER_TIMEOUT, PushStep
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.publish.stored_position import StoredPosition
@@ -95,6 +96,7 @@ class Assembly:
         )
         self._quota = QuotaClient(backbone) if limited(flow.destinations) else None
         self._supervisors: list[DestinationSupervisor] = []
+        self._announcement: Announcement | None = None
 
     def steps(self, roles: Collection[str], *, batch: int) -> list[Step]:
         """The steps of these roles, in the order in which they must stop."""
@@ -120,6 +122,8 @@ class Assembly:
         await self._alerts.start()
         if self._quota is not None:
             await self._quota.start()
+        if self._announcement is not None:
+            self._announcement.start()
         for supervisor in self._supervisors:
             supervisor.start()
 
@@ -130,6 +134,8 @@ class Assembly:
             await supervisor.stop()
         if self._quota is not None:
             await self._quota.stop()
+        if self._announcement is not None:
+            await self._announcement.stop()
         await self._alerts.stop()
         await self._control.stop()
         self._registry.close()
@@ -139,7 +145,8 @@ class Assembly:
     @property
     def parts(self) -> list[object]:
         """What may have a ``failure`` besides the steps."""
-        return [self._control, self._alerts, self._quota, *self._supervisors]
+        shared = [self._control, self._alerts, self._quota, self._announcement]
+        return [*shared, *self._supervisors]
 
     def _sinks(self) -> dict[str, Sink[Any]]:
         return {d.name: d.build(self._env) for d in self._flow.destinations}
@@ -149,6 +156,8 @@ class Assembly:
         given = {name: streams_of(connector) for name, connector in connectors.items()}
         if problems := list(stream_problems(self._flow, given)):
             raise ConfigurationError("\n".join(map(str, problems)))
+        if topics := published_by(self._flow):
+            self._announcement = Announcement(self._backbone, self._flow.name, topics)
         return [self._source(d, connectors[d.name]) for d in self._flow.sources]
 
     def _source(self, definition: SourceDefinition[Any], connector: AnySource) -> Step:

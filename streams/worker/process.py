@@ -21,6 +21,7 @@ from trunkline.streams.flow.definition import Flow
 from trunkline.streams.metrics import HasGauges, Metrics
 from trunkline.streams.plan.orphans import require_drained_tiers
 from trunkline.streams.plan.topics import required_topics
+from trunkline.streams.publish.publishers import published_by, publishers_topic
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.quota import client as quota
 from trunkline.streams.quota.client import limited
@@ -174,6 +175,9 @@ class Worker:
         specs = required_topics(self._flow, self._backbone.partitions)
         if limited(self._flow.destinations):
             specs.append(quota.topic())
+        # Where topics are made by hand a flow starts without this one, too: it only warns.
+        if "source" in self._options.roles and published_by(self._flow) and self._backbone.create:
+            specs.append(publishers_topic())
         there = kafka.existing_topics(kafka.admin(self._backbone))
         made = kafka.ensure_topics(self._backbone, specs, there)
         if made:

@@ -100,6 +100,15 @@ def test_topics_that_kafka_takes_for_one(tmp_path: Path) -> None:
     assert "'commerce_orders' collides with 'commerce.orders'" in problem.message
 
 
+def test_a_topic_that_two_flows_publish_is_a_warning(tmp_path: Path) -> None:
+    other = ROUTED.replace('"orders"', '"other"')
+    flows = [flow_of(tmp_path, "a", ROUTED), flow_of(tmp_path, "b", other)]
+    (problem,) = check_together(flows)
+    assert problem.warning
+    assert problem.place.line == flows[1].topics[0].place.line
+    assert "'commerce.orders' is published by the flow 'orders', too, at" in problem.message
+
+
 def test_flows_that_share_a_topic_are_right_together(tmp_path: Path) -> None:
     reading = """
 flow = Flow("reading", Env)
