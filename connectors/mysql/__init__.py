@@ -1,0 +1,13 @@
+"""MySqlCDC: the rows of MySQL and MariaDB tables, then their changes, from the binary log.
+
+In come the server's catalog, rows and binary log; out go records with positions. ``source`` is the
+connector, called in the source's own thread; it asks ``preflight`` whether the server's log has
+everything, reads ``snapshot`` and then ``stream``, whose events ``decoder`` takes apart. What it
+needs for that: ``events``, ``tablemap`` and ``columns`` for rows, ``statements`` and ``tables`` for
+what becomes of tables, ``texts`` for the snapshot's values, ``session`` and ``packets`` for a
+connection that a stop can interrupt.
+"""
+
+from trunkline.connectors.mysql.source import MySqlCDC
+
+__all__ = ["MySqlCDC"]

@@ -1,0 +1,119 @@
+"""The tables as the catalog describes them: what a snapshot reads, and what no source can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from trunkline.connectors.mysql.charsets import BINARY
+from trunkline.connectors.mysql.names import quoted, quoted_table, refuse
+from trunkline.connectors.mysql.session import Session
+from trunkline.connectors.mysql.texts import Convert, converter
+
+_TABLE = (
+    "SELECT table_type, engine FROM information_schema.tables "
+    "WHERE table_schema = %s AND table_name = %s"
+)
+_COLUMNS = (
+    "SELECT column_name, data_type, column_type, character_set_name, generation_expression "
+    "FROM information_schema.columns WHERE table_schema = %s AND table_name = %s "
+    "ORDER BY ordinal_position"
+)
+_KEY = (
+    "SELECT column_name FROM information_schema.statistics "
+    "WHERE table_schema = %s AND table_name = %s AND index_name = 'PRIMARY' ORDER BY seq_in_index"
+)
+_CASCADES = (
+    "SELECT constraint_schema, table_name, constraint_name "
+    "FROM information_schema.referential_constraints "
+    "WHERE constraint_schema = %s AND table_name = %s "
+    "AND (delete_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT') "
+    "OR update_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT'))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column, and how its text is read."""
+
+    name: str
+    type: str
+    convert: Convert
+
+    @property
+    def expression(self) -> str:
+        """What to select: the text of a FLOAT has six digits, of which the log has all."""
+        name = quoted(self.name)
+        return f"CAST({name} AS DOUBLE)" if self.type == "float" else name
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that is captured."""
+
+    stream: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    user: str
+    """Who asked, as GRANT names it."""
+    cascades: tuple[str, ...] = ()
+    """Its foreign keys that change rows of it when another table's are changed."""
+
+
+def describe(session: Session, streams: Sequence[str]) -> list[Table]:
+    """The tables of these names (``database.table``). Raises ConfigurationError that names all
+    faults: which are missing, have no key, or columns that cannot be read."""
+    found = [_table(session, stream) for stream in streams]
+    refuse(fault for faults in found if isinstance(faults, list) for fault in faults)
+    return [table for table in found if isinstance(table, Table)]
+
+
+def present(session: Session, streams: Sequence[str]) -> list[str]:
+    """Which of these are in the database."""
+    return [stream for stream in streams if session.rows(_TABLE, *stream.split(".", 1))]
+
+
+def _table(session: Session, stream: str) -> Table | list[str]:
+    place = stream.split(".", 1)
+    kinds = session.rows(_TABLE, *place)
+    if not kinds:
+        return [
+            f"table {stream} is not in the database, or the user may not see it: correct tables= "
+            f"(database.table), or run GRANT SELECT ON {quoted_table(stream)} TO {session.user()};"
+        ]
+    kind, engine = (str(each) for each in kinds[0])
+    if kind != "BASE TABLE":
+        return [f"{stream} is a {kind.lower()}: only tables have their changes in the log"]
+    if engine.lower() not in _LOGGED:
+        return [f"{stream} is of engine {engine}: it has no consistent snapshot, or no changes"]
+    key = tuple(str(name) for (name,) in session.rows(_KEY, *place))
+    described = list(_columns(session, stream))
+    faults = [each for each in described if isinstance(each, str)]
+    if not key:
+        faults.append(
+            f"table {stream} has no primary key: run "
+            f"ALTER TABLE {quoted_table(stream)} ADD PRIMARY KEY (…);"
+        )
+    if faults:
+        return faults
+    columns = tuple(each for each in described if isinstance(each, Column))
+    cascades = tuple(str(name) for _, _, name in session.rows(_CASCADES, *place))
+    return Table(stream, columns, key, session.user(), cascades)
+
+
+_LOGGED = ("innodb", "rocksdb", "tokudb")
+
+
+def _columns(session: Session, stream: str) -> Iterator[Column | str]:
+    for name, type_, full, charset, _ in session.rows(_COLUMNS, *stream.split(".", 1)):
+        convert = converter(str(type_).lower(), str(charset or BINARY))
+        if "compressed" in str(full).lower():
+            convert = None
+        if convert is None:
+            what = f"{full} in {charset}" if charset else str(full)
+            yield (
+                f"table {stream}: column {name} ({what}) cannot be read: give it another type, or "
+                "take the table out of tables="
+            )
+        else:
+            yield Column(str(name), str(type_).lower(), convert)

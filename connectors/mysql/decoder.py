@@ -1,0 +1,349 @@
+"""The events of a binary log as records, and where a reader of them stands.
+
+The log has whole transactions, in the order of their commits: a GTID, table maps and rows, a
+commit. A position is the end of a transaction, with the number of rows of the next one that are
+given out: in the middle of a transaction no server can begin, and MariaDB would begin behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from struct import error as StructError
+from typing import Any, NamedTuple
+
+from trunkline.connectors.mysql import events, tablemap
+from trunkline.connectors.mysql.events import Header, Transaction
+from trunkline.connectors.mysql.names import BEGIN_ANEW
+from trunkline.connectors.mysql.statements import Statement, read
+from trunkline.connectors.mysql.tablemap import Shape
+from trunkline.connectors.mysql.tables import Tables
+from trunkline.errors import ConfigurationError
+from trunkline.event import Change, Record
+
+_MOST_SHAPES = 1000
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_NONE = Transaction("")
+_END_OF_STATEMENT = 1
+_NO_TABLE = 0xFFFFFF
+"""The table id of a row event without rows, which ends a statement."""
+
+
+class Place(NamedTuple):
+    """The end of a transaction in the log, and how many rows of the next one are given out.
+    ``made``: when the file was made, which tells it from another one of its name."""
+
+    file: str
+    at: int
+    made: int = 0
+    row: int = 0
+
+
+class Decoder:
+    """Takes events in, gives records out, and knows where it stands.
+
+    ``tables``: which are wanted. ``collations``: the character set of each. ``place``: where the
+    reader stands. ``gtids``: the last GTID of each of MariaDB's domains, up to there.
+
+    When ``feed`` raises, everything before that event is in ``records``, and the decoder stands
+    before it.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        collations: Mapping[int, str],
+        place: Place,
+        gtids: Mapping[str, str] = {},
+    ) -> None:
+        self.records: list[Record] = []
+        self.gtids = dict(gtids)
+        self.tables = tables
+        self._collations = collations
+        self._file, self._at, self._made, self._row = place.file, place.at, 0, place.row
+        self._expected = place.made
+        self._skip = place.row  # rows of the transaction under way that were given out before
+        self._end, self._ends_in = place.at, (place.file, place.made)
+        self._counted = 0  # rows of the transaction under way that were met
+        self._open = False  # whether one is under way
+        self._begun = False  # and whether a commit will follow
+        self._xa = False
+        self._transaction = _NONE
+        self._mark = ""  # what the ids of its records begin with
+        self._time = _EPOCH
+        self._checked, self._maria = True, False
+        self._shapes: dict[int, Shape | None] = {}
+        self._maps: dict[bytes, Shape | None] = {}
+        self._handlers: dict[int, Callable[[Header, bytes], None]] = {
+            events.ROTATE: self._rotate,
+            events.QUERY: self._query,
+            events.QUERY_COMPRESSED: self._query,
+            events.XID: self._commit,
+            events.TABLE_MAP: self._table_map,
+            events.GTID: self._begin,
+            events.ANONYMOUS_GTID: self._begin,
+            events.MARIA_GTID: self._begin,
+            events.XA_PREPARE: self._xa_prepared,
+            **dict.fromkeys(events.ROWS, self._rows),
+            **dict.fromkeys(events.TELL_NOTHING, self._pass),
+        }
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self._ends_in[0], self._end, self._ends_in[1], self._row)
+
+    @property
+    def within(self) -> bool:
+        """Whether a transaction is under way."""
+        return self._open
+
+    def take(self) -> list[Record]:
+        """The records since the last call."""
+        records, self.records = self.records, []
+        return records
+
+    def feed(self, event: bytes) -> None:
+        """Take one event in.
+
+        Raises ConfigurationError, with the place in the log, for what must not be passed over.
+        """
+        header = events.header_of(event)
+        if header.type in (events.HEARTBEAT, events.HEARTBEAT_2):
+            return
+        if header.type == events.FORMAT:
+            self._format(header, event)
+            return
+        checked = events.has_checksum(event) if header.type == events.ROTATE else self._checked
+        body, before = events.body_of(event, checked), len(self.records)
+        try:
+            self._handlers.get(header.type, self._unknown)(header, body)
+        except ConfigurationError as error:
+            del self.records[before:]
+            raise ConfigurationError(f"{error}\n(in the log at {self._shown})") from error
+        except (IndexError, ValueError, StructError) as error:
+            del self.records[before:]
+            raise ConfigurationError(
+                f"an event of type {header.type} cannot be read ({error}), in the log at "
+                f"{self._shown}. {BEGIN_ANEW}"
+            ) from error
+        if not header.artificial and header.type != events.ROTATE:
+            self._at = header.end or self._at + header.size
+        if not self._open:
+            self._settle()
+
+    @property
+    def _shown(self) -> str:
+        gtid = f", transaction {self._transaction.gtid}" if self._transaction.gtid else ""
+        return f"{self._file}:{self._at}{gtid}"
+
+    def _format(self, header: Header, event: bytes) -> None:
+        """The first event of a file, which is sent also to whoever begins behind it."""
+        if self._expected and header.time != self._expected:
+            raise ConfigurationError(
+                f"{self._file} is not the file that the stored position is of: the server's log "
+                f"was made anew (RESET MASTER, or another server). {BEGIN_ANEW}"
+            )
+        self._expected = 0
+        form = events.format_of(event)
+        self._checked, self._maria = form.checked, "mariadb" in form.server.lower()
+        self._made = header.time
+        if header.end > self._at:
+            self._at = header.end
+        if not self._open:
+            self._settle()
+
+    def _rotate(self, header: Header, body: bytes) -> None:
+        """The next file. The one that is made for this connection tells which file is sent."""
+        at, file = events.rotated(body)
+        if file != self._file:
+            self._file, self._at, self._made = file, at, 0
+
+    def _begin(self, header: Header, body: bytes) -> None:
+        make = events.maria_gtid if header.type == events.MARIA_GTID else events.mysql_gtid
+        self._transaction = make(header, body)
+        self._open = True
+        # MySQL writes a BEGIN behind it, MariaDB says here whether a COMMIT will follow.
+        self._begun = header.type == events.MARIA_GTID and not self._transaction.alone
+        self._xa = self._transaction.xa
+        self._mark = self._transaction.gtid or f"{self._file}:{self._at}"
+        self._time = datetime.fromtimestamp(header.time, UTC)
+        self._counted = 0
+
+    def _commit(self, header: Header, body: bytes) -> None:
+        del header, body
+        self._finish()
+
+    def _finish(self) -> None:
+        self._open = self._begun = False
+        self._row = self._skip = 0
+
+    def _settle(self) -> None:
+        """No transaction is under way: here a reader can begin."""
+        domain, mark, _ = self._transaction.gtid.partition("-")
+        if mark and ":" not in self._transaction.gtid:
+            self.gtids[domain] = self._transaction.gtid
+        self._transaction = _NONE
+        self._end, self._ends_in = self._at, (self._file, self._made)
+
+    def _xa_prepared(self, header: Header, body: bytes) -> None:
+        """The end of an XA transaction's rows. With a set first byte it is committed, too."""
+        self._commit(header, body)
+
+    def _pass(self, header: Header, body: bytes) -> None:
+        del header, body
+
+    def _unknown(self, header: Header, body: bytes) -> None:
+        del body
+        name = events.NAMES.get(header.type, "unknown")
+        mend = events.MENDS.get(header.type, "this version of the source cannot read it")
+        raise ConfigurationError(
+            f"the log has an event of type {header.type} ({name}), which must not be passed over: "
+            f"{mend}. {BEGIN_ANEW}"
+        )
+
+    # Statements.
+
+    def _query(self, header: Header, body: bytes) -> None:
+        query = events.query_of(body, header.type == events.QUERY_COMPRESSED)
+        statement = read(query.text, query.database, query.ansi_quotes)
+        match statement.kind:
+            case "begin":
+                self._begun = self._open = True
+                return
+            case "commit":
+                self._finish()
+            case "rollback":
+                self._roll_back(statement)
+                return
+            case "xa" if statement.what in ("START", "BEGIN"):
+                self._begun = self._open = self._xa = True
+                return
+            case "xa" if statement.what == "END":
+                return
+            case _:
+                for number, stream in enumerate(self.tables.judge(statement)):
+                    if self._count():
+                        self._add(stream, "", {}, "truncate", f".{number}" if number else "")
+        if not self._begun:  # nothing follows: it is all of its transaction
+            self._finish()
+
+    def _roll_back(self, statement: Statement) -> None:
+        if self._counted:
+            raise ConfigurationError(
+                f"rows of a transaction were rolled back {statement.what} after they were written "
+                f"into the log, as it has changed tables without transactions, too. {BEGIN_ANEW}"
+            )
+        if not statement.what:
+            self._finish()
+
+    # Rows.
+
+    def _table_map(self, header: Header, body: bytes) -> None:
+        del header
+        described = body[6:]
+        if described not in self._maps:
+            if len(self._maps) >= _MOST_SHAPES:
+                self._maps.clear()
+            self._maps[described] = self._shape(body)
+        self._shapes[int.from_bytes(body[:6], "little")] = self._maps[described]
+
+    def _shape(self, body: bytes) -> Shape | None:
+        database, table, _ = tablemap.name_at(body)
+        stream = self.tables.stream(database, table)
+        if stream is None:
+            return None
+        return tablemap.shape_of(tablemap.parse(body, self._maria), self._collations, stream)
+
+    def _rows(self, header: Header, body: bytes) -> None:
+        kind, version, compressed = events.ROWS[header.type]
+        table, flags, at = events.rows_at(body, version)
+        if table not in self._shapes and table != _NO_TABLE:
+            raise ValueError(f"rows of table {table} come without its table map")
+        shape = self._shapes.get(table)
+        if flags & _END_OF_STATEMENT:
+            self._shapes = {}
+        if shape is None:
+            return
+        if self._xa:
+            raise ConfigurationError(
+                f"{shape.stream} was changed by an XA transaction, of which nobody knows here "
+                f"whether it is committed. {BEGIN_ANEW}"
+            )
+        count, full, at = events.columns_at(body, at, 2 if kind == events.UPDATE else 1)
+        if not full or count != shape.count:
+            raise ConfigurationError(
+                f"{shape.stream}: a row is in the log without all of its columns: run SET GLOBAL "
+                f"binlog_row_image = 'FULL'; and have it left alone in sessions. {BEGIN_ANEW}"
+            )
+        if compressed:
+            body, at = events.inflated(body[at:]), 0
+        if kind == events.UPDATE:
+            self._updates(shape, body, at)
+        else:
+            self._single(shape, body, at, "create" if kind == events.WRITE else "delete")
+
+    def _single(self, shape: Shape, body: bytes, at: int, change: Change) -> None:
+        end, row_at, key_of, stream = len(body), shape.row_at, shape.key, shape.stream
+        mark, time, append = self._mark, self._time, self.records.append
+        number, skip = self._counted, self._skip
+        while at < end:
+            row, at = row_at(body, at)
+            number += 1
+            if number > skip:
+                key = key_of(row)
+                append(
+                    Record(
+                        key=key,
+                        data=row,
+                        change=change,
+                        stream=stream,
+                        id=f"{mark}-{number}",
+                        time=time,
+                    )
+                )
+        self._rows_done(number, at, end)
+
+    def _updates(self, shape: Shape, body: bytes, at: int) -> None:
+        end, row_at, key_of = len(body), shape.row_at, shape.key
+        number, skip = self._counted, self._skip
+        while at < end:
+            old, at = row_at(body, at)
+            new, at = row_at(body, at)
+            number += 1
+            if number <= skip:
+                continue
+            was, key = key_of(old), key_of(new)
+            self._counted = number
+            if was == key:
+                self._add(shape.stream, key, new, "update")
+            else:
+                self._add(shape.stream, was, old, "delete", ".delete")
+                self._add(shape.stream, key, new, "create")
+        self._rows_done(number, at, end)
+
+    def _rows_done(self, number: int, at: int, end: int) -> None:
+        if at != end:
+            raise ValueError("its rows are longer than it")
+        self._counted = number
+        self._row = max(number, self._skip)
+
+    def _count(self) -> bool:
+        """One more change is met: whether it is to be given out."""
+        self._counted += 1
+        self._row = max(self._counted, self._skip)
+        return self._counted > self._skip
+
+    def _add(
+        self, stream: str, key: str, data: dict[str, Any], change: Change, part: str = ""
+    ) -> None:
+        self.records.append(
+            Record(
+                key=key,
+                data=data,
+                change=change,
+                stream=stream,
+                id=f"{self._mark}-{self._counted}{part}",
+                time=self._time,
+            )
+        )

@@ -1,0 +1,160 @@
+"""Events of a binary log as records: transactions, positions, and everything that must stop."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import pytest
+
+from binlog_kit import (
+    MADE,
+    MARIA,
+    anonymous,
+    commit,
+    decoder,
+    event,
+    fed,
+    field,
+    format_event,
+    maria_gtid,
+    query,
+    rows,
+    table_map,
+)
+from trunkline.connectors.mysql import events
+from trunkline.connectors.mysql.decoder import Decoder
+from trunkline.errors import ConfigurationError, SourceError
+
+WRITE, UPDATE, DELETE = 30, 31, 32
+
+
+def told(found: Decoder) -> list[tuple[str, str, Any]]:
+    return [(r.change, r.key, r.data.get("note")) for r in found.records]
+
+
+def begun() -> list[bytes]:
+    return [format_event(MARIA), maria_gtid(5), table_map()]
+
+
+def test_a_transaction_of_mysql() -> None:
+    found = fed(
+        decoder(), format_event(), anonymous(), query("BEGIN"), table_map(),
+        rows(WRITE, (1, "a"), (2, "b")), rows(UPDATE, (1, "a"), (1, "c"), images=2),
+        rows(DELETE, (2, "b")),
+    )  # fmt: skip
+    assert told(found) == [
+        ("create", "1", "a"), ("create", "2", "b"), ("update", "1", "c"), ("delete", "2", "b"),
+    ]  # fmt: skip
+    assert found.within
+    assert (found.place.at, found.place.row) == (4, 4)
+    found.feed(commit())
+    assert not found.within
+    assert found.place.at > 4
+    assert found.place.row == 0
+    assert len({record.id for record in found.records}) == 4
+
+
+def test_an_update_of_the_key_is_a_delete_and_a_create() -> None:
+    found = fed(decoder(), *begun(), rows(UPDATE, (1, "a"), (9, "a"), images=2))
+    assert told(found) == [("delete", "1", "a"), ("create", "9", "a")]
+    assert [record.id for record in found.records] == ["0-1-5-1.delete", "0-1-5-1"]
+
+
+def test_rows_that_were_given_out_do_not_come_again() -> None:
+    log = [*begun(), rows(WRITE, (1, "a"), (2, "b")), rows(WRITE, (3, "c")), commit()]
+    whole = fed(decoder(), *log)
+    rest = fed(decoder(row=2), *log)
+    assert rest.records == whole.records[2:]
+    assert rest.place == whole.place
+    assert fed(decoder(row=2), *log[:4]).place.row == 2, "not fewer than were given out"
+    again = fed(decoder(row=3), *log, maria_gtid(6), table_map(), rows(WRITE, (4, "d")))
+    assert told(again) == [("create", "4", "d")], "the next transaction is read from its begin"
+
+
+def test_other_tables_are_passed_over() -> None:
+    assert not fed(decoder("shop.other"), *begun(), rows(WRITE, (1, "a"))).records
+
+
+@pytest.mark.parametrize("kind", [26, 39, 40, 42, *range(172, 176), 200, 255])
+def test_an_event_that_is_not_known_stops_with_its_type_and_place(kind: int) -> None:
+    found = fed(decoder(), format_event(), anonymous())
+    with pytest.raises(ConfigurationError, match=rf"type {kind} .*\n.*binlog.000001:\d+"):
+        found.feed(event(kind, bytes(30)))
+
+
+def test_garbage_of_whatever_type_is_an_error_or_nothing() -> None:
+    quiet = set()
+    for kind in range(1, 256):
+        found = fed(decoder(), *begun())
+        try:
+            found.feed(event(kind, b"\x07" + bytes(29)))
+            quiet.add(kind)
+        except (ConfigurationError, SourceError):
+            pass
+        assert not found.records
+    known = {events.QUERY, events.ROTATE, events.XID, events.TABLE_MAP, events.XA_PREPARE}
+    known |= {events.HEARTBEAT, events.HEARTBEAT_2, events.GTID, events.ANONYMOUS_GTID}
+    assert quiet <= known | {events.MARIA_GTID} | events.TELL_NOTHING
+
+
+def test_a_damaged_event_is_an_error() -> None:
+    whole = rows(WRITE, (1, "a"))
+    found = fed(decoder(), *begun())
+    for at in range(19, len(whole)):
+        damaged = whole[:at] + bytes((whole[at] ^ 1,)) + whole[at + 1 :]
+        with pytest.raises(SourceError, match="wrong checksum"):
+            found.feed(damaged)
+
+
+def test_what_a_row_event_had_before_its_error_is_not_given_out() -> None:
+    found = fed(decoder(), *begun(), rows(WRITE, (1, "a")))
+    whole = rows(WRITE, (2, "b"), (3, "c"))
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        found.feed(event(WRITE, whole[19:-4] + b"\0"))
+    assert told(found) == [("create", "1", "a")]
+    assert found.place.row == 1
+
+
+def test_compressed_rows_are_those_that_they_were() -> None:
+    plain = rows(WRITE, (1, "a"), (2, "b" * 9))[19:-4]
+    head, data = plain[:12], plain[12:]
+    packed = bytes((0x81, len(data))) + zlib.compress(data)
+    found = fed(decoder(), *begun(), event(169, head + packed))
+    assert told(found) == [("create", "1", "a"), ("create", "2", "b" * 9)]
+    for broken in (bytes((0x81, len(data) + 1)), bytes((0x81, len(data) - 1)), b"\x91\x05"):
+        with pytest.raises(SourceError, match="of the log"):
+            found.feed(event(169, head + broken + packed[2:]))
+
+
+def test_without_full_metadata_it_stops_with_the_sql() -> None:
+    found = fed(decoder(), format_event(), anonymous(), query("BEGIN"))
+    with pytest.raises(ConfigurationError, match="SET GLOBAL binlog_row_metadata = 'FULL';"):
+        found.feed(table_map(optional=field(1, b"\0") + field(2, b"\x2d")))
+
+
+def test_rows_without_all_columns_stop() -> None:
+    found = fed(decoder(), *begun())
+    partial = rows(WRITE, (1, "a"))[19:-4].replace(b"\x02\xff", b"\x02\x01", 1)
+    with pytest.raises(ConfigurationError, match="binlog_row_image"):
+        found.feed(event(WRITE, partial))
+
+
+def test_xa_transactions_stop_before_their_first_row() -> None:
+    found = fed(decoder(), format_event(), anonymous(), query("XA START X'61',X'',1"), table_map())
+    with pytest.raises(ConfigurationError, match="XA transaction"):
+        found.feed(rows(WRITE, (1, "a")))
+    assert not found.records
+
+
+def test_another_file_of_the_same_name_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="made anew"):
+        decoder().feed(format_event(made=MADE + 1))
+
+
+def test_a_file_follows_a_file() -> None:
+    found = fed(decoder(), *begun(), rows(WRITE, (1, "a")), commit())
+    rotate = event(4, (4).to_bytes(8, "little") + b"binlog.000002", flags=0x20, time=0)
+    fed(found, rotate, format_event(MARIA, MADE + 9))
+    assert found.place[:3] == ("binlog.000002", 4, MADE + 9)
+    assert found.gtids == {"0": "0-1-5"}
