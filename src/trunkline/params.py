@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -27,9 +27,11 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     ValidationError,
+    field_validator,
 )
 from pydantic_core import CoreSchema, core_schema
 
+from trunkline import kafka_settings
 from trunkline.errors import ConfigurationError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -109,7 +111,8 @@ class Backbone(BaseModel):
     registry_user: str = ""
     registry_password: Secret = Secret("")
     kafka: dict[str, str] = Field(default={}, repr=False)
-    """More client settings of librdkafka, as ``security.protocol`` or ``sasl.password``."""
+    """More client settings of librdkafka, as ``security.protocol`` or ``sasl.password``; in a file
+    their names may stand without quotes, as the tables ``sasl`` and ``security``."""
     create: bool = True
     """Whether missing topics are created and missing schemas registered at the start."""
     partitions: int = 4
@@ -118,6 +121,29 @@ class Backbone(BaseModel):
     """Replicas of topics that are created; 3 in production."""
     data: str = ".trunkline/data"
     """The folder of what workers keep between two starts: tables with ``store="disk"``."""
+
+    @field_validator("kafka", mode="before")
+    @classmethod
+    def _settings(cls, given: Any) -> Any:
+        """Only settings that there are, and that undo no guarantee."""
+        if not isinstance(given, Mapping):
+            message = "it is a table; a variable sets one key: TRUNKLINE_KAFKA__CLIENT_ID"
+            raise ValueError(message)  # noqa: TRY004 - only of this pydantic makes a problem
+        settings = dict(_flat(given))
+        objections = [kafka_settings.objection(*setting) for setting in settings.items()]
+        if any(objections):
+            raise ValueError("; ".join(filter(None, objections)))
+        return settings
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The settings of a table by their whole names, as text: of ``ssl.ca.location = "ca.pem"``
+    without quotes TOML makes tables in each other, and of 5 or true no text."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, str(value).lower() if isinstance(value, bool) else str(value)
 
 
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -179,9 +205,28 @@ def load_params(
 def load_backbone(file: Mapping[str, Any], *, environ: Mapping[str, str] = os.environ) -> Backbone:
     """The backbone's addresses from a file's ``[trunkline]`` and ``TRUNKLINE_*`` variables.
 
+    A setting of Kafka's clients is ``TRUNKLINE_KAFKA__SASL_PASSWORD`` for ``sasl.password``.
     Raises ParameterError, as ``load_params`` does.
     """
-    return _load(Backbone, dict(file.get("trunkline", {})), "TRUNKLINE_", environ)
+    table = dict(file.get("trunkline", {}))
+    if settings := _kafka_variables(environ):
+        in_file = table.get("kafka", {})
+        flat = dict(_flat(in_file)) if isinstance(in_file, Mapping) else {}
+        table["kafka"] = {**flat, **settings}
+    return _load(Backbone, table, "TRUNKLINE_", environ)
+
+
+KAFKA_PREFIX = "TRUNKLINE_KAFKA__"
+"""What the variables of Kafka's settings begin with. Two underscores, so that what Kubernetes sets
+beside a service ``trunkline-kafka`` (``TRUNKLINE_KAFKA_PORT``) is none."""
+
+
+def _kafka_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        kafka_settings.setting_of(name.removeprefix(KAFKA_PREFIX)): text
+        for name, text in environ.items()
+        if name.startswith(KAFKA_PREFIX)
+    }
 
 
 def load_table(

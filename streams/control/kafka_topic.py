@@ -157,10 +157,8 @@ class ControlWriter:
         self._flush(self._producer)
         if errors:
             self._producer = None  # it may be one that can never go on
-            raise kafka.KafkaUnavailable(
-                f"topic {self._topic!r} could not be written: {errors[0].str()}; "
-                "try again once Kafka is up"
-            )
+            what = f"topic {self._topic!r} could not be written"
+            raise kafka.unavailable(what, errors[0], topic=self._topic)
 
     def _flush(self, producer: Producer) -> None:
         # In pieces: `set_deadline` may come from another thread while this one waits.

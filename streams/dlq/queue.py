@@ -86,10 +86,10 @@ def _partitions(reader: Consumer, topic: str) -> list[int]:
     try:
         found = reader.list_topics(topic, timeout=30).topics[topic]
     except KafkaException as failure:
-        raise kafka.KafkaUnavailable(f"{topic!r}: {failure.args[0].str()}") from failure
+        raise kafka.unavailable(f"{topic!r} cannot be read", failure, topic=topic) from failure
     # Without the right to read a topic has no partitions, either: an empty queue would be a lie.
     if found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-        raise kafka.KafkaUnavailable(f"{topic!r}: {found.error.str()}")
+        raise kafka.unavailable(f"{topic!r} cannot be read", found.error, topic=topic)
     return sorted(found.partitions)
 
 
@@ -101,7 +101,7 @@ def _from(
     try:
         starts = reader.offsets_for_times(asked, timeout=30) if asked else []
     except KafkaException as failure:
-        raise kafka.KafkaUnavailable(f"Kafka does not answer: {failure.args[0].str()}") from failure
+        raise kafka.unavailable("the queue cannot be looked at", failure) from failure
     found = {(start.topic, start.partition): start.offset for start in starts}
     # -1: no record is that late.
     return {
@@ -114,6 +114,5 @@ def _watermarks(reader: Consumer, topic: str, partition: int) -> range:
     try:
         return watermarks(reader, (topic, partition))
     except KafkaException as failure:
-        raise kafka.KafkaUnavailable(
-            f"partition {partition} of {topic!r} does not answer: {failure.args[0].str()}"
-        ) from failure
+        what = f"partition {partition} of {topic!r} does not answer"
+        raise kafka.unavailable(what, failure, topic=topic) from failure

@@ -46,12 +46,12 @@ def orphaned_tiers(destination: Destination[Any, Any], topics: Iterable[str]) ->
 def _waiting(
     backbone: Backbone, destination: Destination[Any, Any], topic: str, partitions: int
 ) -> int:
+    group = naming.delivery_group(destination.flow.name, destination.name)
     try:
-        group = naming.delivery_group(destination.flow.name, destination.name)
         return _incomplete(backbone, group, topic, partitions)
     except KafkaException as failure:
-        reason = failure.args[0].str()
-        raise kafka.KafkaUnavailable(f"topic {topic!r} could not be read: {reason}") from failure
+        what = f"topic {topic!r} could not be read"
+        raise kafka.unavailable(what, failure, topic=topic, group=group) from failure
 
 
 def _incomplete(backbone: Backbone, group: str, topic: str, partitions: int) -> int:

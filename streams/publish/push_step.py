@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from trunkline.connectors.base import PushSource
 from trunkline.event import Record
-from trunkline.kafka import KafkaUnavailable, ProducerRecord, produce
+from trunkline.kafka import ProducerRecord, produce, unavailable
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.publish.publisher import Publisher
@@ -80,7 +80,7 @@ class PushStep:
         await asyncio.to_thread(produce, self._producer, records, waiting.report)
         error = await waiting.all
         if error is not None:
-            failure = KafkaUnavailable(f"Kafka did not take the records: {error.str()}")
+            failure = unavailable("Kafka did not take the records", error)
             self._outcome_listener.on_held(failure)
             raise failure
 

@@ -178,7 +178,8 @@ class Worker:
         # Where topics are made by hand a flow starts without this one, too: it only warns.
         if "source" in self._options.roles and published_by(self._flow) and self._backbone.create:
             specs.append(publishers_topic())
-        there = kafka.existing_topics(kafka.admin(self._backbone))
+        names = [spec.name for spec in specs]
+        there = kafka.existing_topics(kafka.admin(self._backbone), expected=names)
         made = kafka.ensure_topics(self._backbone, specs, there)
         if made:
             log.info("created topics: %s", ", ".join(made))

@@ -48,9 +48,8 @@ def put_audited(
         producer.init_transactions(TRANSACTION_SECONDS)
         kafka.transact(producer, [*events, *writes, audit_record(flow, audit)])
     except KafkaException as failure:
-        raise kafka.KafkaUnavailable(
-            f"{audit.what} {audit.on}: Kafka did not take it: {failure.args[0].str()}; try again"
-        ) from failure
+        what = f"{audit.what} {audit.on}: Kafka did not take it"
+        raise kafka.unavailable(what, failure) from failure
 
 
 def read_audit(backbone: Backbone, flow: str) -> list[AuditRecord]:

@@ -39,7 +39,7 @@ class Backlog:
 
 def destination_backlog(backbone: Backbone, target: Target) -> Backlog:
     """The destination's backlog. Blocks; writes nothing. Raises KafkaUnavailable."""
-    topics = kafka.existing_topics(kafka.admin(backbone))
+    topics = kafka.existing_topics(kafka.admin(backbone), expected=[target.inbox])
     names = [target.inbox]
     names += [name for name in topics if naming.is_tier_of(name, target.flow, target.destination)]
     places = [TopicPartition(name, n) for name in names for n in range(topics.get(name, 0))]
@@ -49,9 +49,8 @@ def destination_backlog(backbone: Backbone, target: Target) -> Backlog:
         if exact := sum(counts.values()) <= MAX_COUNTED:
             counts = _counted(backbone, group, [place for place in places if counts[_of(place)]])
     except KafkaException as failure:
-        raise kafka.KafkaUnavailable(
-            f"{target}: its topics cannot be looked at: {failure.args[0].str()}"
-        ) from failure
+        what = f"{target}: its topics cannot be looked at"
+        raise kafka.unavailable(what, failure, group=group) from failure
     inbox = sum(count for (name, _), count in counts.items() if name == target.inbox)
     return Backlog(inbox, sum(counts.values()) - inbox, exact)
 

@@ -54,7 +54,7 @@ def open_dead_letters(backbone: Backbone, target: Target) -> DeadLetters:
     Blocks; writes nothing. Raises ConfigurationError if there is no such destination or it has no
     dead-letter queue, and KafkaUnavailable.
     """
-    topics = kafka.existing_topics(kafka.admin(backbone))
+    topics = kafka.existing_topics(kafka.admin(backbone), expected=[target.dlq])
     if target.dlq not in topics:
         require_destination(backbone, target)
         raise ConfigurationError(f"{target} has no dead-letter queue (no topic {target.dlq!r})")

@@ -60,7 +60,8 @@ class ReplayScope:
         self._backbone = backbone
         self._group = naming.route_group(flow)
         self._topic = topic
-        self._count = kafka.existing_topics(kafka.admin(backbone)).get(topic, 0)
+        there = kafka.existing_topics(kafka.admin(backbone), expected=[topic])
+        self._count = there.get(topic, 0)
         if not self._count:
             raise ConfigurationError(f"there is no topic {topic!r} at {backbone.bootstrap}")
 
@@ -156,4 +157,4 @@ def _asked(call: Any, *arguments: Any) -> Any:
     try:
         return call(*arguments)
     except KafkaException as failure:
-        raise kafka.KafkaUnavailable(f"Kafka does not answer: {failure.args[0].str()}") from failure
+        raise kafka.unavailable("what was routed cannot be looked at", failure) from failure

@@ -182,7 +182,7 @@ class _Newest:
 def _published(letters: DeadLetters, topics: Sequence[str], since: datetime) -> Iterator[Any]:
     """The records of canonical topics that were written since then."""
     backbone = letters.backbone
-    there = kafka.existing_topics(kafka.admin(backbone))
+    there = kafka.existing_topics(kafka.admin(backbone), expected=topics)
     group = f"{letters.target.dlq}.reader"
     try:
         with closing(kafka.consumer(backbone, group, eof=True)) as client:
@@ -201,9 +201,8 @@ def _published(letters: DeadLetters, topics: Sequence[str], since: datetime) -> 
             if any(ranges.values()):
                 yield from records(client, ranges)
     except KafkaException as failure:
-        raise kafka.KafkaUnavailable(
-            f"{', '.join(topics)} could not be read: {failure.args[0].str()}"
-        ) from failure
+        what = f"{', '.join(topics)} could not be read"
+        raise kafka.unavailable(what, failure, group=group) from failure
 
 
 def _write(

@@ -118,4 +118,4 @@ def group_members(backbone: Backbone, group: str) -> int:
     except KafkaException as failure:
         if failure.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # no worker has run yet
             return 0
-        raise kafka.KafkaUnavailable(f"group {group}: {failure.args[0].str()}") from failure
+        raise kafka.unavailable(f"group {group}", failure, group=group) from failure

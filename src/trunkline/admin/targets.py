@@ -64,7 +64,7 @@ def require_destination(backbone: Backbone, target: Target) -> None:
 
     Raises ConfigurationError, which names the destinations that there are, and KafkaUnavailable.
     """
-    topics = kafka.existing_topics(kafka.admin(backbone))
+    topics = kafka.existing_topics(kafka.admin(backbone), expected=[target.inbox])
     if target.inbox in topics:
         return
     there = sorted(naming.destination_of(topic) for topic in topics if naming.is_inbox(topic))

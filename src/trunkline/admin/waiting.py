@@ -85,9 +85,8 @@ def list_waiting(
     try:
         events = [_waiting(event) for event in _read(backbone, target)]
     except KafkaException as failure:
-        raise kafka.KafkaUnavailable(
-            f"{target}: its retry topics cannot be read: {failure.args[0].str()}"
-        ) from failure
+        what = f"{target}: its retry topics cannot be read"
+        raise kafka.unavailable(what, failure) from failure
     found = [
         one for one in events if (key is None or one.key == key) and (id is None or one.id == id)
     ]

@@ -10,7 +10,6 @@ the public ones: ``from trunkline import kafka``.
 from trunkline.kafka.clients import (
     MAX_VALUE,
     TOPIC_MAX,
-    KafkaUnavailable,
     admin,
     consumer,
     producer,
@@ -18,7 +17,19 @@ from trunkline.kafka.clients import (
     transaction_timeout,
     unique_id,
 )
-from trunkline.kafka.topics import TopicSpec, ensure_topics, existing_topics, matched
+from trunkline.kafka.reasons import (
+    KafkaForbidden,
+    KafkaRefused,
+    KafkaUnavailable,
+    is_forbidden,
+    unavailable,
+)
+from trunkline.kafka.topics import (
+    TopicSpec,
+    ensure_topics,
+    existing_topics,
+    matched,
+)
 from trunkline.kafka.transactions import (
     OFFSETS_TIMEOUT,
     LastingProducer,
@@ -36,6 +47,8 @@ __all__ = [
     "MAX_VALUE",
     "OFFSETS_TIMEOUT",
     "TOPIC_MAX",
+    "KafkaForbidden",
+    "KafkaRefused",
     "KafkaUnavailable",
     "LastingProducer",
     "PartitionRecord",
@@ -47,6 +60,7 @@ __all__ = [
     "ensure_topics",
     "existing_topics",
     "finish",
+    "is_forbidden",
     "matched",
     "produce",
     "produce_at",
@@ -55,5 +69,6 @@ __all__ = [
     "settings",
     "transact",
     "transaction_timeout",
+    "unavailable",
     "unique_id",
 ]

@@ -1,6 +1,7 @@
 """Kafka clients as Trunkline uses them, all on confluent-kafka (librdkafka).
 
-Settings of a user's cluster (``Backbone.kafka``) come last and win.
+Settings of a user's cluster (``Backbone.kafka``) come last and win. Each client gathers why Kafka
+does not let it in (``reasons_of``).
 """
 
 from __future__ import annotations
@@ -8,11 +9,16 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from trunkline.errors import TrunklineError
+from trunkline.errors import ConfigurationError
+from trunkline.kafka.reasons import ClientLog, Reasons
+from trunkline.kafka_settings import CONSUMERS, PRODUCERS
 from trunkline.params import Backbone
 
 log = logging.getLogger(__name__)
@@ -27,12 +33,29 @@ TRANSACTION_TIMEOUT = 10.0
 was killed left open holds back readers for so long, so it is short."""
 
 
-class KafkaUnavailable(TrunklineError):
-    """The Kafka cluster does not answer."""
+class _Consumer(Consumer):
+    reasons: Reasons
 
 
-def settings(backbone: Backbone, **more: object) -> dict[str, object]:
-    """librdkafka settings for any client of this backbone."""
+class _Producer(Producer):
+    reasons: Reasons
+
+
+class _Admin(AdminClient):
+    reasons: Reasons
+
+
+def reasons_of(client: object) -> Reasons | None:
+    """What a client that was made here has heard; None of any other."""
+    found = getattr(client, "reasons", None)
+    return found if isinstance(found, Reasons) else None
+
+
+def settings(
+    backbone: Backbone, without: Container[str] = (), /, **more: object
+) -> dict[str, object]:
+    """librdkafka settings for any client of this backbone. ``without``: those of the user's that
+    this kind of client would warn of."""
     common: dict[str, object] = {
         "bootstrap.servers": backbone.bootstrap,
         "client.id": "trunkline",
@@ -45,7 +68,33 @@ def settings(backbone: Backbone, **more: object) -> dict[str, object]:
         "reconnect.backoff.max.ms": 2000,
         "log.connection.close": False,
     }
-    return common | more | dict(backbone.kafka)
+    given = {name: text for name, text in backbone.kafka.items() if name not in without}
+    return common | more | given
+
+
+def _made(
+    kind: Any, backbone: Backbone, given: dict[str, object], to: logging.Logger | None = log
+) -> Any:
+    """A client with its reasons. ``to``: where its log goes. Raises ConfigurationError for a value
+    that librdkafka does not take, as of a certificate's file that is not there."""
+    reasons = Reasons(backbone)
+    try:
+        client = kind({**given, "error_cb": reasons.on_error}, logger=ClientLog(reasons, to))
+    except (KafkaException, TypeError, ValueError) as failure:
+        error = failure.args[0]
+        text = error.str() if isinstance(failure, KafkaException) else str(error)
+        gone = [name for name, path in backbone.kafka.items() if _is_no_file(name, path)]
+        text += f" (there is no file {', '.join(gone)})" if gone else ""
+        raise ConfigurationError(
+            f"a setting of Kafka's clients is wrong: {reasons.without_secrets(text)}; see "
+            "[trunkline.kafka] of the environment's file, and TRUNKLINE_KAFKA__… variables"
+        ) from None
+    client.reasons = reasons
+    return client
+
+
+def _is_no_file(name: str, path: str) -> bool:
+    return name.endswith((".location", ".keytab")) and path != "probe" and not Path(path).exists()
 
 
 def consumer(
@@ -55,9 +104,12 @@ def consumer(
 
     ``eof``: whether the end of a partition is told, as an error of code _PARTITION_EOF.
     """
-    return Consumer(
+    made: Consumer = _made(
+        _Consumer,
+        backbone,
         settings(
             backbone,
+            PRODUCERS,
             **{
                 "group.id": group,
                 "enable.auto.commit": False,
@@ -75,8 +127,8 @@ def consumer(
                 "enable.partition.eof": eof,
             },
         ),
-        logger=log,
     )
+    return made
 
 
 def low_latency(backbone: Backbone) -> Backbone:
@@ -119,7 +171,8 @@ def producer(
         more["max.in.flight.requests.per.connection"] = 1
     if timeout is not None:
         more["message.timeout.ms"] = round(timeout * 1000)
-    return Producer(settings(backbone, **more), logger=log)
+    made: Producer = _made(_Producer, backbone, settings(backbone, CONSUMERS, **more))
+    return made
 
 
 def transaction_timeout(backbone: Backbone) -> float:
@@ -135,4 +188,9 @@ def unique_id(flow: str, role: str) -> str:
 
 def admin(backbone: Backbone) -> AdminClient:
     """An admin client."""
-    return AdminClient(settings(backbone), logger=log)  # type: ignore[arg-type]
+    # That a broker hangs up is all that a client of the wrong protocol hears.
+    more = {"log.connection.close": True}
+    made: AdminClient = _made(
+        _Admin, backbone, settings(backbone, CONSUMERS | PRODUCERS, **more), to=None
+    )
+    return made

@@ -17,9 +17,9 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from trunkline.kafka.backpressure import InFlight, PausedPartitions
-from trunkline.kafka.clients import KafkaUnavailable
 from trunkline.kafka.lag import LagMeter
 from trunkline.kafka.offsets import Partition, committed_offsets
+from trunkline.kafka.reasons import KafkaUnavailable
 
 log = logging.getLogger(__name__)
 

@@ -24,9 +24,10 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from trunkline.kafka.clients import KafkaUnavailable, admin, consumer, low_latency
+from trunkline.kafka.clients import admin, consumer, low_latency
 from trunkline.kafka.messages import partition_of
 from trunkline.kafka.offsets import Partition
+from trunkline.kafka.reasons import KafkaUnavailable, unavailable
 from trunkline.kafka.topics import existing_topics
 from trunkline.params import Backbone
 
@@ -193,16 +194,17 @@ def records_to_end(
 def read_all(backbone: Backbone, topic: str) -> list[Message]:
     """The committed records of a one-partition topic; none if there is no such topic.
 
-    Raises KafkaUnavailable if it cannot be read to its end.
+    Raises KafkaUnavailable if it cannot be read to its end, KafkaForbidden if it may not be seen.
     """
-    if topic not in existing_topics(admin(backbone)):
+    if topic not in existing_topics(admin(backbone), expected=[topic]):
         return []
     begin = TopicPartition(topic, 0, 0)
     try:
         return list(records_to_end(low_latency(backbone), topic, [begin]))
     except KafkaException as failure:
-        reason = failure.args[0].str()
-        raise KafkaUnavailable(f"topic {topic!r} could not be read: {reason}") from failure
+        raise unavailable(
+            f"topic {topic!r} could not be read", failure, topic=topic, group=topic
+        ) from failure
 
 
 def last_record(backbone: Backbone, topic: str, group: str) -> Message | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from trunkline.errors import ConfigurationError
-from trunkline.kafka.clients import TOPIC_MAX, KafkaUnavailable, admin
+from trunkline.kafka.clients import TOPIC_MAX, admin, reasons_of
+from trunkline.kafka.reasons import KafkaUnavailable, is_forbidden, unavailable
 from trunkline.params import Backbone
 
 
@@ -28,16 +31,65 @@ class TopicSpec:
     like: str = ""
 
 
-def existing_topics(client: AdminClient, timeout: float = 10.0) -> dict[str, int]:
-    """Every topic's partition count. Raises KafkaUnavailable."""
+LOOK = 0.05
+"""Seconds between two looks at what a client has heard."""
+
+
+def existing_topics(
+    client: AdminClient, timeout: float = 10.0, *, expected: Iterable[str] = ()
+) -> dict[str, int]:
+    """The partition count of every topic that we may see. Raises KafkaUnavailable; at once and as
+    KafkaRefused where waiting is of no use, as with a wrong password.
+
+    ``expected``: topics that the caller looks for. If one of them is there and may not be seen it
+    raises KafkaForbidden: Kafka leaves such out of a list, as if there were nothing.
+    """
+    require_answer(client, timeout)
     try:
         topics = client.list_topics(timeout=timeout).topics
     except KafkaException as failure:
-        raise KafkaUnavailable(
-            f"Kafka does not answer: {failure.args[0].str()}; "
-            "is TRUNKLINE_BOOTSTRAP right, and is it up (trunkline up)?"
-        ) from failure
+        raise unavailable("the topics cannot be listed", failure) from failure
+    hidden = [name for name in expected if name not in topics]
+    if hidden:
+        _require_visible(client, hidden, timeout)
     return {name: len(topic.partitions) for name, topic in topics.items()}
+
+
+def require_answer(client: AdminClient, timeout: float = 10.0) -> None:
+    """Wait until Kafka answers this client. Raises as ``existing_topics``.
+
+    Why not by the call for topics: it blocks, and meanwhile nobody gives the client the errors of
+    its connections, which tell what is wrong.
+    """
+    reasons = reasons_of(client)
+    answer: Future[Any] = client.describe_cluster(request_timeout=timeout)
+    while not wait([answer], LOOK).done:
+        client.poll(0)
+        if reasons is not None:
+            reasons.raise_final()
+    client.poll(0)
+    if (failure := answer.exception()) is None:
+        if reasons is not None:
+            reasons.clear()
+        return
+    if not isinstance(failure, KafkaException):
+        raise failure
+    if is_forbidden(failure):
+        raise unavailable("the cluster cannot be looked at", failure) from failure
+    told = reasons.text if reasons is not None else ""
+    raise KafkaUnavailable(
+        told
+        or f"Kafka does not answer: {failure.args[0].str()}; is TRUNKLINE_BOOTSTRAP right, "
+        "and is it up (trunkline up)?"
+    ) from failure
+
+
+def _require_visible(client: AdminClient, names: list[str], timeout: float) -> None:
+    answers = client.describe_topics(TopicCollection(names), request_timeout=timeout)
+    for name, answer in answers.items():
+        if is_forbidden(failure := answer.exception()):
+            assert isinstance(failure, KafkaException)
+            raise unavailable("it cannot be seen", failure, topic=name) from failure
 
 
 def ensure_topics(
@@ -50,7 +102,9 @@ def ensure_topics(
     KafkaUnavailable. Existing topics stay as they are.
     """
     client = admin(backbone)
-    there = existing_topics(client) if there is None else there
+    specs = list(specs)
+    if there is None:
+        there = existing_topics(client, expected=[spec.name for spec in specs])
     wanted = [matched(spec, there) for spec in specs]
     missing = {spec.name: spec for spec in wanted if spec.name not in there}
     if missing and not backbone.create:
@@ -97,5 +151,8 @@ def _created(name: str, failure: BaseException | None) -> None:
     if failure is None:
         return
     code = failure.args[0].code() if isinstance(failure, KafkaException) else None
+    if isinstance(failure, KafkaException) and is_forbidden(failure):
+        what = f"topic {name!r} cannot be created"
+        raise unavailable(what, failure, topic=name, rights="Create") from failure
     if code != KafkaError.TOPIC_ALREADY_EXISTS:  # another worker was first
         raise ConfigurationError(f"topic {name!r} could not be created: {failure}") from failure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from trunkline import kafka
+from trunkline import ConfigurationError, kafka
 from trunkline.params import Backbone
 
 NOWHERE = "127.0.0.1:1"
@@ -35,8 +35,23 @@ def test_a_users_settings_reach_every_client(make: str) -> None:
         "transactional": lambda: kafka.producer(backbone, transactional_id="id"),
         "admin": lambda: kafka.admin(backbone),
     }
-    with pytest.raises(KafkaException, match="carrier-pigeon"):
+    with pytest.raises(ConfigurationError, match="carrier-pigeon"):
         makers[make]()
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"there is no file ssl\.ca\.location"):
+        kafka.admin(Backbone(kafka={"security.protocol": "SSL", "ssl.ca.location": "/no/such.pem"}))
+
+
+def test_no_client_is_warned_of_what_another_kind_takes(caplog: pytest.LogCaptureFixture) -> None:
+    given = {"linger.ms": "50", "fetch.wait.max.ms": "20"}
+    backbone = Backbone(bootstrap=NOWHERE, kafka=given)
+    consumer, producer = kafka.consumer(backbone, "group"), kafka.producer(backbone)
+    producer.poll(0)
+    consumer.poll(0)
+    consumer.close()
+    assert not [line for line in caplog.messages if "CONFWARN" in line]
 
 
 def test_our_own_settings_are_ones_that_librdkafka_takes(caplog: pytest.LogCaptureFixture) -> None:
