@@ -86,8 +86,8 @@ def _common(found: Iterable[list[Problem]]) -> list[Problem]:
     """The problems that are in each of the lists."""
     lists = list(found)
     first = lists[0] if lists else []
-    # By equality, words and all: a message that quotes a stand-in's value differs from set to set and
-    # drops out, and what stays has nothing made up in it.
+    # By equality, words and all: a message that quotes a stand-in's value differs from set to set
+    # and drops out, and what stays has nothing made up in it.
     return [problem for problem in first if all(problem in others for others in lists)]
 
 
@@ -100,7 +100,8 @@ def _whatever_the_values(error: Exception, env: Params) -> bool:
         return False
     if isinstance(error, ConfigurationError):
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        # The frame that raised: a builder's own `raise ConfigurationError` may judge the made-up value.
+        # The frame that raised: a builder's own `raise ConfigurationError` may judge the made-up
+        # value.
         return str(frame.f_globals.get("__name__", "")).startswith("trunkline.")
     if isinstance(error, AttributeError):
         return error.obj is env  # env.warehose_url

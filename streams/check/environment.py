@@ -50,7 +50,8 @@ def check_environment(
         *_of_table(lambda: load_alert_settings(file, environ=environ), toml),
     ]
     for flow in flows:
-        # One that is set means "here it runs": then the others are missing, and that is the mistake.
+        # One that is set means "here it runs": then the others are missing, and that is the
+        # mistake.
         if environment or is_set(flow, environ):
             found += _of_flow(flow, file, toml, environ)
         elif _has_params(flow):

@@ -370,8 +370,9 @@ class Flow(Generic[EnvT]):
             )
             right = self._only(Topic, (topic,), function, "the first argument")
             right += self._only(Destination, (destination,), function, "to=")
-            # A route without a topic or a destination would break every look that follows its ends; the
-            # problem that `_only` noted says where it stands, and a flow with problems does not run.
+            # A route without a topic or a destination would break every look that follows its ends;
+            # the problem that `_only` noted says where it stands, and a flow with problems does not
+            # run.
             if len(right) == 2:
                 self.routes.append(declared)
             return declared
@@ -385,6 +386,7 @@ class Flow(Generic[EnvT]):
         for wrong in (thing for thing in given if not isinstance(thing, kind)):
             expected = _ARTICLE[kind]
             message = f"{function.__name__}: {what} is {wrong!r}: name {expected} of this flow"
-            # Noted and not raised: the file goes on being read, so that its other mistakes are told too.
+            # Noted and not raised: the file goes on being read, so that its other mistakes are told
+            # too.
             self.problems.append(Problem(SourceLocation.of(function), message))
         return tuple(thing for thing in given if isinstance(thing, kind))

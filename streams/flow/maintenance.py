@@ -61,8 +61,8 @@ class Window:
         gaps = [later - earlier for earlier, later in pairwise(islice(self._plain(), _STARTS))]
         if not gaps:
             raise ConfigurationError(f"the cron expression {self.cron!r} hardly ever comes")
-        # A window that is open when the next one starts never closes, and its destination would never be
-        # sent anything: "daily 02:00 24h" is a pause, which an operator should see as one.
+        # A window that is open when the next one starts never closes, and its destination would
+        # never be sent anything: "daily 02:00 24h" is a pause, which an operator should see as one.
         if self.duration >= min(gaps):
             shown = f"lasts {self.duration} and comes again after {min(gaps)}"
             raise ConfigurationError(f"it {shown}: it must be shorter than its period")

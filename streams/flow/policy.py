@@ -108,8 +108,8 @@ def parse_policy(arguments: Mapping[str, Any]) -> tuple[Policy, list[str]]:
         retry=given.read("retry", _a(Retry, "Retry('10s', '1m')"), Retry.DEFAULT),
         delay=given.read("delay", _delay, 0.0),
         on_dead=given.read("on_dead", _one_of(OnDead), "continue"),
-        # One argument, two things: outage="tiers" says what is done, outage=[500] what counts as one.
-        # It is read twice, and tells of a mistake once.
+        # One argument, two things: outage="tiers" says what is done, outage=[500] what counts as
+        # one. It is read twice, and tells of a mistake once.
         outage=given.read("outage", _outage, _HOLD)[0],
         down=given.read("outage", _outage, _HOLD, tells=False)[1],
         reject=given.read("reject", error_matches, ()),

@@ -86,8 +86,9 @@ class Retry:
             raise ConfigurationError(f"{self}: a delay is at most 366d")
         if not 0 <= jitter <= 1:
             raise ConfigurationError(f"{self}, jitter={jitter}: it is a share between 0 and 1")
-        # An answer "Retry-After: 86400" to a policy of seconds would put an event away for a day; but
-        # "in 20 minutes" is common among APIs, and is believed whatever the policy's delays are.
+        # An answer "Retry-After: 86400" to a policy of seconds would put an event away for a day;
+        # but "in 20 minutes" is common among APIs, and is believed whatever the policy's delays
+        # are.
         self.max_retry_after = max(LEAST_CAP, self.seconds[-1])
         if max_retry_after is not None:
             self.max_retry_after = parse_duration(max_retry_after)

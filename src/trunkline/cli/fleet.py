@@ -35,8 +35,8 @@ class Fleet:
         Blocks; for the main thread, which signals come to."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
-        # A thread a worker, since waiting for several children at once needs SIGCHLD or polling; each
-        # of them sleeps in wait() until its worker ends.
+        # A thread a worker, since waiting for several children at once needs SIGCHLD or polling;
+        # each of them sleeps in wait() until its worker ends.
         threads = [threading.Thread(target=self._keep, args=(i,)) for i in range(self._size)]
         for thread in threads:
             thread.start()
@@ -52,8 +52,8 @@ class Fleet:
         delay = 0.5
         while True:
             started = time.monotonic()
-            # Under the lock, with the start: between "not stopping" and Popen a SIGTERM could come, be handed
-            # to the children that there are, and leave this new one running for ever.
+            # Under the lock, with the start: between "not stopping" and Popen a SIGTERM could come,
+            # be handed to the children that there are, and leave this new one running for ever.
             with self._lock:
                 if self._stop.is_set():
                     return
@@ -64,8 +64,8 @@ class Fleet:
                 self._children.remove(child)
             if self._stop.is_set():
                 return
-            # A worker that ran for a while died of something new; one that dies at its start would be started
-            # twice a second, each time with its imports and its rebalance.
+            # A worker that ran for a while died of something new; one that dies at its start would
+            # be started twice a second, each time with its imports and its rebalance.
             delay = 0.5 if time.monotonic() - started > _LONGEST else min(delay * 2, _LONGEST)
             log.error("worker %d ended with %d; again in %.1f s", index, code, delay)
             self._stop.wait(delay)

@@ -35,8 +35,8 @@ def print_table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> No
         table.add_column(heading, no_wrap=True)
     table.add_column(last, overflow="fold")
     for row in rows:
-        # As Text, since rich reads markup in strings: the error "[/orders] refused" would lose its word in
-        # brackets or raise, and what an API answers could colour the terminal.
+        # As Text, since rich reads markup in strings: the error "[/orders] refused" would lose its
+        # word in brackets or raise, and what an API answers could colour the terminal.
         table.add_row(*(Text(escaped(str(cell))) for cell in row))
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 

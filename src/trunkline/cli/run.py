@@ -44,8 +44,8 @@ def run(
     PORT + 1 and so on.
     """
     logs.set_up(log_format, log_level)
-    # In the parent of a fleet, too, though only the workers use it: a mistake in the flow is told once
-    # and ends the command, instead of being restarted in each worker.
+    # In the parent of a fleet, too, though only the workers use it: a mistake in the flow is told
+    # once and ends the command, instead of being restarted in each worker.
     loaded, params, backbone, alerts = prepare(flow, env)
     roles = _roles(only)
     if workers > 1:
