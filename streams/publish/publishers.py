@@ -46,7 +46,7 @@ TOLD = (
 )
 
 State = Mapping[str, Mapping[str, Any]]
-Changes = dict[str, Mapping[str, Any] | None]
+PublisherRecords = dict[str, Mapping[str, Any] | None]
 
 
 def publishers_topic() -> TopicSpec:
@@ -94,10 +94,10 @@ def others_of(state: State, flow: str, topics: Collection[str], now: float) -> l
     return sorted(one for one in found if now - one.at < GONE_AFTER)
 
 
-def changes(state: State, flow: str, topics: Collection[str], now: float) -> Changes:
+def changes(state: State, flow: str, topics: Collection[str], now: float) -> PublisherRecords:
     """What a flow has to write: its topics, if it has not said so lately, and the end of what it
     publishes no more; and the end of what another flow has not said for long."""
-    there, found = {one.key: one for one in _parsed(state)}, Changes()
+    there, found = {one.key: one for one in _parsed(state)}, PublisherRecords()
     for one in there.values():
         ended = one.flow == flow and one.topic not in topics
         if ended or now - one.at >= GONE_AFTER:
