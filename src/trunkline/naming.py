@@ -12,6 +12,7 @@ import re
 _INBOX = ".inbox"
 _RETRY = ".retry."
 _DLQ = ".dlq"
+_POSITIONS = ".positions"
 
 # A flow's name may hold dots, even ".retry."; a function's name holds none, and a delay begins
 # with a digit. So "a.retry.b.erp.inbox" is the inbox of flow a.retry.b, not a retry topic.
@@ -43,7 +44,7 @@ def dlq(flow: str, part: str) -> str:
 
 def positions(flow: str, source: str) -> str:
     """The topic of a source's positions."""
-    return f"{flow}.{source}.positions"
+    return f"{flow}.{source}{_POSITIONS}"
 
 
 def control(flow: str) -> str:
@@ -110,6 +111,30 @@ def destination_of(topic: str) -> str:
 def part_of_dlq(topic: str) -> str:
     """The destination or source, without its flow, of a dead-letter topic; "" for any other."""
     return topic.removesuffix(_DLQ).rpartition(".")[2] if topic.endswith(_DLQ) else ""
+
+
+def part_of(topic: str, flow: str) -> str:
+    """The destination or source of a flow that a topic is private to, by its name: ``erp`` of
+    ``orders.erp.retry.10s``; "" for any other topic.
+
+    A function's name holds no dots, so ``a.b.erp.inbox`` is flow a.b's and not flow a's.
+    """
+    rest = topic.removeprefix(f"{flow}.")
+    if rest == topic:
+        return ""
+    if match := _TIER.fullmatch(topic):
+        part = match[1].removeprefix(f"{flow}.")
+    else:
+        suffix = next((end for end in (_INBOX, _DLQ, _POSITIONS) if rest.endswith(end)), "")
+        part = rest.removesuffix(suffix) if suffix else ""
+    return "" if "." in part else part
+
+
+def part_of_group(group: str, flow: str) -> str:
+    """The destination, source or ``route`` of a flow that a consumer group is named by; ""
+    for any other group."""
+    part = group.removeprefix(f"{flow}.")
+    return "" if part == group or "." in part else part
 
 
 def is_tier_of(topic: str, flow: str, destination: str) -> bool:

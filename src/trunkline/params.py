@@ -121,6 +121,26 @@ class Backbone(BaseModel):
     """Replicas of topics that are created; 3 in production."""
     data: str = ".trunkline/data"
     """The folder of what workers keep between two starts: tables with ``store="disk"``."""
+    topics: dict[str, dict[str, str | int]] = {}
+    """By the name or a pattern of topics (``orders.*.inbox``) what they have instead: settings of
+    Kafka's, as ``retention.ms``, ``partitions`` and ``replication``."""
+
+    @field_validator("topics")
+    @classmethod
+    def _known_settings(
+        cls, topics: dict[str, dict[str, str | int]]
+    ) -> dict[str, dict[str, str | int]]:
+        for name, settings in topics.items():
+            for key, value in settings.items():
+                counted = key in ("partitions", "replication")
+                if not counted and "." not in key:
+                    raise ValueError(
+                        f"{key!r} of topic {name!r} is no setting: there are partitions, "
+                        'replication, and Kafka\'s own, in quotes, as "retention.ms"'
+                    )
+                if counted and (not str(value).isdecimal() or int(value) < 1):
+                    raise ValueError(f"{key} of topic {name!r} is a number from 1 on")
+        return topics
 
     @field_validator("kafka", mode="before")
     @classmethod

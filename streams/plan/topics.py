@@ -9,6 +9,8 @@ from trunkline.kafka.purge import SEGMENT
 from trunkline.streams.control.audit import audit_topic
 from trunkline.streams.control.topic import control_topic
 from trunkline.streams.flow.definition import Destination, Flow
+from trunkline.streams.quota.client import limited
+from trunkline.streams.quota.client import topic as limits_topic
 
 # Positions are read from the end and only the newest counts: small segments keep the topic short.
 _POSITIONS = {"segment.bytes": "10485760", "min.cleanable.dirty.ratio": "0.1"}
@@ -31,7 +33,9 @@ def required_topics(flow: Flow[Any], partitions: int) -> list[TopicSpec]:
         specs[source.dlq] = TopicSpec(source.dlq, 1, config=_KEPT)
     for destination in flow.destinations:
         specs |= {spec.name: spec for spec in _topics_of_destination(destination, partitions)}
-    of_all = (control_topic(flow.name), audit_topic(flow.name))
+    of_all = [control_topic(flow.name), audit_topic(flow.name)]
+    if limited(flow.destinations):
+        of_all.append(limits_topic())
     return [*specs.values(), *of_all]
 
 

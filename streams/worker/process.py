@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,8 +24,6 @@ from trunkline.streams.plan.orphans import require_drained_tiers
 from trunkline.streams.plan.topics import required_topics
 from trunkline.streams.publish.publishers import published_by, publishers_topic
 from trunkline.streams.publish.source_step import SourceStep
-from trunkline.streams.quota import client as quota
-from trunkline.streams.quota.client import limited
 from trunkline.streams.replay.step import ReplayStep
 from trunkline.streams.route.step import RoutingStep
 from trunkline.streams.worker.assembly import Assembly, Step
@@ -173,14 +172,13 @@ class Worker:
     def _ensure_topics(self) -> None:
         # What is there stays as it is: an operator may have given it more partitions.
         specs = required_topics(self._flow, self._backbone.partitions)
-        if limited(self._flow.destinations):
-            specs.append(quota.topic())
         # Where topics are made by hand a flow starts without this one, too: it only warns.
         if "source" in self._options.roles and published_by(self._flow) and self._backbone.create:
             specs.append(publishers_topic())
         names = [spec.name for spec in specs]
         there = kafka.existing_topics(kafka.admin(self._backbone), expected=names)
-        made = kafka.ensure_topics(self._backbone, specs, there)
+        file = os.path.relpath(self._flow.place.file)
+        made = kafka.ensure_topics(self._backbone, specs, there, flow=file)
         if made:
             log.info("created topics: %s", ", ".join(made))
         if "deliver" in self._options.roles:

@@ -4,9 +4,10 @@ In come the backbone's addresses and what is meant; out go records in the flow's
 topics, written in one transaction, or what these topics tell. ``targets`` finds out which
 destination is meant, ``destinations`` pauses and shows one, ``dead_letters`` and ``replays`` have
 events sent again, ``waiting`` is about what waits for another attempt, ``audit`` says who did what,
-``alerts`` sends a test message. Workers do what is asked for; nothing here waits for them. All
-functions but ``follow_request`` block: call them outside an event loop, or in a thread. Nothing is
-printed; what cannot be is a ``TrunklineError`` with a message for people.
+``alerts`` sends a test message; ``planning`` makes what flows need. Workers do what is asked for;
+nothing here waits for them. All functions but ``follow_request`` block: call them outside an event
+loop, or in a thread. Nothing is printed; what cannot be is a ``TrunklineError`` with a message for
+people.
 
     from trunkline import admin
     from trunkline.params import environment_file, load_backbone
@@ -31,6 +32,7 @@ from trunkline.admin.destinations import (
     pause_destination,
     resume_destination,
 )
+from trunkline.admin.planning import apply_plan, plan_flows
 from trunkline.admin.replay_scope import Bound, Preview
 from trunkline.admin.replays import (
     RequestStatus,
@@ -58,6 +60,7 @@ from trunkline.streams.admission.manual import OverrideRecord
 from trunkline.streams.control.audit import AuditRecord
 from trunkline.streams.dlq.cause_groups import CauseGroup
 from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
+from trunkline.streams.plan.resources import Difference, Plan, Resource
 from trunkline.streams.replay.request import PartitionProgress, Request
 
 __all__ = [
@@ -70,17 +73,21 @@ __all__ = [
     "DeadLetterFilter",
     "DeadLetters",
     "DestinationOverview",
+    "Difference",
     "HeldEvent",
     "LetterValue",
     "OverrideRecord",
     "PartitionProgress",
+    "Plan",
     "Preview",
     "Request",
     "RequestStatus",
+    "Resource",
     "SourceRedrive",
     "Target",
     "WaitingEvent",
     "WorkerStatus",
+    "apply_plan",
     "cancel_request",
     "continue_request",
     "destination_status",
@@ -92,6 +99,7 @@ __all__ = [
     "open_dead_letters",
     "pause_destination",
     "pause_request",
+    "plan_flows",
     "plan_replay",
     "preview_replay",
     "read_audit",

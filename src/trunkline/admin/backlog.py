@@ -55,6 +55,29 @@ def destination_backlog(backbone: Backbone, target: Target) -> Backlog:
     return Backlog(inbox, sum(counts.values()) - inbox, exact)
 
 
+@dataclass(frozen=True, slots=True)
+class TopicBacklog:
+    """Events of one topic that its group has not completed; ``exact``: as in ``Backlog``."""
+
+    count: int
+    exact: bool
+
+
+def topic_backlog(backbone: Backbone, group: str, topic: str) -> TopicBacklog:
+    """What waits in an inbox or a retry topic, one of a destination that is gone, too. ``group``:
+    the destination's. Blocks; writes nothing. Raises KafkaUnavailable."""
+    partitions = kafka.existing_topics(kafka.admin(backbone)).get(topic, 0)
+    places = [TopicPartition(topic, number) for number in range(partitions)]
+    try:
+        counts = _at_most(backbone, group, places)
+        if exact := sum(counts.values()) <= MAX_COUNTED:
+            counts = _counted(backbone, group, [place for place in places if counts[_of(place)]])
+    except KafkaException as failure:
+        what = f"topic {topic!r} cannot be looked at"
+        raise kafka.unavailable(what, failure, topic=topic, group=group) from failure
+    return TopicBacklog(sum(counts.values()), exact)
+
+
 def _at_most(
     backbone: Backbone, group: str, places: Sequence[TopicPartition]
 ) -> dict[Partition, int]:

@@ -26,6 +26,8 @@ from trunkline.kafka.reasons import (
 )
 from trunkline.kafka.topics import (
     TopicSpec,
+    configured,
+    create_topics,
     ensure_topics,
     existing_topics,
     matched,
@@ -56,7 +58,9 @@ __all__ = [
     "TopicSpec",
     "aborting",
     "admin",
+    "configured",
     "consumer",
+    "create_topics",
     "ensure_topics",
     "existing_topics",
     "finish",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -21,7 +22,7 @@ class TopicSpec:
     """A topic that a flow needs. ``compact``: keep the newest record per key, for ever.
 
     ``like``: another topic, whose number of partitions this one must have; where that one exists
-    already, its number counts and not ``partitions``.
+    already, its number counts and not ``partitions``. ``replication``: 0 for the environment's.
     """
 
     name: str
@@ -29,6 +30,7 @@ class TopicSpec:
     compact: bool = False
     config: dict[str, str] = field(default_factory=dict)
     like: str = ""
+    replication: int = 0
 
 
 LOOK = 0.05
@@ -93,31 +95,84 @@ def _require_visible(client: AdminClient, names: list[str], timeout: float) -> N
 
 
 def ensure_topics(
-    backbone: Backbone, specs: Iterable[TopicSpec], there: Mapping[str, int] | None = None
+    backbone: Backbone,
+    specs: Iterable[TopicSpec],
+    there: Mapping[str, int] | None = None,
+    *,
+    flow: str = "FLOW",
 ) -> list[str]:
-    """Create the missing topics; returns their names. ``there``: ``existing_topics``, if known.
+    """Create the missing topics; returns their names. ``there``: ``existing_topics``, if known;
+    ``flow``: the file that a person names to have them made.
 
     Raises ConfigurationError naming the missing ones where ``backbone.create`` forbids it, and
     those whose partitions are not as many as those of the topic that they are ``like``;
     KafkaUnavailable. Existing topics stay as they are.
     """
     client = admin(backbone)
-    specs = list(specs)
+    specs = configured(backbone, specs)
     if there is None:
         there = existing_topics(client, expected=[spec.name for spec in specs])
     wanted = [matched(spec, there) for spec in specs]
     missing = {spec.name: spec for spec in wanted if spec.name not in there}
     if missing and not backbone.create:
         raise ConfigurationError(
-            f"topics are missing: {', '.join(sorted(missing))}; "
-            "create them, or allow it with create = true"
+            f"topics are missing: {', '.join(sorted(missing))}; make them with "
+            f"`trunkline apply {flow} --env ENV`, or allow it with create = true"
         )
-    if not missing:
-        return []
-    made = client.create_topics([_new_topic(backbone, spec) for spec in missing.values()])
+    if missing:
+        create_topics(client, missing.values())
+    return sorted(missing)
+
+
+def create_topics(client: AdminClient, specs: Iterable[TopicSpec]) -> None:
+    """Create topics of ``configured`` specs; one that is there already, as another worker was
+    first, stays as it is. Raises ConfigurationError for what Kafka refuses."""
+    made = client.create_topics(
+        [
+            NewTopic(
+                spec.name,
+                num_partitions=spec.partitions,
+                replication_factor=spec.replication,
+                config=spec.config,
+            )
+            for spec in specs
+        ]
+    )
     for name, future in made.items():
         _created(name, future.exception())
-    return sorted(missing)
+
+
+def configured(backbone: Backbone, specs: Iterable[TopicSpec]) -> list[TopicSpec]:
+    """The specs as this environment wants them: with its replication, every setting that a topic
+    is made with, and what ``[trunkline.topics]`` says of it. A topic that is ``like`` another one
+    of them has its partitions."""
+    found = {spec.name: _configured(backbone, spec) for spec in specs}
+    return [
+        replace(spec, partitions=found[spec.like].partitions) if spec.like in found else spec
+        for spec in found.values()
+    ]
+
+
+def _configured(backbone: Backbone, spec: TopicSpec) -> TopicSpec:
+    said = _said(backbone.topics, spec.name)
+    partitions = int(said.pop("partitions", spec.partitions))
+    replication = int(said.pop("replication", backbone.replication))
+    config = {"max.message.bytes": str(TOPIC_MAX)}
+    if spec.compact:
+        config["cleanup.policy"] = "compact"
+    if replication >= 3:
+        config["min.insync.replicas"] = "2"
+    config |= {**spec.config, **said}
+    return replace(spec, partitions=partitions, replication=replication, config=config)
+
+
+def _said(topics: Mapping[str, Mapping[str, str | int]], name: str) -> dict[str, str]:
+    """What an environment says of a topic: the later pattern wins, and its name over all."""
+    found: dict[str, str | int] = {}
+    for pattern, settings in topics.items():
+        if fnmatchcase(name, pattern):
+            found |= settings
+    return {key: str(value) for key, value in (found | dict(topics.get(name, {}))).items()}
 
 
 def matched(spec: TopicSpec, there: Mapping[str, int]) -> TopicSpec:
@@ -131,20 +186,6 @@ def matched(spec: TopicSpec, there: Mapping[str, int]) -> TopicSpec:
             f"kafka-topics.sh --alter --topic {fewer} --partitions {most}"
         )
     return replace(spec, partitions=count)
-
-
-def _new_topic(backbone: Backbone, spec: TopicSpec) -> NewTopic:
-    config = {"max.message.bytes": str(TOPIC_MAX), **spec.config}
-    if spec.compact:
-        config["cleanup.policy"] = "compact"
-    if backbone.replication >= 3:
-        config["min.insync.replicas"] = "2"
-    return NewTopic(
-        spec.name,
-        num_partitions=spec.partitions,
-        replication_factor=backbone.replication,
-        config=config,
-    )
 
 
 def _created(name: str, failure: BaseException | None) -> None:

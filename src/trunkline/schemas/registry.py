@@ -56,8 +56,9 @@ class _Answer:
         return code if is_number and self.status >= 400 else 0  # type: ignore[return-value]
 
     def member(self, name: str, kind: type[T]) -> T | None:
-        """A member of the body, if it is there and of this type."""
+        """A member of the body, if it is there and of this type; the body itself for ""."""
         value = self.body.get(name) if isinstance(self.body, dict) else None
+        value = value if name else self.body
         return value if type(value) is kind else None
 
     @property
@@ -152,6 +153,54 @@ class Registry:
         # Apicurio gives its reasons only to those who register.
         reasons = answer.member("messages", list) or ["it is incompatible with the latest version"]
         return [str(reason) for reason in reasons]
+
+    def subjects(self) -> list[str]:
+        """The names of all subjects."""
+        answer = self._ask("GET", "/subjects")
+        return [str(name) for name in self._expect(answer, "", list, "its subjects")]
+
+    def has(self, subject: str, schema_json: str) -> bool:
+        """Whether the subject has this schema, in whichever version."""
+        answer = self._ask("POST", f"/subjects/{_safe(subject)}", {"schema": schema_json})
+        if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION, NO_SUCH_SCHEMA):
+            return False
+        self._expect(answer, "id", int, f"whether a schema is in {subject}")
+        return True
+
+    def latest(self, subject: str) -> str | None:
+        """The newest schema of a subject, as JSON; None if there is no such subject."""
+        answer = self._ask("GET", f"/subjects/{_safe(subject)}/versions/latest")
+        if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
+            return None
+        return self._expect(answer, "schema", str, f"the newest schema of {subject}")
+
+    def register_whatever(self, subject: str, schema_json: str) -> None:
+        """Register a schema even if it is incompatible: the subject's own rule is set aside for
+        that moment. Raises ConfigurationError if the registry refuses it all the same."""
+        path = f"/config/{_safe(subject)}"
+        before = self._ask("GET", path)
+        own = before.member("compatibilityLevel", str) if before.status == httpx.codes.OK else None
+        self._done(self._ask("PUT", path, {"compatibility": "NONE"}), f"the rule of {subject}")
+        try:
+            self.register(subject, schema_json)
+        finally:
+            back = {"compatibility": own}
+            answer = self._ask("PUT", path, back) if own else self._ask("DELETE", path)
+            self._done(answer, f"the rule of {subject}, which was {own or 'that of all'}")
+
+    def delete(self, subject: str) -> None:
+        """Delete a subject with all of its versions, as the registry does: ids stay readable, so
+        that what was written with them can be read. One that is not there is no error."""
+        answer = self._ask("DELETE", f"/subjects/{_safe(subject)}")
+        if answer.code not in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
+            self._done(answer, f"subject {subject}")
+
+    def _done(self, answer: _Answer, what: str) -> None:
+        if answer.status >= 300:
+            raise ConfigurationError(
+                f"the registry at {self.url} does not change {what}: "
+                f"{answer.status} {answer.message}"
+            )
 
     def close(self) -> None:
         """Close the connections."""
@@ -307,4 +356,12 @@ def _body(text: str) -> Any:
 
 def subject(topic: str) -> str:
     """The registry's subject of a topic's values (Confluent's TopicNameStrategy)."""
-    return f"{topic}-value"
+    return f"{topic}{_OF_VALUES}"
+
+
+def topic_of(subject: str) -> str:
+    """The topic of whose values a subject is; "" for any other subject."""
+    return subject.removesuffix(_OF_VALUES) if subject.endswith(_OF_VALUES) else ""
+
+
+_OF_VALUES = "-value"

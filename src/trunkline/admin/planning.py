@@ -1,0 +1,186 @@
+"""What flows need and a cluster lacks, and making it so.
+
+``plan_flows`` looks and changes nothing; ``apply_plan`` does what a plan says, and nothing that it
+refuses. A plan that was saved is applied exactly, and only to the cluster that it was made from.
+Both go on after a kill: what is done is seen, and not done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from trunkline import naming
+from trunkline.admin.cluster import FORCED, Cluster, KafkaCluster
+from trunkline.errors import ConfigurationError
+from trunkline.params import Backbone
+from trunkline.streams.flow.definition import Flow
+from trunkline.streams.plan.differences import (
+    Facts,
+    differences,
+    order,
+    refuse,
+    removals,
+    risky,
+)
+from trunkline.streams.plan.needs import Needs, needs_of
+from trunkline.streams.plan.resources import Difference, Plan, Resource, States
+from trunkline.streams.plan.saved import left_to_do
+
+HOLDS = "holds"
+"""The attribute that says of a topic at risk whether anything is in it."""
+
+
+def plan_flows(
+    backbone: Backbone,
+    flows: Iterable[Flow[Any]],
+    *,
+    environment: str = "",
+    prune: bool = False,
+    force: Iterable[str] = (),
+) -> Plan:
+    """What is to be done so that these flows can run. Blocks; writes nothing.
+
+    ``prune``: also remove what was a destination's or source's that a flow no longer has, else it
+    is named in ``leftovers``. ``force``: refusals that are set aside, as ``partitions:orders.x``.
+    Raises ConfigurationError, also for a name in ``force`` that nothing is refused for,
+    KafkaUnavailable, RegistryUnavailable.
+    """
+    with KafkaCluster(backbone) as cluster:
+        needs = needs_of(flows, backbone)
+        return plan_needs(cluster, needs, environment=environment, prune=prune, force=force)
+
+
+def plan_needs(
+    cluster: Cluster,
+    needs: Needs,
+    *,
+    environment: str = "",
+    prune: bool = False,
+    force: Iterable[str] = (),
+) -> Plan:
+    """As ``plan_flows``, of any cluster.
+
+    1. Look at what is needed, and compare.
+    2. Find what is left over; it is a difference only if it is to be removed.
+    3. Ask for the facts of what is at risk, and refuse by them.
+    """
+    needed = [*(Resource("topic", n) for n in needs.topics)]
+    needed += [Resource("subject", name) for name in needs.schemas]
+    seen = dict(cluster.look(needed, needs.schemas))
+    found, notes = differences(needs, seen)
+    left = cluster.look(_leftovers(cluster, needs), {})
+    if prune:
+        found += removals(left, left)
+        seen |= left
+    topics, subjects = risky(found, needs)
+    held = {topic: cluster.holds(topic) for topic in topics if Resource("topic", topic) in seen}
+    for topic, words in held.items():
+        resource = Resource("topic", topic)
+        seen[resource] = {**seen[resource], HOLDS: "something" if words else "nothing"}
+    against = {name: tuple(cluster.speaks_against(name, needs.schemas[name])) for name in subjects}
+    judged = refuse(order(found), needs, Facts(held, against))
+    kept = {} if prune else {one: _in_words(cluster, one, left) for one in left}
+    return Plan(
+        needs.flows,
+        environment,
+        cluster.id,
+        tuple(_forced(judged, frozenset(force))),
+        _relevant(seen, needs, judged),
+        kept,
+        tuple(notes),
+    )
+
+
+def apply_plan(backbone: Backbone, plan: Plan) -> Iterator[Difference]:
+    """Do what the plan says, from where an earlier ``apply`` of it ended; yields each difference
+    when it is done. Blocks; writes to Kafka and the registry while it is iterated.
+
+    Raises ConfigurationError if something of it is refused, or if the cluster is no longer what
+    the plan was made from: then nothing is done; KafkaUnavailable, RegistryUnavailable.
+    """
+    with KafkaCluster(backbone) as cluster:
+        yield from carry_out(cluster, plan)
+
+
+def carry_out(cluster: Cluster, plan: Plan) -> Iterator[Difference]:
+    """As ``apply_plan``, on any cluster."""
+    if plan.refusals:
+        reasons = "\n".join(f"{name}: {why}" for name, why in plan.refusals.items())
+        flags = " ".join(f"--force {name}" for name in plan.refusals)
+        raise ConfigurationError(
+            f"refused, and nothing is done:\n{reasons}\n"
+            f"if it is meant all the same, plan or apply with {flags}"
+        )
+    if plan.cluster != cluster.id:
+        raise ConfigurationError(
+            f"the plan was made for cluster {plan.cluster}, and this is {cluster.id}: "
+            "is it the right environment (--env)?"
+        )
+    yield from cluster.mend(left_to_do(plan, _as_planned(cluster, plan)))
+
+
+def _as_planned(cluster: Cluster, plan: Plan) -> States:
+    """What the plan looked at, as it is now."""
+    schemas = {one.name: state["schema"] for one, state in plan.seen.items() if "schema" in state}
+    for difference in plan.differences:
+        if "schema" in difference.becomes:
+            schemas[difference.resource.name] = difference.becomes["schema"]
+    asked = {**plan.seen, **{one.resource: {} for one in plan.differences}}
+    now = dict(cluster.look(asked, schemas))
+    for resource, state in plan.seen.items():
+        if HOLDS in state and resource in now:
+            held = "something" if cluster.holds(resource.name) else "nothing"
+            now[resource] = {**now[resource], HOLDS: held}
+    return now
+
+
+def _leftovers(cluster: Cluster, needs: Needs) -> list[Resource]:
+    """What was a part's that a flow no longer has; a stranger's group of such a name is none."""
+    topics = needs.leftovers("topic", cluster.names("topic"))
+    subjects = needs.leftovers("subject", cluster.names("subject"))
+    groups = needs.leftovers("group", cluster.names("group"))
+    return [*topics, *subjects, *(one for one in groups if _is_ours(cluster, one.name, needs))]
+
+
+def _is_ours(cluster: Cluster, group: str, needs: Needs) -> bool:
+    """Whether a group is a flow's: it has read nothing but topics of the part it is named by."""
+    flow = next(name for name in needs.flows if naming.part_of_group(group, name))
+    part = naming.part_of_group(group, flow)
+    if group == naming.route_group(flow):
+        return True
+    return all(naming.part_of(topic, flow) == part for topic in cluster.read_by(group))
+
+
+def _forced(judged: Sequence[Difference], names: frozenset[str]) -> list[Difference]:
+    known = {name for one in judged for name in one.refused}
+    if unknown := sorted(names - known):
+        there = ", ".join(sorted(known)) or "nothing is refused"
+        raise ConfigurationError(f"--force {unknown[0]}: {there}")
+    found = []
+    for one in judged:
+        freed = one.forced(names)
+        is_schema = one.resource.kind == "subject" and freed.refused != one.refused
+        found.append(replace(freed, note=FORCED) if is_schema else freed)
+    return found
+
+
+def _relevant(
+    seen: States, needs: Needs, judged: Sequence[Difference]
+) -> dict[Resource, dict[str, str]]:
+    """What was seen, without those settings that nobody has an opinion on."""
+    partitions = {one.name: int(s["partitions"]) for one, s in seen.items() if one.kind == "topic"}
+    wanted = needs.wanted(partitions)
+    found = {}
+    for resource, state in seen.items():
+        names = {*wanted.get(resource, {}), "partitions", "schema", "members", HOLDS}
+        found[resource] = {name: state[name] for name in state if name in names}
+    return found
+
+
+def _in_words(cluster: Cluster, one: Resource, left: States) -> str:
+    if one.kind == "topic":
+        return cluster.holds(one.name)
+    members = left[one].get("members", "0")
+    return "" if members == "0" else f"{members} members"
