@@ -98,6 +98,10 @@ class MySqlCDC(Source):
             if not stop.is_set():
                 raise SourceError("the connection was ended") from None
 
+    def streams(self) -> Sequence[str]:
+        """See ``Source.streams``: the tables."""
+        return tuple(self.tables)
+
     def close(self) -> None:
         """Closes the connection. The server keeps nothing for this source."""
         if self._stream is not None:

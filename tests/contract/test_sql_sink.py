@@ -36,6 +36,26 @@ avro_type(
 )
 
 
+class Line(TypedDict):
+    id: str
+    number: int
+    revision: int
+
+
+class Order(TypedDict):
+    lines: list[Line]
+
+
+FIELDS = [("id", "string"), ("number", "long"), ("revision", "long")]
+LINE = {
+    "type": "record",
+    "name": "ContractLine",
+    "fields": [{"name": name, "type": kind} for name, kind in FIELDS],
+}
+LINES = {"name": "lines", "type": {"type": "array", "items": LINE}}
+avro_type(Order, json.dumps({"type": "record", "name": "ContractOrder", "fields": [LINES]}))
+
+
 class OnSql(SinkContract):
     effectively_once = True
     secrets = ("hunter2",)
@@ -102,6 +122,47 @@ class TestMariaDB(OnServer):
         self.url, self.table = mariadb_url, fresh_table()
         yield
         drop(self.url, self.table)
+
+
+class HoldsWholes(OnSql):
+    """With ``owner=``: an event is all lines of an entity, fewer or more of them each time."""
+
+    def sink(self) -> SqlSink[Order]:
+        given: Any = {"key": ["id", "number"], "owner": "id", "create_table": True}
+        return SqlSink(self.url, Order, table=self.table, concurrency=2, **given)
+
+    def data(self, key: str, revision: int) -> Order:
+        numbers = range(1 + revision % 3)
+        return Order(lines=[Line(id=key, number=n, revision=revision) for n in numbers])
+
+    def contents(self) -> dict[str, int]:
+        engine = sql_engine(self.url, timeout=5, connections=1)
+        with engine.connect() as connection:
+            rows = connection.execute(text(f"SELECT id, number, revision FROM {self.table}"))
+            found = sorted((row.id, row.number, row.revision) for row in rows)
+        engine.dispose()
+        newest = {id: revision for id, _, revision in found}
+        lines = (line for item in newest.items() for line in self.data(*item)["lines"])
+        whole = [(line["id"], line["number"], line["revision"]) for line in lines]
+        assert found == whole, "lines of an older whole, or not all of the newest"
+        return newest
+
+    def unacceptable(self, key: str) -> Event[Any]:
+        event = self.event(key, 0)
+        event.data["lines"][-1]["revision"] = None  # NOT NULL
+        return event
+
+
+class TestWholesOnSqlite(HoldsWholes, TestSqlite):
+    pass
+
+
+class TestWholesOnPostgres(HoldsWholes, TestPostgres):
+    pass
+
+
+class TestWholesOnMariaDB(HoldsWholes, TestMariaDB):
+    pass
 
 
 def drop(url: str, table: str) -> None:

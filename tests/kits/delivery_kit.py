@@ -9,6 +9,7 @@ from trunkline import Event, Flow, Params, Record, Retry
 from trunkline.connectors.base import Sink
 from trunkline.connectors.webhook import WebhookSource
 from trunkline.schemas.commerce import Order
+from trunkline.streams.flow.definition import Destination, Topic
 from trunkline.testing import Attempt, FlowTest, Script
 from trunkline.testing.flowtest import NEW_YEAR
 
@@ -31,8 +32,11 @@ class Erp(Sink[Order]):
         raise NotImplementedError
 
 
-def flow_of(*, batch: int = 1, concurrency: int = 4, **policy: Any) -> Flow[Env]:
-    """Orders reach an ERP; its arguments are those of a destination, with tiers of 10 s and 1 m."""
+def flow_up_to_erp(
+    *, batch: int = 1, concurrency: int = 4, **policy: Any
+) -> tuple[Flow[Env], Topic[Order], Destination[Env, Order]]:
+    """Orders of a shop, and an ERP that no route leads to; its arguments are those of a
+    destination, with tiers of 10 s and 1 m."""
     flow = Flow("sales", Env)
 
     @flow.source
@@ -47,6 +51,13 @@ def flow_of(*, batch: int = 1, concurrency: int = 4, **policy: Any) -> Flow[Env]
     def erp(env: Env) -> Erp:
         return Erp(batch, concurrency)
 
+    return flow, orders, erp
+
+
+def flow_of(**of_erp: Any) -> Flow[Env]:
+    """Orders reach an ERP; see ``flow_up_to_erp``."""
+    flow, orders, erp = flow_up_to_erp(**of_erp)
+
     @flow.route(orders, to=erp)
     def everything(order: Event[Order]) -> Order:
         return order.data
@@ -54,19 +65,11 @@ def flow_of(*, batch: int = 1, concurrency: int = 4, **policy: Any) -> Flow[Env]
     return flow
 
 
-class ErpTest(FlowTest[Env]):
-    """``flow_of`` under test; ``script`` is the ERP's."""
+class FlowUnderTest(FlowTest[Env]):
+    """A flow of one source, topic and destination; ``script`` is the ERP's."""
 
-    def __init__(
-        self,
-        *,
-        start: str = NEW_YEAR,
-        seed: int | None = None,
-        partitions: int = 1,
-        **flow: Any,
-    ) -> None:
-        made = flow_of(**flow)
-        super().__init__(made, start=start, seed=seed, partitions=partitions)
+    def __init__(self, made: Flow[Env], **test: Any) -> None:
+        super().__init__(made, **test)
         (self.shop,), (self.orders,), (self.erp,) = made.sources, made.topics, made.destinations
         self.script: Script[Order] = self.destination(self.erp)
         self.sent = 0
@@ -78,6 +81,25 @@ class ErpTest(FlowTest[Env]):
             self.sent += 1
             records.append(Record(key=key, data={"number": self.sent}, id=f"{key}/{self.sent}"))
         self.read(self.shop, *records)
+
+    @property
+    def arrived(self) -> list[str]:
+        """The ids of what was delivered, in order."""
+        return ids(self.script.delivered)
+
+
+class ErpTest(FlowUnderTest):
+    """``flow_of`` under test."""
+
+    def __init__(
+        self,
+        *,
+        start: str = NEW_YEAR,
+        seed: int | None = None,
+        partitions: int = 1,
+        **flow: Any,
+    ) -> None:
+        super().__init__(flow_of(**flow), start=start, seed=seed, partitions=partitions)
 
     def break_reading(self, error: Exception, *, times: int, of: str = "") -> None:
         """So often, a value of the key ``of``, or any, cannot be read."""
@@ -91,11 +113,6 @@ class ErpTest(FlowTest[Env]):
             return data
 
         step._decode = decode
-
-    @property
-    def arrived(self) -> list[str]:
-        """The ids of what was delivered, in order."""
-        return ids(self.script.delivered)
 
 
 def ids(attempts: Sequence[Attempt[Any]]) -> list[str]:

@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from trunkline import Event, Flow, Params, Record, Retry
-from trunkline.connectors.base import Sink
-from trunkline.connectors.webhook import WebhookSource
+from delivery_kit import Env, FlowUnderTest, flow_up_to_erp
+from trunkline import Event, Flow
 from trunkline.schemas.commerce import Order, PickList
-from trunkline.testing import FlowTest, Script
-
-
-class Env(Params):
-    pass
-
-
-class Erp(Sink[Order]):
-    """What a script stands in for."""
-
-    type = Order
-    accepts_deletes = True
-    concurrency = 4
-
-    def __init__(self, batch: int) -> None:
-        self.max_batch = batch
-
-    async def deliver(self, events: Sequence[Event[Order]]) -> None:
-        raise NotImplementedError
 
 
 class Prices:
@@ -59,19 +39,7 @@ class Prices:
 
 def enriching(prices: Prices, *, batch: int = 1, enrich: Any = None, **policy: Any) -> Flow[Env]:
     """Pick lists reach an ERP as orders, with their price; ``enrich``: arguments of that."""
-    flow = Flow("sales", Env)
-
-    @flow.source
-    def shop(env: Env) -> WebhookSource:
-        raise NotImplementedError
-
-    @flow.topic("orders", source=shop)
-    def orders(record: Record) -> Order:
-        return Order(id=record.key, status="paid", total_cents=record.data["number"])
-
-    @flow.destination(**{"retry": Retry("10s", "1m"), **policy})
-    def erp(env: Env) -> Erp:
-        return Erp(batch)
+    flow, orders, erp = flow_up_to_erp(batch=batch, **policy)
 
     @flow.client
     async def price_list(env: Env) -> AsyncIterator[Prices]:
@@ -96,28 +64,11 @@ def enriching(prices: Prices, *, batch: int = 1, enrich: Any = None, **policy: A
     return flow
 
 
-class EnrichTest(FlowTest[Env]):
-    """``enriching`` under test; ``script`` is the ERP's."""
+class EnrichTest(FlowUnderTest):
+    """``enriching`` under test."""
 
     def __init__(self, prices: Prices, *, partitions: int = 1, **flow: Any) -> None:
-        made = enriching(prices, **flow)
-        super().__init__(made, partitions=partitions)
-        (self.shop,), (self.orders,), (self.erp,) = made.sources, made.topics, made.destinations
-        self.script: Script[Order] = self.destination(self.erp)
-        self.sent = 0
-
-    def send(self, *keys: str) -> None:
-        """An order of each of these keys. Its id is the key, ``/`` and its number in all."""
-        records = []
-        for key in keys:
-            self.sent += 1
-            records.append(Record(key=key, data={"number": self.sent}, id=f"{key}/{self.sent}"))
-        self.read(self.shop, *records)
-
-    @property
-    def arrived(self) -> list[str]:
-        """The ids of what was delivered, in order."""
-        return [attempt.id for attempt in self.script.delivered]
+        super().__init__(enriching(prices, **flow), partitions=partitions)
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric of this worker."""
