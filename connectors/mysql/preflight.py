@@ -55,6 +55,17 @@ def ask(session: Session) -> Server:
     return Server(session.variables(*_VARIABLES))
 
 
+def require_same(session: Session, server: Server) -> None:
+    """Raises SourceError if this session is with another server than the one that was asked: each
+    connection may lead elsewhere, behind a name or a proxy."""
+    other = ask(session)
+    if other.identity != server.identity:
+        raise SourceError(
+            f"one connection came to server {server.identity} (server_id and unique id) and the "
+            f"next one to {other.identity}: let dsn name one server"
+        )
+
+
 def faults(session: Session, server: Server, databases: Sequence[str]) -> Iterator[str]:
     """Everything that keeps changes out of the log, or us from reading it, with the SQL that mends
     it."""

@@ -67,6 +67,7 @@ def read(text: str, database: str, ansi_quotes: bool = False) -> Statement:
     tokens = list(_tokens(text, ansi_quotes))
     if not tokens:
         return _NOTHING
+    tokens = tokens[_begin(tokens) :]
     first, second = tokens[0].word, tokens[1].word if len(tokens) > 1 else ""
     if first == "ROLLBACK" and "TO" in (second, *(t.word for t in tokens[2:3])):
         return Statement("rollback", what="to a savepoint")
@@ -79,6 +80,15 @@ def read(text: str, database: str, ansi_quotes: bool = False) -> Statement:
     if first in ("DROP", "RENAME", "ALTER", "CREATE"):
         return _definition(first, tokens, database)
     return _NOTHING
+
+
+def _begin(tokens: Sequence[Token]) -> int:
+    """Where the statement itself begins: MariaDB's may stand behind settings that hold for it
+    alone, SET STATEMENT max_statement_time = 9 FOR DROP TABLE t."""
+    words = [token.word for token in tokens]
+    if words[:2] != ["SET", "STATEMENT"] or "FOR" not in words[:-1]:
+        return 0
+    return words.index("FOR") + 1
 
 
 def _tokens(text: str, ansi_quotes: bool) -> Iterator[Token]:

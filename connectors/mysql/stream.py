@@ -19,7 +19,7 @@ from pymysql.constants import COMMAND
 
 from trunkline.connectors.mysql.decoder import Decoder, Place
 from trunkline.connectors.mysql.names import BEGIN_ANEW
-from trunkline.connectors.mysql.preflight import Server
+from trunkline.connectors.mysql.preflight import Server, require_same
 from trunkline.connectors.mysql.session import Denied, Session, connect
 from trunkline.errors import ConfigurationError, SourceError, TrunklineError
 
@@ -57,6 +57,7 @@ class Stream:
         self._sends = False  # whether the server sends us the log
         self._session = connect(arguments, stop)
         try:
+            require_same(self._session, server)
             self._set_up(server)
             _register(self._session, server_id)
             dump = _dump(server_id, decoder.place)

@@ -178,6 +178,7 @@ def test_a_renamed_table_loses_nothing(database: Database) -> None:
 
 STOPS = {
     "DROP TABLE orders": "it was dropped",
+    "SET STATEMENT max_statement_time = 9 FOR RENAME TABLE orders TO kept": "was renamed to",
     "RENAME TABLE orders TO old, other TO orders": "has taken the place",
     "ALTER TABLE orders DROP PRIMARY KEY": "no primary key",
     "SET SESSION binlog_format = 'STATEMENT'": "as a statement",
@@ -193,7 +194,7 @@ def test_what_would_lose_changes_stops_where_it_stands(database: Database, state
     with closing(database.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO orders VALUES (1, 'before', 1)")
         cursor.execute(statement)
-        if "DROP TABLE" not in statement:
+        if "DROP TABLE" not in statement and "kept" not in statement:
             cursor.execute("INSERT INTO orders VALUES (2, 'after', 2)")
         if "row_image" in statement:
             cursor.execute("UPDATE orders SET status = 'x' WHERE id = 2")

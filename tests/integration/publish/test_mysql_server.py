@@ -11,7 +11,10 @@ import pytest
 
 from mysql_kit import PATIENCE, Database, count, new_database, read, start
 from trunkline.connectors.mysql import MySqlCDC
-from trunkline.errors import ConfigurationError
+from trunkline.connectors.mysql.address import parse
+from trunkline.connectors.mysql.preflight import Server, ask, require_same
+from trunkline.connectors.mysql.session import connect
+from trunkline.errors import ConfigurationError, SourceError
 
 
 @pytest.fixture
@@ -68,6 +71,18 @@ def test_a_log_that_was_made_anew_is_said(database: Database) -> None:
     assert "ahead of the server" in refused(database, ahead)
     other = position | {"server": "9/other"}
     assert "is of server 9/other" in refused(database, other)
+
+
+def test_a_second_connection_that_leads_to_another_server_is_refused(database: Database) -> None:
+    session = connect(parse(database.dsn)[0], threading.Event())
+    try:
+        server = ask(session)
+        require_same(session, server)
+        other = Server({**server.variables, "server_uid": "other", "server_uuid": "other"})
+        with pytest.raises(SourceError, match="let dsn name one server"):
+            require_same(session, other)
+    finally:
+        session.close()
 
 
 def test_a_new_file_and_a_restart_of_the_log_are_gone_through(database: Database) -> None:

@@ -43,6 +43,8 @@ T, U = ("shop", "t"), ("shop", "u")
         ("CREATE OR REPLACE TABLE t (id int)", "drop", [T]),
         ("/*!40000 DROP TABLE t */", "drop", [T]),
         ("# a\n-- b\nDROP TABLE t", "drop", [T]),
+        ("SET STATEMENT a = 1, b = 'FOR' FOR DROP TABLE t", "drop", [T]),
+        ("SET STATEMENT a = 1 FOR", "nothing", ()),
         ("INSERT INTO t VALUES (1)", "rows", [T]),
         ("DELETE FROM `other`.`u`", "rows", [("other", "u")]),
         ("DELETE t, u FROM t JOIN u", "rows", []),
