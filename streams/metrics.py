@@ -60,6 +60,14 @@ class Metrics:
             "Age of the oldest event that a step of this worker has not finished.",
         )
 
+        self.held_partitions = self._gauge(
+            "trunkline_held_partitions",
+            "Partitions of which nothing is routed, since a route or the registry has no answer.",
+        )
+        self.held_seconds = self._gauge(
+            "trunkline_held_seconds", "How long the one that is held longest is held; 0 if none is."
+        )
+
     def _of_deliveries(self) -> None:
         self.waiting = self._gauge(
             "trunkline_waiting_events", "Events that wait in retry tiers, or behind one that does."
@@ -168,6 +176,16 @@ class StepMetrics(OutcomeListener):
 
     def _count_error(self, error: Exception, count: int = 1) -> None:
         self._errors.labels(*self._labels, type(error).__name__).inc(count)
+
+
+class RoutingMetrics(StepMetrics):
+    """The metrics of the routing of one worker."""
+
+    def __init__(self, metrics: Metrics, flow: str) -> None:
+        super().__init__(metrics, flow, "route", flow)
+        labels = (flow, "route", flow)
+        self.held_partitions = metrics.held_partitions.labels(*labels)
+        self.held_seconds = metrics.held_seconds.labels(*labels)
 
 
 class DeliveryMetrics(StepMetrics):

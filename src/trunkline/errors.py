@@ -3,11 +3,13 @@
 TrunklineError
 ├── ConfigurationError        the program cannot start: a parameter, a flow, a schema is wrong
 │   ├── AddressError          a connector can make nothing of an address, as of a URL
+│   ├── RegistryRefused       the schema registry lets us in no more, or is none
 │   └── MissingExtra          a driver is not installed; the message names the extra
 ├── DataError                 this event cannot be read or written: it ends in the DLQ
 │   ├── SerializationError    a value does not fit its schema
 │   └── NoData                ``event.data`` of a delete that carries only its key
 ├── RegistryUnavailable       the schema registry cannot be asked now: the partition is held
+├── TableUnreadable           the disk of a table is broken: the partition is held
 ├── SourceError               a source cannot go on; the engine restarts it with back-off
 └── DeliveryError             an instruction of a sink to the engine
     ├── Rejected              never accepted: to the DLQ at once
@@ -35,6 +37,14 @@ class AddressError(ConfigurationError):
     Apart from the others since addresses are parameters, of another value in each environment."""
 
 
+class RegistryRefused(ConfigurationError):
+    """The schema registry refuses access, or what is at its address is no registry.
+
+    Apart from the others since it can begin while events flow, as when a password is changed: then
+    it says nothing about an event, and whoever needs a schema waits.
+    """
+
+
 class MissingExtra(ConfigurationError):
     """An optional driver is not installed."""
 
@@ -56,6 +66,11 @@ class NoData(DataError):
 
 class RegistryUnavailable(TrunklineError):
     """The schema registry does not answer. Never a reason to dead-letter: wait and ask again."""
+
+
+class TableUnreadable(TrunklineError):
+    """A table of this worker cannot be read or written, as its disk is broken. Never a reason to
+    dead-letter: whoever needs its rows waits."""
 
 
 class SourceError(TrunklineError):
@@ -136,5 +151,10 @@ class PartialFailure(DeliveryError):
         self.failures = dict(failures)
 
 
-SCHEMA_UNAVAILABLE = (RegistryUnavailable, ConfigurationError)
-"""Errors that say nothing about the event: the batch is held, and nothing is dead-lettered."""
+SCHEMA_UNAVAILABLE = (RegistryUnavailable, RegistryRefused)
+"""A schema cannot be asked for now. It says nothing about the event: whoever needs it waits, and
+nothing is dead-lettered."""
+TABLE_UNAVAILABLE = (*SCHEMA_UNAVAILABLE, TableUnreadable)
+"""The rows of a table cannot be had now; likewise."""
+ROUTING_HOLDS = (*TABLE_UNAVAILABLE, Unavailable, Retryable)
+"""An event cannot be routed now, for a reason that is not its own: its partition is held."""

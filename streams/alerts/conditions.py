@@ -1,12 +1,20 @@
 """The conditions of which people are alerted, as one worker sees them: dead letters, an open
-breaker, lag. Nothing is sent from here: the manager asks once a second what holds."""
+breaker, lag, routing that is held. Nothing is sent from here: the manager asks once a second what
+holds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from trunkline.streams.alerts.kinds import BREAKER, DEAD_LETTER_LIMIT, DEAD_LETTERS, LAG, AlertKind
+from trunkline.streams.alerts.kinds import (
+    BREAKER,
+    DEAD_LETTER_LIMIT,
+    DEAD_LETTERS,
+    HELD,
+    LAG,
+    AlertKind,
+)
 from trunkline.streams.flow.alert import Alert
 
 MAX_ERROR_CHARS = 500
@@ -41,6 +49,7 @@ class ConditionMonitor:
         self._clock = clock
         self._dead: Observation | None = None
         self._open_since: float | None = None
+        self._held_since: float | None = None
         self._lag = 0.0
         self._tripped_at: float | None = None
         self._errors: dict[AlertKind, tuple[str, float]] = {}
@@ -79,6 +88,12 @@ class ConditionMonitor:
         """Nothing goes on for now, for this reason: what is late is late because of it."""
         self._remember(LAG, error)
 
+    def routing_held(self, since: float | None, error: BaseException | str = "") -> None:
+        """A partition cannot be routed since then (epoch seconds), for this reason; None: all
+        can."""
+        self._held_since = None if since is None else round(since, 3)
+        self._remember(HELD, error)
+
     def dead_letter_limit_tripped(self, tripped: bool, error: BaseException | str = "") -> None:
         """Whether the dead-letter limit stops delivery."""
         self._tripped_at = (self._tripped_at or self._now()) if tripped else None
@@ -87,9 +102,10 @@ class ConditionMonitor:
     def observations(self) -> Iterator[Observation]:
         """The conditions that hold now."""
         now = self._now()
-        held = 0.0 if self._open_since is None else now - self._open_since
-        if held > self._policy.open_seconds:
-            yield self._observed(BREAKER, now - held, held)
+        for kind, since in ((BREAKER, self._open_since), (HELD, self._held_since)):
+            lasts = 0.0 if since is None else now - since
+            if lasts > self._policy.open_seconds:
+                yield self._observed(kind, now - lasts, lasts)
         if self._lag > self._policy.lag_seconds:
             yield self._observed(LAG, now - self._lag, self._lag)
         if self._tripped_at is not None:

@@ -60,6 +60,14 @@ LAG = AlertKind(
     lambda amount: f"events are in time again, the last ones were {format_duration(amount)} late",
     _STATUS,
 )
+HELD = AlertKind(
+    "held",
+    _most,
+    60.0,
+    lambda amount: f"events have not been routed for {format_duration(amount)}, others go on",
+    lambda amount: f"all events are routed again, some were not for {format_duration(amount)}",
+    _STATUS,
+)
 DEAD_LETTER_LIMIT = AlertKind(
     "dead_letter_limit",
     sum,
@@ -83,4 +91,4 @@ def dead_letters_left(what: str, left: int, *, at_most: int) -> str:
     return f"{what}; {_events(left)}{more} to re-drive or discard"
 
 
-KINDS = {kind.name: kind for kind in (DEAD_LETTERS, BREAKER, LAG, DEAD_LETTER_LIMIT)}
+KINDS = {kind.name: kind for kind in (DEAD_LETTERS, BREAKER, LAG, HELD, DEAD_LETTER_LIMIT)}

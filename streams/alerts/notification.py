@@ -44,6 +44,8 @@ class Subject:
     @property
     def command(self) -> str:
         """The command that shows more."""
+        if self.kind == "held":
+            return f"trunkline destination status {self.flow}.DESTINATION, of any destination"
         if self.kind != "lag" or self.step == "deliver":
             return f"{KINDS[self.kind].command} {self.full}"
         if self.step == "route":

@@ -32,6 +32,10 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 """A number as ``text`` writes it: "7", neither "07" nor "+7"."""
 
 
+ROUTING = "(routing)"
+"""In a StatusKey, in place of a destination: the routes of the flow. No function has this name."""
+
+
 @dataclass(frozen=True, slots=True)
 class OverrideKey:
     """What an operator commands a destination."""
@@ -54,7 +58,7 @@ class OverrideKey:
 
 @dataclass(frozen=True, slots=True)
 class StatusKey:
-    """How a destination is in one worker."""
+    """How a destination, or routing (``ROUTING``), is in one worker."""
 
     destination: str
     worker: str

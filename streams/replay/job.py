@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from confluent_kafka import TopicPartition
 
-from trunkline.errors import SCHEMA_UNAVAILABLE
+from trunkline.errors import ROUTING_HOLDS
 from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import AnyMessage
 from trunkline.kafka.offsets import Partition
@@ -128,11 +128,12 @@ class Job:
         await self._retried(write)
 
     async def _retried(self, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of ``work``, which is repeated while schemas cannot be asked for."""
+        """The result of ``work``, which is repeated while schemas cannot be asked for, or a route
+        says that it cannot tell for now."""
         for delay in backoff(0.1, 5.0):
             try:
                 return await work()
-            except SCHEMA_UNAVAILABLE as error:
+            except ROUTING_HOLDS as error:
                 log.warning("%s of %s is held: %s", self.request.kind, self.request.id, error)
                 await self._sleep(delay)
         raise AssertionError("delays are endless")

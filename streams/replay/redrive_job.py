@@ -231,7 +231,7 @@ class RedriveJob(PartitionJob):
             records: list[ProducerRecord] = []
             for letter, verdict in verdicts:
                 records += await self._records(letter, verdict)
-            # Only now, since the above may be repeated while a schema cannot be asked for. If the
+            # Only now, since the above may be repeated while it cannot be routed for now. If the
             # transaction fails, the job ends, and the next one reads anew what is handled.
             changed: dict[Partition, None] = {}
             for letter, verdict in verdicts:
@@ -264,7 +264,7 @@ class RedriveJob(PartitionJob):
         origin = origin_of(letter.headers)
         offset = int(letter.came_from.removeprefix(f"{origin[0]}/").split("/")[1])
         event = StoredMessage(*origin, offset, letter.key, letter.value, kept)
-        done = await self._path.router.route([event])
+        done = (await self._path.router.route([event])).all_or_none()
         return done.drain()
 
     def _halt_decision(self, letter: DeadLetter, action: str) -> ProducerRecord:

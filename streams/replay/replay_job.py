@@ -161,7 +161,7 @@ class ReplayJob(PartitionJob):
         async def route() -> tuple[list[ProducerRecord], Mapping[str, int]]:
             # Once more: while this waited for the rate and the lock, live events were routed.
             current = [message for message in pending if self._is_current(message)]
-            routed = await self._path.router.route(current)
+            routed = (await self._path.router.route(current)).all_or_none()
             records = with_replay_headers(routed.drain(), "replay", self.request.id)
             made_of = count_events(records)
             return records, self._counts + Counter(

@@ -8,16 +8,21 @@ in docs/benchmarks.md, job route.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
-from trunkline.errors import SCHEMA_UNAVAILABLE, DataError, Rejected
+from trunkline.errors import ROUTING_HOLDS, DataError, Rejected
 from trunkline.event import Event
 from trunkline.kafka import ProducerRecord
-from trunkline.kafka.messages import AnyMessage, event_of
-from trunkline.schemas.codec import PrefetchSchemas, nothing_to_learn
+from trunkline.kafka.messages import AnyMessage, event_of, partition_of
+from trunkline.kafka.offsets import Partition
+from trunkline.schemas.codec import (
+    AskForSchemas,
+    MissingSchemas,
+    nothing_to_ask,
+)
 from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
 from trunkline.streams.route.inbox_records import forwarded_delete, inbox_records
@@ -32,13 +37,24 @@ class DeadLetterCount:
     count: int = 0
 
 
+class Hold(NamedTuple):
+    """From which offset on a partition cannot be routed for now, and why not."""
+
+    offset: int
+    error: Exception
+
+
+Holds = dict[Partition, Hold]
+
+
 @dataclass(slots=True)
 class RoutingResult:
     """Records for inboxes and DLQs, in the order of the events that they were made of.
 
     ``routed``: how many are for inboxes; ``dead_letters``: the others, by queue and class of error;
-    ``taken``: of how many messages they are. ``dropped_deletes``: those that were not forwarded,
-    as the sink takes none, by inbox.
+    ``taken``: of how many messages they are, without those that are held. ``holds``: of which
+    partitions some are. ``dropped_deletes``: those that were not forwarded, as the sink takes none,
+    by inbox.
     """
 
     records: list[ProducerRecord] = field(default_factory=list)
@@ -46,6 +62,7 @@ class RoutingResult:
     taken: int = field(default=0, compare=False)
     dead_letters: dict[tuple[str, type], DeadLetterCount] = field(default_factory=dict)
     dropped_deletes: dict[str, int] = field(default_factory=dict)
+    holds: Holds = field(default_factory=dict)
     flow_version: str = field(default="", compare=False)
 
     def add(self, more: RoutingResult) -> None:
@@ -67,6 +84,13 @@ class RoutingResult:
     def drop_deletes(self, inbox: str, count: int = 1) -> None:
         """Count deletes that are not forwarded."""
         self.dropped_deletes[inbox] = self.dropped_deletes.get(inbox, 0) + count
+
+    def all_or_none(self) -> RoutingResult:
+        """This, if nothing is held. Raises one of ROUTING_HOLDS: for those who have no partition to
+        hold, and route everything again later."""
+        for hold in self.holds.values():
+            raise hold.error
+        return self
 
     def drain(self) -> list[ProducerRecord]:
         """Take the records out, to produce them; the counts stay."""
@@ -112,48 +136,89 @@ class Router:
     """Routes batches of canonical messages. A route that raises sends that event to the DLQ of its
     destination, and the other routes get it all the same.
 
-    Raises one of SCHEMA_UNAVAILABLE when a value's schema cannot be asked for: hold the batch, and
-    route it again later.
+    One that raises Unavailable or Retryable says nothing about the event, nor does a value's schema
+    that cannot be asked for: then its partition is held. The message and those of the partition
+    behind it become nothing, to be routed again later; all other partitions go on.
+
+    ``ask_for_schemas``: as ``Codec.ask_for_schemas``.
     """
 
     def __init__(
         self,
         topics: dict[str, CompiledTopic],
-        prefetch_schemas: PrefetchSchemas = nothing_to_learn,
+        ask_for_schemas: AskForSchemas = nothing_to_ask,
         flow_version: str = "",
     ) -> None:
         self._topics = topics
-        self._prefetch_schemas = prefetch_schemas
+        self._ask_for_schemas = ask_for_schemas
         self._version = flow_version
 
+    async def prefetch(
+        self, messages: Iterable[AnyMessage], patience: float = float("inf")
+    ) -> MissingSchemas:
+        """Fetch the schemas of these messages that are not known yet, for up to so many seconds:
+        nothing can wait while values are read. Returns those that cannot be had for now."""
+        return await self._ask_for_schemas((message.value() for message in messages), patience)
+
     async def route(
-        self, messages: Sequence[AnyMessage], *, seconds: float = float("inf")
+        self,
+        messages: Sequence[AnyMessage],
+        *,
+        seconds: float = float("inf"),
+        missing: MissingSchemas | None = None,
     ) -> RoutingResult:
         """The records of these messages, in the messages' order.
 
         ``seconds``: after so many no further message is begun, and ``taken`` says how many were;
-        it is one at least.
+        it is one at least, if one is not held. ``missing``: what ``prefetch`` said of them, where
+        it was called before.
 
-        1. Fetch the schemas that are not known yet, since nothing can wait while values are read.
-        2. Call the routes, message by message. An async route only begins here.
-        3. Await the async routes, all of the batch at once, and put their records in between.
+        1. Hold those whose schemas are missing, and what is behind them.
+        2. Route the others. If one of them cannot be routed for now, hold it, too, and route what
+           is left once more. Why not go on: of a message with three routes two may have been
+           called, and of 200 async routes all, before the one that fails.
         """
-        await self._prefetch_schemas(message.value() for message in messages)
+        if missing is None:
+            missing = await self.prefetch(messages)
+        holds = _unreadable(messages, missing) if missing else {}
+        end = monotonic() + seconds
+        while True:
+            found: Holds = {}
+            done = await self._route_unheld(_unheld(messages, holds), end, found)
+            if not found:
+                done.holds = holds
+                return done
+            holds |= found
+
+    async def probe(self, message: AnyMessage) -> Exception | None:
+        """Why this message cannot be routed for now; None if it can. What its routes return is
+        thrown away: they are pure."""
+        try:
+            (await self.route([message])).all_or_none()
+        except ROUTING_HOLDS as reason:
+            return reason
+        return None
+
+    async def _route_unheld(
+        self, messages: Sequence[AnyMessage], end: float, found: Holds
+    ) -> RoutingResult:
+        """Call the routes, message by message; an async one only begins here. Then await those, all
+        at once. What cannot be routed for now is ``found``, and the result is void."""
         done = RoutingResult(flow_version=self._version)
         pending: list[_Pending] = []
-        end = monotonic() + seconds
-        try:
-            for message in messages:
+        for message in messages:
+            try:
                 self._call_routes(message, done, pending)
-                done.taken += 1
-                if monotonic() > end:
-                    break
-        except SCHEMA_UNAVAILABLE:
-            for waiting in pending:
-                waiting.call.close()  # Python would warn of a coroutine that nobody awaits
-            raise
+            except ROUTING_HOLDS as reason:
+                for waiting in pending:
+                    waiting.call.close()  # Python would warn of a coroutine that nobody awaits
+                found[partition_of(message)] = Hold(message.offset() or 0, reason)
+                return done
+            done.taken += 1
+            if monotonic() > end:
+                break
         if pending:
-            await self._await_routes(done, pending)
+            await self._await_routes(done, pending, found)
         return done
 
     def _call_routes(
@@ -184,22 +249,30 @@ class Router:
             else:
                 try:
                     done.add_records(inbox_records(event, raw_key, route, route.function(event)))
-                except SCHEMA_UNAVAILABLE:
+                except ROUTING_HOLDS:
                     raise
                 except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
                     done.add_dead_letter(event, error, route.dlq, raw_key)
 
-    async def _await_routes(self, done: RoutingResult, pending: list[_Pending]) -> None:
+    async def _await_routes(
+        self, done: RoutingResult, pending: list[_Pending], found: Holds
+    ) -> None:
         """Await the async routes of a batch, and insert their records where they belong.
 
         1. Await all of them at once: 200 look-ups of 50 ms take 50 ms, and not 10 s.
-        2. If one found a schema unavailable, the whole batch is held.
+        2. The first of each partition that cannot be routed for now is ``found``.
         3. Insert each one's records, or its dead letter.
         """
         results = await asyncio.gather(*(p.call for p in pending), return_exceptions=True)
-        for result in results:
-            if isinstance(result, (*SCHEMA_UNAVAILABLE, asyncio.CancelledError)):
+        for waiting, result in zip(pending, results, strict=True):
+            if isinstance(result, asyncio.CancelledError):
                 raise result
+            if isinstance(result, ROUTING_HOLDS):
+                event = waiting.event
+                hold = Hold(event.offset, result)
+                found.setdefault((event.topic, event.partition), hold)
+        if found:
+            return
         # An index counts the records that were there when the route began. If an earlier async
         # route has inserted two records since, index 5 means position 7.
         inserted = 0
@@ -210,14 +283,32 @@ class Router:
                 if isinstance(result, BaseException):
                     raise result
                 own.add_records(inbox_records(event, raw_key, route, result))
-            except SCHEMA_UNAVAILABLE:
-                raise
             except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
                 own.add_dead_letter(event, error, route.dlq, raw_key)
             at = waiting.index + inserted
             done.records[at:at] = own.records
             inserted += len(own.records)
             done.routed += own.routed
+
+
+def _unreadable(messages: Sequence[AnyMessage], missing: MissingSchemas) -> Holds:
+    """The first message of each partition whose schema is missing."""
+    holds: Holds = {}
+    for message in messages:
+        if reason := missing.get((message.value() or b"")[:5]):
+            holds.setdefault(partition_of(message), Hold(message.offset() or 0, reason))
+    return holds
+
+
+def _unheld(messages: Sequence[AnyMessage], holds: Holds) -> Sequence[AnyMessage]:
+    """Those that are not behind where a partition is held."""
+    return [m for m in messages if not is_held(m, holds)] if holds else messages
+
+
+def is_held(message: AnyMessage, holds: Holds) -> bool:
+    """Whether the message stands where its partition is held, or behind."""
+    hold = holds.get(partition_of(message))
+    return hold is not None and (message.offset() or 0) >= hold.offset
 
 
 def _refuse(

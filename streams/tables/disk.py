@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from trunkline.errors import ConfigurationError, MissingExtra
+from trunkline.errors import ConfigurationError, MissingExtra, TableUnreadable
 from trunkline.streams.tables.recent_rows import RecentRows
 from trunkline.streams.tables.store import Changes, EntriesOf, Store, StoreOpener
 from trunkline.streams.tables.stored_state import StoredState
@@ -122,10 +122,10 @@ class DiskStore(Store):
             self.close()
             raise ConfigurationError(f"{self._folder} has a strange state: {error}") from error
 
-    def _unreadable(self, error: Exception) -> ConfigurationError:
-        # The disk's fault and no event's: one of SCHEMA_UNAVAILABLE, for which a router holds the
-        # batch. Any other error of a route would make a dead letter of each event.
-        return ConfigurationError(
+    def _unreadable(self, error: Exception) -> TableUnreadable:
+        # The disk's fault and no event's: a router holds the partition. Any other error of a route
+        # would make a dead letter of each event.
+        return TableUnreadable(
             f"the table in {self._folder} cannot be read: {error}; mend the disk, or stop the "
             "worker and delete that folder: its topic is read again"
         )

@@ -16,7 +16,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from trunkline import kafka
-from trunkline.errors import SCHEMA_UNAVAILABLE, TrunklineError
+from trunkline.errors import TABLE_UNAVAILABLE, TrunklineError
 from trunkline.kafka import KafkaUnavailable
 from trunkline.kafka.clients import low_latency
 from trunkline.kafka.reading import high_watermarks, poll, watermarks
@@ -233,7 +233,7 @@ class TableReader:
             try:
                 self._writer.apply(records, state)
                 break
-            except SCHEMA_UNAVAILABLE as error:
+            except TABLE_UNAVAILABLE as error:
                 log.warning("the tables of %s wait: %s", self._topic, error)
             if self._stopped.wait(pause):
                 return
@@ -245,7 +245,7 @@ class TableReader:
             try:
                 self._state.schemas |= self._learn(prefixes)
                 return
-            except SCHEMA_UNAVAILABLE as error:
+            except TABLE_UNAVAILABLE as error:
                 log.warning("the tables of %s wait: %s", self._topic, error)
             if self._stopped.wait(pause):
                 return

@@ -51,7 +51,7 @@ class TableWriter:
         2. A row that was read before stays if it is newer: it came from another partition.
         3. Index entries change where a field's value does.
 
-        Raises one of SCHEMA_UNAVAILABLE, and nothing is changed: call it again later.
+        Raises one of TABLE_UNAVAILABLE, and nothing is changed: call it again later.
         """
         newest = self._newest(messages)
         changes = Changes()

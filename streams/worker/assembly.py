@@ -19,6 +19,7 @@ from trunkline.params import Backbone, Params
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import registry_of
 from trunkline.streams.admission.controller import AdmissionController
+from trunkline.streams.alerts.conditions import ConditionMonitor
 from trunkline.streams.alerts.listener import AlertListener
 from trunkline.streams.alerts.manager import AlertManager
 from trunkline.streams.alerts.settings import AlertSettings
@@ -30,7 +31,7 @@ from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.flow.source import AnySource, SourceDefinition
 from trunkline.streams.listener import Listeners, OutcomeListener
-from trunkline.streams.metrics import DeliveryMetrics, Metrics, StepMetrics
+from trunkline.streams.metrics import DeliveryMetrics, Metrics, RoutingMetrics, StepMetrics
 from trunkline.streams.publish.publishers import Announcement, published_by
 from trunkline.streams.publish.push_step import ANSWER_TIMEOUT, PushStep
 from trunkline.streams.publish.source_step import SourceStep
@@ -50,6 +51,7 @@ from trunkline.streams.worker.compiler import Compiler
 from trunkline.streams.worker.enrichment import breaker_of, enrichment_of
 from trunkline.streams.worker.faust_app import FlowApp
 from trunkline.streams.worker.listeners import delivery_listener
+from trunkline.streams.worker.routing_supervisor import RoutingSupervisor
 from trunkline.streams.worker.supervisor import ControlledHaltDecisions, DestinationSupervisor
 
 ROUTED_BATCHES = 2
@@ -95,7 +97,7 @@ class Assembly:
             reminder=alerts.reminder_seconds,
         )
         self._quota = QuotaClient(backbone) if limited(flow.destinations) else None
-        self._supervisors: list[DestinationSupervisor] = []
+        self._supervisors: list[DestinationSupervisor | RoutingSupervisor] = []
         self._announcement: Announcement | None = None
 
     def steps(self, roles: Collection[str], *, batch: int) -> list[Step]:
@@ -200,7 +202,8 @@ class Assembly:
         """Routing, and the replays that write beside it: they stop first, since a chunk of theirs
         needs the transactions of the routing step."""
         flow = self._flow
-        metrics, listener = self._step_metrics("route", flow.name)
+        metrics = RoutingMetrics(self._metrics, flow.name)
+        monitor = self._alerts.monitor(flow.name, step="route")
         intake = PollLoop(
             partial(kafka.consumer, self._backbone, naming.route_group(flow.name)),
             sorted({route.topic.topic for route in flow.routes}),
@@ -217,10 +220,11 @@ class Assembly:
             replays,
             enqueue=batches.put,
             metrics=metrics,
-            outcome_listener=listener,
+            outcome_listener=Listeners(metrics, AlertListener(monitor, self._monitors_by_queue())),
             timeout=kafka.transaction_timeout(self._backbone),
         )
         batches.consume(routing.process)
+        self._supervisors.append(RoutingSupervisor(routing, self._control, monitor, metrics))
         return [replays, routing]
 
     def _tables(self) -> TablesStep:
@@ -305,10 +309,11 @@ class Assembly:
         return partial(kafka.producer, self._backbone, transactional_id=id_)
 
     def _step_metrics(self, step: str, name: str) -> tuple[StepMetrics, OutcomeListener]:
-        """Metrics of a step, and its listener: metrics and alerts. A route's dead letters concern
-        their destination."""
+        """Metrics of a step, and its listener: metrics and alerts."""
         metrics = StepMetrics(self._metrics, self._flow.name, step, name)
-        destinations = self._flow.destinations if step == "route" else []
-        monitor = self._alerts.monitor
-        by_queue = {d.dlq: monitor(d.name, d.policy.alert) for d in destinations}
-        return metrics, Listeners(metrics, AlertListener(monitor(name, step=step), by_queue))
+        return metrics, Listeners(metrics, AlertListener(self._alerts.monitor(name, step=step)))
+
+    def _monitors_by_queue(self) -> dict[str, ConditionMonitor]:
+        """A route's dead letters concern their destination."""
+        destinations = self._flow.destinations
+        return {d.dlq: self._alerts.monitor(d.name, d.policy.alert) for d in destinations}

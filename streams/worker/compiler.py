@@ -73,7 +73,7 @@ class Compiler:
         )
 
     def _router(self, topics: dict[str, CompiledTopic]) -> Router:
-        return Router(topics, self._codec.prefetch_schemas, self._flow.version)
+        return Router(topics, self._codec.ask_for_schemas, self._flow.version)
 
     def _topics(
         self, routes: Sequence[Route[Any, Any]], sinks: dict[str, Sink[Any]]

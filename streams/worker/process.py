@@ -223,7 +223,11 @@ class Worker:
         down_intakes = [delivery.intake for delivery in down]
         ready = ready and all(i.ready for i in self._intakes() if i not in down_intakes)
         sending = [step for step in self._steps if isinstance(step, DeliveryStep | SourceStep)]
-        body = {"ready": ready, "held": [step.name for step in sending if step.held]}
+        held = [step.name for step in sending if step.held]
+        for routing in self._steps:
+            if isinstance(routing, RoutingStep):
+                held += map(str, routing.held)
+        body = {"ready": ready, "held": held}
         if self._assembly is not None and self._assembly.tables is not None:
             body["reading"] = self._assembly.tables.behind
         return (200 if ready else 503), orjson.dumps(body), JSON

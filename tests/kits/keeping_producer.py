@@ -34,7 +34,8 @@ class KeepingProducer:
     def commit_transaction(self) -> None:
         if self.failures:
             raise KafkaException(self.failures.pop(0))
-        self.committed.append((self._records, self._offsets))
+        if self._records or self._offsets:
+            self.committed.append((self._records, self._offsets))
 
     def abort_transaction(self) -> None:
         self.aborted += 1

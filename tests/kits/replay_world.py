@@ -143,9 +143,7 @@ class World:
             accepts_deletes=True,
         )
         topics = {TOPIC: CompiledTopic(bytes, [route])}
-        return DestinationPath(
-            "erp", INBOX, topics, Router(topics, nothing_to_learn), nothing_to_learn, self.appends
-        )
+        return DestinationPath("erp", INBOX, topics, Router(topics), nothing_to_learn, self.appends)
 
     async def finish(self, make: Callable[[], PartitionJob]) -> None:
         """Jobs one after the other, each begun anew where the one before was killed."""

@@ -22,7 +22,7 @@ from trunkline.params import Backbone
 from trunkline.streams.admission.manual import Override, OverrideRecord
 from trunkline.streams.control.audit import AuditRecord, who
 from trunkline.streams.control.kafka_topic import read_control
-from trunkline.streams.control.records import OverrideKey
+from trunkline.streams.control.records import ROUTING, OverrideKey
 from trunkline.times import iso
 
 
@@ -32,8 +32,9 @@ class DestinationOverview:
 
     ``override``: the last command, also one whose end has come; ``in_force``: what it means now.
     ``members``: how many workers deliver to it. ``workers``: those that told of trouble; a worker
-    for which all is well tells nothing. ``backlog``: what is not delivered yet; None where it was
-    not asked for.
+    for which all is well tells nothing. ``routing``: workers that cannot route some events for
+    now, maybe such that are for this destination. ``backlog``: what is not delivered yet; None
+    where it was not asked for.
     """
 
     target: Target
@@ -41,6 +42,7 @@ class DestinationOverview:
     in_force: Override
     members: int
     workers: Sequence[WorkerStatus]
+    routing: Sequence[WorkerStatus] = ()
     backlog: Backlog | None = None
 
 
@@ -108,7 +110,9 @@ def overview(
     callers that follow the topic themselves."""
     override = OverrideRecord.of(state.get(OverrideKey(target.destination).text))
     workers = worker_statuses(state, target.destination, now)
-    return DestinationOverview(target, override, override.in_force(now), members, workers)
+    routing = worker_statuses(state, ROUTING, now)
+    in_force = override.in_force(now)
+    return DestinationOverview(target, override, in_force, members, workers, routing)
 
 
 def _commanded(

@@ -16,8 +16,8 @@ from trunkline.streams.control.status import STALE_AFTER, record_age
 
 @dataclass(frozen=True, slots=True)
 class HeldEvent:
-    """An event that found the destination unavailable and is tried again where it stands; or one
-    that halts its key (``on_dead="halt"``).
+    """An event that found the destination unavailable, or could not be routed, and is tried again
+    where it stands; or one that halts its key (``on_dead="halt"``).
 
     ``place``: ``topic/partition/offset``; ``since``: when it failed first (ISO 8601); ``times``:
     how often, in succession; ``error``: the last one.

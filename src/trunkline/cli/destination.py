@@ -103,6 +103,9 @@ def status(destination: TargetArgument, env: EnvOption = None, as_json: JsonOpti
         _tell_halted(target, found.workers)
     else:
         typer.echo("none of them tells of trouble" if found.members else "events wait in the inbox")
+    for routing in found.routing:
+        for held in routing.held:
+            typer.echo("not routed: " + held_in_words(held, "could not be routed"))
 
 
 def _tell_halted(target: Target, workers: Sequence[WorkerStatus]) -> None:
@@ -146,4 +149,5 @@ def _as_json(found: DestinationOverview) -> dict[str, Any]:
         "running": found.members,
         "backlog": None if found.backlog is None else asdict(found.backlog),
         "workers": [asdict(worker) for worker in found.workers],
+        "routing": [asdict(worker) for worker in found.routing],
     }

@@ -79,12 +79,10 @@ def backlog_in_words(backlog: Backlog) -> str:
     return f"{bound}{backlog.inbox:,} in the inbox, {bound}{backlog.retries:,} in retry topics"
 
 
-def held_in_words(held: HeldEvent) -> str:
-    """An event that a destination holds, as a person says it."""
+def held_in_words(held: HeldEvent, what: str = "found it unavailable") -> str:
+    """An event that a destination, or routing, holds, as a person says it."""
     event = f"the event {held.id} of key {held.key} ({held.place})"
-    return escaped(
-        f"{event} found it unavailable {held.times} times since {held.since[:19]}: {held.error}"
-    )
+    return escaped(f"{event} {what} {held.times} times since {held.since[:19]}: {held.error}")
 
 
 def halted_in_words(halted: HeldEvent) -> str:

@@ -139,10 +139,10 @@ class PollLoop:
         """So many messages that were received in that epoch are done with."""
         self._in_flight.finished(count, epoch)
 
-    def hold(self, partitions: frozenset[Partition]) -> None:
+    def hold(self, partitions: frozenset[Partition], epoch: int | None = None) -> None:
         """Read nothing more of these partitions, and go on with all others, until the next call;
-        an assignment forgets it."""
-        self._in_flight.hold(partitions, self.epoch)
+        an assignment forgets it. ``epoch``: nothing is done in any other, if it is given."""
+        self._in_flight.hold(partitions, self.epoch if epoch is None else epoch)
 
     def read_through(self, ends: Mapping[Partition, int]) -> None:
         """Read these partitions up to these offsets at once, whatever ``resume_at`` says; all

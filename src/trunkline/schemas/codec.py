@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-from trunkline.errors import SerializationError
+from trunkline.errors import SCHEMA_UNAVAILABLE, RegistryUnavailable, SerializationError
 from trunkline.schemas import avro
 from trunkline.schemas.compiled.reader import HEADER, reader
 from trunkline.schemas.compiled.writer import writer
@@ -24,17 +24,28 @@ from trunkline.schemas.types import AvroSchema, schema_of
 T = TypeVar("T")
 
 PREFIX = struct.Struct(">bI")
-PREFETCHED_AT_ONCE = 16
+ASKED_AT_ONCE = 16
 """Questions to the registry side by side: a batch of foreign bytes may name thousands of ids."""
 Read = Callable[[bytes], Any]
 Decode = Callable[[bytes], Any]
 Encode = Callable[[Any], bytes]
 PrefetchSchemas = Callable[[Iterable[bytes | None]], Awaitable[None]]
 """Makes the schemas of values known before they are decoded; raises one of SCHEMA_UNAVAILABLE."""
+MissingSchemas = Mapping[bytes, Exception]
+"""Why schemas are not known for now, by the first five bytes of the values that they wrote."""
+AskForSchemas = Callable[[Iterable[bytes | None], float], Awaitable[MissingSchemas]]
+"""As ``Codec.ask_for_schemas``."""
+
+NONE_MISSING: MissingSchemas = {}
 
 
 async def nothing_to_learn(values: Iterable[bytes | None]) -> None:
     """For values whose schemas need no registry."""
+
+
+async def nothing_to_ask(values: Iterable[bytes | None], patience: float) -> MissingSchemas:
+    """Likewise."""
+    return NONE_MISSING
 
 
 class Codec:
@@ -43,21 +54,62 @@ class Codec:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._learnt: set[bytes] = set()
+        self._questions: dict[bytes, asyncio.Task[None]] = {}
 
     async def prefetch_schemas(self, values: Iterable[bytes | None]) -> None:
         """Ask for the schemas of these values, where they are not known yet, in a thread: then
         decoding them never keeps the event loop waiting for the registry.
 
-        Raises RegistryUnavailable and ConfigurationError; what is wrong with a value itself is
-        left for its decoding to say.
+        Raises one of SCHEMA_UNAVAILABLE; what is wrong with a value itself is left for its
+        decoding to say.
         """
-        new = list({value[:5] for value in values if value} - self._learnt)
-        for start in range(0, len(new), PREFETCHED_AT_ONCE):
-            some = new[start : start + PREFETCHED_AT_ONCE]
-            if len(some) == 1:  # nearly always: a topic's writers rarely have two new schemas
-                await asyncio.to_thread(self._learn, some[0])
-            else:
-                await asyncio.gather(*(asyncio.to_thread(self._learn, prefix) for prefix in some))
+        for reason in (await self.ask_for_schemas(values, float("inf"))).values():
+            raise reason
+
+    async def ask_for_schemas(
+        self, values: Iterable[bytes | None], patience: float
+    ) -> MissingSchemas:
+        """As ``prefetch_schemas``, for up to ``patience`` seconds, and returns which schemas could
+        not be had. A question that has no answer by then goes on: whoever asks next joins it."""
+        new = {value[:5] for value in values if value} - self._learnt
+        return await self._ask(new, patience) if new else NONE_MISSING
+
+    async def _ask(self, prefixes: set[bytes], patience: float) -> MissingSchemas:
+        at_once = asyncio.Semaphore(ASKED_AT_ONCE)
+        questions = {p: self._question(p, at_once) for p in prefixes if _names_a_schema(p)}
+        if not questions:
+            return NONE_MISSING
+        endless = patience == float("inf")
+        await asyncio.wait(questions.values(), timeout=None if endless else patience)
+        missing: dict[bytes, Exception] = {}
+        for prefix, question in questions.items():
+            if not question.done():
+                told = f"schema {schema_id(prefix)} for {patience:g} s"
+                missing[prefix] = RegistryUnavailable(f"the schema registry has not told {told}")
+            elif isinstance(reason := question.exception(), SCHEMA_UNAVAILABLE):
+                missing[prefix] = reason
+            elif reason is not None:
+                raise reason
+        return missing
+
+    def _question(self, prefix: bytes, at_once: asyncio.Semaphore) -> asyncio.Task[None]:
+        """The question for a schema: the one that is under way, if one is. Against a registry that
+        hangs, one for each of 16 partitions would take all threads of the event loop."""
+
+        async def ask() -> None:
+            async with at_once:
+                await asyncio.to_thread(self._learn, prefix)
+
+        def asked(question: asyncio.Task[None]) -> None:
+            del self._questions[prefix]
+            if not question.cancelled():
+                question.exception()  # or Python complains, where nobody had the patience
+
+        if (under_way := self._questions.get(prefix)) is not None:
+            return under_way
+        question = self._questions[prefix] = asyncio.create_task(ask())
+        question.add_done_callback(asked)
+        return question
 
     def learn_schemas(self, prefixes: set[bytes]) -> set[bytes]:
         """Ask for the schemas that values with these beginnings (``value[:5]``) name, as
@@ -130,12 +182,16 @@ def unregistered(cls: type[T]) -> tuple[Callable[[T], bytes], Callable[[bytes], 
 
 def schema_id(value: bytes) -> int:
     """The id of the schema that wrote a value. Raises SerializationError for a foreign format."""
-    if len(value) < 5 or value[0] != 0:
+    if not _names_a_schema(value):
         raise SerializationError(
             f"{len(value)} bytes that begin with {value[:5].hex()!r} are not in the Confluent wire "
             "format (00, four bytes of schema id, Avro)"
         )
     return int(PREFIX.unpack_from(value)[1])
+
+
+def _names_a_schema(value: bytes) -> bool:
+    return len(value) >= 5 and value[0] == 0
 
 
 def _reader(written: Any, target: AvroSchema | None) -> Read:

@@ -15,7 +15,12 @@ from urllib.parse import quote
 import httpx
 from fastavro.schema import fullname
 
-from trunkline.errors import ConfigurationError, RegistryUnavailable, SerializationError
+from trunkline.errors import (
+    ConfigurationError,
+    RegistryRefused,
+    RegistryUnavailable,
+    SerializationError,
+)
 from trunkline.params import Backbone, revealed
 
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
@@ -74,8 +79,8 @@ class Registry:
     question about one id that gets a refusal (4xx, a schema that is not Avro) concerns the values
     of that id alone, once the registry has shown in any other answer that it is one. Every method
     raises RegistryUnavailable when
-    the registry cannot be asked now (no connection, timeout, 5xx, 429) and ConfigurationError when
-    it will never answer this program (401, 403, no registry at this address).
+    the registry cannot be asked now (no connection, timeout, 5xx, 429) and RegistryRefused when it
+    will not answer this program (401, 403, no registry at this address).
     """
 
     def __init__(
@@ -269,7 +274,7 @@ class Registry:
     def _expect(self, answer: _Answer, member: str, kind: type[T], what: str) -> T:
         value = answer.member(member, kind) if answer.status == httpx.codes.OK else None
         if value is None:
-            raise ConfigurationError(
+            raise RegistryRefused(
                 f"{self.url} does not tell {what} but answers {answer.status}: {answer.message}; "
                 "is this the address of a schema registry?"
             )
@@ -294,7 +299,7 @@ class Registry:
                 f"the schema registry at {self.url} answers {status}: {text[:300]}"
             )
         if status in (401, 403):
-            raise ConfigurationError(
+            raise RegistryRefused(
                 f"the schema registry at {self.url} refuses access ({status}): check its user and "
                 "password, and what they are allowed to do"
             )

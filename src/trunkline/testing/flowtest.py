@@ -33,6 +33,7 @@ from trunkline.testing.control import MemoryControl
 from trunkline.testing.keys import IdempotencyKeys
 from trunkline.testing.loop import VirtualLoop
 from trunkline.testing.registry import MemoryRegistry
+from trunkline.testing.routing import Unrouted
 from trunkline.testing.script import Script, ScriptedSink
 from trunkline.testing.standing import built, stand_in
 from trunkline.testing.tables import MemoryTables
@@ -83,6 +84,7 @@ class FlowTest(Generic[EnvT]):
         env = env or stand_in(flow.params)
         self._compiler = Compiler(flow, self._codec, register=True, env=env)
         self._tables = MemoryTables(self._compiler.tables)
+        self._unrouted = Unrouted()
         self._count = 0
         self._left_out: Counter[str] = Counter()
         try:
@@ -108,6 +110,7 @@ class FlowTest(Generic[EnvT]):
                 for d in self._flow.destinations
             },
             keys=IdempotencyKeys(),
+            unrouted=self._unrouted,
             prefetch_schemas=self._codec.prefetch_schemas,
             clock=self._loop.clock,
             random=(lambda: 0.0) if seed is None else Random(seed).random,
@@ -186,7 +189,7 @@ class FlowTest(Generic[EnvT]):
             self._settle(min(1.0, end - self.elapsed))
         if left:
             shown = "\n".join(map(str, left[:20]))
-            raise AssertionError(f"after {longest} there are still {len(left)} events:\n{shown}")
+            raise AssertionError(f"after {longest} this is still to be done:\n{shown}")
 
     def crash(self) -> None:
         """The worker is killed, and a new one starts from what was committed."""
@@ -266,6 +269,12 @@ class FlowTest(Generic[EnvT]):
         within 0.2 seconds."""
         return waits(self.backbone, destination, self._loop.start)
 
+    @property
+    def held(self) -> list[str]:
+        """The ids of canonical events that are not routed yet, since a route raised Unavailable or
+        Retryable, for them or for one before them in their partition."""
+        return self._unrouted.ids
+
     def published(self, topic: Topic[T]) -> list[Event[T]]:
         """The events of a canonical topic."""
         decode: Callable[[bytes], T] = self._codec.decoder(type_of_topic(topic))
@@ -280,8 +289,9 @@ class FlowTest(Generic[EnvT]):
     def _delivery(self, destination: Destination[EnvT, Any]) -> Delivery:
         return self._worker.deliveries[destination.name]
 
-    def _left(self) -> list[Wait]:
-        return [wait for d in self._flow.destinations for wait in self.waiting(d)]
+    def _left(self) -> list[object]:
+        waiting = [wait for d in self._flow.destinations for wait in self.waiting(d)]
+        return [*self._unrouted.shown, *waiting]
 
     # How it runs.
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from confluent_kafka import Message
-
 from trunkline.connectors.base import Sink
 from trunkline.kafka import ProducerRecord
 from trunkline.kafka.poll_loop import MicroBatch
@@ -31,6 +29,7 @@ from trunkline.tasks import supervised_task
 from trunkline.testing.control import MemoryControl
 from trunkline.testing.keys import IdempotencyKeys
 from trunkline.testing.log import MemoryBroker, MemoryConsumer
+from trunkline.testing.routing import MemoryRouting, Unrouted
 from trunkline.testing.tables import MemoryTables
 from trunkline.testing.topics import Topics
 
@@ -51,6 +50,7 @@ class Parts:
     metrics: Metrics
     sinks: Mapping[str, Sink[Any]]
     keys: IdempotencyKeys
+    unrouted: Unrouted
     prefetch_schemas: PrefetchSchemas
     clock: Callable[[], float]
     random: Callable[[], float]
@@ -141,7 +141,8 @@ class Worker:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._router = parts.compiler.router(dict(parts.sinks))
+        router = parts.compiler.router(dict(parts.sinks))
+        self._routing = MemoryRouting(router, parts.topics, parts.keys, parts.unrouted)
         self._routed = {route.topic.topic for route in parts.flow.routes}
         self._limits: dict[str, QuotaGate] = {}
         self.deliveries = {
@@ -162,27 +163,28 @@ class Worker:
             gate.grant(now, gate.whole, until=NEVER)
         for delivery in self.deliveries.values():
             await delivery.start()
+        await self._routing.start()
 
     async def stop(self) -> None:
         """Finish and commit what is under way."""
+        await self._routing.stop()
         for delivery in self.deliveries.values():
             await delivery.stop()
 
     async def crash(self) -> None:
         """Nothing is finished, nothing is committed."""
+        await self._routing.stop()
         for delivery in self.deliveries.values():
             await delivery.crash()
 
     async def publish(self, records: Iterable[ProducerRecord]) -> None:
-        """Write canonical events, and route them: both are there, or neither."""
+        """Write canonical events, and route them."""
         written = self._parts.topics.write(records)
         self._parts.tables.apply(written)
-        concerned = [message for message in written if message.topic() in self._routed]
-        routed = await self._router.route(cast("list[Message]", concerned))
-        self._parts.keys.check(routed.records)
-        self._parts.topics.write(routed.records)
+        await self._routing.route(m for m in written if m.topic() in self._routed)
 
     @property
     def failures(self) -> list[BaseException]:
         """Defects, if there were any."""
-        return [f for delivery in self.deliveries.values() for f in delivery.failures]
+        routing = [] if self._routing.failure is None else [self._routing.failure]
+        return [f for delivery in self.deliveries.values() for f in delivery.failures] + routing

@@ -27,7 +27,7 @@ def path_of(*patterns: tuple[str, ...]) -> DestinationPath:
         for only in patterns
     ]
     topics = {TOPIC: CompiledTopic(bytes.upper, routes)}
-    router = Router(topics, nothing_to_learn)
+    router = Router(topics)
     return DestinationPath("erp", INBOX, topics, router, nothing_to_learn, appends=False)
 
 

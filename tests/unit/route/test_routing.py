@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from trunkline import ConfigurationError, Event
-from trunkline.errors import RegistryUnavailable, SerializationError
+from trunkline import Event
+from trunkline.errors import SerializationError
 from trunkline.kafka import MAX_VALUE
 from trunkline.kafka.messages import StoredMessage
 from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
@@ -285,39 +284,3 @@ def test_a_header_without_a_value_kills_nobody() -> None:
     route = compiled(lambda event: event.data, only=("order.paid",), accepts_deletes=True)
     assert routed([raw(more=nulls)], route).records == []
     assert routed([raw(None, more=nulls)], compiled(lambda event: None)).records == []
-
-
-@pytest.mark.parametrize("hold", [RegistryUnavailable("down"), ConfigurationError("no access")])
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_a_schema_that_cannot_be_asked_for_holds_the_batch(
-    hold: Exception, asynchronous: bool
-) -> None:
-    def down(value: bytes) -> Any:
-        raise hold
-
-    async def waits(event: Event[Any]) -> Any:
-        return event.data
-
-    function = waits if asynchronous else lambda event: event.data
-    with pytest.raises(type(hold)):
-        routed([raw()], compiled(function), decode=down)
-
-
-def test_async_routes_of_a_batch_that_is_held_are_ended() -> None:
-    begun: list[Coroutine[Any, Any, Any]] = []
-
-    async def waits(event: Event[Any]) -> Any:
-        raise AssertionError("never runs")
-
-    def begin(event: Event[Any]) -> Any:
-        begun.append(waits(event))
-        return begun[-1]
-
-    def down(value: bytes) -> Any:
-        raise RegistryUnavailable("down")
-
-    first = compiled(begin)
-    first.is_async = True
-    with pytest.raises(RegistryUnavailable):
-        routed([raw()], first, compiled(lambda event: event.data), decode=down)
-    assert [inspect.getcoroutinestate(one) for one in begun] == [inspect.CORO_CLOSED]

@@ -11,7 +11,6 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from keeping_producer import KeepingProducer
 from routing_kit import TOPIC, Group, Routing
-from trunkline.errors import RegistryUnavailable
 from trunkline.event import Event
 from trunkline.streams.route import step as routing_step
 
@@ -122,39 +121,6 @@ def test_what_nobody_foresaw_is_raised_and_nothing_of_it_committed() -> None:
         assert routing.intake.epoch == before + 1
 
     assert run(scene).producer.committed == []
-
-
-def unavailable(times: int) -> Callable[[Event[Any]], Any]:
-    """A route that finds the registry away so many times."""
-    left = iter(range(times))
-
-    def route(event: Event[Any]) -> Any:
-        if next(left, None) is not None:
-            raise RegistryUnavailable("away")
-        return event.data
-
-    return route
-
-
-def test_a_batch_waits_for_its_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routing_step, "FIRST_PAUSE", 0.001)
-
-    async def scene(routing: Routing) -> None:
-        await routing.step.process(routing.batch(b"a"))
-
-    routing = run(scene, unavailable(2))
-    assert routing.producer.committed == [([b"a"], {0: 1})]
-    assert routing.producer.aborted == 2
-
-
-def test_a_batch_that_waits_for_its_schemas_does_not_hold_up_a_revocation() -> None:
-    async def scene(routing: Routing) -> None:
-        routing.step.on_revoked([], lost=True)
-        before = routing.intake.epoch
-        await routing.step.process(routing.batch(b"a"))
-        assert routing.intake.epoch == before + 1, "nor is what was read behind it committed"
-
-    assert run(scene, unavailable(9)).producer.committed == []
 
 
 def test_routing_begins_at_the_committed_offsets() -> None:

@@ -13,7 +13,7 @@ from textwrap import dedent
 import pytest
 
 from tables_kit import Orders
-from trunkline.errors import SCHEMA_UNAVAILABLE
+from trunkline.errors import TableUnreadable
 from trunkline.streams.tables import disk
 from trunkline.streams.tables.disk import DiskStore, on_disk
 from trunkline.streams.tables.stored_state import StoredState
@@ -79,9 +79,9 @@ def test_a_disk_that_fails_holds_events_and_is_no_fault_of_theirs(tmp_path: Path
     filled(tmp_path / "t")
     orders, _ = reopened(tmp_path / "t")
     orders.store.close()
-    with pytest.raises(SCHEMA_UNAVAILABLE, match="cannot be read"):
+    with pytest.raises(TableUnreadable, match="cannot be read"):
         orders.table.get("1")
-    with pytest.raises(SCHEMA_UNAVAILABLE, match="cannot be read"):
+    with pytest.raises(TableUnreadable, match="cannot be read"):
         list(orders.table.scan())
 
 
