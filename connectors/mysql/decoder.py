@@ -145,13 +145,17 @@ class Decoder:
                 f"was made anew (RESET MASTER, or another server). {BEGIN_ANEW}"
             )
         self._expected = 0
+        if self._open:
+            raise ConfigurationError(
+                f"the log ends in the middle of a transaction, and goes on in {self._file}: the "
+                f"server has lost the rest of it in a crash (sync_binlog is not 1). {BEGIN_ANEW}"
+            )
         form = events.format_of(event)
         self._checked, self._maria = form.checked, "mariadb" in form.server.lower()
         self._made = header.time
         if header.end > self._at:
             self._at = header.end
-        if not self._open:
-            self._settle()
+        self._settle()
 
     def _rotate(self, header: Header, body: bytes) -> None:
         """The next file. The one that is made for this connection tells which file is sent."""

@@ -152,6 +152,13 @@ def test_another_file_of_the_same_name_is_refused() -> None:
         decoder().feed(format_event(made=MADE + 1))
 
 
+def test_a_transaction_that_a_file_cuts_off_stops() -> None:
+    found = fed(decoder(), *begun(), rows(WRITE, (1, "a")))
+    rotate = event(4, (4).to_bytes(8, "little") + b"binlog.000002", flags=0x20, time=0)
+    with pytest.raises(ConfigurationError, match=r"middle of a transaction.*binlog\.000002"):
+        fed(found, rotate, format_event(MARIA, MADE + 9))
+
+
 def test_a_file_follows_a_file() -> None:
     found = fed(decoder(), *begun(), rows(WRITE, (1, "a")), commit())
     rotate = event(4, (4).to_bytes(8, "little") + b"binlog.000002", flags=0x20, time=0)
