@@ -108,6 +108,11 @@ def destination_of(topic: str) -> str:
     return topic.removesuffix(_INBOX) if is_inbox(topic) else ""
 
 
+def writer_of_dlq(topic: str) -> str:
+    """``flow.part`` of a dead-letter topic, its destination or source; "" for any other."""
+    return topic.removesuffix(_DLQ) if topic.endswith(_DLQ) else ""
+
+
 def part_of_dlq(topic: str) -> str:
     """The destination or source, without its flow, of a dead-letter topic; "" for any other."""
     return topic.removesuffix(_DLQ).rpartition(".")[2] if topic.endswith(_DLQ) else ""

@@ -173,13 +173,21 @@ _ENVIRONMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 def environment_file(name: str, root: Path = Path("environments")) -> dict[str, Any]:
     """The tables of ``environments/<name>.toml``. Raises ConfigurationError if it is not there,
     not TOML, or has tables that nobody reads."""
+    tables = environment_tables(name, root)
+    for unread in unread_tables(tables):
+        raise ConfigurationError(f"{root / name}.toml: {UNREAD.format(unread)}")
+    return tables
+
+
+def environment_tables(name: str, root: Path = Path("environments")) -> dict[str, Any]:
+    """As ``environment_file``, with tables that nobody reads: ``unread_tables`` says which."""
     if not _ENVIRONMENT.fullmatch(name):
         raise ConfigurationError(
             f"{name!r} names no environment: write prod for {root / 'prod.toml'}"
         )
     path = root / f"{name}.toml"
     try:
-        return _known_tables(path, tomllib.loads(path.read_text(encoding="utf-8")))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         there = ", ".join(sorted(p.stem for p in root.glob("*.toml"))) or "none"
         raise ConfigurationError(f"{path}: there is no such environment (found: {there})") from None
@@ -193,14 +201,16 @@ def environment_file(name: str, root: Path = Path("environments")) -> dict[str, 
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _known_tables(path: Path, tables: dict[str, Any]) -> dict[str, Any]:
-    for name, table in tables.items():
-        if name not in ("params", "trunkline", "alerts") or not isinstance(table, dict):
-            raise ConfigurationError(
-                f"{path}: {name!r} is read by nobody: parameters stand in [params], "
-                "the backbone's addresses in [trunkline], who is alerted in [alerts]"
-            )
-    return tables
+UNREAD = (
+    "{!r} is read by nobody: parameters stand in [params], the backbone's addresses in "
+    "[trunkline], who is alerted in [alerts]"
+)
+
+
+def unread_tables(tables: Mapping[str, Any]) -> list[str]:
+    """The names in an environment's file that are none of its tables."""
+    known = ("params", "trunkline", "alerts")
+    return [name for name, v in tables.items() if name not in known or not isinstance(v, dict)]
 
 
 def load_params(

@@ -12,11 +12,13 @@ from typing import Any
 from trunkline.errors import ConfigurationError
 from trunkline.params import (
     PARAMS_PREFIX,
+    UNREAD,
     ParameterError,
     Params,
-    environment_file,
+    environment_tables,
     load_backbone,
     load_params,
+    unread_tables,
 )
 from trunkline.streams.alerts.settings import load_alert_settings
 from trunkline.streams.check.built import check_built, check_built_of_stand_ins
@@ -42,10 +44,13 @@ def check_environment(
     """
     toml = root / f"{environment}.toml"
     try:
-        file = environment_file(environment, root) if environment else {}
+        file = environment_tables(environment, root) if environment else {}
     except ConfigurationError as error:
         return [Problem(SourceLocation(str(toml)), str(error).removeprefix(f"{toml}: "))]
+    unread = unread_tables(file)
+    file = {name: table for name, table in file.items() if name not in unread}
     found = [
+        *(Problem(_in_file(toml, name), UNREAD.format(name)) for name in unread),
         *_of_table(lambda: load_backbone(file, environ=environ), toml),
         *_of_table(lambda: load_alert_settings(file, environ=environ), toml),
     ]
@@ -97,11 +102,12 @@ def _has_params(flow: Flow[Any]) -> bool:
 
 
 def _in_file(path: Path, name: str) -> SourceLocation:
-    """The line that sets ``name``; of ``smtp.port`` the one of ``port``, else that of ``smtp``."""
+    """The line that sets ``name``, or begins the table; of ``smtp.port`` the one of ``port``, else
+    that of ``smtp``."""
     if not path.is_file():
         return SourceLocation(str(path))
     lines = path.read_text().splitlines()
-    found = (_line(lines, part, "=") for part in reversed(name.split(".")))
+    found = (_line(lines, part, "[].=]") for part in reversed(name.split(".")))
     return SourceLocation(str(path.resolve()), next(filter(None, found), 0))
 
 
@@ -114,5 +120,5 @@ def _in_class(params: type[Params], name: str) -> SourceLocation:
 
 def _line(lines: Sequence[str], name: str, then: str) -> int:
     """The number of the first line that sets ``name``; 0 if none does."""
-    field = re.compile(rf"\s*{re.escape(name.split('.')[0])}\s*{then}")
+    field = re.compile(rf"\s*\[?{re.escape(name.split('.')[0])}\s*{then}")
     return next((number for number, line in enumerate(lines, 1) if field.match(line)), 0)

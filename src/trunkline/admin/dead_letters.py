@@ -15,10 +15,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from trunkline import kafka
 from trunkline.admin.audit import put_audited
 from trunkline.admin.replays import submit_request
-from trunkline.admin.targets import Target, require_destination
+from trunkline.admin.targets import Target, require_letters
 from trunkline.errors import ConfigurationError, TrunklineError
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec, Decode
@@ -54,10 +53,7 @@ def open_dead_letters(backbone: Backbone, target: Target) -> DeadLetters:
     Blocks; writes nothing. Raises ConfigurationError if there is no such destination or it has no
     dead-letter queue, and KafkaUnavailable.
     """
-    topics = kafka.existing_topics(kafka.admin(backbone), expected=[target.dlq])
-    if target.dlq not in topics:
-        require_destination(backbone, target)
-        raise ConfigurationError(f"{target} has no dead-letter queue (no topic {target.dlq!r})")
+    topics = require_letters(backbone, target)
     handled = HandledLetters(read_control(backbone, target.control), target.destination)
     queue = DeadLetterQueue(backbone, target.dlq, handled)
     # A source has no inbox: nothing is delivered to it.

@@ -74,6 +74,22 @@ def require_destination(backbone: Backbone, target: Target) -> None:
     )
 
 
+def require_letters(backbone: Backbone, target: Target) -> set[str]:
+    """All topics of this Kafka, among which is the target's dead-letter queue. Blocks.
+
+    Raises ConfigurationError, which names the destinations and sources that have one, and
+    KafkaUnavailable.
+    """
+    topics = kafka.existing_topics(kafka.admin(backbone), expected=[target.dlq])
+    if target.dlq in topics:
+        return set(topics)
+    there = sorted(filter(None, map(naming.writer_of_dlq, topics)))
+    raise ConfigurationError(
+        f"{target} has no dead-letter queue at {backbone.bootstrap} (no topic {target.dlq!r}); "
+        f"{_suggestion(target, there)}"
+    )
+
+
 def _suggestion(target: Target, there: Iterable[str]) -> str:
     """The destinations of that flow, or if it has none those of all flows, most similar first."""
     every = list(there)

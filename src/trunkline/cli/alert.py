@@ -22,7 +22,7 @@ def _group() -> None:
 def send_test(
     env: Annotated[str, typer.Option(help="environments/<ENV>.toml")] = "",
 ) -> None:
-    """Send a test message through every channel that [alerts] names, and say what happened.
+    """Send a test message through every channel of [alerts].
 
     Exit code 1 if one failed, or if there is none.
     """

@@ -58,10 +58,10 @@ def demo(
     registry_port: Port = None,
     postgres_port: Port = None,
 ) -> None:
-    """Real flights from PostgreSQL through Kafka to three destinations, with proof.
+    """Send real flights to three destinations, with proof.
 
-    Starts a stack of its own and stops it at the end; a stack that runs already is left alone.
-    Exit code 1 if anything is missing, out of order or unexpected.
+    They come from PostgreSQL. Starts a stack of its own and stops it at the end; a stack that runs
+    already is left alone. Exit code 1 if anything is missing, out of order or unexpected.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)

@@ -55,9 +55,9 @@ def pause(
     why: WhyOption = "",
     env: EnvOption = None,
 ) -> None:
-    """Send a destination nothing, in all workers, until the end that is given or `resume`.
+    """Send a destination nothing until the end given, or `resume`.
 
-    Events wait in the inbox, no attempt is used up, and restarts change nothing.
+    In all workers. Events wait in the inbox, no attempt is used up, and restarts change nothing.
     """
     target, end = Target.parse(destination), _end(duration, until, time.time())
     command = pause_destination(backbone_of(env), target, until=end, why=why)
@@ -73,7 +73,7 @@ def resume(
     why: WhyOption = "",
     env: EnvOption = None,
 ) -> None:
-    """End a pause, or what was forced: the circuit breaker decides again."""
+    """End a pause or a forcing: the breaker decides again."""
     target, do = (
         Target.parse(destination),
         force_destination if force else resume_destination,

@@ -82,7 +82,7 @@ def show(
     as_json: JsonOption = False,
     env: EnvOption = None,
 ) -> None:
-    """Show everything of one dead letter: headers, key, value, traceback."""
+    """Show one dead letter: headers, key, value, traceback."""
     partition, offset = _place(place)
     opened = _opened(destination, env)
     letter = opened.at(partition, offset)
@@ -102,7 +102,10 @@ def group(
     as_json: JsonOption = False,
     env: EnvOption = None,
 ) -> None:
-    """Show what dead letters died of: causes, how many letters each, the first and last time."""
+    """Show what dead letters died of.
+
+    Causes, how many letters each, the first and the last time.
+    """
     causes = _opened(destination, env).causes(selection, handled=all_)
     if as_json:
         output.print_json([output.cause_as_json(cause) for cause in causes])
@@ -132,10 +135,10 @@ def redrive(
     detach: DetachOption = False,
     env: EnvOption = None,
 ) -> None:
-    """Send dead letters again, to their destination only and with the same event ids.
+    """Send dead letters again, to their destination only.
 
-    The set is fixed when it starts. Workers do it: Ctrl-C ends the watching only. Those of a source
-    are published at once, through what the flow's file says today.
+    With the same event ids. The set is fixed when it starts. Workers do it: Ctrl-C ends the
+    watching only. Those of a source are published at once, through what the flow's file says today.
     """
     speed = parse_rate(rate) if rate else None
     opened = _opened(destination, env)

@@ -14,6 +14,6 @@ def graph(
     flow: Annotated[str, typer.Argument(help="A flow file, or a module that holds a flow.")],
     mermaid: Annotated[bool, typer.Option("--mermaid", help="A Mermaid flowchart.")] = False,
 ) -> None:
-    """Print the way of an event through a flow: sources, topics, routes, destinations."""
+    """Draw a flow: its sources, topics, routes and destinations."""
     loaded = load(flow)
     typer.echo(drawing.mermaid(loaded) if mermaid else drawing.text(loaded), nl=False)

@@ -89,9 +89,10 @@ def start(
     detach: DetachOption = False,
     env: EnvOption = None,
 ) -> None:
-    """Send past events to one destination again, through today's route.
+    """Send past events to one destination again.
 
-    The set is fixed when it starts. Workers do it: Ctrl-C ends the watching only.
+    Through today's route. The set is fixed when it starts. Workers do it: Ctrl-C ends the watching
+    only.
     """
     target, backbone = Target.parse(to), backbone_of(env)
     request = replays.plan_replay(
@@ -151,7 +152,7 @@ def status(
 
 @replay_app.command()
 def pause(replay: Id, why: WhyOption = "", env: EnvOption = None) -> None:
-    """Hold a replay: what is sent is sent, nothing more until `continue`."""
+    """Hold a replay: nothing more is sent until `continue`."""
     _change(replays.pause_request, replay, why, env)
 
 

@@ -45,7 +45,7 @@ def list_(
     as_json: JsonOption = False,
     env: EnvOption = None,
 ) -> None:
-    """List what waits in the destination's retry topics, in the order of the inbox."""
+    """List what waits for another attempt, in inbox order."""
     target = Target.parse(destination)
     events = list_waiting(backbone_of(env), target, key=key, id=id)
     shown = list(islice(events, limit))
@@ -69,7 +69,7 @@ def now(
     why: WhyOption = "",
     env: EnvOption = None,
 ) -> None:
-    """Attempt events now, and not when they are due, in the order of each key.
+    """Attempt events now, in the order of each key.
 
     With --id all that waits of the event's key: those before it go first.
     """
@@ -89,7 +89,10 @@ def discard(
     yes: Yes = False,
     env: EnvOption = None,
 ) -> None:
-    """Remove events without sending them, for good: there is no dead letter of them."""
+    """Remove events without sending them.
+
+    For good: there is no dead letter of them.
+    """
     target, backbone = Target.parse(destination), backbone_of(env)
     _one_of(key, id, all_)
     if not yes:

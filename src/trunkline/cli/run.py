@@ -37,7 +37,7 @@ def run(
     log_format: Annotated[str, typer.Option(help="json, text, or auto.")] = "auto",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """Run a flow: its sources, routes and deliveries, until Ctrl-C or SIGTERM.
+    """Run a flow until Ctrl-C or SIGTERM.
 
     Creates missing topics and registers missing schemas, unless the environment says
     create = false. With several workers each has its own process, and its health pages at PORT,

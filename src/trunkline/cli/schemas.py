@@ -32,9 +32,10 @@ def generate(
         Path | None, typer.Option(help="The folder of the modules <domain>.py.", show_default=False)
     ] = None,
 ) -> None:
-    """Write a Python module of TypedDicts for each domain of Avro schemas.
+    """Write Python types for each domain of Avro schemas.
 
-    The folders stand in [tool.trunkline.schemas] of the nearest pyproject.toml, or are given.
+    A module of TypedDicts each. The folders stand in [tool.trunkline.schemas] of the nearest
+    pyproject.toml, or are given.
     """
     folders = schema_folders(source, into)
     files = (generator.stale if check else generator.generate)(folders.source, folders.into)

@@ -41,9 +41,10 @@ def up(
     kafka_heap: Annotated[str, typer.Option(help="The broker's memory.")] = "512m",
     detach: Annotated[bool, typer.Option("--detach", help="Return when all are up.")] = False,
 ) -> None:
-    """Run Kafka, the schema registry and, on request, databases, until Ctrl-C.
+    """Run Kafka and the schema registry until Ctrl-C.
 
-    A port of 0 means any free one. The first run downloads the servers; later ones need no network.
+    On request databases, too. A port of 0 means any free one. The first run downloads the servers;
+    later ones need no network.
     """
     stack = Stack(
         home,

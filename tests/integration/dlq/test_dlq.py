@@ -240,6 +240,8 @@ def test_redrive_of_a_source_is_refused(letters: Letters) -> None:
     failed = letters.run("redrive", "--yes", name="shop")
     assert isinstance(failed.exception, ConfigurationError)
     assert "is a source" in str(failed.exception)
+    unknown = letters.run("list", name="shopp")
+    assert f"there are: {letters.flow}.erp, {letters.flow}.shop" in str(unknown.exception)
 
 
 def test_discard_of_a_source_is_done_at_once(fresh: Letters) -> None:

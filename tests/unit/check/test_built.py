@@ -115,6 +115,16 @@ def test_parameters_that_are_wrong_are_told_and_not_what_fails_for_lack_of_them(
     assert "KeyError" not in found
 
 
+def test_a_table_that_nobody_reads_hides_no_other_mistake(tmp_path: Path) -> None:
+    (tmp_path / "prod.toml").write_text(
+        "[trunkline]\nbotstrap = 'k:9092'\n\n[alert]\nslack = 'x'\n\n[params]\nprot = 8080\n"
+    )
+    found = check_environment([flow_to(api)], "prod", root=tmp_path, environ={})
+    told = {(problem.place.line, problem.message.split(":")[0]) for problem in found}
+    assert (4, "'alert' is read by nobody") in told
+    assert {line for line, _ in told} >= {2, 4, 8}
+
+
 # Without an environment: of stand-ins.
 
 

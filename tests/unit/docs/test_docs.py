@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import trunkline.connectors.contract
 from docs_pages import PAGES, ROOT, TEXTS, blocks_of, name, prose
@@ -65,6 +66,14 @@ def test_a_command_and_its_options_have_help(path: str) -> None:
     assert COMMANDS[path].help
     silent = [param.opts for param in COMMANDS[path].params if not getattr(param, "help", "")]
     assert not silent
+
+
+def test_no_summary_is_cut_in_the_middle() -> None:
+    """In a terminal of 80 columns."""
+    for group in {"", *(path.split()[0] for path in COMMANDS if " " in path)}:
+        arguments = [*group.split(), "--help"]
+        told = CliRunner().invoke(app, arguments, env={"COLUMNS": "80"}, color=False).output
+        assert "..." not in told.partition("Commands:")[2], told
 
 
 @pytest.mark.parametrize("path", COMMANDS)
