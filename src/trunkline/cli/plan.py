@@ -48,10 +48,10 @@ def plan(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what differs between flows and their cluster: topics, settings, schemas. Changes
-    nothing.
+    """Show what differs between flows and their cluster.
 
-    Exit code 0: nothing is to be done; 2: there are differences; 1: an error.
+    Topics, settings, schemas. Changes nothing. Exit code 0: nothing is to be done; 2: there are
+    differences; 1: an error.
     """
     made = _planned(flows, env, prune, force)
     if out is not None:
