@@ -44,7 +44,7 @@ from trunkline.tasks import backoff
 log = logging.getLogger(__name__)
 
 DRAIN_TIMEOUT = 30.0
-"""Seconds that a revocation waits for deliveries under way; after that they are cancelled."""
+"""Seconds that a revocation waits for deliveries under way, where nobody says another number."""
 
 
 class DeliveryStep(PollListener, CommitListener, HasGauges):
@@ -77,7 +77,8 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
     ``clock``: epoch seconds; ``random``: numbers from 0 to 1, for jitter. ``enqueue``: brings a
     batch from the consumer's thread to ``accept`` in the event loop, in order. ``decisions``: of
     operators about halted events. ``outcome_listener``: who wants to know what becomes of events.
-    ``enrichment``: what is called for the events before the sink, and its breaker.
+    ``enrichment``: what is called for the events before the sink, and its breaker. ``drain``:
+    seconds that deliveries under way may take when partitions go; then they are cancelled.
     """
 
     open_failure: str = ""
@@ -100,6 +101,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         metrics: DeliveryMetrics,
         clock: Callable[[], float],
         random: Callable[[], float],
+        drain: float = DRAIN_TIMEOUT,
     ) -> None:
         self.name = destination.name
         self.failure: BaseException | None = None
@@ -113,6 +115,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         policy = destination.policy
         self._ordered, self._delayed = policy.order == "key", bool(policy.delay)
         self._leaving = False
+        self._drain = drain
 
         tiers = Tiers(destination, clock, random)
         self._topics = [inbox, *tiers.topics]
@@ -291,7 +294,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         self._leaving = True
         self._forget()
         try:
-            await asyncio.wait_for(self._senders.idle.wait(), 0 if lost else DRAIN_TIMEOUT)
+            await asyncio.wait_for(self._senders.idle.wait(), 0 if lost else self._drain)
         except TimeoutError:
             log.warning("deliveries under way are cancelled and will be repeated")
             await self._senders.end()

@@ -27,7 +27,7 @@ from trunkline.streams.alerts.unhandled import QueueCounter
 from trunkline.streams.check.streams import stream_problems, streams_of
 from trunkline.streams.control.kafka_topic import KafkaControl, read_control
 from trunkline.streams.deliver.broker import KafkaBroker
-from trunkline.streams.deliver.step import DeliveryStep
+from trunkline.streams.deliver.step import DRAIN_TIMEOUT, DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.flow.source import AnySource, SourceDefinition
 from trunkline.streams.listener import Listeners, OutcomeListener
@@ -77,12 +77,15 @@ class Assembly:
         app: FlowApp,
         metrics: Metrics,
         alerts: AlertSettings,
+        *,
+        drain: float = DRAIN_TIMEOUT,
     ) -> None:
         self._flow = flow
         self._env = env
         self._backbone = backbone
         self._app = app
         self._metrics = metrics
+        self._drain = drain
         self._registry = registry_of(backbone)
         self._codec = Codec(self._registry)
         self._compiler = Compiler(flow, self._codec, register=backbone.create, env=env)
@@ -289,6 +292,7 @@ class Assembly:
             metrics=metrics,
             clock=time.time,
             random=random.random,
+            drain=self._drain,
         )
         batches.consume(step.accept)
         for limit in limits:

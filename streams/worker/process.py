@@ -17,7 +17,7 @@ from trunkline.errors import RegistryUnavailable
 from trunkline.kafka.poll_loop import PollLoop
 from trunkline.params import Backbone, Params
 from trunkline.streams.alerts.settings import AlertSettings
-from trunkline.streams.deliver.step import DeliveryStep
+from trunkline.streams.deliver.step import DRAIN_TIMEOUT, DeliveryStep
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.metrics import HasGauges, Metrics
 from trunkline.streams.plan.orphans import require_drained_tiers
@@ -44,12 +44,14 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a worker runs. ``roles``: which steps. ``port``: of the health pages, None for none."""
+    """How a worker runs. ``roles``: which steps. ``port``: of the health pages, None for none.
+    ``drain``: seconds that deliveries under way may take when it stops, or partitions go."""
 
     roles: Collection[str] = ROLES
     host: str = "127.0.0.1"
     port: int | None = None
     batch: int = 5000
+    drain: float = DRAIN_TIMEOUT
 
 
 class Worker:
@@ -187,7 +189,8 @@ class Worker:
     def _assembled(self, app: FlowApp) -> list[Step]:
         if self._assembly is None:
             self._assembly = Assembly(
-                self._flow, self._env, self._backbone, app, self._metrics, self._alerts
+                *(self._flow, self._env, self._backbone, app, self._metrics, self._alerts),
+                drain=self._options.drain,
             )
         return self._assembly.steps(self._options.roles, batch=self._options.batch)
 

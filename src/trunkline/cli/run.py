@@ -17,8 +17,12 @@ from trunkline.cli.environment import prepare
 from trunkline.cli.fleet import Fleet
 from trunkline.errors import ConfigurationError
 from trunkline.streams.worker.process import ROLES, Options, Worker
+from trunkline.times import parse_duration
 
 log = logging.getLogger(__name__)
+
+MOST_DRAIN = 240.0
+"""Seconds of the longest ``--drain``."""
 
 
 def run(
@@ -34,6 +38,12 @@ def run(
         ),
     ] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Most events in a micro-batch.")] = 5000,
+    drain: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION", help="How long deliveries under way may take when it stops."
+        ),
+    ] = "30s",
     log_format: Annotated[str, typer.Option(help="json, text, or auto.")] = "auto",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
@@ -44,14 +54,14 @@ def run(
     PORT + 1 and so on.
     """
     logs.set_up(log_format, log_level)
+    roles, seconds = _roles(only), _drain(drain)
     # In the parent of a fleet, too, though only the workers use it: a mistake in the flow is told
     # once and ends the command, instead of being restarted in each worker.
     loaded, params, backbone, alerts = prepare(flow, env)
-    roles = _roles(only)
     if workers > 1:
         Fleet(workers, port).run()
         return
-    options = Options(roles=roles, host=host, port=port or None, batch=batch)
+    options = Options(roles, host, port or None, batch, drain=seconds)
     with asyncio.Runner(loop_factory=_event_loop()) as runner:
         runner.run(_until_signal(Worker(loaded, params, backbone, options, alerts)))
 
@@ -62,6 +72,15 @@ def _roles(only: str) -> tuple[str, ...]:
     if unknown:
         raise ConfigurationError(f"--only {', '.join(unknown)}: the steps are {', '.join(ROLES)}")
     return roles
+
+
+def _drain(text: str) -> float:
+    seconds = parse_duration(text)
+    # A consumer that does not poll for 300 s is taken for dead, and what it has done meanwhile is
+    # not committed: so longer would repeat what it was meant to save.
+    if seconds > MOST_DRAIN:
+        raise ConfigurationError(f"--drain {text}: at most {MOST_DRAIN:.0f}s")
+    return seconds
 
 
 def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -47,6 +47,8 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["run", "f.py", "--log-level", "verbose"], "there are debug, info, warning, error"),
         (["run", "f.py", "--log-format", "xml"], "there are auto, json, text"),
         (["run", "f.py", "--port", "70000"], "65535"),
+        (["run", "f.py", "--drain", "soon"], "is not a duration"),
+        (["run", "f.py", "--drain", "5m"], "at most 240s"),
         (["dlq", "list", "shop.erp", "--env", "../prod"], "names no environment"),
         (["dlq", "list", "shop.erp", "--env", "/etc/prod"], "names no environment"),
         (["dlq", "list", "shop.erp", "--env", "latin"], "not UTF-8"),
