@@ -37,6 +37,7 @@ check: $(STAMP)  ## ruff, mypy, pyright, import-linter, schemas
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/trunkline schemas generate --check
+	$(BIN)/python deploy/helm/generate.py --check
 
 bench: $(STAMP)  ## benchmarks side by side with peers (JOB=route|cdc|latency|deliver|retry|tables|recovery)
 	@$(BIN)/python -m benchmarks $(JOB) $(ARGS)

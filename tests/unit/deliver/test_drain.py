@@ -16,7 +16,7 @@ def test_a_call_under_way_has_as_long_as_drain_says(drain: float, delivered: flo
         test._worker.deliveries["erp"].step._drain = drain
         test.restart()
         test.run_until_idle()
-        # Given 10 s the call ends, is committed, and never comes again. Of 2 s it is cancelled after 3,
-        # and the next worker makes it anew.
+        # Given 10 s the call ends, is committed, and never comes again. With 2 s it is cancelled at
+        # second 3, and the next worker makes it anew.
         (attempt,) = test.script.attempts
         assert (attempt.id, round(attempt.at, 2)) == ("a/1", delivered)
