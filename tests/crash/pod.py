@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.local.ports import free_port
-from worker_kit import eventually
+from worker_kit import PATIENCE, eventually
 
 APP = "/app/"
 
@@ -74,8 +74,11 @@ class Pod:
         return places
 
     def _arguments(self) -> list[str]:
-        (port,) = [p for p in self._container["ports"] if p["name"] == "health"]
         arguments = [str(argument) for argument in self._container["args"]]
+        ports = [p for p in self._container.get("ports", ()) if p["name"] == "health"]
+        if not ports:  # a job has no pages
+            return arguments
+        (port,) = ports
         at = arguments.index("--port") + 1
         assert arguments[at] == str(port["containerPort"])
         return [*arguments[:at], str(self._port), *arguments[at + 1 :]]
@@ -106,6 +109,11 @@ class Pod:
         """Wait until it started, lives and is ready."""
         for probe in ("startup", "liveness", "readiness"):
             eventually(lambda p=probe: self.answers(p), f"the {probe} probe succeeds")
+
+    def done(self) -> None:
+        """Wait for the end of a job, which must be a clean one."""
+        code = self.process.wait(PATIENCE)
+        assert code == 0, f"it ended with {code}:\n{self.log.read_text()[-4000:]}"
 
     def stop(self) -> float:
         """SIGTERM; the seconds until its end, which must be a clean one within its grace period."""

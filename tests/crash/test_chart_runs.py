@@ -31,13 +31,14 @@ def pods() -> Iterator[list[Pod]]:
 
 def values(backbone: Backbone, name: str, **worker: Any) -> dict[str, Any]:
     """A route and a deliver workload. The API's address stands in for a secret."""
-    at = {"bootstrap": backbone.bootstrap, "registry": backbone.registry}
+    at = {"bootstrap": backbone.bootstrap, "registry": backbone.registry, "create": False}
     workers = {"route": {"steps": ["route"]}, "deliver": {"steps": ["deliver"], "replicas": 2}}
     return {
         "image": {"repository": "flows"},
         "environment": {"name": "test", "file": {"trunkline": at}},
         "secrets": {"TRUNKLINE_PARAMS_API": {"name": "systems", "key": "api"}},
         "extraEnv": [{"name": "FLOW", "value": name}],
+        "apply": {"mode": "job"},
         "worker": worker,
         "flows": {"feed": {"file": "flows/feed_flow.py", "workers": workers}},
     }
@@ -62,6 +63,8 @@ def test_pods_deliver_and_roll_to_other_values_without_loss_or_disorder(
         return pod
 
     first = render(values(backbone, name))
+    (job,) = of_kind(first, "Job")
+    start(job, first).done()  # workers create nothing here
     running = [
         (workload["metadata"]["name"], start(workload, first))
         for workload in of_kind(first, "Deployment")
@@ -83,7 +86,7 @@ def test_pods_deliver_and_roll_to_other_values_without_loss_or_disorder(
     writer.join()
 
     eventually(lambda: len({d.id for d in destination.deliveries}) == EVENTS, "all are delivered")
-    for pod in pods[len(running) :]:
+    for pod in pods[1 + len(running) :]:
         pod.stop()
     expected = assert_routed_once(backbone, name, EVENTS)
     assert disorders(expected, destination.deliveries) == {}
