@@ -45,7 +45,7 @@ TOLD = (
     "existing_topic(). A flow that is gone is forgotten after three days"
 )
 
-State = Mapping[str, Mapping[str, Any]]
+PublisherState = Mapping[str, Mapping[str, Any]]
 PublisherRecords = dict[str, Mapping[str, Any] | None]
 
 
@@ -88,13 +88,17 @@ class Publication:
         return cls(topic, flow, at) if topic and flow and "/" not in flow else None
 
 
-def others_of(state: State, flow: str, topics: Collection[str], now: float) -> list[Publication]:
+def others_of(
+    state: PublisherState, flow: str, topics: Collection[str], now: float
+) -> list[Publication]:
     """Who else publishes one of these topics of a flow; those that are gone do not."""
     found = [one for one in _parsed(state) if one.topic in topics and one.flow != flow]
     return sorted(one for one in found if now - one.at < GONE_AFTER)
 
 
-def changes(state: State, flow: str, topics: Collection[str], now: float) -> PublisherRecords:
+def changes(
+    state: PublisherState, flow: str, topics: Collection[str], now: float
+) -> PublisherRecords:
     """What a flow has to write: its topics, if it has not said so lately, and the end of what it
     publishes no more; and the end of what another flow has not said for long."""
     there, found = {one.key: one for one in _parsed(state)}, PublisherRecords()
@@ -110,7 +114,7 @@ def changes(state: State, flow: str, topics: Collection[str], now: float) -> Pub
     return found
 
 
-def _parsed(state: State) -> list[Publication]:
+def _parsed(state: PublisherState) -> list[Publication]:
     found = (Publication.of(key, value) for key, value in state.items())
     return [one for one in found if one is not None]
 
