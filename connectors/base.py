@@ -82,6 +82,14 @@ class Source(ABC):
     def close(self) -> None:  # noqa: B027 -- optional
         """Release everything. Called once, from the source's thread, also after an error."""
 
+    def traces(self) -> Sequence[str]:
+        """What the source makes in its system and leaves there, in words: ``replication slot x``.
+        Does not connect. ``trunkline destroy`` names it before it calls ``drop``."""
+        return ()
+
+    def drop(self) -> None:  # noqa: B027 -- optional
+        """Remove what ``traces`` names, as far as it is there, for good. Raises SourceError."""
+
 
 class PushSource(ABC):
     """A system that calls us: webhooks. Every worker runs one; there is no position.

@@ -151,6 +151,10 @@ class PostgresCDC(Source):
         if self._useless_slot or self._useless_publication:
             self._drop_useless()
 
+    def traces(self) -> Sequence[str]:
+        """See ``Source.traces``."""
+        return [f"replication slot {self.slot}", f"publication {self.publication}"]
+
     def drop(self) -> None:
         """Drops slot and publication, for good: the server forgets this source. Raises
         SourceError while the slot is in use."""

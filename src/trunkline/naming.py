@@ -135,6 +135,11 @@ def part_of(topic: str, flow: str) -> str:
     return "" if "." in part else part
 
 
+def is_positions(topic: str) -> bool:
+    """Whether a topic is of a source's positions."""
+    return topic.endswith(_POSITIONS)
+
+
 def part_of_group(group: str, flow: str) -> str:
     """The destination, source or ``route`` of a flow that a consumer group is named by; ""
     for any other group."""

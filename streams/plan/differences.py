@@ -10,7 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from trunkline.streams.plan.needs import Needs
-from trunkline.streams.plan.resources import Difference, PlanAction, Resource, State, States
+from trunkline.streams.plan.resources import (
+    Difference,
+    PlanAction,
+    Resource,
+    ResourceState,
+    ResourceStates,
+)
 from trunkline.times import format_duration
 
 AT_LEAST = ("max.message.bytes", "min.insync.replicas")
@@ -29,7 +35,7 @@ class Facts:
     against: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def differences(needs: Needs, seen: States) -> tuple[list[Difference], list[str]]:
+def differences(needs: Needs, seen: ResourceStates) -> tuple[list[Difference], list[str]]:
     """What must become of what is there, and notes about what cannot be mended from here."""
     there = {
         one.name: int(state["partitions"]) for one, state in seen.items() if one.kind == "topic"
@@ -54,7 +60,20 @@ def differences(needs: Needs, seen: States) -> tuple[list[Difference], list[str]
     return found, notes
 
 
-def removals(leftovers: Iterable[Resource], seen: States) -> list[Difference]:
+def compared(first: ResourceStates, second: ResourceStates) -> list[Difference]:
+    """What differs between two clusters, as what becomes of the first one's resources."""
+    found: list[Difference] = []
+    for one in sorted({*first, *second}):
+        has, other = first.get(one), second.get(one)
+        if has is None or other is None:
+            action: PlanAction = "create" if has is None else "delete"
+            found.append(Difference(one, action, dict(has or {}), dict(other or {})))
+        elif changes := {n: v for n, v in other.items() if n in has and has[n] != v}:
+            found.append(Difference(one, "alter", {n: has[n] for n in changes}, changes))
+    return found
+
+
+def removals(leftovers: Iterable[Resource], seen: ResourceStates) -> list[Difference]:
     """The differences that remove these."""
     shown = ("partitions", "schema", "members")
     return [
@@ -66,7 +85,9 @@ def removals(leftovers: Iterable[Resource], seen: States) -> list[Difference]:
     ]
 
 
-def _changed(resource: Resource, has: State, wanted: State) -> tuple[dict[str, str], list[str]]:
+def _changed(
+    resource: Resource, has: ResourceState, wanted: ResourceState
+) -> tuple[dict[str, str], list[str]]:
     """The attributes that are to be other ones; and what has to be done by hand."""
     changes = {name: value for name, value in wanted.items() if _differs(name, has, value)}
     notes: list[str] = []
@@ -82,7 +103,7 @@ def _changed(resource: Resource, has: State, wanted: State) -> tuple[dict[str, s
     return changes, notes
 
 
-def _differs(name: str, has: State, wanted: str) -> bool:
+def _differs(name: str, has: ResourceState, wanted: str) -> bool:
     if name not in has:
         # Settings may not be readable; a subject's schema and the numbers always are.
         return False
@@ -162,7 +183,7 @@ def _of_topic(one: Difference, needs: Needs, facts: Facts) -> dict[str, str]:
     return reasons
 
 
-def _too_short(becomes: State, delay: float) -> str:
+def _too_short(becomes: ResourceState, delay: float) -> str:
     """Why a retention loses events that wait for their retry; "" if it does not."""
     retention = becomes.get("retention.ms", "-1")
     if retention == "-1" or not delay or int(retention) / 1000 >= delay:

@@ -14,7 +14,7 @@ from trunkline.schemas.registry import subject, topic_of
 from trunkline.schemas.types import schema_of
 from trunkline.streams.flow.annotations import type_of_inbox, type_of_topic
 from trunkline.streams.flow.definition import Destination, Flow
-from trunkline.streams.plan.resources import Resource, ResourceKind, State
+from trunkline.streams.plan.resources import Resource, ResourceKind, ResourceState
 from trunkline.streams.plan.topics import required_topics
 from trunkline.streams.publish.publishers import published_by, publishers_topic
 
@@ -37,11 +37,11 @@ class Needs:
     longest_delay: Mapping[str, float]
     parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
-    def wanted(self, there: Mapping[str, int]) -> dict[Resource, State]:
+    def wanted(self, there: Mapping[str, int]) -> dict[Resource, ResourceState]:
         """Each resource with the attributes that it must have. ``there``: topics' partitions, of
         which none can be taken away: the topics of a destination get as many as one of them has.
         """
-        found: dict[Resource, State] = {}
+        found: dict[Resource, ResourceState] = {}
         alike: dict[str, int] = {}  # of topics that must have equally many partitions: the most
         for spec in self.topics.values():
             lead = spec.like or spec.name

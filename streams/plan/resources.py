@@ -25,11 +25,11 @@ class Resource(NamedTuple):
         return f"{self.kind} {self.name}"
 
 
-State = Mapping[str, str]
+ResourceState = Mapping[str, str]
 """A resource's attributes. A topic's: ``partitions``, ``replication`` and its settings, none where
 they may not be seen. A subject's: ``schema``, as JSON. A group's: its ``members``."""
 
-States = Mapping[Resource, State]
+ResourceStates = Mapping[Resource, ResourceState]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Difference:
 
     resource: Resource
     action: PlanAction
-    was: State = field(default_factory=dict)
-    becomes: State = field(default_factory=dict)
+    was: ResourceState = field(default_factory=dict)
+    becomes: ResourceState = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
 
@@ -67,7 +67,7 @@ class Plan:
     environment: str
     cluster: str
     differences: tuple[Difference, ...]
-    seen: States
+    seen: ResourceStates
     leftovers: Mapping[Resource, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -77,7 +77,7 @@ class Plan:
         return {name: why for one in self.differences for name, why in one.refused.items()}
 
 
-def after(seen: State | None, difference: Difference) -> State | None:
+def after(seen: ResourceState | None, difference: Difference) -> ResourceState | None:
     """How a resource is once its difference is mended; None: it is not there."""
     if difference.action == "delete":
         return None

@@ -19,8 +19,8 @@ from trunkline.streams.plan.resources import (
     Plan,
     PlanAction,
     Resource,
-    State,
-    States,
+    ResourceState,
+    ResourceStates,
     after,
 )
 
@@ -101,7 +101,7 @@ def _difference(one: Mapping[str, Any]) -> Difference:
     )
 
 
-def left_to_do(plan: Plan, now: States) -> list[Difference]:
+def left_to_do(plan: Plan, now: ResourceStates) -> list[Difference]:
     """The differences that are not mended yet, in their order: all of them; or fewer, where an
     ``apply`` of this plan was interrupted. ``now``: what was looked at for the plan, as it is now.
 
@@ -124,13 +124,15 @@ def left_to_do(plan: Plan, now: States) -> list[Difference]:
     return [one for one in plan.differences if not _mended(one, now.get(one.resource))]
 
 
-def _mended(one: Difference, state: State | None) -> bool:
+def _mended(one: Difference, state: ResourceState | None) -> bool:
     if one.action == "delete" or state is None:
         return state is None and one.action == "delete"
     return all(state.get(name, value) == value for name, value in one.becomes.items())
 
 
-def _moved(was: State | None, becomes: State | None, now: State | None) -> str:
+def _moved(
+    was: ResourceState | None, becomes: ResourceState | None, now: ResourceState | None
+) -> str:
     """How a resource is, if it is neither of both; an attribute may be like either of them."""
     if now is None:
         return "" if None in (was, becomes) else "it is not there any more"
@@ -140,7 +142,7 @@ def _moved(was: State | None, becomes: State | None, now: State | None) -> str:
     return ", ".join(_strangers(known, now))
 
 
-def _strangers(known: list[State], now: State) -> Iterator[str]:
+def _strangers(known: list[ResourceState], now: ResourceState) -> Iterator[str]:
     for name in sorted(known[-1].keys() & now.keys()):
         if all(now[name] != state.get(name) for state in known):
             yield f"{name} is {now[name][:200]}"

@@ -11,7 +11,13 @@ from trunkline.connectors.base import Sink, Source
 from trunkline.params import Backbone
 from trunkline.schemas.commerce import Order
 from trunkline.streams.plan.needs import needs_of
-from trunkline.streams.plan.resources import Difference, Plan, Resource, ResourceKind, States
+from trunkline.streams.plan.resources import (
+    Difference,
+    Plan,
+    Resource,
+    ResourceKind,
+    ResourceStates,
+)
 
 BACKBONE = Backbone(bootstrap="127.0.0.1:1", partitions=4)
 
@@ -48,7 +54,7 @@ class MemoryCluster:
     def names(self, kind: ResourceKind) -> list[str]:
         return [one.name for one in self.there if one.kind == kind]
 
-    def look(self, resources: Iterable[Resource], schemas: Mapping[str, str]) -> States:
+    def look(self, resources: Iterable[Resource], schemas: Mapping[str, str]) -> ResourceStates:
         found = {one: dict(self.there[one]) for one in resources if one in self.there}
         for (kind, name), state in found.items():
             if kind == "subject" and schemas.get(name) in self.versions.get(name, []):

@@ -32,7 +32,8 @@ from trunkline.admin.destinations import (
     pause_destination,
     resume_destination,
 )
-from trunkline.admin.planning import apply_plan, plan_flows
+from trunkline.admin.planning import apply_plan, compare_clusters, plan_flows
+from trunkline.admin.removal import Removal, plan_removal, remove_flow
 from trunkline.admin.replay_scope import Bound, Preview
 from trunkline.admin.replays import (
     RequestStatus,
@@ -80,6 +81,7 @@ __all__ = [
     "PartitionProgress",
     "Plan",
     "Preview",
+    "Removal",
     "Request",
     "RequestStatus",
     "Resource",
@@ -89,6 +91,7 @@ __all__ = [
     "WorkerStatus",
     "apply_plan",
     "cancel_request",
+    "compare_clusters",
     "continue_request",
     "destination_status",
     "discard_waiting",
@@ -100,10 +103,12 @@ __all__ = [
     "pause_destination",
     "pause_request",
     "plan_flows",
+    "plan_removal",
     "plan_replay",
     "preview_replay",
     "read_audit",
     "redrive_source",
+    "remove_flow",
     "request_status",
     "require_destination",
     "resume_destination",

@@ -22,7 +22,13 @@ from trunkline.errors import ConfigurationError, TrunklineError
 from trunkline.params import Backbone
 from trunkline.schemas.registry import registry_of
 from trunkline.schemas.resolving import unresolvable
-from trunkline.streams.plan.resources import Difference, Resource, ResourceKind, State, States
+from trunkline.streams.plan.resources import (
+    Difference,
+    Resource,
+    ResourceKind,
+    ResourceState,
+    ResourceStates,
+)
 
 TIMEOUT = 30.0
 """Seconds that Kafka has for one answer."""
@@ -43,7 +49,7 @@ class Cluster(Protocol):
         """Every topic, group or subject that there is."""
         ...
 
-    def look(self, resources: Iterable[Resource], schemas: Mapping[str, str]) -> States:
+    def look(self, resources: Iterable[Resource], schemas: Mapping[str, str]) -> ResourceStates:
         """Those of the resources that are there. ``schemas``: which is asked for, by subject: a
         subject that has it, in whichever version, is shown with it, else with its newest."""
         ...
@@ -94,7 +100,7 @@ class KafkaCluster:
             listed = self._client.list_consumer_groups(request_timeout=TIMEOUT).result()
         return [group.group_id for group in listed.valid]
 
-    def look(self, resources: Iterable[Resource], schemas: Mapping[str, str]) -> States:
+    def look(self, resources: Iterable[Resource], schemas: Mapping[str, str]) -> ResourceStates:
         """See ``Cluster.look``."""
         by_kind: dict[ResourceKind, list[str]] = {"topic": [], "subject": [], "group": []}
         for kind, name in resources:
@@ -105,11 +111,11 @@ class KafkaCluster:
             **self._groups(by_kind["group"]),
         }
 
-    def _topics(self, names: list[str]) -> dict[Resource, State]:
+    def _topics(self, names: list[str]) -> dict[Resource, ResourceState]:
         with _told():
             there = self._client.list_topics(timeout=TIMEOUT).topics
         known = [name for name in names if name in there]
-        found: dict[Resource, State] = {}
+        found: dict[Resource, ResourceState] = {}
         for name, settings in self._settings(known).items():
             partitions = there[name].partitions
             replicas = min((len(p.replicas) for p in partitions.values()), default=0)
@@ -139,7 +145,9 @@ class KafkaCluster:
             found[resource.name] = {name: e.value or "" for name, e in entries.items()}
         return found
 
-    def _subjects(self, names: list[str], schemas: Mapping[str, str]) -> dict[Resource, State]:
+    def _subjects(
+        self, names: list[str], schemas: Mapping[str, str]
+    ) -> dict[Resource, ResourceState]:
         if not names:
             return {}
         there = set(self._registry.subjects())
@@ -154,11 +162,11 @@ class KafkaCluster:
             found = dict(zip(known, pool.map(schema, known), strict=True))
         return {Resource("subject", n): {"schema": s} for n, s in found.items() if s is not None}
 
-    def _groups(self, names: list[str]) -> dict[Resource, State]:
+    def _groups(self, names: list[str]) -> dict[Resource, ResourceState]:
         if not names:
             return {}
         known = sorted(set(names) & set(self.names("group")))
-        found: dict[Resource, State] = {}
+        found: dict[Resource, ResourceState] = {}
         if known:
             answers = self._client.describe_consumer_groups(known, request_timeout=TIMEOUT)
             for name, answer in answers.items():
@@ -289,7 +297,7 @@ FORCED = "incompatible, and forced"
 _GONE_BEFORE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND)
 
 
-def _shows(state: State | None, one: Difference) -> bool:
+def _shows(state: ResourceState | None, one: Difference) -> bool:
     if one.action == "delete" or state is None:
         return state is None and one.action == "delete"
     return all(state.get(name, value) == value for name, value in one.becomes.items())

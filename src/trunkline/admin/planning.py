@@ -18,6 +18,7 @@ from trunkline.params import Backbone
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.plan.differences import (
     Facts,
+    compared,
     differences,
     order,
     refuse,
@@ -25,7 +26,7 @@ from trunkline.streams.plan.differences import (
     risky,
 )
 from trunkline.streams.plan.needs import Needs, needs_of
-from trunkline.streams.plan.resources import Difference, Plan, Resource, States
+from trunkline.streams.plan.resources import Difference, Plan, Resource, ResourceStates
 from trunkline.streams.plan.saved import left_to_do
 
 HOLDS = "holds"
@@ -70,7 +71,7 @@ def plan_needs(
     needed += [Resource("subject", name) for name in needs.schemas]
     seen = dict(cluster.look(needed, needs.schemas))
     found, notes = differences(needs, seen)
-    left = cluster.look(_leftovers(cluster, needs), {})
+    left = cluster.look(leftovers_of(cluster, needs), {})
     if prune:
         found += removals(left, left)
         seen |= left
@@ -87,7 +88,7 @@ def plan_needs(
         environment,
         cluster.id,
         tuple(_forced(judged, frozenset(force))),
-        _relevant(seen, needs, judged),
+        _relevant(seen, needs),
         kept,
         tuple(notes),
     )
@@ -102,6 +103,22 @@ def apply_plan(backbone: Backbone, plan: Plan) -> Iterator[Difference]:
     """
     with KafkaCluster(backbone) as cluster:
         yield from carry_out(cluster, plan)
+
+
+def compare_clusters(
+    flows: Iterable[Flow[Any]], first: Backbone, second: Backbone
+) -> list[Difference]:
+    """What of these flows differs between two environments: what would have to become of the first
+    one's for it to be as the second one's. Blocks; writes nothing. Raises as ``plan_flows``."""
+    flows = list(flows)
+    seen = []
+    for backbone in (first, second):
+        needs = needs_of(flows, backbone)
+        with KafkaCluster(backbone) as cluster:
+            names = [*(Resource("topic", n) for n in needs.topics)]
+            names += [Resource("subject", name) for name in needs.schemas]
+            seen.append(_relevant(cluster.look(names, needs.schemas), needs))
+    return compared(*seen)
 
 
 def carry_out(cluster: Cluster, plan: Plan) -> Iterator[Difference]:
@@ -121,7 +138,7 @@ def carry_out(cluster: Cluster, plan: Plan) -> Iterator[Difference]:
     yield from cluster.mend(left_to_do(plan, _as_planned(cluster, plan)))
 
 
-def _as_planned(cluster: Cluster, plan: Plan) -> States:
+def _as_planned(cluster: Cluster, plan: Plan) -> ResourceStates:
     """What the plan looked at, as it is now."""
     schemas = {one.name: state["schema"] for one, state in plan.seen.items() if "schema" in state}
     for difference in plan.differences:
@@ -136,7 +153,7 @@ def _as_planned(cluster: Cluster, plan: Plan) -> States:
     return now
 
 
-def _leftovers(cluster: Cluster, needs: Needs) -> list[Resource]:
+def leftovers_of(cluster: Cluster, needs: Needs) -> list[Resource]:
     """What was a part's that a flow no longer has; a stranger's group of such a name is none."""
     topics = needs.leftovers("topic", cluster.names("topic"))
     subjects = needs.leftovers("subject", cluster.names("subject"))
@@ -166,9 +183,7 @@ def _forced(judged: Sequence[Difference], names: frozenset[str]) -> list[Differe
     return found
 
 
-def _relevant(
-    seen: States, needs: Needs, judged: Sequence[Difference]
-) -> dict[Resource, dict[str, str]]:
+def _relevant(seen: ResourceStates, needs: Needs) -> dict[Resource, dict[str, str]]:
     """What was seen, without those settings that nobody has an opinion on."""
     partitions = {one.name: int(s["partitions"]) for one, s in seen.items() if one.kind == "topic"}
     wanted = needs.wanted(partitions)
@@ -179,7 +194,7 @@ def _relevant(
     return found
 
 
-def _in_words(cluster: Cluster, one: Resource, left: States) -> str:
+def _in_words(cluster: Cluster, one: Resource, left: ResourceStates) -> str:
     if one.kind == "topic":
         return cluster.holds(one.name)
     members = left[one].get("members", "0")

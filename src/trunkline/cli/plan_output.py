@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trunkline.masking import escaped
-from trunkline.streams.plan.resources import Difference, Plan, PlanAction, State
+from trunkline.streams.plan.resources import Difference, Plan, PlanAction, ResourceState
 from trunkline.streams.plan.saved import difference_as_json
 
 _MARKS: dict[PlanAction, str] = {"create": "+", "alter": "~", "delete": "-"}
@@ -54,7 +54,7 @@ def difference_in_words(one: Difference) -> Iterator[str]:
         yield f"      refused: {why}  (--force {name})"
 
 
-def _schema_in_words(was: State, becomes: State) -> str:
+def _schema_in_words(was: ResourceState, becomes: ResourceState) -> str:
     """``: commerce.Order, + note, - status``."""
     old, new = _fields(was.get("schema", "")), _fields(becomes.get("schema", ""))
     name = _name(becomes.get("schema") or was.get("schema", ""))

@@ -6,6 +6,8 @@ import pytest
 
 from plan_kit import BACKBONE, MemoryCluster, applied, flow_of, leftovers, made, of_topics, planned
 from trunkline import ConfigurationError
+from trunkline.admin.removal import removal_of
+from trunkline.streams.plan.differences import compared
 from trunkline.streams.plan.resources import Difference, Plan, Resource
 
 INBOX = Resource("topic", "orders.erp.inbox")
@@ -243,3 +245,46 @@ def test_a_group_that_somebody_is_in_is_not_removed() -> None:
     cluster = leftovers()
     cluster.there[Resource("group", "orders.crm")]["members"] = "2"
     assert list(planned(cluster, prune=True).refusals) == ["members:orders.crm"]
+
+
+# Two clusters, and the end of a flow
+
+
+def test_two_clusters_are_compared() -> None:
+    one, other = made().there, made().there
+    assert compared(one, other) == []
+    other[INBOX]["retention.ms"] = "5"
+    del other[TIER]
+    other[Resource("topic", "x")] = {"partitions": "1"}
+    assert [(d.action, d.resource.name, d.becomes) for d in compared(one, other)] == [
+        ("alter", "orders.erp.inbox", {"retention.ms": "5"}),
+        ("delete", "orders.erp.retry.10s", {}),
+        ("create", "x", {"partitions": "1"}),
+    ]
+
+
+def test_a_flows_end_takes_all_that_is_its_own() -> None:
+    cluster = leftovers()
+    cluster.held["orders.crm.inbox"] = "3 events that wait"
+    removal = removal_of(cluster, "orders")
+    assert removal.sources == ("shop",)
+    assert removal.holds[Resource("topic", "orders.crm.inbox")] == "3 events that wait"
+    list(cluster.mend(removal.differences))
+    left = {one for one in cluster.there if not one.name.startswith("orders.eu.")}
+    assert {str(one) for one in left} == {
+        "group orders.report",
+        "subject commerce.orders-value",
+        "subject commerce.orders.eu-value",
+        "topic commerce.orders",
+        "topic commerce.orders.eu",
+        "topic trunkline.publishers",
+    }
+    assert Resource("topic", "orders.eu.control") in cluster.there
+    assert removal_of(cluster, "orders").differences == ()
+
+
+def test_a_flow_that_runs_is_not_taken_away() -> None:
+    cluster = leftovers()
+    cluster.there[Resource("group", "orders.erp")]["members"] = "1"
+    with pytest.raises(ConfigurationError, match=r"workers of 'orders' run \(in orders.erp\)"):
+        removal_of(cluster, "orders")
