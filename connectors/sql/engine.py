@@ -57,7 +57,9 @@ def sql_engine(url: str, *, timeout: float, connections: int) -> Engine:
 def _with_driver(url: str) -> tuple[URL, str]:
     try:
         parsed = make_url(url)
-    except exc.ArgumentError:
+        if not 0 < (parsed.port or 1) < 65536:
+            raise ValueError("no port")
+    except (exc.ArgumentError, ValueError):  # of a port that is no number
         raise AddressError(
             "SqlSink: not a database URL, as postgresql://user:password@host/database"
         ) from None

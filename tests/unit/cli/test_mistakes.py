@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 from trunkline import logs
 from trunkline.cli import app, main, output
 from trunkline.cli.destination import _in_words
+from trunkline.connectors.sql import SqlSink
 from trunkline.connectors.webhook import WebhookSource
-from trunkline.errors import ConfigurationError
+from trunkline.errors import AddressError, ConfigurationError
 from trunkline.masking import escaped
+from trunkline.schemas.commerce import Order
 from trunkline.streams.admission.manual import OverrideRecord
 
 EVIL = "bad \x1b[31mRED\x1b]0;title\x07 \x9b2J \u202eright\nFAKE 2026-01-01 I forged log line"
@@ -88,6 +90,13 @@ def test_the_version_is_told() -> None:
 def test_a_webhook_that_cannot_be_is_refused_at_once(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="WebhookSource"):
         WebhookSource(key="id", **options)
+
+
+@pytest.mark.parametrize("port", ["abc", "99999", "-1", "80:90"])
+def test_a_database_url_with_no_port_is_refused_without_showing_it(port: str) -> None:
+    with pytest.raises(AddressError, match="not a database URL") as refused:
+        SqlSink(f"postgresql://u:MARKED@h:{port}/x", Order, table="orders", key="id")
+    assert "MARKED" not in str(refused.value)
 
 
 def is_harmless(text: str) -> bool:
