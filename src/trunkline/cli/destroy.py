@@ -28,9 +28,10 @@ def destroy(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a flow away: its topics with all that is in them, its groups and its subjects.
+    """Take a flow away: its topics, groups and subjects.
 
-    Each is named first. Its workers must be stopped. Canonical topics stay: others may read them.
+    Topics go with all that is in them. Each is named first. Its workers must be stopped.
+    Canonical topics stay: others may read them.
     With the flow's file also what its sources have made in their systems, as a replication slot.
     """
     name, backbone, sources = _meant(flow, env or "")

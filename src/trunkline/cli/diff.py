@@ -24,10 +24,10 @@ def diff(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Show what of flows differs between two environments: topics, settings, schemas.
+    """Show what of flows differs between two environments.
 
-    What would have to become of the first one to be as the second. Exit code 0: nothing differs;
-    2: something does; 1: an error.
+    Topics, settings and schemas are compared: what would have to become of the first one for it to
+    be as the second. Exit code 0: nothing differs; 2: something does; 1: an error.
     """
     if len(env) != 2:
         raise ConfigurationError("two environments are compared: --env staging --env prod")
