@@ -4,6 +4,7 @@ One topic holds all of a flow's state; the first part of a key says what its rec
 
 - ``destination/<destination>``: what an operator commands a destination (``OverrideKey``);
 - ``status/<destination>/<worker>``: how a destination is in one worker (``StatusKey``);
+- ``start/<topic>``: the flow's first start, for a topic with ``start=`` (``StartKey``);
 - ``alert/<step>/<name>/<kind>``: one alarm (``AlertKey``);
 - ``replay/<id>``: a replay, re-drive or discard as it is asked for, and
   ``replay/<id>/<topic>/<partition>``: how far one partition of it is (``ReplayKey``);
@@ -74,6 +75,26 @@ class StatusKey:
         match text.split("/"):
             case ["status", destination, worker] if destination and worker:
                 return cls(destination, worker)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class StartKey:
+    """When a flow was first started, and how many partitions a topic with ``start=`` had then."""
+
+    topic: str
+
+    @property
+    def text(self) -> str:
+        """The key as the control topic has it."""
+        return f"start/{self.topic}"
+
+    @classmethod
+    def parse(cls, text: str) -> StartKey | None:
+        """The key that was written so; None for any other."""
+        match text.split("/"):
+            case ["start", topic] if topic:
+                return cls(topic)
         return None
 
 

@@ -30,6 +30,7 @@ from trunkline.streams.flow.messages import Delete, Message, Otherwise
 from trunkline.streams.flow.policy import DestinationOptions, Policy, parse_policy
 from trunkline.streams.flow.problems import Problem, SourceLocation
 from trunkline.streams.flow.source import AnySource, SourceDefinition
+from trunkline.streams.flow.start import Start, declared_start
 from trunkline.streams.flow.table import StoreKind, TableDefinition, declared_table
 from trunkline.streams.flow.version import version_of
 
@@ -63,6 +64,7 @@ class Topic(Definition, Generic[T]):
         self.event_type = event_type
         self.streams = streams
         self.declared_type = type
+        self.start: Start = "earliest"
 
     def __call__(self, record: Record) -> T | None:
         value: T | None = self.function(record)
@@ -280,8 +282,9 @@ class Flow(Generic[EnvT]):
 
         return declare
 
-    def existing_topic(self, topic: str, type: type[T]) -> Topic[T]:
-        """A canonical topic that somebody else publishes, as another flow."""
+    def existing_topic(self, topic: str, type: type[T], *, start: str = "earliest") -> Topic[T]:
+        """A canonical topic that somebody else publishes, as another flow. ``start``: with what its
+        routes begin, at the flow's first start: ``"latest"`` or a time leave out what is older."""
 
         def existing(record: Record) -> T | None:
             raise TypeError(f"{topic} is published elsewhere: this flow only reads it")
@@ -290,6 +293,7 @@ class Flow(Generic[EnvT]):
         declared.name = topic
         # Its function is ours, so what is wrong with it is told at the line that declared it.
         declared.place = SourceLocation.of_caller(1)
+        declared.start = declared_start(start, topic, declared.place, self.problems)
         self.topics.append(declared)
         return declared
 

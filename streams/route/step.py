@@ -24,6 +24,7 @@ from trunkline.logs import about
 from trunkline.schemas.codec import MissingSchemas
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import HasGauges, StepMetrics
+from trunkline.streams.route.first_start import FirstStart
 from trunkline.streams.route.holding import LONGEST_PAUSE, HeldPartition, HeldPartitions
 from trunkline.streams.route.router import DeadLetterCount, Router, RoutingResult
 from trunkline.streams.route.transactions import RoutingTransactions
@@ -87,6 +88,7 @@ class RoutingStep(PollListener, HasGauges):
         enqueue: Callable[[MicroBatch], None],
         metrics: StepMetrics,
         outcome_listener: OutcomeListener,
+        first_start: FirstStart | None = None,
         timeout: float = TRANSACTION_TIMEOUT,
     ) -> None:
         self.intake = intake
@@ -96,6 +98,7 @@ class RoutingStep(PollListener, HasGauges):
         self._enqueue = enqueue
         self._metrics = metrics
         self._outcome_listener = outcome_listener
+        self._first_start = first_start
         self._timeout = timeout
         self._leaving = False
         self._told_of_deletes: set[str] = set()
@@ -109,8 +112,11 @@ class RoutingStep(PollListener, HasGauges):
     def on_assigned(
         self, consumer: Consumer, partitions: list[TopicPartition]
     ) -> list[TopicPartition]:
-        """Begin at the committed offsets: routing keeps no state to restore."""
+        """Begin at the committed offsets: routing keeps no state to restore. At its first start it
+        commits where it begins."""
         self._leaving = False
+        if self._first_start is not None:
+            self._first_start.commit(consumer, partitions)
         starts = committed_offsets(consumer, partitions, timeout=60)
         # A replay may write before the first batch brings the group's metadata.
         self.intake.group = consumer.consumer_group_metadata()

@@ -25,11 +25,12 @@ from trunkline.streams.alerts.manager import AlertManager
 from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.alerts.unhandled import QueueCounter
 from trunkline.streams.check.streams import stream_problems, streams_of
-from trunkline.streams.control.kafka_topic import KafkaControl, read_control
+from trunkline.streams.control.kafka_topic import ControlWriter, KafkaControl, read_control
 from trunkline.streams.deliver.broker import KafkaBroker
 from trunkline.streams.deliver.step import DRAIN_TIMEOUT, DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.flow.source import AnySource, SourceDefinition
+from trunkline.streams.flow.start import Start
 from trunkline.streams.listener import Listeners, OutcomeListener
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, RoutingMetrics, StepMetrics
 from trunkline.streams.publish.publishers import Announcement, published_by
@@ -39,6 +40,7 @@ from trunkline.streams.publish.stored_position import StoredPosition
 from trunkline.streams.quota.client import QuotaClient, limited
 from trunkline.streams.replay.job import JobContext
 from trunkline.streams.replay.step import ReplayStep
+from trunkline.streams.route.first_start import FirstStart
 from trunkline.streams.route.step import RoutingStep
 from trunkline.streams.route.transactions import RoutingTransactions
 from trunkline.streams.tables.disk import on_disk
@@ -224,11 +226,25 @@ class Assembly:
             enqueue=batches.put,
             metrics=metrics,
             outcome_listener=Listeners(metrics, AlertListener(monitor, self._monitors_by_queue())),
+            first_start=self._first_start(),
             timeout=kafka.transaction_timeout(self._backbone),
         )
         batches.consume(routing.process)
         self._supervisors.append(RoutingSupervisor(routing, self._control, monitor, metrics))
         return [replays, routing]
+
+    def _first_start(self) -> FirstStart | None:
+        topics = [route.topic for route in self._flow.routes if route.topic.start != "earliest"]
+        starts: dict[str, Start] = {topic.topic: topic.start for topic in topics}
+        if not starts:
+            return None
+        control = self._flow.control
+        writer = ControlWriter(self._backbone, control)
+        return FirstStart(
+            starts,
+            read=partial(read_control, self._backbone, control),
+            write=lambda key, value: writer.write({key: value}),
+        )
 
     def _tables(self) -> TablesStep:
         return TablesStep(

@@ -81,7 +81,7 @@ def two(order: Event[Order]) -> PickList: ...
 """,
     "an existing topic": ROUTED
     + """
-refunds = flow.existing_topic("commerce.refunds", Order)
+refunds = flow.existing_topic("commerce.refunds", Order, start="2026-11-01T00:00Z")
 @flow.route(refunds, to=warehouse, only="anything")
 def refunded(order: Event[Order]) -> PickList: ...
 """,
@@ -152,6 +152,7 @@ def shop(order: Event[Order]) -> PickList: ...
 def again(row: Record) -> Order: ...
 
 more = flow.existing_topic("commerce.orders", Order)  # !! declared in line # !! warning: topic
+odd = flow.existing_topic("a.odd", Order, start="monday")  # !! start='monday' # !! warning: topic
 """,
     "parts of another flow": ROUTED
     + """

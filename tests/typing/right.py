@@ -71,7 +71,7 @@ def paid(row: Record) -> Order | None:
     return Order(id=row.key, status="paid") if row.data["paid"] else None
 
 
-refunds = flow.existing_topic("commerce.refunds", Order)
+refunds = flow.existing_topic("commerce.refunds", Order, start="latest")
 
 
 @flow.destination

@@ -8,6 +8,8 @@ would be routed a second time. And a partition whose question failed it never re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 Partition = tuple[str, int]
@@ -23,10 +25,15 @@ def committed_offsets(
     Waits up to ``timeout`` seconds, also for transactions that are about to change an offset, as
     a dead worker's until it is aborted. Raises KafkaException.
     """
-    found = consumer.committed(partitions, timeout=timeout)
-    for at in found:
+    return [
+        TopicPartition(at.topic, at.partition, max(at.offset, 0), at.metadata or "")
+        for at in checked(consumer.committed(partitions, timeout=timeout))
+    ]
+
+
+def checked(answer: Sequence[TopicPartition]) -> Sequence[TopicPartition]:
+    """What Kafka answered of partitions. Raises KafkaException if it is an error for any."""
+    for at in answer:
         if at.error is not None:
             raise KafkaException(at.error)
-    return [
-        TopicPartition(at.topic, at.partition, max(at.offset, 0), at.metadata or "") for at in found
-    ]
+    return answer

@@ -15,10 +15,20 @@ from trunkline.streams.control.records import (
     OverrideKey,
     ReplayKey,
     RetryKey,
+    StartKey,
     StatusKey,
 )
 
-KINDS: list[Any] = [OverrideKey, StatusKey, AlertKey, ReplayKey, HandledKey, HaltKey, RetryKey]
+KINDS: list[Any] = [
+    OverrideKey,
+    StatusKey,
+    StartKey,
+    AlertKey,
+    ReplayKey,
+    HandledKey,
+    HaltKey,
+    RetryKey,
+]
 
 PART = st.text(st.characters(exclude_characters="/", codec="utf-8"), min_size=1)
 NUMBER = st.integers(0, 2**63 - 1)
@@ -26,6 +36,7 @@ PARTITION = st.tuples(PART, NUMBER)
 KEYS = st.one_of(
     st.builds(OverrideKey, PART),
     st.builds(StatusKey, PART, PART),
+    st.builds(StartKey, PART),
     st.builds(AlertKey, PART, PART, PART),
     st.builds(ReplayKey, PART, st.none() | PARTITION),
     st.builds(HandledKey, PART, PARTITION),
@@ -53,6 +64,7 @@ WORDS = (
     [
         (OverrideKey("erp"), "destination/erp"),
         (StatusKey("erp", "host-17"), "status/erp/host-17"),
+        (StartKey("commerce.orders"), "start/commerce.orders"),
         (AlertKey("deliver", "erp", "lag"), "alert/deliver/erp/lag"),
         (ReplayKey("7f"), "replay/7f"),
         (ReplayKey("7f", ("commerce.orders", 3)), "replay/7f/commerce.orders/3"),
