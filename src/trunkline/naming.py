@@ -73,6 +73,12 @@ def source_transactional_id(flow: str, source: str) -> str:
     return f"trunkline.{flow}.{source}"
 
 
+def transactional_ids(flow: str, role: str) -> str:
+    """What the transactional ids begin with that workers make for a role: ``route``, or the name of
+    a destination."""
+    return f"trunkline.{flow}.{role}."
+
+
 def route_group(flow: str) -> str:
     """The consumer group of the workers that route a flow."""
     return f"{flow}.route"

@@ -14,12 +14,13 @@ would be the shell's ``USER`` or ``PATH``; and beside a service ``shop`` Kuberne
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -110,6 +111,17 @@ class Backbone(BaseModel):
     registry: str = "http://localhost:8081/apis/ccompat/v7"
     registry_user: str = ""
     registry_password: Secret = Secret("")
+    registry_token: Secret = Secret("")
+    """A bearer token, instead of user and password."""
+    registry_ca: str = ""
+    """The file of the authority that signed the registry's certificate, beside those that the
+    system trusts."""
+    registry_certificate: str = ""
+    """The file of a client certificate, maybe with its key; ``registry_key``: that of its key."""
+    registry_key: str = ""
+    registry_subjects: Literal["topic", "record", "topic-record"] = "topic"
+    """How a topic's subject is named: Confluent's TopicNameStrategy, RecordNameStrategy,
+    TopicRecordNameStrategy."""
     kafka: dict[str, str] = Field(default={}, repr=False)
     """More client settings of librdkafka, as ``security.protocol`` or ``sasl.password``; in a file
     their names may stand without quotes, as the tables ``sasl`` and ``security``."""
@@ -238,12 +250,37 @@ def load_backbone(file: Mapping[str, Any], *, environ: Mapping[str, str] = os.en
     A setting of Kafka's clients is ``TRUNKLINE_KAFKA__SASL_PASSWORD`` for ``sasl.password``.
     Raises ParameterError, as ``load_params`` does.
     """
-    table = dict(file.get("trunkline", {}))
+    table = {**file.get("trunkline", {}), **_registry_variables(environ)}
     if settings := _kafka_variables(environ):
         in_file = table.get("kafka", {})
         flat = dict(_flat(in_file)) if isinstance(in_file, Mapping) else {}
         table["kafka"] = {**flat, **settings}
     return _load(Backbone, table, "TRUNKLINE_", environ)
+
+
+REGISTRY_PREFIX = "TRUNKLINE_REGISTRY__"
+
+
+def _registry_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the registry's variables say that are written as Kafka's are, with two underscores.
+    Raises ParameterError for one that there is not."""
+    found, problems = {}, {}
+    fields = [name for name in Backbone.model_fields if name.startswith("registry_")]
+    for variable, text in environ.items():
+        if not variable.startswith(REGISTRY_PREFIX):
+            continue
+        name = "registry_" + variable.removeprefix(REGISTRY_PREFIX).lower()
+        if name in fields:
+            found[name] = text
+            continue
+        near = difflib.get_close_matches(name, fields, 1) or fields
+        meant = " or ".join(one.upper().replace("_", "__", 1) for one in near)
+        problems[name] = (
+            f"{variable} is no setting of the registry: did you mean TRUNKLINE_{meant}?"
+        )
+    if problems:
+        raise ParameterError(problems)
+    return found
 
 
 KAFKA_PREFIX = "TRUNKLINE_KAFKA__"

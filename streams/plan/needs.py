@@ -85,7 +85,7 @@ def needs_of(flows: Iterable[Flow[Any]], backbone: Backbone) -> Needs:
             before = topics.get(spec.name, spec)
             topics[spec.name] = replace(spec, compact=spec.compact or before.compact)
         published |= {topic.topic for topic in flow.topics if topic.declared_type is None}
-        schemas |= dict(_schemas(flow))
+        schemas |= dict(_schemas(flow, backbone.registry_subjects))
         for topic, delay in _delays(flow):
             delays[topic] = max(delay, delays.get(topic, 0.0))
     read = {topic.topic for flow in flows for topic in flow.topics}
@@ -100,13 +100,14 @@ def needs_of(flows: Iterable[Flow[Any]], backbone: Backbone) -> Needs:
     )
 
 
-def _schemas(flow: Flow[Any]) -> Iterator[tuple[str, str]]:
+def _schemas(flow: Flow[Any], strategy: str) -> Iterator[tuple[str, str]]:
     """The schemas that a worker of the flow writes with, by their subjects."""
-    for topic in flow.topics:
-        if topic.sources:
-            yield subject(topic.topic), schema_of(type_of_topic(topic)).json
-    for to in {id(route.to): route.to for route in flow.routes}.values():
-        yield subject(to.inbox), schema_of(type_of_inbox(to)).json
+    written = [(t.topic, type_of_topic(t)) for t in flow.topics if t.sources]
+    destinations = {id(route.to): route.to for route in flow.routes}.values()
+    written += [(to.inbox, type_of_inbox(to)) for to in destinations]
+    for topic, type in written:
+        schema = schema_of(type).json
+        yield subject(topic, schema, strategy), schema
 
 
 def _delays(flow: Flow[Any]) -> Iterator[tuple[str, float]]:

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from trunkline.connectors.base import Batch, Position, Source
 from trunkline.errors import ConfigurationError, SourceError
-from trunkline.kafka import transact
+from trunkline.kafka import is_forbidden, transact, unavailable
 from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import StepMetrics
@@ -77,6 +77,8 @@ class SourceStep(PollListener):
         self._thread: threading.Thread | None = None
         self._committed_any = False
         self.failure: BaseException | None = None
+        self.forbidden = ""
+        """The right on Kafka without which the source cannot publish, in a sentence."""
         self.intake = PollLoop(make_consumer, [positions])
 
     # Who owns the position, in the poll loop's thread.
@@ -137,6 +139,7 @@ class SourceStep(PollListener):
                     waits = backoff(FIRST_PAUSE, LONGEST_PAUSE)
                 delay = next(waits)
                 self._lag.failed()
+                self._note_forbidden(error)
                 self._outcome_listener.on_held(error)
                 # What a system refuses needs no traceback, least of all at each attempt.
                 shown = None if isinstance(error, SourceError) else error
@@ -148,9 +151,16 @@ class SourceStep(PollListener):
             if self._owned:
                 self._interrupt.wait(delay)
 
+    def _note_forbidden(self, error: Exception) -> None:
+        # Nobody else can find it out: to ask for a right on the source's own transactional id
+        # would fence whoever runs it.
+        if isinstance(error, KafkaException) and is_forbidden(error):
+            self.forbidden = str(unavailable(f"source {self.name} cannot publish", error))
+
     def _run_once(self) -> None:
         producer = self._make_producer()
         producer.init_transactions(60)  # fences whoever ran this source before
+        self.forbidden = ""
         position = self._stored.load()
         log.info("source %s runs from %s", self.name, _shown(position))
         if self._interrupt.is_set():  # revoked while Kafka was asked: connect to nothing any more
@@ -205,7 +215,7 @@ class SourceStep(PollListener):
         self._lag.settled(pending.batch)
         source.acknowledge(pending.batch.position)
         self._count(pending)
-        self._committed_any = True
+        self._committed_any, self.forbidden = True, ""
 
     def _count(self, pending: _Pending) -> None:
         batch, result = pending.batch, pending.result

@@ -90,7 +90,13 @@ class Assembly:
         self._drain = drain
         self._registry = registry_of(backbone)
         self._codec = Codec(self._registry)
-        self._compiler = Compiler(flow, self._codec, register=backbone.create, env=env)
+        self._compiler = Compiler(
+            flow,
+            self._codec,
+            register=backbone.create,
+            subjects=backbone.registry_subjects,
+            env=env,
+        )
         self.tables: TablesStep | None = None
         self._slot: Slot | None = None
         self._control = KafkaControl(backbone, flow.control)

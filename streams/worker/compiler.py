@@ -10,6 +10,7 @@ from trunkline.connectors.base import Sink
 from trunkline.params import Params
 from trunkline.schemas.codec import Codec, unregistered
 from trunkline.schemas.registry import subject
+from trunkline.schemas.types import schema_of
 from trunkline.streams.check.built import delete_problem
 from trunkline.streams.enrichment.clients import BuildClient
 from trunkline.streams.enrichment.enricher import CompiledEnrichment
@@ -33,13 +34,20 @@ from trunkline.streams.tables.table_set import TableSet
 
 class Compiler:
     """Compiles the parts of one flow. Raises ConfigurationError for what is wrong with it, and
-    RegistryUnavailable. ``register``: whether missing schemas may be registered; ``env``: what
-    routes get that ask for the flow's parameters; ``tables``: what they look up, which needs a
-    store before any of them runs."""
+    RegistryUnavailable. ``register``: whether missing schemas may be registered; ``subjects``: the
+    strategy by which their subjects are named; ``env``: what routes get that ask for the flow's
+    parameters; ``tables``: what they look up, which needs a store before any of them runs."""
 
     def __init__(
-        self, flow: Flow[Any], codec: Codec, *, register: bool, env: Params | None = None
+        self,
+        flow: Flow[Any],
+        codec: Codec,
+        *,
+        register: bool,
+        subjects: str = "topic",
+        env: Params | None = None,
     ) -> None:
+        self._subjects = subjects
         self._flow = flow
         self._env = env
         self._codec = codec
@@ -126,22 +134,23 @@ class Compiler:
         return TopicMapping(
             topic=topic.topic,
             function=topic.function,
-            encode=self._codec.encoder(
-                type_of_topic(topic), subject(topic.topic), register=self._register
-            ),
+            encode=self._encoder(type_of_topic(topic), topic.topic),
             key=topic.key,
             event_type=topic.event_type,
             streams=topic.streams,
         )
+
+    def _encoder(self, type: type[Any], topic: str) -> Callable[[Any], bytes]:
+        name = subject(topic, schema_of(type).json, self._subjects)
+        encode: Callable[[Any], bytes] = self._codec.encoder(type, name, register=self._register)
+        return encode
 
     def _route(self, route: Route[Any, Any], sink: Sink[Any]) -> CompiledRoute:
         inbox = route.to.inbox
         # Looked at here too: `trunkline check` without an environment builds no sink to ask.
         if problem := delete_problem(route, sink):
             raise annotation_error(route, problem)
-        encode: Callable[[Any], bytes] = self._codec.encoder(
-            type_of_inbox(route.to), subject(inbox), register=self._register
-        )
+        encode = self._encoder(type_of_inbox(route.to), inbox)
         further: dict[str, Any] = dict.fromkeys(env_parameters(route), self._env)
         further |= {name: self.tables.lookup(t) for name, t in tables_of(route).items()}
         return CompiledRoute.of(

@@ -14,7 +14,7 @@ import orjson
 
 from trunkline import kafka
 from trunkline.errors import RegistryUnavailable
-from trunkline.kafka.poll_loop import PollLoop
+from trunkline.kafka.poll_loop import STUCK, PollLoop
 from trunkline.params import Backbone, Params
 from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.deliver.step import DRAIN_TIMEOUT, DeliveryStep
@@ -26,6 +26,7 @@ from trunkline.streams.publish.publishers import published_by, publishers_topic
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.replay.step import ReplayStep
 from trunkline.streams.route.step import RoutingStep
+from trunkline.streams.worker.access import AccessMonitor
 from trunkline.streams.worker.assembly import Assembly, Step
 from trunkline.streams.worker.faust_app import FlowApp
 from trunkline.tasks import backoff
@@ -76,6 +77,8 @@ class Worker:
         self._alerts = alerts or AlertSettings()
         self._metrics = Metrics()
         self._assembly: Assembly | None = None
+        self._access = AccessMonitor(flow, self._options.roles, backbone)
+        self._waits = ""  # why the start does not go on
         self._steps: list[Step] = []
         self._starting: list[asyncio.Task[None]] = []
         self._begun: list[Step] = []
@@ -95,10 +98,12 @@ class Worker:
         try:
             await app.start()
             await self._wait_for_kafka(app, stop)
+            self._access.start()
             await app.start_agents()
             self._starting = [asyncio.create_task(self._begin(app))]
             await self._watch(stop, app)
         finally:
+            self._access.stop()
             await self._stop_steps()
             if self._assembly is not None:
                 await self._assembly.end()
@@ -165,8 +170,10 @@ class Worker:
                 # In threads, as both block: the pages must answer while Kafka is waited for.
                 await asyncio.to_thread(self._ensure_topics)
                 self._steps = await asyncio.to_thread(self._assembled, app)
+                self._waits = ""
                 return
             except (kafka.KafkaUnavailable, RegistryUnavailable) as error:
+                self._waits = str(error)
                 log.warning("the start waits: %s", error)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), pause)
@@ -194,8 +201,15 @@ class Worker:
             )
         return self._assembly.steps(self._options.roles, batch=self._options.batch)
 
+    def _reason(self) -> str:
+        """What keeps this worker from its work, and is for a person to mend; "" if nothing."""
+        stuck = [intake.name for intake in self._intakes() if intake.stuck]
+        told = f"nothing was polled for {STUCK:.0f} s: {', '.join(stuck)}" if stuck else ""
+        forbidden = next(filter(None, (getattr(s, "forbidden", "") for s in self._steps)), "")
+        return self._waits or self._access.reason or forbidden or told
+
     def _failures(self) -> list[BaseException]:
-        parts = [*self._steps, *self._intakes()]
+        parts = [self._access, *self._steps, *self._intakes()]
         parts += self._assembly.parts if self._assembly is not None else []
         found = [getattr(part, "failure", None) for part in parts]
         return [failure for failure in found if failure is not None]
@@ -225,12 +239,16 @@ class Worker:
         ready = bool(self._starting) and all(step in self._begun for step in awaited)
         down_intakes = [delivery.intake for delivery in down]
         ready = ready and all(i.ready for i in self._intakes() if i not in down_intakes)
+        reason = self._reason()
+        ready = ready and self._access.seen and not reason
         sending = [step for step in self._steps if isinstance(step, DeliveryStep | SourceStep)]
         held = [step.name for step in sending if step.held]
         for routing in self._steps:
             if isinstance(routing, RoutingStep):
                 held += map(str, routing.held)
-        body = {"ready": ready, "held": held}
+        body: dict[str, Any] = {"ready": ready, "held": held}
+        if reason:
+            body["reason"] = reason
         if self._assembly is not None and self._assembly.tables is not None:
             body["reading"] = self._assembly.tables.behind
         return (200 if ready else 503), orjson.dumps(body), JSON

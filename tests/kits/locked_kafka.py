@@ -3,10 +3,11 @@ which is not granted."""
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,11 +29,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from trunkline.local.kafka import Kafka
+from trunkline.kafka.rights import Right
+from trunkline.local.kafka import LOG4J, Kafka
 from trunkline.local.ports import free_port
-from trunkline.local.process import Child
+from trunkline.local.process import Child, Command
 from trunkline.params import Backbone
 
+_RESOURCES = {
+    "topic": ResourceType.TOPIC,
+    "group": ResourceType.GROUP,
+    "transactional-id": ResourceType.TRANSACTIONAL_ID,
+}
+_PREFIXED = ResourcePatternType.PREFIXED
 PASSWORD = "m4rked/se@cr%et"  # what a test looks for in everything that is written
 PLAIN_USER, SCRAM_USER, CERTIFIED_USER = "plain-user", "scram-user", "certified-user"
 
@@ -124,6 +132,22 @@ class LockedKafka(Kafka):
             "ssl.principal.mapping.rules": "RULE:^CN=([^,]+).*$/$1/",
         }
 
+    @property
+    def denials(self) -> list[str]:
+        """What the authorizer refused, as its log has it."""
+        lines = self.log.read_text("utf-8", "replace").splitlines()
+        return [line for line in lines if " is Denied " in line]
+
+    def _command(self, main: str, *options: str) -> Command:
+        command, logging = super()._command(main, *options), self.home / "log4j2.properties"
+        told = "logger.acl.name = kafka.authorizer.logger\nlogger.acl.level = info\n"
+        logging.write_text(LOG4J.read_text("utf-8") + told)
+        ours = [
+            f"-Dlog4j2.configurationFile={logging}" if "log4j2." in part else part
+            for part in command.arguments
+        ]
+        return replace(command, arguments=tuple(ours))
+
 
 @dataclass
 class Locked:
@@ -131,7 +155,6 @@ class Locked:
 
     server: LockedKafka
     admin: AdminClient
-    _granted: list[AclBinding] = field(default_factory=list)
 
     def backbone(self, listener: str, **settings: str) -> Backbone:
         """The addresses of a client of a listener: SASL, MUTUAL, OPEN. Without more settings it is
@@ -160,12 +183,23 @@ class Locked:
             "sasl.password": PASSWORD,
         }
 
-    def grant(self, bindings: Iterable[AclBinding]) -> None:
-        """Allow this."""
-        made = list(bindings)
+    def grant(self, user: str, rights: Iterable[Right]) -> None:
+        """Allow a user this."""
+        made = [
+            AclBinding(
+                _RESOURCES[right.resource],
+                right.name,
+                _PREFIXED if right.prefixed else ResourcePatternType.LITERAL,
+                f"User:{user}",
+                "*",
+                AclOperation[_operation(name)],
+                AclPermissionType.ALLOW,
+            )
+            for right in rights
+            for name in right.operations
+        ]
         for future in self.admin.create_acls(made).values():
             future.result(10)
-        self._granted += made
 
     def revoke_all(self) -> None:
         """Allow nothing to anybody."""
@@ -180,7 +214,11 @@ class Locked:
         )
         for future in self.admin.delete_acls([every]).values():
             future.result(10)
-        self._granted.clear()
+
+
+def _operation(name: str) -> str:
+    """``DescribeConfigs`` as Kafka's protocol writes it: ``DESCRIBE_CONFIGS``."""
+    return re.sub("(?<=[a-z])(?=[A-Z])", "_", name).upper()
 
 
 @contextmanager

@@ -49,11 +49,11 @@ class WorkerProcess:
         self.role = role
         self.log = log
         self.started = time.monotonic()
-        self._port = free_port()
+        self.port = free_port()
         command = [sys.executable, "-m", "trunkline", "run", str(flow), "--only", role]
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [*command, "--port", str(self._port), "--log-format", "text"],
+                [*command, "--port", str(self.port), "--log-format", "text"],
                 env={**os.environ, **environ},
                 cwd=log.parent,
                 stdout=output,
@@ -65,7 +65,7 @@ class WorkerProcess:
         """Whether it has joined its groups."""
         self._expect_alive()
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=5):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5):
                 return True
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False

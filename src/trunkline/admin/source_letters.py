@@ -81,7 +81,13 @@ def redrive_source(
         raise ConfigurationError(f"the flow {flow.name!r} has no source {str(letters.target)!r}")
     done = SourceRedrive()
     with closing(registry_of(letters.backbone)) as registry:
-        compiler = Compiler(flow, Codec(registry), register=letters.backbone.create)
+        backbone = letters.backbone
+        compiler = Compiler(
+            flow,
+            Codec(registry),
+            register=backbone.create,
+            subjects=backbone.registry_subjects,
+        )
         publisher = compiler.publisher(definition)
         chosen = list(_chosen(letters, selection or DeadLetterFilter(), limit, force, done))
         made = {_place(letter): _made(letter, publisher, done) for letter in chosen}

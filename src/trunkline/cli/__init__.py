@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from trunkline.cli import audit, check, demo, destroy, diff, graph, plan, run, stack
+from trunkline.cli import acls, audit, check, demo, destroy, diff, graph, plan, run, stack
 from trunkline.cli.alert import alert_app
 from trunkline.cli.destination import destination_app
 from trunkline.cli.dlq import dlq_app
@@ -52,6 +52,7 @@ app.command()(plan.plan)
 app.command()(plan.apply)
 app.command()(diff.diff)
 app.command()(destroy.destroy)
+app.command()(acls.acls)
 app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.status)

@@ -24,6 +24,7 @@ from trunkline.kafka.reasons import (
     is_forbidden,
     unavailable,
 )
+from trunkline.kafka.rights import Right
 from trunkline.kafka.topics import (
     TopicSpec,
     configured,
@@ -55,6 +56,7 @@ __all__ = [
     "LastingProducer",
     "PartitionRecord",
     "ProducerRecord",
+    "Right",
     "TopicSpec",
     "aborting",
     "admin",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from trunkline.kafka.backpressure import InFlight, PausedPartitions
 from trunkline.kafka.lag import LagMeter
 from trunkline.kafka.offsets import Partition, committed_offsets
-from trunkline.kafka.reasons import KafkaUnavailable
+from trunkline.kafka.reasons import KafkaUnavailable, is_fatal
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ NOT_KNOWN = (
 
 POLL = 0.2
 """Seconds that one poll waits: how late a stop or a rewind can be noticed."""
+STUCK = 30.0
+"""Seconds without a turn of the loop after which it counts as stuck."""
 WAIT_FOR_ROOM = 1.0
 """Seconds without room after which partitions are paused. Not at once: a pause throws away what was
 fetched ahead, and room comes back within milliseconds where events flow."""
@@ -90,7 +93,11 @@ class PollLoop:
         max_in_flight: int = 20_000,
         max_batches: int | None = None,
         resume_at: Callable[[Message], float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.name = topics[0]
+        self._clock = clock
+        self._turned = 0.0
         self._make_consumer = make_consumer
         self._topics = topics
         self._batch = batch
@@ -108,6 +115,7 @@ class PollLoop:
     def start(self, listener: PollListener) -> None:
         """Begin to poll, and tell the listener of partitions and batches."""
         self._listener = listener
+        self._turned = self._clock()
         self._thread.start()
 
     async def stop(self) -> None:
@@ -120,6 +128,12 @@ class PollLoop:
     def epoch(self) -> int:
         """The number of the assignment, or of the rewind that came after it."""
         return self._in_flight.epoch
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the loop runs and has not polled for so long that nothing comes of it, as where
+        Kafka does not tell where to go on."""
+        return self._thread.is_alive() and self._clock() - self._turned > STUCK
 
     @property
     def lag(self) -> int:
@@ -183,6 +197,7 @@ class PollLoop:
 
     def _step(self, consumer: Consumer) -> None:
         """1. Go back, if that was asked for. 2. Resume what is due. 3. Wait for room. 4. Poll."""
+        self._turned = self._clock()
         if self._in_flight.rewinding:
             self._seek_committed(consumer)
         self._paused.hold(consumer, self._in_flight.held)
@@ -209,7 +224,7 @@ class PollLoop:
 
     def _log_errors(self, errors: list[KafkaError]) -> None:
         for error in errors:
-            if error.fatal():
+            if is_fatal(error):
                 raise KafkaException(error)
             log.warning("Kafka: %s", error.str(), extra={"topics": self._topics})
 
@@ -221,6 +236,7 @@ class PollLoop:
         consumer.pause(held)
         every = {(at.topic, at.partition) for at in held}
         while epoch == self.epoch and not self._in_flight.closed:
+            self._turned = self._clock()
             self._receive(consumer, consumer.consume(1, timeout=POLL))
             self._meter.measure(consumer, self._paused.until, every)
             if self._in_flight.wait_for_room(0):
@@ -235,7 +251,7 @@ class PollLoop:
             for at in committed_offsets(consumer, consumer.assignment(), timeout=10):
                 consumer.seek(at)
         except KafkaException as failure:
-            if failure.args[0].fatal():
+            if is_fatal(failure.args[0]):
                 raise
             log.warning("the committed offsets cannot be read yet: %s", failure)
             self._in_flight.rewinding = True  # again, after a poll
@@ -261,7 +277,7 @@ class PollLoop:
             try:
                 return self._listener.on_assigned(consumer, partitions)
             except (KafkaException, KafkaUnavailable) as failure:
-                if isinstance(failure, KafkaException) and failure.args[0].fatal():
+                if isinstance(failure, KafkaException) and is_fatal(failure.args[0]):
                     raise
                 log.warning(NOT_KNOWN, _named(partitions), failure)
                 self._in_flight.wait_closed(1.0)

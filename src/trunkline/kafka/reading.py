@@ -27,7 +27,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from trunkline.kafka.clients import admin, consumer, low_latency
 from trunkline.kafka.messages import partition_of
 from trunkline.kafka.offsets import Partition
-from trunkline.kafka.reasons import KafkaUnavailable, unavailable
+from trunkline.kafka.reasons import KafkaUnavailable, is_fatal, unavailable
 from trunkline.kafka.topics import existing_topics
 from trunkline.params import Backbone
 
@@ -75,7 +75,7 @@ def poll(client: Consumer, limit: int, timeout: float) -> Polled:
         error = message.error()
         if error is None or error.code() == KafkaError._PARTITION_EOF:
             arrived.append(message)
-        elif error.fatal():
+        elif is_fatal(error):
             raise KafkaException(error)
         else:
             trouble = error.str()

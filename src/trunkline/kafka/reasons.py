@@ -133,6 +133,12 @@ def is_forbidden(failure: BaseException | KafkaError | None) -> bool:
     return isinstance(error, KafkaError) and error.code() in _RIGHTS
 
 
+def is_fatal(error: KafkaError) -> bool:
+    """Whether a client can never go on. A consumer gives such an error as a message of its own, of
+    which confluent-kafka says only by the code that it is fatal."""
+    return error.fatal() or error.code() == KafkaError._FATAL
+
+
 def unavailable(
     what: str,
     failure: KafkaException | KafkaError,

@@ -7,6 +7,7 @@ of it is here: Avro, without references.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
@@ -22,6 +23,9 @@ from trunkline.errors import (
     SerializationError,
 )
 from trunkline.params import Backbone, revealed
+from trunkline.schemas.registry_access import checked_address, require_trust, tls_of
+
+log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 FORGET_UNKNOWN_AFTER = 10.0
@@ -89,24 +93,41 @@ class Registry:
         *,
         user: str | None = None,
         password: str | None = None,
+        token: str | None = None,
+        ca: str = "",
+        certificate: str = "",
+        key: str = "",
         timeout: float = 10.0,
     ) -> None:
         """``url``: the API's root, as ``http://registry:8081`` or, for Apicurio,
         ``http://registry:8080/apis/ccompat/v7``; it may carry the user and password instead.
-        Nothing is asked before it is needed."""
-        address = _checked(url)
-        user, password = user or address.username, password or address.password
-        self.url = str(address.copy_with(userinfo=b"")).rstrip("/")  # goes into messages
+        Several, with commas between them, are nodes of one registry. ``token``: a bearer token.
+        ``ca``, ``certificate``, ``key``: files, in PEM. Nothing is asked before it is needed."""
+        addresses = [checked_address(part.strip()) for part in url.split(",")]
+        first = addresses[0]
+        user, password = user or first.username, password or first.password
+        # These go into messages.
+        self._urls = [str(a.copy_with(userinfo=b"")).rstrip("/") for a in addresses]
+        headers = {"Accept": f"{CONTENT_TYPE}, application/json", "Content-Type": CONTENT_TYPE}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        secured = any(address.scheme == "https" for address in addresses)
         self._client = httpx.Client(
-            base_url=self.url,
-            auth=(user, password) if user else None,
-            headers={"Accept": f"{CONTENT_TYPE}, application/json", "Content-Type": CONTENT_TYPE},
+            auth=(user, password) if user and not token else None,
+            headers=headers,
             timeout=timeout,
+            verify=tls_of(ca, certificate, key) if secured else True,
         )
+        self._node = 0  # of the addresses: the one that answered last
         self._schemas: dict[int, str] = {}
         self._ids: dict[tuple[str, str], int] = {}
         self._refused_ids: dict[int, _Refusal] = {}
         self._is_registry = False  # whether it has answered as one
+
+    @property
+    def url(self) -> str:
+        """The address that is asked first, without secrets."""
+        return self._urls[self._node]
 
     def schema(self, id: int) -> str:
         """The schema with this id, as JSON. Raises SerializationError if there is none.
@@ -282,13 +303,26 @@ class Registry:
         return value
 
     def _ask(self, method: str, path: str, body: Any = None) -> _Answer:
+        """Ask the node that answered last, then the others; another thread may do so meanwhile."""
+        begin, count = self._node, len(self._urls)
+        for turn in range(count):
+            self._node = (begin + turn) % count
+            try:
+                return self._ask_at(self.url, method, path, body)
+            except RegistryUnavailable as error:
+                if turn == count - 1:
+                    raise
+                log.warning("%s; the next address is asked", error)
+        raise AssertionError("there is at least one address")
+
+    def _ask_at(self, url: str, method: str, path: str, body: Any) -> _Answer:
         try:
-            with self._client.stream(method, path, json=body) as response:
+            with self._client.stream(method, url + path, json=body) as response:
                 text = _read(response)
         except (httpx.RequestError, httpx.StreamError) as error:
+            require_trust(url, error)
             raise RegistryUnavailable(
-                f"the schema registry at {self.url} cannot be asked: "
-                f"{type(error).__name__}: {error}"
+                f"the schema registry at {url} cannot be asked: {type(error).__name__}: {error}"
             ) from error
         self._require_answer(response.status_code, text)
         return _Answer(response.status_code, _body(text))
@@ -301,7 +335,7 @@ class Registry:
         if status in (401, 403):
             raise RegistryRefused(
                 f"the schema registry at {self.url} refuses access ({status}): check its user and "
-                "password, and what they are allowed to do"
+                "password or its token, and what they are allowed to do"
             )
 
 
@@ -312,23 +346,11 @@ def registry_of(backbone: Backbone) -> Registry:
         backbone.registry,
         user=backbone.registry_user or None,
         password=revealed(backbone.registry_password) or None,
+        token=revealed(backbone.registry_token) or None,
+        ca=backbone.registry_ca,
+        certificate=backbone.registry_certificate,
+        key=backbone.registry_key,
     )
-
-
-UNESCAPED = "a password's own / ? # @ are written %2F %3F %23 %40 (or set the password apart)"
-
-
-def _checked(url: str) -> httpx.URL:
-    try:
-        address = httpx.URL(url)
-    except httpx.InvalidURL:  # its text has parts of the address: of http://u:pass/word@h "pass"
-        raise ConfigurationError(f"the schema registry's address is no URL; {UNESCAPED}") from None
-    if b"@" in address.raw_path or "@" in address.fragment:
-        # http://u:12/34@h would be the host u, its port 12, and told with each error.
-        raise ConfigurationError(f"the schema registry's address has an @ in its path; {UNESCAPED}")
-    if address.scheme not in ("http", "https") or not address.host:
-        raise ConfigurationError("the schema registry's address must begin with http://HOST")
-    return address
 
 
 def _safe(subject: str) -> str:
@@ -359,9 +381,13 @@ def _body(text: str) -> Any:
         return text
 
 
-def subject(topic: str) -> str:
-    """The registry's subject of a topic's values (Confluent's TopicNameStrategy)."""
-    return f"{topic}{_OF_VALUES}"
+def subject(topic: str, schema_json: str = "", strategy: str = "topic") -> str:
+    """The registry's subject of a topic's values, as one of Confluent's strategies names it:
+    ``topic`` (TopicNameStrategy), ``record``, ``topic-record``."""
+    if strategy == "topic":
+        return f"{topic}{_OF_VALUES}"
+    record = _name(schema_json)
+    return record if strategy == "record" else f"{topic}-{record}"
 
 
 def topic_of(subject: str) -> str:

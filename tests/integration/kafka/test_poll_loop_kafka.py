@@ -87,6 +87,19 @@ def test_what_could_wait_when_it_was_rebalanced(orders: tuple[Backbone, str]) ->
         eventually(lambda: sorted(map(bytes, reader.read)) == [b"0", b"1"], "it reads", 10)
 
 
+def test_one_that_kafka_throws_out_for_good_ends_with_the_reason(
+    orders: tuple[Backbone, str],
+) -> None:
+    """It stayed, ready and deaf: a consumer's fatal error looks like one that passes."""
+    backbone, name = orders
+    static = backbone.model_copy(update={"kafka": {"group.instance.id": "worker-0"}})
+    first = Reader(static, name)
+    with running(first), running(Reader(static, name)):
+        eventually(lambda: first.intake.failure is not None, "it has ended")
+    assert "fenced" in str(first.intake.failure)
+    assert not first.intake.ready
+
+
 def test_what_had_no_room_when_it_was_rebalanced(orders: tuple[Backbone, str]) -> None:
     with running(Reader(*orders, max_in_flight=1)) as reader:
         eventually(lambda: len(reader.read) >= 1, "it has no room")

@@ -7,6 +7,7 @@ With Kafka it is tested through what runs on it: tests/integration and tests/cra
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn, cast
@@ -238,9 +239,39 @@ def test_an_error_that_passes_is_logged_and_a_fatal_one_ends_the_loop(
     step(reading(keeper), client)
     assert keeper.read == [3, 4]
     assert "the broker is restarted" in caplog.text
-    client.troubles = [KafkaError(KafkaError._FATAL, "fenced", fatal=True)]
+    # As a consumer gives it: only its code says that it is fatal.
+    client.troubles = [KafkaError(KafkaError._FATAL, "fenced")]
     with pytest.raises(KafkaException, match="fenced"):
         step(reading(keeper), client)
+
+
+class Waiting(Nobody):
+    """An owner that takes a batch and does not come back until ``free`` is set."""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self.taken = threading.Event()
+
+    def on_batch(self, batch: MicroBatch) -> None:  # type: ignore[override]
+        self.taken.set()
+        self.free.wait(30)
+
+
+def test_a_loop_that_does_not_turn_for_half_a_minute_is_stuck(client: FakeConsumer) -> None:
+    now, owner = [1000.0], Waiting()
+    client.subscribe = lambda *_, **__: None  # type: ignore[attr-defined]
+    client.close = lambda: None  # type: ignore[method-assign]
+    loop = PollLoop(lambda: cast(Consumer, client), ["orders"], clock=lambda: now[0])
+    assert not loop.stuck, "it does not run"
+    loop.start(owner)
+    assert owner.taken.wait(30)
+    now[0] += 30
+    assert not loop.stuck
+    now[0] += 1
+    assert loop.stuck
+    owner.free.set()
+    asyncio.run(loop.stop())
+    assert not loop.stuck
 
 
 def raising(failure: Exception) -> Callable[..., NoReturn]:

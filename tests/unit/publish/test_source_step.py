@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from keeping_producer import KeepingProducer
 from trunkline import ConfigurationError, Record
@@ -245,3 +245,18 @@ def test_nothing_is_connected_to_once_the_position_is_gone() -> None:
 
 def test_one_that_never_started_stops() -> None:
     asyncio.run(Running(Numbers([])).step.stop())
+
+
+def test_a_right_that_is_missing_is_told_until_it_is_granted() -> None:
+    """On its own transactional id, which nobody else may try: whoever does fences the source."""
+    running = Running(Numbers([2]))
+    forbidden = KafkaError(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    running.producer.failures = [forbidden]
+    running.source.batches = [2, 2]
+    with running:
+        eventually(lambda: running.committed)
+        assert running.step.forbidden == ""
+    said = "source db cannot publish: this account has no right to the transactional id"
+    running = Running(Numbers([2]))
+    running.step._note_forbidden(KafkaException(forbidden))
+    assert running.step.forbidden.startswith(said)

@@ -1,0 +1,63 @@
+"""How a registry is reached over the network: its address, and the certificates on both sides."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx
+
+from trunkline.errors import ConfigurationError, RegistryRefused
+
+UNESCAPED = "a password's own / ? # @ are written %2F %3F %23 %40 (or set the password apart)"
+
+
+def checked_address(url: str) -> httpx.URL:
+    """The address, if it is one. Raises ConfigurationError, without any part of it."""
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:  # its text has parts of the address: of http://u:pass/word@h "pass"
+        raise ConfigurationError(f"the schema registry's address is no URL; {UNESCAPED}") from None
+    if b"@" in address.raw_path or "@" in address.fragment:
+        # http://u:12/34@h would be the host u, its port 12, and told with each error.
+        raise ConfigurationError(f"the schema registry's address has an @ in its path; {UNESCAPED}")
+    if address.scheme not in ("http", "https") or not address.host:
+        raise ConfigurationError("the schema registry's address must begin with http://HOST")
+    return address
+
+
+def tls_of(ca: str, certificate: str, key: str) -> ssl.SSLContext:
+    """What a client trusts, and the certificate that it shows; files in PEM, "" for none. Raises
+    ConfigurationError for a file that is none."""
+    context = ssl.create_default_context()
+    try:
+        if ca:
+            context.load_verify_locations(ca)
+        if certificate:
+            context.load_cert_chain(certificate, key or None)
+    except (OSError, ssl.SSLError) as error:
+        files = ", ".join(filter(None, (ca, certificate, key)))
+        raise ConfigurationError(
+            f"the schema registry's certificates cannot be used ({files}): {error}; see "
+            "registry_ca, registry_certificate and registry_key"
+        ) from None
+    return context
+
+
+def require_trust(url: str, error: Exception) -> None:
+    """Raise RegistryRefused for what waiting does not mend."""
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        raise RegistryRefused(
+            f"the certificate of the schema registry at {url} is not one of an authority that is "
+            "trusted here, or is for another host: give its authority in registry_ca "
+            f"(TRUNKLINE_REGISTRY_CA). TLS says: {text}"
+        ) from error
+    if "ALERT" in text.upper() and "SSL" in text.upper():
+        raise RegistryRefused(
+            f"the schema registry at {url} wants a client certificate, or another one: set "
+            f"registry_certificate and registry_key. TLS says: {text}"
+        ) from error
+    if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
+        raise RegistryRefused(
+            f"the schema registry at {url} speaks no TLS there: begin its address with http://"
+        ) from error

@@ -1,0 +1,194 @@
+"""Which rights on Kafka the steps of a flow need, and those who operate it; as commands of Kafka's
+own tool, and as a ``KafkaUser`` of Strimzi.
+
+From definitions alone. Names are literal, so that the rights of flow ``orders`` say nothing of a
+flow ``orders.eu``; only transactional ids are prefixes, as each worker makes its own.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from trunkline import naming
+from trunkline.kafka.rights import GROUP, TOPIC, TRANSACTIONAL_ID, Right
+from trunkline.streams.flow.definition import Destination, Flow
+from trunkline.streams.publish.publishers import published_by, publishers_topic
+from trunkline.streams.quota.client import limited
+from trunkline.streams.quota.client import topic as limits_topic
+
+WORKER_ROLES = ("source", "route", "deliver")
+OPERATOR_ROLES = ("viewer", "operator")
+"""``viewer``: who looks at states, dead letters and replays; ``operator``: who also pauses,
+re-drives, discards and replays."""
+ROLES = (*WORKER_ROLES, *OPERATOR_ROLES)
+
+_ORDER = ("Read", "Write", "Create", "Delete", "Describe", "DescribeConfigs")
+
+
+class _Rights:
+    """Rights as they are collected: of one resource in one entry."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, bool], set[str]] = defaultdict(set)
+
+    def topic(self, name: str, *operations: str) -> None:
+        self._found[TOPIC, name, False] |= {"Describe", *operations}
+
+    def group(self, name: str, *operations: str) -> None:
+        self._found[GROUP, name, False] |= set(operations)
+
+    def transactions(self, id: str, *, prefixed: bool = True) -> None:
+        self._found[TRANSACTIONAL_ID, id, prefixed] |= {"Write", "Describe"}
+
+    def listed(self) -> list[Right]:
+        return [
+            Right(kind, name, tuple(sorted(operations, key=_ORDER.index)), prefixed)
+            for (kind, name, prefixed), operations in sorted(self._found.items())
+        ]
+
+
+def rights(flow: Flow[Any], roles: Collection[str], *, create: bool = False) -> list[Right]:
+    """The rights that an account of these roles needs, sorted, and no others.
+
+    ``create``: whether its workers make the topics that are missing, as the environment says.
+    """
+    found = _Rights()
+    if any(role in WORKER_ROLES for role in roles):
+        _of_each_worker(found, flow, create=create)
+    if "source" in roles:
+        _of_sources(found, flow, create=create)
+    if "route" in roles:
+        _of_routing(found, flow)
+    if "deliver" in roles:
+        _of_deliveries(found, flow)
+    if any(role in OPERATOR_ROLES for role in roles):
+        _of_viewers(found, flow)
+    if "operator" in roles:
+        _of_operators(found, flow)
+    return found.listed()
+
+
+def _of_each_worker(found: _Rights, flow: Flow[Any], *, create: bool) -> None:
+    # It looks for all topics at its start, follows what operators ask for, and tells how it is.
+    for topic in _topics(flow):
+        found.topic(topic, *(["Create"] if create else []))
+    found.topic(naming.control(flow.name), "Read", "Write")
+    if limited(flow.destinations):
+        found.topic(limits_topic().name, "Read", "Write", *(["Create"] if create else []))
+    # An alert of dead letters tells how many nobody has handled.
+    for dlq in [*(s.dlq for s in flow.sources), *(d.dlq for d in flow.destinations)]:
+        found.topic(dlq, "Read")
+
+
+def _of_sources(found: _Rights, flow: Flow[Any], *, create: bool) -> None:
+    if published_by(flow):
+        found.topic(publishers_topic().name, "Read", "Write", *(["Create"] if create else []))
+    for published in published_by(flow):  # and not what it reads of others
+        found.topic(published, "Write")
+    for source in flow.sources:
+        found.topic(source.positions, "Read", "Write")
+        found.topic(source.dlq, "Write")
+        found.group(naming.source_group(flow.name, source.name), "Read")
+        own = naming.source_transactional_id(flow.name, source.name)
+        found.transactions(own, prefixed=False)
+
+
+def _of_routing(found: _Rights, flow: Flow[Any]) -> None:
+    for route in flow.routes:
+        found.topic(route.topic.topic, "Read")
+    for table in flow.tables:
+        found.topic(table.topic.topic, "Read", "DescribeConfigs")
+    for destination in flow.destinations:
+        found.topic(destination.inbox, "Write")
+        found.topic(destination.dlq, "Read", "Write")  # read by re-drives
+    found.topic(naming.audit(flow.name), "Write")  # what came of a re-drive
+    found.group(naming.route_group(flow.name), "Read")
+    found.transactions(naming.transactional_ids(flow.name, "route"))
+
+
+def _of_deliveries(found: _Rights, flow: Flow[Any]) -> None:
+    for destination in flow.destinations:
+        found.topic(destination.inbox, "Read")
+        for tier in destination.tiers:
+            found.topic(tier, "Read", "Write", "Delete")  # what is done with is deleted
+        found.topic(destination.dlq, "Write")
+        found.group(naming.delivery_group(flow.name, destination.name), "Read")
+        found.transactions(naming.transactional_ids(flow.name, destination.name))
+
+
+def _of_viewers(found: _Rights, flow: Flow[Any]) -> None:
+    for topic in (naming.control(flow.name), naming.audit(flow.name)):
+        found.topic(topic, "Read")
+    for source in flow.sources:
+        found.topic(source.dlq, "Read")
+    for destination in flow.destinations:
+        for topic in _topics_of(destination):
+            found.topic(topic, "Read")
+        found.group(naming.delivery_group(flow.name, destination.name), "Describe")
+
+
+def _of_operators(found: _Rights, flow: Flow[Any]) -> None:
+    for topic in (naming.control(flow.name), naming.audit(flow.name)):
+        found.topic(topic, "Write")
+    for canonical in flow.topics:  # a replay reads it, re-driving a source's letters writes it
+        found.topic(canonical.topic, "Read", *(["Write"] if canonical.sources else []))
+    found.group(naming.route_group(flow.name), "Describe")  # how far it has routed
+    found.transactions(f"trunkline.{flow.name}.command")
+
+
+def _topics(flow: Flow[Any]) -> list[str]:
+    own = [topic for source in flow.sources for topic in (source.positions, source.dlq)]
+    for destination in flow.destinations:
+        own += _topics_of(destination)
+    shared = [topic.topic for topic in flow.topics]
+    return [*shared, *own, naming.control(flow.name), naming.audit(flow.name)]
+
+
+def _topics_of(destination: Destination[Any, Any]) -> list[str]:
+    return [destination.inbox, *destination.tiers, destination.dlq]
+
+
+def as_commands(needed: Iterable[Right], principal: str, bootstrap: str) -> str:
+    """Commands of ``kafka-acls.sh`` that grant these rights, one a line."""
+    lines = []
+    for right in needed:
+        given = ["kafka-acls.sh", "--bootstrap-server", bootstrap, "--add"]
+        given += ["--allow-principal", f"User:{principal}"]
+        given += [part for name in right.operations for part in ("--operation", name)]
+        given += [f"--{right.resource}", right.name]
+        given += ["--resource-pattern-type", "prefixed"] if right.prefixed else []
+        lines.append(shlex.join(given) + "\n")
+    return "".join(lines)
+
+
+_STRIMZI = {TOPIC: "topic", GROUP: "group", TRANSACTIONAL_ID: "transactionalId"}
+
+
+def as_kafka_user(needed: Iterable[Right], principal: str, cluster: str) -> str:
+    """The manifest of a ``KafkaUser``, which Strimzi's user operator obeys. How it is known to
+    Kafka, by a password or a certificate, is the cluster's: ``spec.authentication`` is not here."""
+    lines = [
+        "apiVersion: kafka.strimzi.io/v1beta2",
+        "kind: KafkaUser",
+        "metadata:",
+        f'  name: "{principal}"',
+        "  labels:",
+        f'    strimzi.io/cluster: "{cluster}"',
+        "spec:",
+        "  authorization:",
+        "    type: simple",
+        "    acls:",
+    ]
+    for right in needed:
+        pattern = "prefix" if right.prefixed else "literal"
+        lines += [
+            "      - resource:",
+            f"          type: {_STRIMZI[right.resource]}",
+            f'          name: "{right.name}"',
+            f"          patternType: {pattern}",
+            f"        operations: [{', '.join(right.operations)}]",
+        ]
+    return "\n".join(lines) + "\n"
