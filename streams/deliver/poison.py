@@ -41,6 +41,7 @@ FIRST_REST = 0.2
 """Seconds that a held event rests. How long nothing at all is sent is the gate's affair."""
 LONGEST_REST = 5.0
 """Seconds that a suspected event rests at the most, doubled from FIRST_REST with each failure."""
+MOST_DOUBLINGS = 16  # far beyond LONGEST_REST, and no number grows without bound
 LONGEST_AFTER = 60.0
 """Seconds of a ``Retry-After`` that a suspected event is believed while it is held."""
 
@@ -54,7 +55,8 @@ class HeldEvent:
 
     ``since``: when it did so first, in epoch seconds; ``times``: how often, in succession;
     ``error``: the last one. ``chance``: that an event like any other had failed as often.
-    ``suspicions``: how many of its failures came after another event had been answered.
+    ``suspicions``: how many of its failures came after another event had been answered;
+    ``rests``: how many there were since the first of these.
     """
 
     event: Event[Any]
@@ -64,6 +66,7 @@ class HeldEvent:
     after: float
     chance: float
     suspicions: int = 0
+    rests: int = 0
     call: int = 0  # the number of the call in which it failed last
     answered: int = 0  # how many calls had been answered by then
 
@@ -128,6 +131,7 @@ class PoisonDetector:
             self._count(held.call, -1)
         held.times += 1
         held.suspicions += share < 1
+        held.rests += held.suspicions > 0
         held.chance *= share
         held.error = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]
         held.after = getattr(error, "after", None) or 0.0
@@ -173,7 +177,9 @@ class PoisonDetector:
         held = self._held.get(key)
         if held is None or not held.suspicions:
             return FIRST_REST
-        wait: float = min(FIRST_REST * 2**held.suspicions, LONGEST_REST)
+        # Not by its suspicions: a suspect that is left alone gets no more of them, and was called
+        # every 0.4 s for as long as nobody else came, 16,000 times in two hours.
+        wait: float = min(FIRST_REST * 2 ** min(held.rests, MOST_DOUBLINGS), LONGEST_REST)
         return max(wait, min(held.after, LONGEST_AFTER))
 
     def forget(self, event: Event[Any]) -> HeldEvent | None:

@@ -168,6 +168,15 @@ def test_a_suspect_is_sent_alone_and_rests_longer_each_time(detector: PoisonDete
     assert not detector.suspects("good")
 
 
+def test_a_suspect_that_is_left_alone_rests_longer_each_time_too(detector: PoisonDetector) -> None:
+    poison = event("poison")
+    fails(detector, poison)
+    answered(detector)
+    for _ in range(200):
+        fails(detector, poison)
+    assert detector.rest("poison") == LONGEST_REST
+
+
 def test_a_suspect_that_names_a_time_rests_so_long_and_a_minute_at_most(
     detector: PoisonDetector,
 ) -> None:
