@@ -9,7 +9,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
@@ -22,10 +22,40 @@ Position = dict[str, Any]
 It is written with each batch, so it should be small. What grows, as the files that were read,
 belongs into its entry ``parts``, a dict of JSON values by name: each is stored as a record of its
 own (under 800 kB), and written only when it is another than in the position before.
+
+Two more entries people are shown, where a source has them: ``phase``, a word for what it does, as
+"snapshot"; and ``progress``, how far that is: ``{"of": what, "rows": read, "about": or None}``.
+A source that takes snapshots on demand has ``snapshots``: by the id of each request ``rows`` and
+``about``, ``done`` once it is, and the ``error`` that ended it.
 """
 
 Publish = Callable[[Sequence[Record]], Awaitable[None]]
 """Publishes records; returns when Kafka has acknowledged all of them, raises when it has not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What keeps a source from running, or will: ``what`` is wrong, and how to ``mend`` it, in
+    the system's own language (SQL) where it has one, so that it runs as it stands. ``warning``: it
+    runs all the same."""
+
+    what: str
+    mend: str = ""
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRequest:
+    """Rows that an operator wants read again, or for the first time, while changes go on.
+
+    ``id``: names it, also in the position; ``stream``: whose rows; ``where``: a condition in the
+    system's own language, "" for all rows. ``state``: a stopped one is given up for good.
+    """
+
+    id: str
+    stream: str
+    where: str = ""
+    state: Literal["running", "paused", "stopped"] = "running"
 
 
 @dataclass(slots=True)
@@ -50,6 +80,9 @@ class Source(ABC):
     ``read`` → ``acknowledge`` (any number of times) → ``close``. It publishes each batch and
     stores its position in one Kafka transaction.
     """
+
+    takes_snapshots: bool = False
+    """Whether it obeys ``snapshots``."""
 
     @abstractmethod
     def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
@@ -89,6 +122,30 @@ class Source(ABC):
 
     def drop(self) -> None:  # noqa: B027 -- optional
         """Remove what ``traces`` names, as far as it is there, for good. Raises SourceError."""
+
+    def anew(self, position: Position) -> Position | None:
+        """Where ``read`` begins after an operator has reset a source that stood at ``position``.
+
+        None, as here: as a source that never ran. A source that has left something at its system,
+        as a replication slot, gives a position by which ``read`` knows it for its own.
+        """
+        del position
+        return None
+
+    def snapshots(self, requests: Sequence[SnapshotRequest]) -> None:  # noqa: B027 -- optional
+        """These snapshots are asked for now, in this order; what is not among them any more, is
+        over. Called before ``read``, and then from any thread whenever something changes.
+
+        One is begun once for each id: how far it is, the position tells, until it is over.
+        """
+
+    def check(self) -> list[Finding]:
+        """Everything that keeps the source from running as its system is now, found at once.
+
+        Called by ``trunkline source check``, on an instance that never reads. Changes nothing.
+        Raises SourceError where the system cannot be asked, ConfigurationError as ``read`` does.
+        """
+        return []
 
 
 class PushSource(ABC):

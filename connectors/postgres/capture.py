@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
+from trunkline.connectors.base import Position
 from trunkline.connectors.postgres import catalog, publication, validity
 from trunkline.connectors.postgres.catalog import Table
 from trunkline.connectors.postgres.connection import (
@@ -38,21 +39,28 @@ class Capture:
         *,
         json_as_text: bool,
     ) -> None:
-        self._dsn = dsn
-        self._slot = slot
-        self._publication = published
-        self._streams = streams
+        self.dsn = dsn
+        self.slot = slot
+        self.publication = published
+        self.streams = streams
         self._stop = stop
         self._json_as_text = json_as_text
         self._types = Types()
         self.validity: Validity | None = None
         """What the present position is valid for; None for one of an earlier version."""
 
+    def position(self, lsn: str, validity: Validity | None) -> Position:
+        """The position of everything before ``lsn``."""
+        position: Position = {"phase": "stream", "slot": self.slot, "lsn": lsn}
+        if validity is not None:
+            position["of"] = validity.as_json()
+        return position
+
     @contextmanager
     def connected(self) -> Iterator[Connection]:
         """A connection whose statements ``stop`` cancels, however long a lock keeps them."""
         with (
-            closing(connect_or_stop(self._dsn, self._stop)) as connection,
+            closing(connect_or_stop(self.dsn, self._stop)) as connection,
             stoppable(connection, self._stop),
         ):
             yield connection
@@ -60,8 +68,21 @@ class Capture:
     def now(self, connection: Connection) -> tuple[list[Table], Validity]:
         """The tables as they are published now, and what a position of now is valid for."""
         with one_view(connection):
-            found, tables = publication.published(connection, self._publication, self._streams)
+            found, tables = publication.published(connection, self.publication, self.streams)
             return tables, validity.present(connection, found, tables)
+
+    def publish_added(self, connection: Connection, stored: Mapping[str, Any] | None) -> list[str]:
+        """The tables that are none of ``stored``'s, by name or by OID. They are published, if they
+        are not: nobody has waited for their changes before. Raises ConfigurationError."""
+        if stored is None:
+            return []
+        before = Validity.of_json(stored)
+        unknown = [stream for stream in self.streams if stream not in before.tables]
+        found, _ = catalog.described(connection, unknown)
+        added = [table.stream for table in found if before.by_oid(table.oid) is None]
+        if added:
+            publication.publish(connection, self.publication, added)
+        return added
 
     def resume(self, connection: Connection, stored: Mapping[str, Any] | None) -> None:
         """Go on from a position that is valid for ``stored``. Raises ConfigurationError if that is
@@ -79,11 +100,11 @@ class Capture:
     def _compare(self, connection: Connection) -> dict[int, Wanted]:
         before = self.validity
         if before is not None:
-            validity.require_system(connection, before, self._slot)
-            validity.require_names(connection, before, self._slot, self._streams)
+            validity.require_system(connection, before, self.slot)
+            validity.require_names(connection, before, self.slot, self.streams)
         _, now = self.now(connection)
         if before is not None:
-            validity.require_same(before, now, self._slot, self._publication)
+            validity.require_same(before, now, self.slot, self.publication)
             now = now.after(before)
         self.validity = now
         return now.wanted()

@@ -10,7 +10,14 @@ from psycopg2 import sql
 
 from trunkline.connectors.postgres.connection import Connection, translated
 from trunkline.connectors.postgres.decoder import Wanted, lsn_text
-from trunkline.connectors.postgres.statements import add_primary_key, quoted, quoted_table, refuse
+from trunkline.connectors.postgres.statements import (
+    Fault,
+    add_primary_key,
+    mending,
+    quoted,
+    quoted_table,
+    refuse,
+)
 from trunkline.connectors.postgres.values import Shape, Types
 from trunkline.errors import ConfigurationError, SourceError
 
@@ -112,65 +119,76 @@ class Table:
         columns = [(column.name, column.type) for column in self.columns]
         return Shape(self.stream, columns, self.key, types)
 
-    def unreadable(self) -> str:
-        """What is missing to read its columns, and the statement that mends it, or ""."""
+    def unreadable(self) -> Fault | None:
+        """What is missing to read its columns, if anything is."""
         missing = [column.name for column in self.columns if not column.readable]
         if not missing:
-            return ""
+            return None
         listed = ", ".join(map(quoted, missing))
         what = f"SELECT ({listed})" if len(missing) < len(self.columns) else "SELECT"
-        return (
-            f"table {self.stream}: the role cannot read it. Its owner must run GRANT {what} ON "
-            f"{quoted(self.schema, self.name)} TO {quoted(self.role)};"
+        return mending(
+            f"table {self.stream}: the role cannot read it. Its owner must run",
+            f"GRANT {what} ON {quoted(self.schema, self.name)} TO {quoted(self.role)};",
         )
 
 
 def describe(connection: Connection, streams: Sequence[str]) -> list[Table]:
     """The tables of these names (``schema.table``), in that order. Raises ConfigurationError that
     names all which are missing, cannot be read, or whose rows nothing identifies."""
-    found = [_table(connection, stream) for stream in streams]
-    refuse(fault for fault in found if isinstance(fault, str))
-    tables = [table for table in found if isinstance(table, Table)]
-    by_oid = {table.oid: table.stream for table in tables}
-    refuse(
-        f"{table.stream} is a partition of {by_oid[root]}, whose changes have its own: take "
-        f"{table.stream} out of tables="
-        for table in tables
-        for root in table.ancestors
-        if root in by_oid
-    )
+    tables, faults = described(connection, streams)
+    refuse(faults)
     return tables
 
 
-def _table(connection: Connection, stream: str) -> Table | str:
+def described(connection: Connection, streams: Sequence[str]) -> tuple[list[Table], list[Fault]]:
+    """The tables of these names that can be captured, and what is wrong with the others."""
+    found = [_table(connection, stream) for stream in streams]
+    faults = [fault for fault in found if isinstance(fault, Fault)]
+    tables = [table for table in found if isinstance(table, Table)]
+    by_oid = {table.oid: table.stream for table in tables}
+    faults += [
+        Fault(
+            f"{table.stream} is a partition of {by_oid[root]}, whose changes have its own: take "
+            f"{table.stream} out of tables="
+        )
+        for table in tables
+        for root in table.ancestors
+        if root in by_oid
+    ]
+    return tables, faults
+
+
+def _table(connection: Connection, stream: str) -> Table | Fault:
     """The table, or what is wrong with it."""
     schema, name = stream.split(".", 1)
     with translated(f"describing table {stream}"), connection.cursor() as cursor:
         cursor.execute(_TABLE, (schema, name))
         row: tuple[Any, ...] | None = cursor.fetchone()
     if row is None:
-        return (
+        return Fault(
             f"table {stream} is not in the database: correct tables= (schema.table, in the case "
             "that the catalog has it in)"
         )
     oid, kind, identity, persistence, role, usage, filenode, schema_oid, deferrable = row[:9]
     ancestors, described, numbers = row[9:]
     if kind not in "rp" or persistence != "p":
-        return f"{stream} is not a permanent table: it has no change log"
+        return Fault(f"{stream} is not a permanent table: it has no change log")
     if not usage:
-        return (
-            f"schema {schema}: the role cannot enter it. Its owner must run GRANT USAGE ON SCHEMA "
-            f"{quoted(schema)} TO {quoted(role)};"
+        return mending(
+            f"schema {schema}: the role cannot enter it. Its owner must run",
+            f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {quoted(role)};",
         )
     if identity == "n":
-        return f"run ALTER TABLE {quoted_table(stream)} REPLICA IDENTITY DEFAULT;"
+        told = f"table {stream} has REPLICA IDENTITY NOTHING: run"
+        return mending(told, f"ALTER TABLE {quoted_table(stream)} REPLICA IDENTITY DEFAULT;")
     if not numbers and deferrable:
-        return (
+        return mending(
             f"table {stream} has a primary key that is DEFERRABLE, which is no replica identity: "
-            f"run ALTER TABLE {quoted_table(stream)} REPLICA IDENTITY FULL;"
+            "run",
+            f"ALTER TABLE {quoted_table(stream)} REPLICA IDENTITY FULL;",
         )
     if not numbers:
-        return f"table {stream} has no primary key: {add_primary_key(stream)}"
+        return Fault(f"table {stream} has no primary key: {add_primary_key(stream)}")
     columns = tuple(Column(*each) for each in described)
     return Table(
         oid,
@@ -246,6 +264,6 @@ def require_reached(connection: Connection, lsn: int) -> None:
     if lsn > end:
         raise ConfigurationError(
             f"the stored position {lsn_text(lsn)} lies ahead of the server, which has written up "
-            f"to {lsn_text(end)}: it was restored, or replaced by a copy that lagged. Drop the "
-            "slot and reset the source's position to take a new snapshot"
+            f"to {lsn_text(end)}: it was restored, or replaced by a copy that lagged. To "
+            "take a new snapshot, run: trunkline source reset"
         )

@@ -59,7 +59,7 @@ _STOP_CHECK = 0.1
 _MUST_MEND = {
     errors.InsufficientPrivilege: "the role needs more rights: see the page of PostgresCDC",
     errors.UndefinedObject: "was the slot or the publication dropped? Changes since then are "
-    "lost to this source: reset its position to take a new snapshot",
+    "lost to this source. To take a new snapshot, run: trunkline source reset",
     errors.ObjectNotInPrerequisiteState: "the slot was invalidated, or the server's settings do "
     "not allow logical decoding",
     errors.ConfigurationLimitExceeded: "no replication slot is free. Run: ALTER SYSTEM SET "

@@ -24,6 +24,10 @@ _BEGIN = Struct(">xQqI")  # commit LSN, commit time, transaction id
 _COMMIT = Struct(">xxQQq")  # flags, commit LSN, end LSN, commit time
 _ATTRIBUTE = Struct(">Ii")  # type, type modifier
 
+_MESSAGE = Struct(">xBQ")  # flags, LSN; then the prefix, the content's length, the content
+
+MARKS: Final = "trunkline"
+"""The prefix of our own messages in the log."""
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _KEY_ONLY, _NEW, _NULL, _VALUE = b"KNnt"
 _ALL = 1 << 62
@@ -104,6 +108,8 @@ class Decoder:
         self._resume = {commit: index}
         self._skip = 0  # changes of the transaction under way that were given out before
         self._time = _EPOCH
+        self._marks: list[tuple[int, str]] = []
+        self._transactions: list[int] | None = None
         self._tables = wanted
         self._ask = ask
         self._types = types
@@ -118,10 +124,11 @@ class Decoder:
             ord("U"): self._update,
             ord("D"): self._delete,
             ord("T"): self._truncate,
+            ord("M"): self._message,
         }
 
     def feed(self, payload: bytes) -> None:
-        """Take one message in; Type, Origin and Message tell nothing that records need."""
+        """Take one message in; Type and Origin tell nothing that records need."""
         handler = self._handlers.get(payload[0])
         if handler is not None:
             handler(payload)
@@ -136,9 +143,24 @@ class Decoder:
         records, self.records = self.records, []
         return records
 
+    def take_all(self) -> tuple[list[Record], list[tuple[int, str]], list[int]]:
+        """The records since the last call; the marks among them, each with how many records stand
+        before it; and the ids of the transactions, if they are followed."""
+        marks, self._marks = self._marks, []
+        transactions: list[int] = []
+        if self._transactions:
+            transactions, self._transactions = self._transactions, []
+        return self.take(), marks, transactions
+
+    def follow_transactions(self, wanted: bool) -> None:
+        """Whether the ids of transactions are written down from now on."""
+        self._transactions = [] if wanted else None
+
     def _begin(self, payload: bytes) -> None:
-        commit, micros, _ = _BEGIN.unpack_from(payload)
+        commit, micros, transaction = _BEGIN.unpack_from(payload)
         self.commit, self.index = commit, 0
+        if self._transactions is not None:
+            self._transactions.append(transaction)
         self._time = _EPOCH + timedelta(microseconds=micros)
         # Whole transactions before ``end`` were given out: the server sends them again if
         # the worker died before it had acknowledged them.
@@ -240,6 +262,12 @@ class Decoder:
             if shape is not None:
                 self._add(shape, "", {}, "truncate", f".{number}")
 
+    def _message(self, payload: bytes) -> None:
+        """Note our own marks; the messages of others are none of ours."""
+        prefix, _, rest = payload[_MESSAGE.size :].partition(b"\0")
+        if prefix == MARKS.encode():
+            self._marks.append((len(self.records), rest[_INT32.size :].decode()))
+
     def _add(
         self, shape: Shape, key: str, data: dict[str, Any], change: Any, part: str = ""
     ) -> None:
@@ -280,6 +308,6 @@ def _keyless(table: Wanted, identity: str) -> str:
         return (
             f"table {stream}: its key ({', '.join(table.keys[0])}) is not in the log of that time, "
             "as the key's columns were changed while changes were pending; with REPLICA IDENTITY "
-            "FULL the log does not tell the key. Reset the source's position to take a new snapshot"
+            "FULL the log does not tell the key. To take a new snapshot: trunkline source reset"
         )
     return f"table {stream} has lost its primary key: {add_primary_key(stream)}"

@@ -15,6 +15,8 @@ from trunkline.connectors.postgres.catalog import GENERATED_PUBLISHED, Table, de
 from trunkline.connectors.postgres.connection import Connection, translated
 from trunkline.connectors.postgres.statements import (
     ALL_OPERATIONS,
+    Fault,
+    mending,
     quoted,
     quoted_table,
     refuse,
@@ -91,18 +93,28 @@ def publish(connection: Connection, name: str, streams: Sequence[str]) -> bool:
     Returns whether it was made. Raises ConfigurationError, before anything is changed, where a
     table cannot be captured, or the application could not change it any more.
     """
-    tables, found = describe(connection, streams), find(connection, name)
-    missing = [table for table in tables if table.stream not in found.tables]
-    if not found.oid and found.server >= GENERATED_PUBLISHED:
-        needed = any(_unpublished_identity(table, found) for table in tables)
-        found = replace(found, generated=needed)
-    refuse(_faults(tables, found))
+    tables = describe(connection, streams)
+    found, missing = intended(connection, name, tables)
+    refuse(faults(tables, found))
     if missing:
         _change(connection, found, missing)
     return not found.oid
 
 
-def _change(connection: Connection, found: Publication, tables: Sequence[Table]) -> None:
+def intended(
+    connection: Connection, name: str, tables: Sequence[Table]
+) -> tuple[Publication, list[Table]]:
+    """The publication, as it would be made if it is not there; and the tables that it lacks."""
+    found = find(connection, name)
+    missing = [table for table in tables if table.stream not in found.tables]
+    if not found.oid and found.server >= GENERATED_PUBLISHED:
+        needed = any(_unpublished_identity(table, found) for table in tables)
+        found = replace(found, generated=needed)
+    return found, missing
+
+
+def statement(connection: Connection, found: Publication, tables: Sequence[Table]) -> str:
+    """What makes the publication, or adds tables to it."""
     command = "ALTER PUBLICATION {} ADD TABLE {}"
     if not found.oid:
         generated = ", publish_generated_columns = stored" if found.generated else ""
@@ -111,10 +123,14 @@ def _change(connection: Connection, found: Publication, tables: Sequence[Table])
             f"WITH (publish_via_partition_root = true{generated})"
         )
     listed = sql.SQL(", ").join(table.identifier for table in tables)
-    statement = sql.SQL(command).format(sql.Identifier(found.name), listed).as_string(connection)
-    mend = f"somebody who owns the tables must run: {statement};"
+    return sql.SQL(command).format(sql.Identifier(found.name), listed).as_string(connection) + ";"
+
+
+def _change(connection: Connection, found: Publication, tables: Sequence[Table]) -> None:
+    command = statement(connection, found, tables)
+    mend = f"somebody who owns the tables must run: {command}"
     with connection.cursor() as cursor, translated("publishing the tables", mend):
-        cursor.execute(statement)
+        cursor.execute(command)
 
 
 def published(
@@ -126,7 +142,7 @@ def published(
     if not found.oid:
         refuse([_gone(name, tables)])
     refuse(_not_in(found, tables))
-    refuse(_faults(tables, found))
+    refuse(faults(tables, found))
     return found, [_narrowed(table, found) for table in tables]
 
 
@@ -135,7 +151,7 @@ def _gone(name: str, tables: Sequence[Table]) -> str:
     return (
         f"publication {name} is not there: it was dropped or renamed, and changes since then are "
         f"not recorded for this source. Run CREATE PUBLICATION {quoted(name)} FOR TABLE {listed} "
-        "WITH (publish_via_partition_root = true); and reset the source's position"
+        "WITH (publish_via_partition_root = true); and then trunkline source reset"
     )
 
 
@@ -146,7 +162,7 @@ def _not_in(found: Publication, tables: Sequence[Table]) -> Iterator[str]:
         yield (
             f"publication {found.name} does not have {table.stream}, so its changes did not come. "
             f"Run ALTER PUBLICATION {quoted(found.name)} ADD TABLE {quoted_table(table.stream)}; "
-            "and reset the source's position if the rows that changed meanwhile are needed"
+            "and, if the rows that changed meanwhile are needed, trunkline source reset"
         )
 
 
@@ -155,41 +171,44 @@ def _without_root(table: Table, found: Publication) -> bool:
     return table.partitioned and bool(found.oid) and not found.via_root
 
 
-def _faults(tables: Sequence[Table], found: Publication) -> Iterator[str]:
+def faults(tables: Sequence[Table], found: Publication) -> Iterator[Fault]:
     """Everything for which changes would be missing, or refused to the application."""
     name = quoted(found.name)
     if not found.complete:
-        yield (
+        yield mending(
             f"publication {found.name} does not publish all of {ALL_OPERATIONS}: the others would "
-            f"be missing. Run ALTER PUBLICATION {name} SET (publish = '{ALL_OPERATIONS}');"
+            "be missing. Run",
+            f"ALTER PUBLICATION {name} SET (publish = '{ALL_OPERATIONS}');",
         )
     for table in tables:
         if _without_root(table, found):
-            yield (
+            yield mending(
                 f"publication {found.name} publishes the partitions of {table.stream} under their "
-                f"own names. Run ALTER PUBLICATION {name} SET (publish_via_partition_root = true);"
+                "own names. Run",
+                f"ALTER PUBLICATION {name} SET (publish_via_partition_root = true);",
             )
             continue
         narrowed = _narrowed(table, found)
-        yield from filter(None, [narrowed.unreadable()])
+        if (unreadable := narrowed.unreadable()) is not None:
+            yield unreadable
         yield from _identity_faults(table, narrowed, found)
 
 
-def _identity_faults(table: Table, narrowed: Table, found: Publication) -> Iterator[str]:
+def _identity_faults(table: Table, narrowed: Table, found: Publication) -> Iterator[Fault]:
     unpublished = _unpublished_identity(table, found)
     names = {column.name for column in narrowed.columns}
     if unpublished:
         yield unpublished
     elif left_out := [column for column in table.key if column not in names]:
         listed = ", ".join(map(quoted, [*left_out, *(c.name for c in narrowed.columns)]))
-        yield (
+        yield Fault(
             f"publication {found.name} leaves out {', '.join(left_out)} of the key of "
             f"{table.stream}, and PostgreSQL refuses UPDATE and DELETE of such a table. Let its "
             f"column list be ({listed}): ALTER PUBLICATION {quoted(found.name)} SET TABLE …;"
         )
 
 
-def _unpublished_identity(table: Table, found: Publication) -> str:
+def _unpublished_identity(table: Table, found: Publication) -> Fault | None:
     """Generated columns that belong to the replica identity and are not published, and what to do.
 
     PostgreSQL 18 refuses UPDATE and DELETE of such a table. Older ones never send the columns: with
@@ -200,16 +219,17 @@ def _unpublished_identity(table: Table, found: Publication) -> str:
     sent = _narrowed(table, found).columns
     left_out = [column for column in identity if column.generated and column not in sent]
     if not left_out:
-        return ""
+        return None
     names = ", ".join(column.name for column in left_out)
     told = f"table {table.stream}: its replica identity has the generated column {names}, which "
     if not numbered:
-        return f"{told}PostgreSQL before 18 does not send: give it a primary key without"
+        return Fault(f"{told}PostgreSQL before 18 does not send: give it a primary key without")
     if any(column.generated == "v" for column in left_out):
         identified = f"ALTER TABLE {quoted_table(table.stream)} REPLICA IDENTITY DEFAULT;"
-        return f"{told}cannot be published, so that UPDATE and DELETE would fail: run {identified}"
+        told += "cannot be published, so that UPDATE and DELETE would fail: run"
+        return mending(told, identified)
     altered = f"ALTER PUBLICATION {quoted(found.name)} SET (publish_generated_columns = stored);"
-    return f"{told}is not published, so that UPDATE and DELETE fail: run {altered}"
+    return mending(f"{told}is not published, so that UPDATE and DELETE fail: run", altered)
 
 
 def _narrowed(table: Table, found: Publication) -> Table:

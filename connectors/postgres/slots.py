@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from trunkline.connectors.postgres.connection import Connection, translated
+import threading
+import time
+
+from trunkline.connectors.postgres.connection import Connection, Stopped, translated
 from trunkline.connectors.postgres.decoder import lsn_number, lsn_text
 from trunkline.connectors.postgres.statements import begin_anew, literal
 from trunkline.errors import ConfigurationError, SourceError
 
+_HANDOVER = 5.0
+"""Seconds that a slot may still be in use when we start: the worker before us has just ended,
+and the server needs a moment to notice."""
+_WAIT = 0.2
+"""Seconds between two looks whether it is free."""
 # Through JSON: invalidation_reason came with PostgreSQL 17.
 _SLOT = """
 SELECT plugin::text, database::text = current_database(), active_pid, wal_status,
@@ -43,13 +51,28 @@ def is_there(connection: Connection, slot: str, *, lost_too: bool = False) -> bo
         cause = _CAUSES.get(reason or "", _USUAL_CAUSE)
         raise ConfigurationError(
             f"slot {slot} is lost, and changes are gone: the server has removed WAL that it "
-            f"needed, because {cause}. Mend that, then run SELECT "
-            f"pg_drop_replication_slot({literal(slot)}); and reset the source's position to take "
-            "a new snapshot"
+            f"needed, because {cause}. Mend that, then take a new snapshot, with a new slot in "
+            'place of this one: trunkline source reset (with snapshot="never" run before: SELECT '
+            f"pg_drop_replication_slot({literal(slot)});)"
         )
     if active is not None:
         raise SlotInUse(f"slot {slot} is in use by the server's process {active}")
     return True
+
+
+def is_free(
+    connection: Connection, slot: str, stop: threading.Event, *, lost_too: bool = False
+) -> bool:
+    """As ``is_there``, but waits up to ``_HANDOVER`` for a reader that is still in it."""
+    deadline = time.monotonic() + _HANDOVER
+    while True:
+        try:
+            return is_there(connection, slot, lost_too=lost_too)
+        except SlotInUse:
+            if time.monotonic() > deadline:
+                raise
+        if stop.wait(_WAIT):
+            raise Stopped
 
 
 def require_kept(connection: Connection, slot: str) -> None:
@@ -107,14 +130,15 @@ def foreign(slot: str) -> str:
 def misplaced(stored: object, slot: str) -> str:
     """What to say of a position that is for another slot."""
     return (
-        f"the stored position belongs to slot {stored}, the source has {slot}: "
-        f"set slot={stored!r}, or reset the position to begin with a new snapshot"
+        f"the stored position belongs to slot {stored}, the source has {slot}: set "
+        f"slot={stored!r}. Or run trunkline source reset, to begin with a new snapshot; and, as "
+        f"nobody reads the old slot then, SELECT pg_drop_replication_slot({literal(str(stored))});"
     )
 
 
 def gone(slot: str) -> str:
     """What to say of a slot that is not there any more."""
     return (
-        f"slot {slot} was dropped: the changes since then are lost to this source. Reset its "
-        "position to begin with a new snapshot"
+        f"slot {slot} was dropped: the changes since then are lost to this source. To begin with a "
+        "new snapshot, run: trunkline source reset"
     )

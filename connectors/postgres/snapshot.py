@@ -28,6 +28,13 @@ from trunkline.connectors.postgres.statements import quoted, quoted_table
 from trunkline.connectors.postgres.values import Shape, Types
 from trunkline.event import Record
 
+# Of a partitioned table its leaves: the table itself has a number only after ANALYZE.
+_ESTIMATE = """
+SELECT sum(greatest(c.reltuples, 0))::int8 FROM pg_class c WHERE c.reltuples >= 0 AND (
+  c.oid = %s AND c.relkind <> 'p'
+  OR c.oid IN (SELECT relid FROM pg_partition_tree(%s) WHERE isleaf))
+"""
+
 
 @contextmanager
 def new_slot(dsn: str, slot: str, stop: threading.Event) -> Iterator[tuple[str, str]]:
@@ -70,16 +77,27 @@ def lock(connection: Connection, tables: Sequence[Table]) -> None:
             cursor.execute(statement)
 
 
-def rows_of(connection: Connection, table: Table, limit: int) -> Generator[list[Row], None, None]:
-    """The table's rows as raw values, up to ``limit`` at a time; fewer if they are wide."""
+def rows_of(
+    connection: Connection,
+    table: Table,
+    limit: int,
+    condition: sql.Composable | None = None,
+    order: sql.Composable | None = None,
+) -> Generator[list[Row], None, None]:
+    """The table's rows as raw values, up to ``limit`` at a time; fewer if they are wide.
+    ``condition``: of which rows, besides the publication's; ``order``: what follows it."""
     columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
     # ONLY: a table that inherits from this one is another stream. Changes of a partition, though,
     # come under the name of the partitioned table, and so must its rows.
     query = sql.SQL("SELECT {} FROM {} {}").format(
         columns, sql.SQL("" if table.partitioned else "ONLY"), table.identifier
     )
-    if table.where:
-        query = sql.SQL("{} WHERE {}").format(query, sql.SQL(table.where))
+    conditions: list[sql.Composable] = [sql.SQL(table.where)] if table.where else []
+    conditions += [condition] if condition is not None else []
+    if conditions:
+        query = sql.SQL("{} WHERE {}").format(query, sql.SQL(" AND ").join(conditions))
+    if order is not None:
+        query = sql.SQL("{} {}").format(query, order)
     return copied(connection, query, limit, f"reading table {table.stream}", _rights(table))
 
 
@@ -110,17 +128,19 @@ def snapshot_records(
     ]
 
 
-def tables_records(
-    connection: Connection,
-    tables: Sequence[Table],
-    types: Types,
-    point: str,
-    time: datetime,
-    limit: int,
+def table_records(
+    connection: Connection, table: Table, types: Types, point: str, time: datetime, limit: int
 ) -> Generator[list[Record], None, None]:
-    """All rows of all tables, table by table."""
-    for table in tables:
-        shape = table.shape(types)
-        with closing(rows_of(connection, table, limit)) as portions:
-            for rows in portions:
-                yield snapshot_records(shape, rows, point, time)
+    """All rows of a table."""
+    shape = table.shape(types)
+    with closing(rows_of(connection, table, limit)) as portions:
+        for rows in portions:
+            yield snapshot_records(shape, rows, point, time)
+
+
+def estimate(connection: Connection, table: Table) -> int | None:
+    """About how many rows the table has, as the server's statistics say; None if they do not."""
+    with translated(f"estimating table {table.stream}"), connection.cursor() as cursor:
+        cursor.execute(_ESTIMATE, (table.oid, table.oid))
+        (rows,) = cursor.fetchone() or (None,)
+    return None if rows is None or rows < 0 else int(rows)

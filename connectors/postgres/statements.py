@@ -9,6 +9,24 @@ from trunkline.errors import ConfigurationError
 ALL_OPERATIONS = "insert, update, delete, truncate"
 
 
+class Fault(str):
+    """What is wrong, for a person. ``mend``: the statement in it that mends it, or ""."""
+
+    __slots__ = ("mend",)
+    mend: str
+
+    def __new__(cls, text: str, mend: str = "") -> Fault:
+        """The text of a fault, with the statement that it names."""
+        fault = super().__new__(cls, text)
+        fault.mend = mend
+        return fault
+
+
+def mending(told: str, statement: str, then: str = "") -> Fault:
+    """A fault that one statement mends: what is told, the statement, and what follows."""
+    return Fault(f"{told} {statement}{then}", statement)
+
+
 def quoted(*names: str) -> str:
     """An identifier, of schema and name for instance: ``"public"."orders"``."""
     return ".".join('"{}"'.format(name.replace('"', '""')) for name in names)
@@ -37,9 +55,8 @@ def add_primary_key(stream: str) -> str:
 def begin_anew(slot: str) -> str:
     """How to go on where changes are lost, or would be."""
     return (
-        f"To take a new snapshot, run SELECT pg_drop_replication_slot({literal(slot)}); and reset "
-        "the source's position. To go on without what is missing, keep the slot, set "
-        'snapshot="never" and reset the position'
+        f"To take a new snapshot, with a new slot in place of {slot}, run: trunkline source reset. "
+        'To go on without what is missing, set snapshot="never" before'
     )
 
 

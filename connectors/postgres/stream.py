@@ -57,7 +57,12 @@ class Stream:
             self._cursor.start_replication(
                 slot_name=slot,
                 start_lsn=self._decoder.end,
-                options={"proto_version": 1, "publication_names": quoted(publication)},
+                # Messages: the marks of snapshots that are read meanwhile.
+                options={
+                    "proto_version": 1,
+                    "publication_names": quoted(publication),
+                    "messages": "true",
+                },
                 decode=False,
                 status_interval=_NEVER,
             )

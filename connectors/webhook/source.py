@@ -17,7 +17,7 @@ from aiohttp import web
 
 from trunkline.connectors.base import Publish, PushSource
 from trunkline.connectors.webhook.listener import Listener, answered, refusal
-from trunkline.errors import ConfigurationError
+from trunkline.errors import ConfigurationError, SourceError
 from trunkline.event import Record, join_key
 from trunkline.params import Secret, revealed
 
@@ -122,11 +122,14 @@ class WebhookSource(PushSource):
         assert self._publish is not None
         try:
             await self._publish(records)
+        except SourceError as error:  # an operator has paused it
+            log.warning("webhook: %d records were not published: %s", len(records), error)
         except Exception:  # whatever it is, the caller keeps its message and sends it again
             log.exception("webhook: %d records were not published", len(records))
-            again = {"Retry-After": str(RETRY_AFTER)}
-            return refusal(503, "not taken: send it again", headers=again)
-        return answered({"accepted": len(records)}, 202)
+        else:
+            return answered({"accepted": len(records)}, 202)
+        again = {"Retry-After": str(RETRY_AFTER)}
+        return refusal(503, "not taken: send it again", headers=again)
 
     def _is_allowed(self, request: web.BaseRequest, body: bytes) -> bool:
         """Whether the request passes every check that is configured.

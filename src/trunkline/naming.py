@@ -119,6 +119,11 @@ def writer_of_dlq(topic: str) -> str:
     return topic.removesuffix(_DLQ) if topic.endswith(_DLQ) else ""
 
 
+def source_of(topic: str) -> str:
+    """``flow.source`` of a topic of positions; "" for any other topic."""
+    return topic.removesuffix(_POSITIONS) if topic.endswith(_POSITIONS) else ""
+
+
 def part_of_dlq(topic: str) -> str:
     """The destination or source, without its flow, of a dead-letter topic; "" for any other."""
     return topic.removesuffix(_DLQ).rpartition(".")[2] if topic.endswith(_DLQ) else ""

@@ -50,7 +50,7 @@ class Subject:
             return f"{KINDS[self.kind].command} {self.full}"
         if self.step == "route":
             return f"the logs of the workers that route {self.flow}"
-        return f"the logs of the workers that run source {self.name}"
+        return f"trunkline source status {self.full}"
 
     @classmethod
     def of_key(cls, flow: str, key: str) -> Subject | None:

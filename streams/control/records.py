@@ -5,6 +5,9 @@ One topic holds all of a flow's state; the first part of a key says what its rec
 - ``destination/<destination>``: what an operator commands a destination (``OverrideKey``);
 - ``status/<destination>/<worker>``: how a destination is in one worker (``StatusKey``);
 - ``start/<topic>``: the flow's first start, for a topic with ``start=`` (``StartKey``);
+- ``source/<source>/<what>``: what an operator commands a source, when it was last reset, and how
+  it is (``SourceKey``); ``source/<source>/snapshot/<id>``: rows that it is to read
+  (``SnapshotKey``);
 - ``alert/<step>/<name>/<kind>``: one alarm (``AlertKey``);
 - ``replay/<id>``: a replay, re-drive or discard as it is asked for, and
   ``replay/<id>/<topic>/<partition>``: how far one partition of it is (``ReplayKey``);
@@ -95,6 +98,54 @@ class StartKey:
         match text.split("/"):
             case ["start", topic] if topic:
                 return cls(topic)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKey:
+    """Of a source: what an operator commands it (``command``), when somebody reset it last
+    (``reset``), and how it is, as the worker tells that runs it (``status``)."""
+
+    source: str
+    what: str
+
+    @staticmethod
+    def prefix(source: str) -> str:
+        """What all keys of a source begin with."""
+        return f"source/{source}/"
+
+    @property
+    def text(self) -> str:
+        """The key as the control topic has it."""
+        return f"{self.prefix(self.source)}{self.what}"
+
+    @classmethod
+    def parse(cls, text: str) -> SourceKey | None:
+        """The key that was written so; None for any other."""
+        match text.split("/"):
+            case ["source", source, "command" | "reset" | "status" as what] if source:
+                return cls(source, what)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotKey:
+    """Rows that an operator wants a source to read while it goes on."""
+
+    source: str
+    id: str
+
+    @property
+    def text(self) -> str:
+        """The key as the control topic has it."""
+        return f"{SourceKey.prefix(self.source)}snapshot/{self.id}"
+
+    @classmethod
+    def parse(cls, text: str) -> SnapshotKey | None:
+        """The key that was written so; None for any other."""
+        match text.split("/"):
+            case ["source", source, "snapshot", id] if source and id:
+                return cls(source, id)
         return None
 
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaError, Message, Producer
 
 from trunkline.connectors.base import PushSource
+from trunkline.errors import SourceError
 from trunkline.event import Record
 from trunkline.kafka import ProducerRecord, produce, unavailable
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.publish.publisher import Publisher
+from trunkline.streams.publish.source_lag import SourceStatus
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +53,22 @@ class PushStep:
         self._reports = threading.Thread(
             target=self._serve_reports, name=f"push-{name}", daemon=True
         )
+        self._paused_until = 0.0
         self.failure: BaseException | None = None
+
+    def pause(self, until: float) -> None:
+        """Take nothing before the epoch second ``until``; one that is over ends a pause. Callers
+        are told to send again, so whoever does not loses what he sends meanwhile."""
+        self._paused_until = until
+
+    @property
+    def status(self) -> SourceStatus:
+        """How it is in this worker."""
+        return SourceStatus("paused" if self._paused else "listening")
+
+    @property
+    def _paused(self) -> bool:
+        return time.time() < self._paused_until
 
     async def start(self) -> None:
         """Begin to accept."""
@@ -66,7 +84,10 @@ class PushStep:
             await asyncio.to_thread(self._reports.join)
 
     async def publish(self, records: Sequence[Record]) -> None:
-        """Publish all records; returns when Kafka has them. Raises KafkaUnavailable."""
+        """Publish all records; returns when Kafka has them. Raises KafkaUnavailable, and
+        SourceError while it is paused."""
+        if self._paused:
+            raise SourceError(f"source {self.name} is paused: nothing is taken")
         result = self._publisher.publish(records)
         await self._acknowledged(result.records)
         self._metrics.events_in.inc(len(records))

@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 from trunkline.connectors.base import Batch
+
+SourceState = Literal["running", "waiting", "failing", "paused", "stopped", "ended", "listening"]
+"""``waiting``: it has given nothing since its start; ``failing``: it is tried again and again;
+``stopped``: a person must mend something; ``ended``: it has nothing more to give; ``listening``:
+its system calls it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How a source is in a worker that runs it. ``error``: the last one since it was read
+    successfully, or what stopped it; ``late_since``: since when it is behind, in epoch seconds, or
+    None."""
+
+    state: SourceState
+    error: str = ""
+    late_since: float | None = None
+
 
 SETTLED = 2.0
 """Seconds for which the age of the last batch counts, so that somebody sees it."""
@@ -37,6 +56,11 @@ class SourceLag:
         self._failed = True
         self._behind(self._clock())
 
+    def paused(self) -> None:
+        """Somebody wants it to wait: what happens from now on does."""
+        self._started, self._failed = None, False
+        self._behind(self._clock())
+
     def ended(self) -> None:
         """It is another worker's now, or nobody's."""
         self._since = self._started = None
@@ -62,6 +86,18 @@ class SourceLag:
         if since is not None:
             return max(0.0, now - since)
         return self._age if now - self._settled < SETTLED else 0.0
+
+    @property
+    def since(self) -> float | None:
+        """Since when it is behind, in epoch seconds; None if it is not."""
+        return self._since
+
+    @property
+    def state(self) -> SourceState:
+        """What it is doing."""
+        if self._failed:
+            return "failing"
+        return "waiting" if self.held else "running"
 
     @property
     def held(self) -> bool:

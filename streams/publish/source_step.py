@@ -10,20 +10,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from math import inf
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from trunkline.connectors.base import Batch, Position, Source
+from trunkline.connectors.base import Batch, Position, SnapshotRequest, Source
 from trunkline.errors import ConfigurationError, SourceError
 from trunkline.kafka import is_forbidden, transact, unavailable
 from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.publish.publisher import Publisher, PublishingResult
-from trunkline.streams.publish.source_lag import SourceLag
+from trunkline.streams.publish.source_lag import SourceLag, SourceState, SourceStatus
 from trunkline.streams.publish.stored_position import PARTS, StoredPosition
 from trunkline.tasks import backoff
 
@@ -35,6 +37,9 @@ LARGE_BATCH = 500
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 """Seconds before a source that failed runs again: at first, and at the most."""
+
+_PAUSE_CHECK = 60.0
+"""Seconds after which a paused source looks at the clock: it may have been set."""
 
 
 @dataclass(slots=True)
@@ -76,6 +81,16 @@ class SourceStep(PollListener):
         """What ends the source's reading: the position is taken away, or a commit failed."""
         self._thread: threading.Thread | None = None
         self._committed_any = False
+        self._paused_until = -inf
+        self._error = ""
+        self._ended = False
+        self._stopped: SourceStatus | None = None
+        self._source: Source | None = None
+        self._requests: tuple[SnapshotRequest, ...] = ()
+        self.takes_snapshots: bool | None = None
+        """Whether the source reads snapshots on demand; None before it was built."""
+        self.snapshots: Mapping[str, Any] = {}
+        """How far they are, as the committed position says."""
         self.failure: BaseException | None = None
         self.forbidden = ""
         """The right on Kafka without which the source cannot publish, in a sentence."""
@@ -88,7 +103,7 @@ class SourceStep(PollListener):
     ) -> list[TopicPartition]:
         """Run the source if its position is this worker's now."""
         if partitions:
-            self._owned = True
+            self._owned, self._ended, self._error = True, False, ""
             self._interrupt.clear()
             name = f"source-{self.name}"
             self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -112,44 +127,103 @@ class SourceStep(PollListener):
 
     def refresh(self) -> None:
         """Tell how late the source is: also while it fails, or waits, and gives no batch."""
-        self._outcome_listener.on_lag(self._lag.seconds())
+        seconds = self._lag.seconds()
+        # What waits because somebody wanted it so is late, but nobody's alarm.
+        self._outcome_listener.on_lag(0.0 if self._paused else seconds)
+        self._metrics.lag_seconds.set(seconds)
 
     @property
     def held(self) -> bool:
         """Whether the source gets nowhere."""
         return self._lag.held
 
+    @property
+    def status(self) -> SourceStatus | None:
+        """How the source is; None if another worker has its position."""
+        if self._stopped is not None:  # it is late from then on, also when the worker has ended
+            return self._stopped
+        if not self._owned:
+            return None
+        state: SourceState = "paused" if self._paused else self._lag.state
+        return SourceStatus("ended" if self._ended else state, self._error, self._lag.since)
+
+    # What an operator commands, in the event loop.
+
+    def pause(self, until: float) -> None:
+        """Read nothing before the epoch second ``until``; one that is over ends a pause."""
+        before, self._paused_until = self._paused, until
+        if self._paused != before:
+            self._interrupt.set()
+
+    def request_snapshots(self, requests: Sequence[SnapshotRequest]) -> None:
+        """These snapshots are asked for now."""
+        self._requests = tuple(requests)
+        if (source := self._source) is not None:
+            source.snapshots(self._requests)
+
+    def restart(self) -> None:
+        """Begin again from the stored position, which somebody has changed."""
+        self._interrupt.set()
+
+    @property
+    def _paused(self) -> bool:
+        return time.time() < self._paused_until
+
     # The source's own thread.
 
     def _run(self) -> None:
-        """Run the source while the position is ours; after a failure again, from the stored one."""
+        """Run the source while the position is ours, and nobody has paused it; after a failure, or
+        when it was interrupted, again from the stored position."""
         waits = backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        delay = 0.0
         while self._owned:
+            # First clear, then look: a revocation says that the position is gone before it
+            # interrupts, and so does a pause, so that one of the two is seen whenever it comes.
+            self._interrupt.clear()
+            if self._owned and (delay or self._paused):
+                self._interrupt.wait(delay or self._pause_left())
+                delay = 0.0
+                continue
             self._committed_any = False
             self._lag.begun()
             try:
                 self._run_once()
-                return
+                if not self._interrupt.is_set():
+                    self._rest()
+                elif self._paused:
+                    self._lag.paused()
             except ConfigurationError as error:
                 log.error("source %s cannot run: %s", self.name, error)
+                self._lag.failed()
+                self._stopped = SourceStatus("stopped", str(error), self._lag.since)
                 self.failure = error
                 return
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - of a connector, of any kind
                 if self._committed_any:  # it ran: this is another trouble than the last one
                     waits = backoff(FIRST_PAUSE, LONGEST_PAUSE)
                 delay = next(waits)
-                self._lag.failed()
-                self._note_forbidden(error)
-                self._outcome_listener.on_held(error)
-                # What a system refuses needs no traceback, least of all at each attempt.
-                shown = None if isinstance(error, SourceError) else error
-                text = "source %s starts again in %.1f s: %s"
-                log.error(text, self.name, delay, error, exc_info=shown)
-            # First clear, then look: a revocation says that the position is gone before it
-            # interrupts, so that one of the two is seen whenever it comes.
-            self._interrupt.clear()
-            if self._owned:
-                self._interrupt.wait(delay)
+                self._failed(error, delay)
+
+    def _failed(self, error: Exception, delay: float) -> None:
+        self._error = f"{type(error).__name__}: {error}"
+        self._lag.failed()
+        self._note_forbidden(error)
+        self._outcome_listener.on_held(error)
+        # What a system refuses needs no traceback, least of all at each attempt.
+        shown = None if isinstance(error, SourceError) else error
+        text = "source %s starts again in %.1f s: %s"
+        log.error(text, self.name, delay, error, exc_info=shown)
+
+    def _rest(self) -> None:
+        """The source has nothing more to give, unless somebody resets it."""
+        self._ended = True
+        self._lag.ended()
+        self._interrupt.wait()
+        self._ended = False
+
+    def _pause_left(self) -> float:
+        self._lag.paused()  # also where it failed before
+        return max(0.0, min(self._paused_until - time.time(), _PAUSE_CHECK))
 
     def _note_forbidden(self, error: Exception) -> None:
         # Nobody else can find it out: to ask for a right on the source's own transactional id
@@ -166,10 +240,21 @@ class SourceStep(PollListener):
         if self._interrupt.is_set():  # revoked while Kafka was asked: connect to nothing any more
             return
         source = self._build()
+        if self._stored.reset_at is not None:
+            position = source.anew(self._stored.reset_at)
+        self._take_over(source, position)
         try:
             self._publish_batches(source, position, producer)
         finally:
+            self._source = None
             source.close()
+
+    def _take_over(self, source: Source, position: Position | None) -> None:
+        self.takes_snapshots = source.takes_snapshots
+        self.snapshots = _snapshots_of(position)
+        # First so that a change finds it, then told: one that comes between is told twice.
+        self._source = source
+        source.snapshots(self._requests)
 
     def _publish_batches(
         self, source: Source, position: Position | None, producer: Producer
@@ -213,9 +298,10 @@ class SourceStep(PollListener):
             self._metrics.transaction_failures.inc()
             raise
         self._lag.settled(pending.batch)
+        self.snapshots = _snapshots_of(pending.batch.position)
         source.acknowledge(pending.batch.position)
         self._count(pending)
-        self._committed_any, self.forbidden = True, ""
+        self._committed_any, self._error, self.forbidden = True, "", ""
 
     def _count(self, pending: _Pending) -> None:
         batch, result = pending.batch, pending.result
@@ -230,6 +316,10 @@ class SourceStep(PollListener):
     async def stop(self) -> None:
         """Stop the source and leave."""
         await self.intake.stop()
+
+
+def _snapshots_of(position: Position | None) -> Mapping[str, Any]:
+    return position.get("snapshots", {}) if isinstance(position, dict) else {}
 
 
 def _shown(position: Position | None) -> object:

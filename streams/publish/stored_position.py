@@ -6,6 +6,9 @@ remembers much writes only what has changed. The record of the name tells the ``
 one reset of the position to the next: parts of another run are nothing that this position knows.
 It also has what was left out on the way there, by canonical topic: in the transaction of the events
 beside it, so that the count is exact.
+
+A reset is a record without a position, or one with ``reset``: where the source stood before, for
+what it has left at its system.
 """
 
 from __future__ import annotations
@@ -46,12 +49,15 @@ class StoredPosition:
         self._run = ""
         self._parts: dict[str, Any] = {}
         self._left_out: Counter[str] = Counter()
+        self.reset_at: Position | None = None
+        """Where the source stood when an operator reset it, if nothing was published since."""
 
     def load(self) -> Position | None:
         """The position as it is in Kafka, or None for a source that never ran, or was reset."""
         message = self._newest()
         value = message.value() if message is not None else None
         stored: dict[str, Any] = orjson.loads(value) if value else {}
+        self.reset_at = stored.get("reset")
         self._run, self._parts = stored.get("run", ""), {}
         self._left_out = Counter(stored.get("left_out"))
         position: Position | None = stored.get("position")
@@ -102,3 +108,16 @@ class StoredPosition:
             else:
                 found.pop(name, None)
         return found
+
+
+def stored_position(value: bytes | None) -> tuple[Position | None, Position | None]:
+    """What a record of the topic says: the position without its parts, and where the source stood
+    when it was reset, if nothing was published since."""
+    stored: dict[str, Any] = orjson.loads(value) if value else {}
+    return stored.get("position"), stored.get("reset")
+
+
+def reset_record(source: str, topic: str, position: Position | None) -> ProducerRecord:
+    """The record that makes a source begin anew which stands at ``position``."""
+    value = None if position is None else orjson.dumps({"position": None, "reset": position})
+    return ProducerRecord(topic, source.encode(), value, [])

@@ -54,6 +54,7 @@ from trunkline.streams.worker.enrichment import breaker_of, enrichment_of
 from trunkline.streams.worker.faust_app import FlowApp
 from trunkline.streams.worker.listeners import delivery_listener
 from trunkline.streams.worker.routing_supervisor import RoutingSupervisor
+from trunkline.streams.worker.source_supervisor import SourceSupervisor
 from trunkline.streams.worker.supervisor import ControlledHaltDecisions, DestinationSupervisor
 
 ROUTED_BATCHES = 2
@@ -108,7 +109,7 @@ class Assembly:
             reminder=alerts.reminder_seconds,
         )
         self._quota = QuotaClient(backbone) if limited(flow.destinations) else None
-        self._supervisors: list[DestinationSupervisor | RoutingSupervisor] = []
+        self._supervisors: list[DestinationSupervisor | RoutingSupervisor | SourceSupervisor] = []
         self._announcement: Announcement | None = None
 
     def steps(self, roles: Collection[str], *, batch: int) -> list[Step]:
@@ -116,7 +117,9 @@ class Assembly:
         flow = self._flow
         steps: list[Step] = []
         if "source" in roles:
-            steps += self._sources()
+            sources = self._sources()
+            self._supervisors += [SourceSupervisor(step, self._control) for step in sources]
+            steps += sources
         # A worker of sources alone builds no sink: the passwords of destinations need not be in its
         # environment. One that routes builds them, unopened, to ask whether they take deletes.
         sinks = {} if set(roles) == {"source"} else self._sinks()
@@ -164,7 +167,7 @@ class Assembly:
     def _sinks(self) -> dict[str, Sink[Any]]:
         return {d.name: d.build(self._env) for d in self._flow.destinations}
 
-    def _sources(self) -> list[Step]:
+    def _sources(self) -> list[SourceStep | PushStep]:
         connectors = {d.name: d(self._env) for d in self._flow.sources}
         given = {name: streams_of(connector) for name, connector in connectors.items()}
         if problems := list(stream_problems(self._flow, given)):
@@ -173,7 +176,9 @@ class Assembly:
             self._announcement = Announcement(self._backbone, self._flow.name, topics)
         return [self._source(d, connectors[d.name]) for d in self._flow.sources]
 
-    def _source(self, definition: SourceDefinition[Any], connector: AnySource) -> Step:
+    def _source(
+        self, definition: SourceDefinition[Any], connector: AnySource
+    ) -> SourceStep | PushStep:
         publisher = self._compiler.publisher(definition)
         metrics, listener = self._step_metrics("publish", definition.name)
         if isinstance(connector, PushSource):

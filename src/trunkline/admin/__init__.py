@@ -2,12 +2,12 @@
 
 In come the backbone's addresses and what is meant; out go records in the flow's control and audit
 topics, written in one transaction, or what these topics tell. ``targets`` finds out which
-destination is meant, ``destinations`` pauses and shows one, ``dead_letters`` and ``replays`` have
-events sent again, ``waiting`` is about what waits for another attempt, ``audit`` says who did what,
-``alerts`` sends a test message; ``planning`` makes what flows need. Workers do what is asked for;
-nothing here waits for them. All functions but ``follow_request`` block: call them outside an event
-loop, or in a thread. Nothing is printed; what cannot be is a ``TrunklineError`` with a message for
-people.
+destination is meant, ``destinations`` pauses and shows one, ``sources`` does so with a source, and
+resets it, ``dead_letters`` and ``replays`` have events sent again, ``waiting`` is about what waits
+for another attempt, ``audit`` says who did what, ``alerts`` sends a test message; ``planning``
+makes what flows need. Workers do what is asked for; nothing here waits for them. All functions but
+``follow_request`` block: call them outside an event loop, or in a thread. Nothing is printed; what
+cannot be is a ``TrunklineError`` with a message for people.
 
     from trunkline import admin
     from trunkline.params import environment_file, load_backbone
@@ -49,6 +49,17 @@ from trunkline.admin.replays import (
     submit_request,
 )
 from trunkline.admin.source_letters import SourceRedrive, redrive_source
+from trunkline.admin.sources import (
+    SnapshotStatus,
+    SourceOverview,
+    SourceStatus,
+    change_snapshot,
+    pause_source,
+    request_snapshot,
+    reset_source,
+    resume_source,
+    source_status,
+)
 from trunkline.admin.status import HeldEvent, WorkerStatus
 from trunkline.admin.targets import Target, require_destination
 from trunkline.admin.waiting import (
@@ -85,12 +96,16 @@ __all__ = [
     "Request",
     "RequestStatus",
     "Resource",
+    "SnapshotStatus",
+    "SourceOverview",
     "SourceRedrive",
+    "SourceStatus",
     "Target",
     "WaitingEvent",
     "WorkerStatus",
     "apply_plan",
     "cancel_request",
+    "change_snapshot",
     "compare_clusters",
     "continue_request",
     "destination_status",
@@ -102,6 +117,7 @@ __all__ = [
     "open_dead_letters",
     "pause_destination",
     "pause_request",
+    "pause_source",
     "plan_flows",
     "plan_removal",
     "plan_replay",
@@ -109,11 +125,15 @@ __all__ = [
     "read_audit",
     "redrive_source",
     "remove_flow",
+    "request_snapshot",
     "request_status",
     "require_destination",
+    "reset_source",
     "resume_destination",
+    "resume_source",
     "retry_waiting",
     "routing_workers",
     "send_test_alert",
+    "source_status",
     "submit_request",
 ]

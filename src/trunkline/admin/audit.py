@@ -29,12 +29,14 @@ def put_audited(
     *,
     events: Sequence[kafka.ProducerRecord] = (),
     role: str | None = None,
+    fences: str | None = None,
 ) -> None:
     """Write control records (None removes one) and the audit record of it in one transaction: all
     of them or none. Blocks until Kafka has committed it.
 
     ``events``: more records of the transaction. ``role``: of several commands of one role only one
-    writes, as the newest fences the others; by default none knows of another.
+    writes, as the newest fences the others; by default none knows of another. ``fences``: the
+    transactional id of a step that must not write any more what it has under way.
 
     Creates the flow's control and audit topics if need be. Raises ConfigurationError if they are
     missing and may not be created, and KafkaUnavailable.
@@ -43,7 +45,7 @@ def put_audited(
     kafka.ensure_topics(backbone, [topic, audit_topic(flow)])
     writes = [control_record(topic.name, key, value) for key, value in changes.items()]
     own = f"trunkline.{flow}.command.{role}" if role else kafka.unique_id(flow, "command")
-    producer = kafka.producer(backbone, transactional_id=own)
+    producer = kafka.producer(backbone, transactional_id=fences or own)
     try:
         producer.init_transactions(TRANSACTION_SECONDS)
         kafka.transact(producer, [*events, *writes, audit_record(flow, audit)])

@@ -16,7 +16,7 @@ from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
 
 SHOWN = 10
-"""Most destinations that an error names."""
+"""Most destinations or sources that an error names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,11 @@ class Target:
     def inbox(self) -> str:
         """The topic of all that the destination is to receive."""
         return naming.inbox(self.flow, self.destination)
+
+    @property
+    def positions(self) -> str:
+        """The topic of a source's positions."""
+        return naming.positions(self.flow, self.destination)
 
     @property
     def dlq(self) -> str:
@@ -90,8 +95,23 @@ def require_letters(backbone: Backbone, target: Target) -> set[str]:
     )
 
 
+def require_source(backbone: Backbone, target: Target) -> None:
+    """Make sure that the source has its topics in this Kafka. Blocks; writes nothing.
+
+    Raises ConfigurationError, which names the sources that there are, and KafkaUnavailable.
+    """
+    topics = kafka.existing_topics(kafka.admin(backbone))
+    if target.positions in topics:
+        return
+    there = sorted(filter(None, map(naming.source_of, topics)))
+    raise ConfigurationError(
+        f"there is no source {str(target)!r} at {backbone.bootstrap} "
+        f"(no topic {target.positions!r}); {_suggestion(target, there)}"
+    )
+
+
 def _suggestion(target: Target, there: Iterable[str]) -> str:
-    """The destinations of that flow, or if it has none those of all flows, most similar first."""
+    """Those of that flow, or if it has none those of all flows, most similar first."""
     every = list(there)
     own = [name for name in every if name.startswith(f"{target.flow}.")]
     if not every:

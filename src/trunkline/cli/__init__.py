@@ -17,6 +17,7 @@ from trunkline.cli.dlq import dlq_app
 from trunkline.cli.replay import replay_app
 from trunkline.cli.retry import retry_app
 from trunkline.cli.schemas import schemas_app
+from trunkline.cli.source import source_app
 from trunkline.errors import TrunklineError
 from trunkline.masking import escaped
 
@@ -60,6 +61,7 @@ app.command()(run.run)
 app.command()(demo.demo)
 app.command()(audit.audit)
 app.add_typer(destination_app)
+app.add_typer(source_app)
 app.add_typer(dlq_app)
 app.add_typer(replay_app)
 app.add_typer(retry_app)

@@ -59,9 +59,9 @@ def pause(
 
     In all workers. Events wait in the inbox, no attempt is used up, and restarts change nothing.
     """
-    target, end = Target.parse(destination), _end(duration, until, time.time())
+    target, end = Target.parse(destination), pause_end(duration, until, time.time())
     command = pause_destination(backbone_of(env), target, until=end, why=why)
-    typer.echo(f"{target}: {_in_words(command, time.time())}")
+    typer.echo(f"{target}: {command_in_words(command, time.time())}")
 
 
 @destination_app.command()
@@ -79,7 +79,7 @@ def resume(
         force_destination if force else resume_destination,
     )
     command = do(backbone_of(env), target, why=why)
-    typer.echo(f"{target}: {_in_words(command, time.time())}")
+    typer.echo(f"{target}: {command_in_words(command, time.time())}")
 
 
 @destination_app.command()
@@ -90,7 +90,7 @@ def status(destination: TargetArgument, env: EnvOption = None, as_json: JsonOpti
     if as_json:
         print_json(_as_json(found))
         return
-    typer.echo(f"{target}: {_in_words(found.override, time.time())}")
+    typer.echo(f"{target}: {command_in_words(found.override, time.time())}")
     typer.echo(f"workers that deliver to it: {found.members}")
     if found.backlog is not None:
         typer.echo(f"not delivered yet: {backlog_in_words(found.backlog)}")
@@ -118,7 +118,7 @@ def _tell_halted(target: Target, workers: Sequence[WorkerStatus]) -> None:
         typer.echo(f"a halted key goes on after trunkline dlq redrive, or discard, {target}")
 
 
-def _end(duration: str, until: str, now: float) -> datetime | None:
+def pause_end(duration: str, until: str, now: float) -> datetime | None:
     """When a pause ends; None: when somebody resumes."""
     if duration and until:
         raise ConfigurationError("--for and --until both say when the pause ends: give one")
@@ -128,7 +128,7 @@ def _end(duration: str, until: str, now: float) -> datetime | None:
     return parse_time(text, now, ahead=True) if text else None
 
 
-def _in_words(command: OverrideRecord, now: float) -> str:
+def command_in_words(command: OverrideRecord, now: float) -> str:
     """A command as a person says it."""
     if not command.at:
         return "auto (nothing is commanded)"

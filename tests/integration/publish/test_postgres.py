@@ -212,7 +212,7 @@ def test_an_idle_slot_lets_go_of_others_wal_once_its_position_is_stored(
 ) -> None:
     """Else a source without changes would fill the server's disk; and if the server had confirmed
     more than is stored, nobody could tell the slot from one that was made again."""
-    monkeypatch.setattr("trunkline.connectors.postgres.source._LATER", 0.1)
+    monkeypatch.setattr("trunkline.connectors.postgres.changes._LATER", 0.1)
     source = source_of(database)
     reading = Reading(source, start(source_of(database)))
     database.run("CREATE TABLE other AS SELECT generate_series(1, 10000) AS i")

@@ -127,7 +127,7 @@ def test_a_role_that_cannot_publish(database: Database) -> None:
 def test_a_slot_that_is_in_use_may_become_free(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trunkline.connectors.postgres.source._HANDOVER", 0.1)
+    monkeypatch.setattr("trunkline.connectors.postgres.slots._HANDOVER", 0.1)
     first = source_of(database)
     position = start(first)
     database.run("INSERT INTO orders VALUES (1)")

@@ -23,7 +23,7 @@ def database(postgres_dsn: str, topic: Callable[[str], str]) -> Iterator[Databas
 @pytest.fixture
 def asked_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a minute were over in no time."""
-    monkeypatch.setattr("trunkline.connectors.postgres.source._ASK", 0.1)
+    monkeypatch.setattr("trunkline.connectors.postgres.changes._ASK", 0.1)
 
 
 def source_of(database: Database, *tables: str, **more: Any) -> PostgresCDC:
@@ -78,7 +78,7 @@ def test_going_on_with_a_slot_that_was_made_again(database: Database) -> None:
     database.run("INSERT INTO orders VALUES (1)")
     database.run("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", source.slot)
     database.run("INSERT INTO orders VALUES (2)")
-    assert 'set snapshot="never" and reset the position' in refusal(source_of(database), position)
+    assert 'set snapshot="never" before' in refusal(source_of(database), position)
     records, _ = read(source_of(database, snapshot="never"), until=count(1))
     assert [record.key for record in records] == ["2"]
 
@@ -195,7 +195,7 @@ def test_a_server_that_cannot_be_asked_now_is_asked_later(
         asked.append(None)
         raise SourceError("too many connections")
 
-    monkeypatch.setattr("trunkline.connectors.postgres.source._ASK", 0.05)
+    monkeypatch.setattr("trunkline.connectors.postgres.changes._ASK", 0.05)
     reading = streams(database, start(source_of(database)))
     monkeypatch.setattr("trunkline.connectors.postgres.capture.Capture.ask", refused)
     until(lambda: len(asked) > 2, "several questions")
@@ -258,7 +258,8 @@ def test_more_tables_and_fewer_are_no_difference(database: Database) -> None:
     position = start(source)
     database.run(f"ALTER PUBLICATION {source.slot} ADD TABLE lines")
     database.run("INSERT INTO lines VALUES (1); INSERT INTO orders VALUES (2)")
-    records, position = read(source_of(database, "orders", "lines"), position, until=count(2))
+    more = source_of(database, "orders", "lines", snapshot="never")
+    records, position = read(more, position, until=count(2))
     assert [record.stream for record in records] == ["public.lines", "public.orders"]
     database.run("INSERT INTO lines VALUES (3)")
     assert keys_from(database, position, 1, "lines") == ["3"]

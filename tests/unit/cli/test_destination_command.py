@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from trunkline.admin.status import worker_statuses
 from trunkline.admin.targets import Target
 from trunkline.cli import app
-from trunkline.cli.destination import _end, _in_words, _tell_halted
+from trunkline.cli.destination import _tell_halted, command_in_words, pause_end
 from trunkline.errors import ConfigurationError
 from trunkline.streams.admission.manual import OverrideRecord
 
@@ -34,12 +34,12 @@ def test_another_text_is_refused(text: str) -> None:
     ],
 )
 def test_a_pause_can_have_an_end(duration: str, until: str, end: str | None) -> None:
-    found = _end(duration, until, NOON)
+    found = pause_end(duration, until, NOON)
     assert (found and found.isoformat(timespec="milliseconds")) == end
 
 
 def test_a_time_without_a_zone_is_local() -> None:
-    end = _end("", "2030-05-31T16:00", NOON - 86_400)
+    end = pause_end("", "2030-05-31T16:00", NOON - 86_400)
     assert end == datetime(2030, 5, 31, 16).astimezone()
 
 
@@ -55,7 +55,7 @@ def test_a_time_without_a_zone_is_local() -> None:
 )
 def test_an_end_that_makes_no_sense_is_refused(duration: str, until: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        _end(duration, until, NOON)
+        pause_end(duration, until, NOON)
 
 
 def test_halted_keys_are_told_with_what_lets_them_go_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +79,9 @@ def test_halted_keys_are_told_with_what_lets_them_go_on(capsys: pytest.CaptureFi
 
 def test_a_command_is_told_in_words() -> None:
     def told(state: str, until: str | None = None, why: str = "") -> str:
-        return _in_words(OverrideRecord(state, until, "anna@desk", why, "2030-05-31T11:00Z"), NOON)  # type: ignore[arg-type]
+        return command_in_words(
+            OverrideRecord(state, until, "anna@desk", why, "2030-05-31T11:00Z"), NOON
+        )  # type: ignore[arg-type]
 
     by = "by anna@desk at 2030-05-31T11:00Z"
     assert told("paused", why="upgrade") == f"paused, {by}: upgrade"
@@ -87,4 +89,4 @@ def test_a_command_is_told_in_words() -> None:
     assert told("paused", "2030-05-31T12:00Z") == f"auto (was paused until 2030-05-31T12:00Z), {by}"
     assert told("forced") == f"forced, {by}"
     assert told("auto") == f"auto, {by}"
-    assert _in_words(OverrideRecord(), NOON) == "auto (nothing is commanded)"
+    assert command_in_words(OverrideRecord(), NOON) == "auto (nothing is commanded)"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from trunkline import logs
 from trunkline.cli import app, main, output
-from trunkline.cli.destination import _in_words
+from trunkline.cli.destination import command_in_words
 from trunkline.connectors.sql import SqlSink
 from trunkline.connectors.webhook import WebhookSource
 from trunkline.errors import AddressError, ConfigurationError
@@ -126,6 +126,8 @@ def test_a_table_and_a_reason_are_harmless(capsys: pytest.CaptureFixture[str]) -
     told = capsys.readouterr().out
     assert is_harmless(told)
     assert not any(line.startswith("FAKE") for line in told.splitlines())
-    words = _in_words(OverrideRecord("paused", None, by="ada", why=EVIL, at="2026-01-01"), 0.0)
+    words = command_in_words(
+        OverrideRecord("paused", None, by="ada", why=EVIL, at="2026-01-01"), 0.0
+    )
     assert is_harmless(words)
     assert "\n" not in words

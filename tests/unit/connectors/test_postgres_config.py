@@ -54,7 +54,9 @@ def test_the_slots_name_is_the_tables() -> None:
 
 def test_another_slots_position_is_refused() -> None:
     source = PostgresCDC("", ["orders"], slot="mine")
-    with pytest.raises(ConfigurationError, match="set slot='theirs', or reset the position"):
+    with pytest.raises(
+        ConfigurationError, match=r"set slot='theirs'\. Or run trunkline source reset"
+    ):
         next(source.read({"phase": "snapshot", "slot": "theirs"}, threading.Event()))
 
 

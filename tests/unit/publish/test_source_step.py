@@ -14,11 +14,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from keeping_producer import KeepingProducer
 from trunkline import ConfigurationError, Record
 from trunkline.connectors.base import Batch, Position, Source
+from trunkline.errors import SourceError
+from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import Metrics, StepMetrics
 from trunkline.streams.publish import source_step
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.publish.source_step import SourceStep
-from trunkline.streams.publish.stored_position import StoredPosition
+from trunkline.streams.publish.stored_position import StoredPosition, reset_record
 
 MINE = [TopicPartition("shop.db.positions", 0)]
 
@@ -105,6 +107,12 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self.step.on_revoked(MINE, lost=False)
+
+    @property
+    def status(self) -> str:
+        """The state that is told; "" for a source that is another worker's."""
+        found = self.step.status
+        return found.state if found is not None else ""
 
     def lag(self) -> float:
         """As the metrics show it, a second later at the most."""
@@ -202,6 +210,10 @@ def test_a_source_that_is_wrongly_configured_ends_the_worker() -> None:
 
     with Wrong(Numbers([])) as running:
         eventually(lambda: isinstance(running.step.failure, ConfigurationError))
+    told = running.step.status
+    assert told is not None
+    assert (told.state, told.error) == ("stopped", "no such table")
+    assert told.late_since is not None, "what happens from then on waits"
 
 
 def test_a_revocation_ends_the_wait_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +253,104 @@ def test_nothing_is_connected_to_once_the_position_is_gone() -> None:
         go_on.set()
         revoking.join(5)
     assert built == []
+
+
+def test_a_paused_source_is_not_read_and_goes_on_where_kafka_stands() -> None:
+    source = Numbers([2])
+    with Running(source) as running:
+        assert source.waits.wait(5)
+        running.step.pause(time.time() + 3600)
+        eventually(lambda: source.closed == 1)
+        eventually(lambda: running.status == "paused")
+        eventually(lambda: running.lag() > 0)
+        assert not running.step.held, "somebody wants it so"
+        source.batches = [1]
+        source.waits.clear()
+        running.step.pause(0)
+        assert source.waits.wait(5)
+        eventually(lambda: running.status == "running")
+    assert source.read_from == [None, 2]
+
+
+def test_a_pause_is_nobodys_alarm_and_the_metric_tells_it_all_the_same() -> None:
+    told: list[float] = []
+
+    class Told(OutcomeListener):
+        def on_lag(self, seconds: float) -> None:
+            told.append(seconds)
+
+    with Running(Numbers([1])) as running:
+        running.step._outcome_listener = Told()
+        running.step.pause(time.time() + 3600)
+        eventually(lambda: running.lag() > 0)
+    assert set(told) == {0.0}
+
+
+def test_a_pause_before_the_start_holds_and_ends_by_itself() -> None:
+    source = Numbers([1])
+    running = Running(source)
+    running.step.pause(time.time() + 0.2)
+    with running:
+        assert running.status == "paused"
+        assert source.waits.wait(5)
+    assert source.read_from == [None]
+
+
+def test_a_source_that_was_reset_begins_where_it_says_itself() -> None:
+    class Owner(Numbers):
+        def anew(self, position: Position) -> Position | None:
+            return position * 100
+
+    class Reset(Running):
+        reset = False
+
+        def newest(self) -> Any:
+            class Stored:
+                def value(self) -> bytes:
+                    return reset_record("db", "shop.db.positions", cast(Position, 7)).value or b""
+
+            return Stored() if self.reset else super().newest()
+
+    source = Owner([1])
+    with Reset(source) as running:
+        assert source.waits.wait(5)
+        running.reset = True
+        running.step.restart()
+        eventually(lambda: len(source.read_from) == 2)
+    assert source.read_from == [None, 700]
+
+
+def test_a_source_that_has_ended_begins_again_after_a_reset() -> None:
+    class Finite(Numbers):
+        def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
+            self.read_from.append(position)
+            return iter(())
+
+    source = Finite([])
+    with Running(source) as running:
+        eventually(lambda: running.status == "ended")
+        running.step.restart()
+        eventually(lambda: len(source.read_from) == 2)
+
+
+def test_the_last_error_is_told_until_it_is_read_again() -> None:
+    class Away(Numbers):
+        away = True
+
+        def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
+            if self.away:
+                raise SourceError("no route to host")
+            return super().read(position, stop)
+
+    source = Away([1])
+    with Running(source) as running:
+        eventually(lambda: running.status == "failing")
+        eventually(lambda: running.step.status is not None and running.step.status.error)
+        assert running.step.status is not None
+        assert running.step.status.error == "SourceError: no route to host"
+        source.away = False
+        eventually(lambda: running.status == "running")
+        eventually(lambda: running.step.status and not running.step.status.error)
 
 
 def test_one_that_never_started_stops() -> None:

@@ -1,0 +1,160 @@
+"""The changes of the tables, batch by batch, from a stored position on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+from trunkline.connectors.base import Batch, Position
+from trunkline.connectors.postgres import catalog, slots
+from trunkline.connectors.postgres.capture import Capture
+from trunkline.connectors.postgres.decoder import Decoder, lsn_number, lsn_text
+from trunkline.connectors.postgres.incremental import Incremental, Requests
+from trunkline.connectors.postgres.stream import Stream
+from trunkline.errors import ConfigurationError, SourceError, TrunklineError
+
+log = logging.getLogger(__name__)
+
+_WAIT = 0.2
+"""Seconds of waiting for the server before looking at ``stop``."""
+_SOON, _LATER = 1.0, 10.0
+"""Seconds until an empty batch is given out when nothing comes: after records, after another one.
+
+The engine acknowledges a large batch when it gets the next one. Without a next one the server would
+not hear that the last records are published, and keep their WAL while the tables are quiet.
+"""
+_ASK, _ASK_IDLE = 60.0, 10.0
+"""Seconds between two questions whether publication and tables are still the same: while changes
+come, and when they have ceased (since when nothing may have been recorded)."""
+
+
+class Changes:
+    """The changes from ``position`` on, while they are read. ``unchanged``: see ``PostgresCDC``."""
+
+    def __init__(
+        self,
+        capture: Capture,
+        position: Position,
+        requests: Requests,
+        stop: threading.Event,
+        *,
+        with_snapshot: bool,
+        batch: int,
+        unchanged: object,
+    ) -> None:
+        self._capture = capture
+        self._stop = stop
+        self._batch = batch
+        self._with_snapshot = with_snapshot
+        stored = position.get("snapshots", {})
+        self._snapshots = Incremental(capture, stored, requests, stop, batch=batch)
+        self._decoder = self._decoder_from(position, unchanged)
+        self._acknowledged = self._decoder.end
+        self._stream: Stream | None = None
+
+    def batches(self) -> Iterator[Batch]:
+        """What was decoded before an error is given out before it is raised: it would come again,
+        but under what the tables are called by then."""
+        capture, decoder = self._capture, self._decoder
+        stream = Stream(capture.dsn, capture.slot, capture.publication, decoder, self._stop)
+        self._stream, asked = stream, time.monotonic()
+        due, ask_after, more, error = asked + _SOON, _ASK, False, None
+        current = False  # whether it is known that we stand at the server's end
+        while error is None and not self._stop.is_set():
+            try:
+                more = stream.receive(self._batch)
+                if time.monotonic() - asked > ask_after:
+                    self._ask()
+                    asked, ask_after = time.monotonic(), _ASK
+            except TrunklineError as raised:
+                error, self._stream = raised, None  # nothing can be acknowledged any more
+                stream.close()
+            records = self._snapshots.merge(decoder)
+            if error is None:
+                self._snapshots.advance(decoder)
+            if records or self._snapshots.moved:
+                current = error is None and not more and not decoder.commit
+                yield Batch(records, self._position(), current)
+                due = time.monotonic() + _SOON
+            elif (decoder.end > self._acknowledged or not current) and (
+                error or time.monotonic() >= due
+            ):
+                current = error is None and not more and not decoder.commit
+                yield Batch([], self._position(), current)
+                due, ask_after = time.monotonic() + _LATER, _ASK_IDLE
+            elif error is None and not more:
+                if decoder.end == self._acknowledged:
+                    stream.keep_alive()
+                stream.wait(_WAIT)
+        if error is not None:
+            raise error
+
+    def acknowledge(self, lsn: str) -> None:
+        """The server may forget everything before ``lsn``."""
+        if self._stream is not None:
+            self._acknowledged = lsn_number(lsn)
+            self._stream.acknowledge(self._acknowledged)
+
+    def close(self) -> None:
+        """Leaves the slot to the next reader."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _ask(self) -> None:
+        """Whether all is still the same. A server that does not let us ask is asked later."""
+        try:
+            self._capture.ask()
+        except SourceError as error:
+            slot = self._capture.slot
+            log.warning("source of slot %s could not ask for its tables: %s", slot, error)
+
+    def _decoder_from(self, position: Position, unchanged: object) -> Decoder:
+        capture, lsn = self._capture, lsn_number(position["lsn"])
+        with capture.connected() as connection:
+            catalog.require_logical(connection)
+            if not slots.is_free(connection, capture.slot, self._stop):
+                raise ConfigurationError(slots.gone(capture.slot))
+            added = capture.publish_added(connection, position.get("of"))
+            capture.resume(connection, position.get("of"))
+            for stream in added:
+                self._add(stream, position["lsn"])
+            catalog.require_reached(connection, lsn)
+            if "of" in position:
+                slots.require_from(connection, capture.slot, lsn)
+            else:
+                log.warning(_UNCHECKED, capture.slot)
+        return Decoder(
+            capture.wanted,
+            capture.types_of,
+            ask=capture.ask,
+            unchanged=unchanged,
+            end=lsn,
+            commit=lsn_number(position.get("commit", "0/0")),
+            index=position.get("index", 0),
+        )
+
+    def _add(self, stream: str, point: str) -> None:
+        """A table that was not in ``tables=`` before: its changes come from now on."""
+        if self._with_snapshot:
+            log.info("table %s is new: its rows are read while changes go on", stream)
+            self._snapshots.add(stream, point)
+
+    def _position(self) -> Position:
+        """Where the decoder stands, and the snapshots that are read meanwhile."""
+        decoder, self._snapshots.moved = self._decoder, False
+        position = self._capture.position(lsn_text(decoder.end), self._capture.validity)
+        if decoder.commit:
+            position |= {"commit": lsn_text(decoder.commit), "index": decoder.index}
+        if states := self._snapshots.states:
+            position["snapshots"] = {id: dict(state) for id, state in states.items()}
+        return position
+
+
+_UNCHECKED = (
+    "the stored position of slot %s is of an earlier version, and does not tell which publication "
+    "and tables it is of: from now on it does. If slot, publication or a table was dropped and "
+    "made again since it was stored, take a new snapshot"
+)

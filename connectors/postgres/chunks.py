@@ -1,0 +1,180 @@
+"""One chunk of a table: its next rows in the order of their key, and the mark behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
+
+from trunkline.connectors.postgres import snapshot
+from trunkline.connectors.postgres.capture import Capture
+from trunkline.connectors.postgres.catalog import Table
+from trunkline.connectors.postgres.connection import Connection, translated
+from trunkline.connectors.postgres.decoder import MARKS
+from trunkline.connectors.postgres.statements import quoted
+from trunkline.errors import ConfigurationError, TrunklineError
+from trunkline.event import Record
+
+_LOW = 0xFFFFFFFF
+"""The stream has transaction ids without their epoch."""
+# The key's columns as their index has them: only in this order it gives the rows without a sort.
+_KEY = """
+SELECT a.attname::text, format_type(a.atttypid, a.atttypmod)
+FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid
+JOIN unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k (number, at) ON true
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
+WHERE c.oid = %s AND i.indisvalid AND i.indimmediate
+  AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
+ORDER BY k.at
+"""
+
+
+class NotYet(TrunklineError):
+    """The snapshot may miss a transaction that the stream has told. ``opened``: as in ``Seen``."""
+
+    def __init__(self, why: str, opened: int) -> None:
+        super().__init__(why)
+        self.opened = opened
+
+
+@dataclass(slots=True)
+class Seen:
+    """Which transactions the stream may have told. ``opened``: the first id that was not given yet
+    when they began to be written down, 0 before that was asked; ``streamed``: those since."""
+
+    opened: int = 0
+    streamed: set[int] = field(default_factory=set)
+
+    def settle(self, chunk: Chunk) -> None:
+        """Forget what the chunk's snapshot saw: every later one sees it, too."""
+        self.opened = chunk.opened
+        unseen = {id & _LOW for id in chunk.running}
+        self.streamed = {
+            id for id in self.streamed if id in unseen or _follows(id, chunk.next_transaction)
+        }
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Rows as records. ``after``: the key of the last one, None where there was none. ``running``,
+    ``next_transaction``: what the snapshot did not see."""
+
+    records: list[Record]
+    after: list[str] | None
+    about: int | None
+    opened: int
+    running: tuple[int, ...]
+    next_transaction: int
+
+
+def read_chunk(
+    capture: Capture, id: str, state: Mapping[str, Any], mark: str, seen: Seen, limit: int
+) -> Chunk:
+    """Reads the rows behind ``state["after"]``, then writes the mark. Blocks.
+
+    Raises NotYet, ConfigurationError where the table is not captured or the condition is none, and
+    SourceError.
+    """
+    with capture.connected() as connection:
+        opened = seen.opened or _snapshot(connection)[1]
+        table = _table(capture, connection, state["table"])
+        connection.set_session(
+            isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True, autocommit=False
+        )
+        running, following, now = _snapshot(connection)
+        _require_shown(running, Seen(opened, seen.streamed))
+        snapshot.lock(connection, [table])
+        if _table(capture, connection, state["table"]) != table:
+            raise NotYet("the table was altered", opened)
+        about = snapshot.estimate(connection, table) if state["about"] is None else None
+        key = _key(connection, table)
+        shape = table.shape(capture.types(connection))
+        condition = _condition(key, state)
+        order = sql.SQL("ORDER BY {} LIMIT {}").format(_names(key), sql.Literal(limit))
+        with closing(snapshot.rows_of(connection, table, limit, condition, order)) as portions:
+            rows = next(portions, [])
+    with capture.connected() as connection:
+        _emit(connection, mark)
+    places = [shape.names.index(name) for name, _ in key]
+    after = [bytes.decode(rows[-1][at] or b"") for at in places] if rows else None
+    records = snapshot.snapshot_records(shape, rows, id, now)
+    return Chunk(records, after, about, opened, running, following)
+
+
+def _table(capture: Capture, connection: Connection, stream: str) -> Table:
+    tables, _ = capture.now(connection)
+    for table in tables:
+        if table.stream == stream:
+            return table
+    named = ", ".join(table.stream for table in tables)
+    raise ConfigurationError(f"table {stream} is not one of the source's: {named}")
+
+
+def _snapshot(connection: Connection) -> tuple[tuple[int, ...], int, datetime]:
+    """Which transactions run, which id follows, and the server's time."""
+    with translated("taking a snapshot"), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_snapshot()::text, now()")
+        text, now = cursor.fetchall()[0]
+    _, following, running = text.split(":")
+    return tuple(int(id) for id in running.split(",") if id), int(following), now
+
+
+def _require_shown(running: tuple[int, ...], seen: Seen) -> None:
+    before = [id for id in running if id < seen.opened]
+    if before:
+        raise NotYet(
+            "transactions that were open before must end (see backend_xid in pg_stat_activity, and "
+            f"pg_prepared_xacts): {', '.join(str(id & _LOW) for id in before[:10])}",
+            seen.opened,
+        )
+    unseen = [id for id in running if id & _LOW in seen.streamed]
+    if unseen:
+        told = ", ".join(str(id & _LOW) for id in unseen[:10])
+        raise NotYet(f"transactions are committed, and not shown yet: {told}", seen.opened)
+
+
+def _follows(id: int, limit: int) -> bool:
+    """Whether a transaction id of 32 bits is not before ``limit``; they go round."""
+    return (id - limit) & _LOW < 1 << 31
+
+
+def _key(connection: Connection, table: Table) -> list[tuple[str, str]]:
+    """The key's columns with their types, in the order of their index."""
+    with translated(f"reading the key of {table.stream}"), connection.cursor() as cursor:
+        cursor.execute(_KEY, (table.oid,))
+        return [(name, type_) for name, type_ in cursor.fetchall()]
+
+
+def _names(key: list[tuple[str, str]]) -> sql.Composable:
+    return sql.SQL(", ").join(sql.Identifier(name) for name, _ in key)
+
+
+def _condition(key: list[tuple[str, str]], state: Mapping[str, Any]) -> sql.Composable | None:
+    conditions: list[sql.Composable] = []
+    if state["where"]:
+        # In lines of its own: a comment at its end must not swallow the bracket.
+        conditions.append(sql.SQL("(\n" + state["where"] + "\n)"))
+    if state["after"] is not None:
+        values = [
+            sql.SQL("CAST({} AS " + type_ + ")").format(sql.Literal(value))
+            for value, (_, type_) in zip(state["after"], key, strict=True)
+        ]
+        conditions.append(sql.SQL("({}) > ({})").format(_names(key), sql.SQL(", ").join(values)))
+    return sql.SQL(" AND ").join(conditions) if conditions else None
+
+
+def _emit(connection: Connection, mark: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user::text")
+        (role,) = cursor.fetchone() or ("",)
+        mend = (
+            "run GRANT EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) TO "
+            f"{quoted(role)};"
+        )
+        with translated("writing a mark into the log", mend):
+            cursor.execute("SELECT pg_logical_emit_message(true, %s, %s)", (MARKS, mark))
