@@ -135,7 +135,7 @@ def operate(locked: Locked, registry_url: str, name: str, api: Destination) -> N
         ("destination", "pause", erp, "--why", "upgrade"),
         ("destination", "status", erp),
         ("destination", "resume", erp),
-        ("replay", f"{name}.orders", "--to", erp, "--yes", "--why", "again", "--detach"),
+        ("replay", f"{name}.orders", "--to", erp, "--why", "again", "--detach"),
         ("replay", "list", name),
         ("audit", name),
     ):
