@@ -24,7 +24,7 @@ from trunkline.streams.flow.loading import load
 
 PYTHON = blocks("python")
 FLOWS = [block for block in PYTHON if "= Flow(" in block.text]
-LANGUAGES = {"bash", "json", "promql", "python", "sql", "text", "toml", ""}
+LANGUAGES = {"yaml", "bash", "json", "promql", "python", "sql", "text", "toml", ""}
 
 # What a fragment of a flow stands in: its parameters, its types and the flow itself.
 AROUND = """
