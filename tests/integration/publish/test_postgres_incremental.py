@@ -207,7 +207,8 @@ def test_topic_folded_by_key_is_the_table_through_writers_and_kills(database: Da
                                 "INSERT INTO orders VALUES (%(id)s, 't9', 1) "
                                 "ON CONFLICT DO NOTHING",
                                 "UPDATE orders SET tenant = 'm' || tenant WHERE id = %(id)s "
-                                "AND length(tenant) < 6",
+                                "AND length(tenant) < 6 AND NOT EXISTS (SELECT FROM orders o WHERE "
+                                "o.id = orders.id AND o.tenant = 'm' || orders.tenant)",
                             )
                         ),
                         {"id": id},
