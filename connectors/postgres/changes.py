@@ -12,7 +12,9 @@ from trunkline.connectors.postgres import catalog, slots
 from trunkline.connectors.postgres.capture import Capture
 from trunkline.connectors.postgres.decoder import Decoder, lsn_number, lsn_text
 from trunkline.connectors.postgres.incremental import Incremental, Requests
+from trunkline.connectors.postgres.reselect import reselected
 from trunkline.connectors.postgres.stream import Stream
+from trunkline.connectors.postgres.values import UNCHANGED
 from trunkline.errors import ConfigurationError, SourceError, TrunklineError
 
 log = logging.getLogger(__name__)
@@ -48,9 +50,11 @@ class Changes:
         self._stop = stop
         self._batch = batch
         self._with_snapshot = with_snapshot
+        self._reselect = unchanged == "reselect"
         stored = position.get("snapshots", {})
         self._snapshots = Incremental(capture, stored, requests, stop, batch=batch)
-        self._decoder = self._decoder_from(position, unchanged)
+        marker = UNCHANGED if self._reselect else unchanged
+        self._decoder = self._decoder_from(position, marker)
         self._acknowledged = self._decoder.end
         self._stream: Stream | None = None
 
@@ -72,6 +76,8 @@ class Changes:
                 error, self._stream = raised, None  # nothing can be acknowledged any more
                 stream.close()
             records = self._snapshots.merge(decoder)
+            if self._reselect and records:
+                records = reselected(capture, records)
             if error is None:
                 self._snapshots.advance(decoder)
             if records or self._snapshots.moved:

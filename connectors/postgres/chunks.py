@@ -92,7 +92,7 @@ def read_chunk(
         if _table(capture, connection, state["table"]) != table:
             raise NotYet("the table was altered", opened)
         about = snapshot.estimate(connection, table) if state["about"] is None else None
-        key = _key(connection, table)
+        key = key_columns(connection, table)
         shape = table.shape(capture.types(connection))
         condition = _condition(key, state)
         order = sql.SQL("ORDER BY {} LIMIT {}").format(_names(key), sql.Literal(limit))
@@ -143,7 +143,7 @@ def _follows(id: int, limit: int) -> bool:
     return (id - limit) & _LOW < 1 << 31
 
 
-def _key(connection: Connection, table: Table) -> list[tuple[str, str]]:
+def key_columns(connection: Connection, table: Table) -> list[tuple[str, str]]:
     """The key's columns with their types, in the order of their index."""
     with translated(f"reading the key of {table.stream}"), connection.cursor() as cursor:
         cursor.execute(_KEY, (table.oid,))

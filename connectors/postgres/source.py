@@ -42,7 +42,8 @@ class PostgresCDC(Source):
     ``snapshot``: "initial" reads all rows before the changes; "never" begins with the changes,
     at the slot's own position if somebody made it before. ``batch``: records of a batch.
     ``unchanged``: stands for large values that an update left alone, which PostgreSQL sends only
-    with REPLICA IDENTITY FULL. By default a marker that no Avro type accepts. ``json``: "parsed"
+    with REPLICA IDENTITY FULL. By default a marker that no Avro type accepts; "reselect" asks the
+    table for them. ``json``: "parsed"
     makes values of json and jsonb, "text" leaves them as the server writes them.
 
     Records: ``key`` is the replica identity's (primary key's) text, ``data`` column → value,
