@@ -73,6 +73,11 @@ def source_transactional_id(flow: str, source: str) -> str:
     return f"trunkline.{flow}.{source}"
 
 
+def dlq_reader(topic: str) -> str:
+    """The group that readers of a dead-letter topic name. None of them joins it or commits."""
+    return f"{topic}.reader"
+
+
 def transactional_ids(flow: str, role: str) -> str:
     """What the transactional ids begin with that workers make for a role: ``route``, or the name of
     a destination."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from trunkline import kafka
+from trunkline import kafka, naming
 from trunkline.kafka.clients import low_latency
 from trunkline.kafka.offsets import Partition
 from trunkline.kafka.reading import records, watermarks
@@ -68,7 +68,7 @@ class DeadLetterQueue:
                 yield replace(letter, handled=True) if self._handled.has(letter) else letter
 
     def _reader(self) -> Consumer:
-        return kafka.consumer(self._backbone, f"{self._topic}.reader", eof=True)
+        return kafka.consumer(self._backbone, naming.dlq_reader(self._topic), eof=True)
 
 
 def covering_ranges(letters: Iterable[DeadLetter]) -> tuple[dict[Partition, range], int]:

@@ -40,6 +40,17 @@ class _Rights:
     def group(self, name: str, *operations: str) -> None:
         self._found[GROUP, name, False] |= set(operations)
 
+    def reader(self, topic: str, *operations: str) -> None:
+        """Of whoever reads all of a topic, beside any group: its client asks for the coordinator of
+        a group named after the topic, though it neither joins nor commits."""
+        self.topic(topic, "Read", *operations)
+        self.group(topic, "Describe")
+
+    def dlq_reader(self, topic: str) -> None:
+        """Of whoever reads dead letters."""
+        self.topic(topic, "Read")
+        self.group(naming.dlq_reader(topic), "Describe")
+
     def transactions(self, id: str, *, prefixed: bool = True) -> None:
         self._found[TRANSACTIONAL_ID, id, prefixed] |= {"Write", "Describe"}
 
@@ -75,17 +86,17 @@ def _of_each_worker(found: _Rights, flow: Flow[Any], *, create: bool) -> None:
     # It looks for all topics at its start, follows what operators ask for, and tells how it is.
     for topic in _topics(flow):
         found.topic(topic, *(["Create"] if create else []))
-    found.topic(naming.control(flow.name), "Read", "Write")
+    found.reader(naming.control(flow.name), "Write")
     if limited(flow.destinations):
-        found.topic(limits_topic().name, "Read", "Write", *(["Create"] if create else []))
+        found.reader(limits_topic().name, "Write", *(["Create"] if create else []))
     # An alert of dead letters tells how many nobody has handled.
     for dlq in [*(s.dlq for s in flow.sources), *(d.dlq for d in flow.destinations)]:
-        found.topic(dlq, "Read")
+        found.dlq_reader(dlq)
 
 
 def _of_sources(found: _Rights, flow: Flow[Any], *, create: bool) -> None:
     if published_by(flow):
-        found.topic(publishers_topic().name, "Read", "Write", *(["Create"] if create else []))
+        found.reader(publishers_topic().name, "Write", *(["Create"] if create else []))
     for published in published_by(flow):  # and not what it reads of others
         found.topic(published, "Write")
     for source in flow.sources:
@@ -100,7 +111,7 @@ def _of_routing(found: _Rights, flow: Flow[Any]) -> None:
     for route in flow.routes:
         found.topic(route.topic.topic, "Read")
     for table in flow.tables:
-        found.topic(table.topic.topic, "Read", "DescribeConfigs")
+        found.reader(table.topic.topic, "DescribeConfigs")
     for destination in flow.destinations:
         found.topic(destination.inbox, "Write")
         found.topic(destination.dlq, "Read", "Write")  # read by re-drives
@@ -121,12 +132,13 @@ def _of_deliveries(found: _Rights, flow: Flow[Any]) -> None:
 
 def _of_viewers(found: _Rights, flow: Flow[Any]) -> None:
     for topic in (naming.control(flow.name), naming.audit(flow.name)):
-        found.topic(topic, "Read")
+        found.reader(topic)
     for source in flow.sources:
-        found.topic(source.dlq, "Read")
+        found.dlq_reader(source.dlq)
     for destination in flow.destinations:
         for topic in _topics_of(destination):
             found.topic(topic, "Read")
+        found.dlq_reader(destination.dlq)
         found.group(naming.delivery_group(flow.name, destination.name), "Describe")
 
 

@@ -11,7 +11,13 @@ from collections.abc import Collection
 from typing import Any
 
 from trunkline import kafka
-from trunkline.kafka.rights import TRANSACTIONAL_ID, Right, may_write_transactions, missing_rights
+from trunkline.kafka.rights import (
+    GROUP,
+    TRANSACTIONAL_ID,
+    Right,
+    may_write_transactions,
+    missing_rights,
+)
 from trunkline.kafka.topics import require_answer
 from trunkline.params import Backbone
 from trunkline.streams.flow.definition import Flow
@@ -35,8 +41,7 @@ class AccessMonitor:
 
     def __init__(self, flow: Flow[Any], roles: Collection[str], backbone: Backbone) -> None:
         self._backbone = backbone
-        needed = [right for right in rights(flow, roles) if right.name != publishers_topic().name]
-        self._rights = [_required(right) for right in needed]  # that one only warns
+        self._rights = [_required(right) for right in rights(flow, roles) if not _spared(right)]
         self._unproven = [r for r in self._rights if r.resource == TRANSACTIONAL_ID and r.prefixed]
         self._stopped = threading.Event()
         self.reason = ""
@@ -92,6 +97,13 @@ class AccessMonitor:
                 self._stopped.wait(refused if self.seen else EVERY_UNSEEN)
         except Exception as failure:  # noqa: BLE001 - it ends the worker, which raises it
             self.failure = failure
+
+
+def _spared(right: Right) -> bool:
+    """Whether nothing stops without it: the topic of publishers only warns, and a reader beside any
+    group names one that it never joins."""
+    beside = right.resource == GROUP and right.operations == ("Describe",)
+    return beside or right.name == publishers_topic().name
 
 
 def _required(right: Right) -> Right:

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from confluent_kafka import KafkaException, TopicPartition
 
-from trunkline import kafka
+from trunkline import kafka, naming
 from trunkline.admin.audit import put_audited
 from trunkline.admin.dead_letters import DeadLetters, after_handling
 from trunkline.errors import ConfigurationError, DataError
@@ -189,7 +189,7 @@ def _published(letters: DeadLetters, topics: Sequence[str], since: datetime) -> 
     """The records of canonical topics that were written since then."""
     backbone = letters.backbone
     there = kafka.existing_topics(kafka.admin(backbone), expected=topics)
-    group = f"{letters.target.dlq}.reader"
+    group = naming.dlq_reader(letters.target.dlq)
     try:
         with closing(kafka.consumer(backbone, group, eof=True)) as client:
             at = int(since.timestamp() * 1000)
