@@ -170,13 +170,17 @@ class Router:
         """The records of these messages, in the messages' order.
 
         ``seconds``: after so many no further message is begun, and ``taken`` says how many were;
-        it is one at least, if one is not held. ``missing``: what ``prefetch`` said of them, where
-        it was called before.
+        it is one at least, if no further partition is held. ``missing``: what ``prefetch`` said of
+        them, where it was called before.
 
         1. Hold those whose schemas are missing, and what is behind them.
         2. Route the others. If one of them cannot be routed for now, hold it, too, and route what
            is left once more. Why not go on: of a message with three routes two may have been
            called, and of 200 async routes all, before the one that fails.
+        3. If the time is over by then, route no more than what went well so far, and that whole.
+           Case: a route that is not async waits ten seconds for a system that is down, once for
+           each of 16 partitions: Kafka aborts the transaction meanwhile, and who begins anew knows
+           of nothing that is held. And were less routed, those ten seconds would come again.
         """
         if missing is None:
             missing = await self.prefetch(messages)
@@ -184,11 +188,14 @@ class Router:
         end = monotonic() + seconds
         while True:
             found: Holds = {}
-            done = await self._route_unheld(_unheld(messages, holds), end, found)
+            unheld = _unheld(messages, holds)
+            done = await self._route_unheld(unheld, end, found)
             if not found:
                 done.holds = holds
                 return done
             holds |= found
+            if monotonic() > end:
+                messages, end = unheld[: done.taken], float("inf")
 
     async def probe(self, message: AnyMessage) -> Exception | None:
         """Why this message cannot be routed for now; None if it can. What its routes return is

@@ -14,6 +14,7 @@ from trunkline import ConfigurationError, Event, Retryable, Unavailable
 from trunkline.errors import RegistryRefused, RegistryUnavailable, TableUnreadable
 from trunkline.kafka.messages import StoredMessage
 from trunkline.schemas.codec import MissingSchemas
+from trunkline.streams.route import router as route_module
 from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
 from trunkline.streams.route.router import Hold, Router, RoutingResult
 
@@ -141,9 +142,39 @@ def test_who_has_no_partition_to_hold_gets_all_or_the_error() -> None:
 
 def test_what_there_is_no_time_for_is_not_counted() -> None:
     down = compiled(route_that_raises(Unavailable("down"), {(0, 0)}))
-    done = routed(MESSAGES, down, seconds=-1)
+    done = routed(MESSAGES[1:], down, seconds=-1)
     assert done.taken == 1
     assert places(done) == [("erp.inbox", "orders/1/0/r/1")]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_went_well_is_routed_when_finding_out_has_taken_the_time(
+    waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing more: ten seconds for each of 16 partitions are more than a transaction has. Nor
+    less: the ten seconds of one that stands behind a hundred others would come a hundred times."""
+    now, failing = [0.0], {(0, 2), (1, 1), (2, 0)}
+    monkeypatch.setattr(route_module, "monotonic", lambda: now[0])
+
+    def times_out(event: Event[Any]) -> Any:
+        if (event.partition, event.offset) in failing:
+            now[0] += 10
+            raise Unavailable("down")
+        return event.data
+
+    async def awaited(event: Event[Any]) -> Any:
+        await asyncio.sleep(0)
+        return times_out(event)
+
+    messages = [message(*place) for place in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)]]
+    done = routed(messages, compiled(awaited if waits else times_out), seconds=0.2)
+    well = ["orders/0/0/r/1", "orders/0/1/r/1"]
+    if waits:  # all at once, so every one is found
+        assert {at: hold.offset for (_, at), hold in done.holds.items()} == {0: 2, 1: 1, 2: 0}
+        assert [place for _, place in places(done)] == [*well, "orders/1/0/r/1"]
+    else:
+        assert (list(done.holds), now) == ([("orders", 0)], [10.0])
+        assert [place for _, place in places(done)] == well
 
 
 def test_a_message_is_probed_and_nothing_comes_of_it() -> None:
