@@ -272,8 +272,6 @@ class Router:
         """
         results = await asyncio.gather(*(p.call for p in pending), return_exceptions=True)
         for waiting, result in zip(pending, results, strict=True):
-            if isinstance(result, asyncio.CancelledError):
-                raise result
             if isinstance(result, ROUTING_HOLDS):
                 event = waiting.event
                 hold = Hold(event.offset, result)
@@ -288,7 +286,7 @@ class Router:
             own = RoutingResult(dead_letters=done.dead_letters, flow_version=self._version)
             try:
                 if isinstance(result, BaseException):
-                    raise result
+                    raise _error_of_route(result)
                 own.add_records(inbox_records(event, raw_key, route, result))
             except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
                 own.add_dead_letter(event, error, route.dlq, raw_key)
@@ -296,6 +294,17 @@ class Router:
             done.records[at:at] = own.records
             inserted += len(own.records)
             done.routed += own.routed
+
+
+def _error_of_route(error: BaseException) -> BaseException:
+    """What an async route ended with. A cancellation is its own error, as when a pool is closed
+    whose connection it waits for: who cancels this task cancels the awaiting of all routes. Passed
+    on, it would end routing, and nobody would hear of it: to asyncio that is no error."""
+    if not isinstance(error, asyncio.CancelledError):
+        return error
+    cancelled = RuntimeError("what the route awaited was cancelled")
+    cancelled.__cause__ = error
+    return cancelled
 
 
 def _unreadable(messages: Sequence[AnyMessage], missing: MissingSchemas) -> Holds:

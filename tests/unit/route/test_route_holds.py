@@ -177,6 +177,35 @@ def test_what_went_well_is_routed_when_finding_out_has_taken_the_time(
         assert [place for _, place in places(done)] == well
 
 
+def test_what_a_route_awaits_may_be_cancelled() -> None:
+    """By a pool of connections that is closed, say. No letter and no error would tell of it."""
+
+    async def lost(event: Event[Any]) -> Any:
+        if event.offset == 1:
+            raise asyncio.CancelledError
+        return event.data
+
+    done = routed(MESSAGES[::3], compiled(lost))
+    assert (done.taken, done.routed, done.dead) == (3, 2, 1)
+    (dead,) = done.dead_letters.values()
+    assert str(dead.error) == "what the route awaited was cancelled"
+
+
+def test_who_is_cancelled_while_routes_wait_ends() -> None:
+    async def endless(event: Event[Any]) -> Any:
+        await asyncio.Event().wait()
+
+    async def scene() -> None:
+        topics = {"orders": CompiledTopic(json.loads, [compiled(endless)])}
+        routing = asyncio.create_task(Router(topics).route(MESSAGES))
+        await asyncio.sleep(0)
+        routing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await routing
+
+    asyncio.run(scene())
+
+
 def test_a_message_is_probed_and_nothing_comes_of_it() -> None:
     error = Unavailable("down")
     topics = {"orders": CompiledTopic(json.loads, [compiled(route_that_raises(error, {(0, 0)}))])}
