@@ -283,10 +283,13 @@ class RoutingStep(PollListener, HasGauges):
         """Whether nothing of it is left to be tried again."""
         try:
             while self._is_ours(held):
+                asked = len(held.messages)
                 missing = await self._router.prefetch(held.messages, PATIENCE)
                 async with self._transactions.lock:
                     if not self._is_ours(held):
                         break
+                    if len(held.messages) > asked:
+                        continue  # of those that came meanwhile no schema was asked for
                     held.messages[:0] = await self._route_and_commit(held.take(), missing)
                     if not held.being_routed:
                         return False

@@ -121,3 +121,35 @@ def test_what_is_held_again_further_on_waits_there() -> None:
         assert made.routed == [0, 1, 2, 3, 4]
 
     played(scene, 1, 3)
+
+
+def test_what_comes_behind_while_its_turn_is_waited_for_is_not_read_without_its_schema() -> None:
+    """Reading it would ask the registry in the event loop, which waits then for all it does."""
+
+    async def scene(made: Scene) -> None:
+        known = False
+
+        async def ask(values: Any, patience: float) -> Any:
+            is_new = b'{"new": 1}' in set(values)
+            return {b'{"new': RegistryUnavailable("away")} if is_new and not known else {}
+
+        made.step._router._ask_for_schemas = ask
+        await made.step.process(made.batch(0, 1))
+        behind = made.batch(2)
+        new: Any = StoredMessage(TOPIC, 0, 3, b"3", b'{"new": 1}')
+        behind.messages.append(new)
+        await made.routing.transactions.lock.acquire()
+        first = asyncio.create_task(made.step.process(behind))
+        made.failing.clear()
+        await asyncio.sleep(1)  # the task that tries again is the second to wait for the lock
+        made.routing.transactions.lock.release()
+        await first
+        await asyncio.sleep(1)
+        assert made.routed == [0, 1, 2]
+        (held,) = made.step.held
+        assert [message.offset() for message in held.messages] == [3]
+        known = True
+        await asyncio.sleep(6)
+        assert made.routed == [0, 1, 2, 3]
+
+    played(scene, 1)
