@@ -63,7 +63,8 @@ class FirstStart:
         self, consumer: Consumer, topic: str, ours: Sequence[int], start: Start
     ) -> None:
         count = len(consumer.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions)
-        every = [TopicPartition(topic, number) for number in range(max(count, *ours, 0))]
+        # Whom we ask may not know yet of partitions that were added, and that we are given.
+        every = [TopicPartition(topic, number) for number in range(max(count, max(ours) + 1))]
         committed = {
             at.partition for at in checked(consumer.committed(every, TIMEOUT)) if at.offset >= 0
         }

@@ -19,11 +19,12 @@ NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 class Kafka:
     """One topic: the times at which each partition's events were written, one an hour; what a group
-    committed; a control topic. As much of a consumer as is asked here."""
+    committed; a control topic. As much of a consumer as is asked here. ``unknown``: how many of the
+    partitions its metadata lack yet."""
 
     def __init__(self, *lengths: int) -> None:
         self.events = [[NOON.timestamp() + 3600 * n for n in range(length)] for length in lengths]
-        self.low = 0
+        self.low = self.unknown = 0
         self.commits: dict[int, int] = {}
         self.control: dict[str, Mapping[str, Any]] = {}
         self.failures: list[str] = []
@@ -34,7 +35,7 @@ class Kafka:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
     def list_topics(self, topic: str, timeout: float) -> Any:
-        partitions = dict.fromkeys(range(len(self.events)))
+        partitions = dict.fromkeys(range(len(self.events) - self.unknown))
         return type("T", (), {"topics": {topic: type("P", (), {"partitions": partitions})}})
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
@@ -115,6 +116,14 @@ def test_partitions_that_are_added_later_are_read_from_their_beginning() -> None
     kafka.events.append([NOON.timestamp()] * 7)
     kafka.start("latest", 1, 2)
     assert kafka.commits == {0: 5, 1: 5, 2: 0}
+
+
+def test_a_partition_that_is_ours_and_that_the_broker_does_not_know_yet_goes_on() -> None:
+    kafka = Kafka(5, 5, 7)
+    kafka.commits = {0: 5, 1: 5, 2: 6}
+    kafka.unknown = 1
+    kafka.start("latest", 1, 2)
+    assert kafka.commits == {0: 5, 1: 5, 2: 6}
 
 
 def test_a_flow_that_ran_without_a_start_reads_the_rest_whole() -> None:
