@@ -67,6 +67,10 @@ class JobContext:
         return control_topic(self.flow).name
 
 
+async def nothing_to_probe() -> None:
+    """For what no route and no registry can hold."""
+
+
 class Job:
     """The frame of every job: where the partition's live routing is, stopping, transactions.
 
@@ -115,10 +119,22 @@ class Job:
     async def _work(self) -> None:
         raise NotImplementedError
 
-    async def _transact(self, make: Callable[[], Awaitable[list[ProducerRecord]]]) -> None:
-        """Write the records that ``make`` gives; it is called when nothing is routed meanwhile."""
+    async def _transact(
+        self,
+        make: Callable[[], Awaitable[list[ProducerRecord]]],
+        probe: Callable[[], Awaitable[object]],
+    ) -> None:
+        """Write the records that ``make`` gives; it is called when nothing is routed meanwhile.
+        ``probe``: raises while it would be held; what it returns is thrown away."""
+        held = False
 
         async def write() -> None:
+            nonlocal held
+            if held:
+                # Without the locks: a route that waits ten seconds for a system that is down would
+                # have all live events of this worker wait as long, each time.
+                await probe()
+            held = True
             async with self._context.chunk_lock, self._context.transactions.lock:
                 self._check()
                 records = await make()
@@ -181,10 +197,11 @@ class PartitionJob(Job):
         make: Callable[[], Awaitable[tuple[list[ProducerRecord], Mapping[str, int]]]],
         next: Any,
         *,
+        probe: Callable[[], Awaitable[object]] = nothing_to_probe,
         done: bool = False,
     ) -> None:
         """Write one chunk: the records that ``make`` gives, and with them the progress, to which
-        it adds its counts. ``next``: where to go on then."""
+        it adds its counts. ``next``: where to go on then; ``probe``: as of ``_transact``."""
         progress = self.progress
 
         async def with_progress() -> list[ProducerRecord]:
@@ -193,7 +210,7 @@ class PartitionJob(Job):
             progress = self.progress.moved(next, counts, done=done)
             return [*records, self._control_record(progress)]
 
-        await self._transact(with_progress)
+        await self._transact(with_progress, probe)
         self.progress = progress
         self._written_at = time.monotonic()
 

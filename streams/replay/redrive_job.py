@@ -224,13 +224,11 @@ class RedriveJob(PartitionJob):
         """
         await self._wait_for(count)
         last = pending[-1]
+        # Out of the lock: a registry that hangs would have all live events wait for its time-out.
+        await self._retried(lambda: self._path.prefetch_schemas(self._routed_anew(pending)))
 
         async def treat() -> tuple[list[ProducerRecord], Mapping[str, int]]:
-            verdicts: list[tuple[DeadLetter, Verdict]]
-            verdicts = [(letter, self._verdict(letter)) for letter in pending]
-            records: list[ProducerRecord] = []
-            for letter, verdict in verdicts:
-                records += await self._records(letter, verdict)
+            verdicts, records = await self._judged(pending)
             # Only now, since the above may be repeated while it cannot be routed for now. If the
             # transaction fails, the job ends, and the next one reads anew what is handled.
             changed: dict[Partition, None] = {}
@@ -241,8 +239,24 @@ class RedriveJob(PartitionJob):
             counts = Counter(str(v) for _, v in verdicts if v not in ("handled", "not selected"))
             return [*records, *map(self._marks_record, changed)], counts
 
-        await self._write(treat, [last.partition, last.offset + 1])
+        await self._write(
+            treat, [last.partition, last.offset + 1], probe=lambda: self._judged(pending)
+        )
         pending.clear()
+
+    def _routed_anew(self, letters: Sequence[DeadLetter]) -> list[bytes | None]:
+        """The values that today's routes are to read."""
+        return [x.value for x in letters if x.stage == "route" and self._verdict(x) == "sent"]
+
+    async def _judged(
+        self, letters: Sequence[DeadLetter]
+    ) -> tuple[list[tuple[DeadLetter, Verdict]], list[ProducerRecord]]:
+        """The verdict on each letter as of now, and the records of those sent or released."""
+        verdicts = [(letter, self._verdict(letter)) for letter in letters]
+        records: list[ProducerRecord] = []
+        for letter, verdict in verdicts:
+            records += await self._records(letter, verdict)
+        return verdicts, records
 
     async def _records(self, letter: DeadLetter, verdict: Verdict) -> list[ProducerRecord]:
         """What is written for a letter, beside that it is handled."""

@@ -22,6 +22,7 @@ from trunkline.streams.replay.path import DestinationPath, count_events, with_re
 from trunkline.streams.replay.predicate import Predicate
 from trunkline.streams.replay.rate_limit import RateLimit
 from trunkline.streams.replay.request import Request
+from trunkline.streams.route.router import RoutingResult
 
 KeyOffset = tuple[bytes, int]
 """An event's raw key, and its offset."""
@@ -158,19 +159,28 @@ class ReplayJob(PartitionJob):
         """Send what is pending; ``next``: where the progress is then."""
         await self._wait_for(len(pending))
 
-        async def route() -> tuple[list[ProducerRecord], Mapping[str, int]]:
+        def current() -> list[Message]:
             # Once more: while this waited for the rate and the lock, live events were routed.
-            current = [message for message in pending if self._is_current(message)]
-            routed = (await self._path.router.route(current)).all_or_none()
-            records = with_replay_headers(routed.drain(), "replay", self.request.id)
+            return [message for message in pending if self._is_current(message)]
+
+        # Out of the lock: a registry that hangs would have all live events wait for its time-out.
+        await self._retried(lambda: self._path.prefetch_schemas(m.value() for m in current()))
+
+        async def routed() -> tuple[int, RoutingResult]:
+            done = await self._path.router.route(chunk := current())
+            return len(chunk), done.all_or_none()
+
+        async def route() -> tuple[list[ProducerRecord], Mapping[str, int]]:
+            count, done = await routed()
+            records = with_replay_headers(done.drain(), "replay", self.request.id)
             made_of = count_events(records)
             return records, self._counts + Counter(
-                sent=made_of - routed.dead,
-                dead=routed.dead,
-                skipped=len(current) - made_of,
-                superseded=len(pending) - len(current),
+                sent=made_of - done.dead,
+                dead=done.dead,
+                skipped=count - made_of,
+                superseded=len(pending) - count,
             )
 
-        await self._write(route, next)
+        await self._write(route, next, probe=routed)
         self._counts.clear()
         pending.clear()
