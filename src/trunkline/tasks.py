@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -26,6 +27,23 @@ def supervised_task(
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(ended)
     return task
+
+
+@contextmanager
+def awaited_cancellation_fails() -> Iterator[None]:
+    """Around what is another's to await: a cancellation that nobody has asked of the current task
+    raises RuntimeError.
+
+    Case: a pool is closed while a sink waits for one of its connections. Taken for a cancellation
+    of the sender it would end that, and nobody would hear of it: to asyncio that is no error.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as cancelled:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("what was awaited was cancelled") from cancelled
 
 
 def backoff(first: float, longest: float) -> Iterator[float]:

@@ -27,7 +27,7 @@ from trunkline.streams.deliver.sink_call import Events, SinkCall
 from trunkline.streams.flow.policy import Policy
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.retry.key_queues import KeyQueues
-from trunkline.tasks import supervised_task
+from trunkline.tasks import awaited_cancellation_fails, supervised_task
 
 HOLDS = (*SCHEMA_UNAVAILABLE, OwnershipUncertain)
 """Errors that say nothing of an event: its batch waits where it is."""
@@ -218,12 +218,14 @@ class SenderPool:
 
     async def _deliver(self, events: Events) -> None:
         if self._timeout is None:
-            await self._sink.deliver(events)
+            with awaited_cancellation_fails():
+                await self._sink.deliver(events)
             return
         limit = asyncio.timeout(self._timeout)
         try:
             async with limit:
-                await self._sink.deliver(events)
+                with awaited_cancellation_fails():
+                    await self._sink.deliver(events)
         except TimeoutError as error:
             if not limit.expired():  # it is the sink's own
                 raise

@@ -39,7 +39,7 @@ from trunkline.streams.retry.decisions import RetryDecision, RetryDecisions
 from trunkline.streams.retry.halted_keys import HaltedKeys
 from trunkline.streams.retry.key_order import KeyOrder
 from trunkline.streams.retry.tiers import Tiers
-from trunkline.tasks import backoff
+from trunkline.tasks import awaited_cancellation_fails, backoff
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +202,8 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
             try:
                 if self.enrichment is not None:
                     await self.enrichment.open()
-                await self._sink.open()
+                with awaited_cancellation_fails():
+                    await self._sink.open()
             # Also what is wrong with the system, as a table that lacks a column: somebody mends
             # it while the worker runs, and its webhook and other destinations can go on.
             except (Unavailable, Retryable, ConfigurationError) as error:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from trunkline.errors import Unavailable
+from trunkline.tasks import awaited_cancellation_fails
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,9 @@ class ClientScope:
         try:
             async with AsyncExitStack() as stack:
                 for name, build in self._builds.items():
-                    clients[name] = await stack.enter_async_context(asynccontextmanager(build)())
+                    with awaited_cancellation_fails():
+                        opening = stack.enter_async_context(asynccontextmanager(build)())
+                        clients[name] = await opening
                 if not opened.done():
                     opened.set_result(clients)
                     await self._closing.wait()

@@ -17,6 +17,7 @@ from trunkline.streams.enrichment.clients import BuildClient, ClientScope
 from trunkline.streams.enrichment.errors import meaning
 from trunkline.streams.flow.enrichment import EnrichmentPolicy
 from trunkline.streams.metrics import DeliveryMetrics, EnrichmentOutcome
+from trunkline.tasks import awaited_cancellation_fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,8 @@ class Enricher:
         data, limit = compiled.decode(question), asyncio.timeout(seconds)
         try:
             async with limit:
-                found = await compiled.function(data, **self._arguments)
+                with awaited_cancellation_fails():
+                    found = await compiled.function(data, **self._arguments)
         except TimeoutError as error:
             if not limit.expired():  # it is the function's own
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import chain, repeat
 from typing import Any
 
@@ -62,6 +63,37 @@ def test_a_retry_asks_again_and_its_idempotency_key_stays(prices: Prices) -> Non
         one, other = test.script.attempts
         assert [one.event.data["total_cents"], other.event.data["total_cents"]] == [100, 120]
         assert one.event.idempotency_key == other.event.idempotency_key
+
+
+def test_what_a_client_awaits_while_it_opens_may_be_cancelled(prices: Prices) -> None:
+    lost = [True]
+
+    def closing() -> None:
+        if lost and lost.pop():
+            raise asyncio.CancelledError
+
+    prices.opens = closing
+    with EnrichTest(prices) as test:
+        test.send("a")
+        test.run_until_idle("1h")
+        assert test.arrived == ["a/1"]
+
+
+@pytest.mark.parametrize("batch", [1, 10])
+def test_what_the_function_awaits_may_be_cancelled(prices: Prices, batch: int) -> None:
+    """By a pool that is closed, say: the event is tried again, and its sender goes on."""
+    lost = [True]
+
+    def closing(id: str) -> int:
+        if id == "a" and lost and lost.pop():
+            raise asyncio.CancelledError
+        return 100
+
+    prices.does = closing
+    with EnrichTest(prices, batch=batch) as test:
+        test.send("a", "b")
+        test.run_until_idle()
+        assert test.arrived == ["b/2", "a/1"]
 
 
 @pytest.mark.parametrize("batch", [1, 10])
