@@ -96,16 +96,18 @@ def status(destination: TargetArgument, env: EnvOption = None, as_json: JsonOpti
         typer.echo(f"not delivered yet: {backlog_in_words(found.backlog)}")
     if found.workers:
         print_table(WORKER_HEADINGS, map(worker_row, found.workers))
-        for why in dict.fromkeys(worker.why for worker in found.workers if worker.why):
+        # Without what killed workers told: whoever has their partitions tells it, if it is still
+        # so. Where nobody runs, theirs is the newest that is known.
+        told = [one for one in found.workers if not (one.stale and found.members)]
+        for why in dict.fromkeys(worker.why for worker in told if worker.why):
             typer.echo("why: " + escaped(why, keep="\n"))
-        for held in (one for worker in found.workers for one in worker.held):
+        for held in (one for worker in told for one in worker.held):
             typer.echo("held: " + held_in_words(held))
-        _tell_halted(target, found.workers)
+        _tell_halted(target, told)
     else:
         typer.echo("none of them tells of trouble" if found.members else "events wait in the inbox")
-    for routing in found.routing:
-        for held in routing.held:
-            typer.echo("not routed: " + held_in_words(held, "could not be routed"))
+    for held in (one for worker in found.routing if not worker.stale for one in worker.held):
+        typer.echo("not routed: " + held_in_words(held, "could not be routed"))
 
 
 def _tell_halted(target: Target, workers: Sequence[WorkerStatus]) -> None:

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 import pytest
 from typer.testing import CliRunner
 
+from trunkline.admin.destinations import overview
 from trunkline.admin.status import worker_statuses
 from trunkline.admin.targets import Target
-from trunkline.cli import app
+from trunkline.cli import app, destination
 from trunkline.cli.destination import _tell_halted, command_in_words, pause_end
 from trunkline.errors import ConfigurationError
 from trunkline.streams.admission.manual import OverrideRecord
+from trunkline.streams.control.records import ROUTING
 
 NOON = datetime(2030, 5, 31, 12, tzinfo=UTC).timestamp()
 
@@ -75,6 +77,32 @@ def test_halted_keys_are_told_with_what_lets_them_go_on(capsys: pytest.CaptureFi
     ]
     _tell_halted(Target.parse("f.erp"), [])
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("members", "shown"), [(1, ["live"]), (0, ["dead", "live"])])
+def test_what_a_killed_worker_told_is_over_where_others_run(
+    members: int, shown: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those have its partitions now. Its records stay for hours, and hold nothing up."""
+
+    def told(name: str, at: float) -> dict[str, object]:
+        events = [{"key": name, "id": "7", "place": "f.erp.inbox/0/3", "since": "2030"}]
+        more = {"held": events, "halted": events, "halted_keys": 1, "why": name}
+        return {"state": "holding", "at": datetime.fromtimestamp(at, UTC).isoformat(), **more}
+
+    workers = {"dead-1": told("dead", NOON - 600), "live-2": told("live", NOON)}
+    state = {f"status/{of}/{w}": v for of in ("erp", ROUTING) for w, v in workers.items()}
+    found = overview(Target.parse("f.erp"), state, members, NOON)
+    monkeypatch.setattr(destination, "destination_status", lambda *_: found)
+    lines = CliRunner().invoke(app, ["destination", "status", "f.erp"]).output.splitlines()
+    assert sum("dead-1" in line for line in lines) == 1, "the table has it, as stale"
+    begins = {"why: ": "why: {}", "held: ": "key {} ", "halted: key": "key {} "}
+    for begin, one in begins.items():
+        of_kind = [line for line in lines if line.startswith(begin)]
+        assert [name for name in shown if any(one.format(name) in x for x in of_kind)] == shown
+        assert len(of_kind) == len(shown)
+    (routed,) = (line for line in lines if line.startswith("not routed: "))
+    assert "key live " in routed
 
 
 def test_a_command_is_told_in_words() -> None:
