@@ -199,8 +199,9 @@ class AlertManager:
 
         1. Nobody has claimed it: claim it.
         2. The claim is this worker's, and the others have had the time to object: send.
-        3. It is being sent: renew the claim until a channel has taken it. Without that another
-           worker would begin with it after a minute, while ours waits for a mail server.
+        3. It is being sent, or what is left is counted for it: renew the claim until a channel has
+           taken it. Without that another worker would begin with it after a minute, while ours
+           waits for a mail server.
         """
         subject = Subject.of_key(self._flow, key)
         if subject is None:
@@ -215,7 +216,7 @@ class AlertManager:
             if not alarm.is_claimed(now):
                 self._alarms[key] = alarm.claimed_by(self._me, now)
                 self._claims[key] = _OwnClaim((alarm.episode, alarm.notified + 1), now)
-        elif own.in_outbox:
+        elif own.in_outbox or (due != "firing" and self._counts(subject)):
             if alarm.claim is not None and now - alarm.claim.at >= RENEWAL_INTERVAL:
                 self._alarms[key] = alarm.claimed_by(self._me, now)
         elif self._is_settled(key, own, due, now) and self._is_counted(
@@ -251,6 +252,12 @@ class AlertManager:
         if self._unhandled is None or subject.kind != DEAD_LETTERS.name or not alarm.notified:
             return None
         return self._unhandled.of(subject.name, alarm.since)
+
+    def _counts(self, subject: Subject) -> bool:
+        """Whether this worker counts the subject's dead letters just now."""
+        if self._unhandled is None or subject.kind != DEAD_LETTERS.name:
+            return False
+        return self._unhandled.is_counting(subject.name)
 
     def _is_counted(
         self, subject: Subject, alarm: Alarm, left: LetterCount | None, due: Due, own: _OwnClaim

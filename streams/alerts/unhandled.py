@@ -118,12 +118,16 @@ class UnhandledLetters:
 
     def count(self, name: str, since: float) -> None:
         """Count anew, unless that is under way."""
-        if name in self._tasks and not self._tasks[name].done():
+        if self.is_counting(name):
             return
         self._changed.discard(name)  # before the state is taken: what changes from here on counts
         self._tasks[name] = supervised_task(
             self._count(name, since), f"count-letters-of-{name}", self._failed
         )
+
+    def is_counting(self, name: str) -> bool:
+        """Whether a count is under way."""
+        return name in self._tasks and not self._tasks[name].done()
 
     async def _count(self, name: str, since: float) -> None:
         began, letters = self._clock(), None

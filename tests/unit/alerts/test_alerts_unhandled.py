@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from alerting_kit import ERROR, HOUR, KEY, START, Field, in_counted_field
 from trunkline.streams.alerts.unhandled import CLOCKS, MAX_COUNTED
+from trunkline.streams.dlq.handled import HandledLetters
 
 
 def told(field: Field) -> list[tuple[str, str]]:
@@ -102,6 +105,27 @@ async def test_several_workers_tell_it_once(field: Field) -> None:
     await field.passes(30, *workers)
     await field.handle(0)
     await field.passes(120, *workers)
+    assert field.phone.states == ["firing", "resolved"]
+
+
+@in_counted_field
+async def test_a_count_that_takes_longer_than_a_claim_is_told_once(field: Field) -> None:
+    """A million letters, of which each but a few is handled. Two workers could else take the claim
+    from each other for ever, and begin to count with each of theirs."""
+    count = field.queue.unhandled
+
+    async def slow(name: str, since: float, handled: HandledLetters) -> int:
+        end = field.now + 100
+        while field.now < end:  # noqa: ASYNC110 - the field's time has no events
+            await asyncio.sleep(0)
+        return await count(name, since, handled)
+
+    field.queue.unhandled = slow  # type: ignore[method-assign]
+    workers = [await field.worker(name) for name in "ab"]
+    workers[0].monitor("warehouse").dead_lettered(1, ERROR)
+    await field.passes(30, *workers)
+    field.queue.letters = 1
+    await field.passes(1200, *workers)
     assert field.phone.states == ["firing", "resolved"]
 
 
