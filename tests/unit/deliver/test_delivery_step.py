@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from delivery_kit import ErpTest, ids, times
-from trunkline import ConfigurationError, Event, Retry, Retryable
-from trunkline.errors import RegistryUnavailable, SerializationError
+from trunkline import Event, Retry, Retryable
+from trunkline.errors import RegistryRefused, RegistryUnavailable, SerializationError
 from trunkline.streams.deliver.backpressure import MAX_OPEN
 from trunkline.streams.deliver.sink_call import SinkCall
 from trunkline.streams.retry.tiers import due_of
@@ -266,7 +266,7 @@ def test_headers_are_replaced_and_never_appended() -> None:
 # Bad input and schemas
 
 
-@pytest.mark.parametrize("hold", [RegistryUnavailable("down"), ConfigurationError("no access")])
+@pytest.mark.parametrize("hold", [RegistryUnavailable("down"), RegistryRefused("no access")])
 def test_a_schema_that_cannot_be_asked_for_holds_and_loses_nothing(hold: Exception) -> None:
     with ErpTest() as test:
         test.break_reading(hold, times=3)
