@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,15 @@ def schema(found: list[Value]) -> dict[str, Any]:
         for name in value.path[:-1]:
             group = group["properties"].setdefault(name, _group())
         group["properties"][value.path[-1]] = _schema_of(value)
+    own = deepcopy(root["properties"]["worker"])  # of which a flow's worker says a part
+    _require(root, found)
     # What Helm itself adds: `global` always, `enabled` where a chart above this has a condition.
     root["properties"] |= {"global": {"type": "object"}, "enabled": {"type": "boolean"}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Values of the chart trunkline",
         **root,
-        "$defs": {"flow": _flow()},
+        "$defs": {"flow": _flow(), "worker": own},
     }
 
 
@@ -126,6 +129,17 @@ def _group() -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "properties": {}}
 
 
+def _require(root: dict[str, Any], found: list[Value]) -> None:
+    """Values must be there: of one that is null (``worker:`` and nothing below it) Helm takes the
+    default away, too. Lists and maps that are empty by default may be missing as well."""
+    for value in found:
+        group = root
+        for name in value.path if value.default not in ([], {}) else ():
+            if name not in group.setdefault("required", []):
+                group["required"].append(name)
+            group = group["properties"][name]
+
+
 def _schema_of(value: Value) -> dict[str, Any]:
     return {"type": TYPES[type(value.default)], "description": value.meaning, **value.schema}
 
@@ -136,7 +150,7 @@ def _flow() -> dict[str, Any]:
         "type": "object",
         "minProperties": 1,
         "propertyNames": {"pattern": "^[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?$"},
-        "additionalProperties": {"$ref": "#/properties/worker"},
+        "additionalProperties": {"$ref": "#/$defs/worker"},
     }
     file = {"type": "string", "pattern": r"^[A-Za-z0-9_./-]+$", "minLength": 1}
     return {

@@ -3,31 +3,33 @@
 {{- .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Labels of every object. */}}
+{{/* Labels of every object. Those that choose pods are the chart's own, whatever commonLabels say. */}}
 {{- define "trunkline.labels" -}}
-{{ include "trunkline.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/part-of: trunkline
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $chart := printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" -}}
+{{- $own := dict "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/managed-by" .Release.Service "helm.sh/chart" $chart -}}
+{{- include "trunkline.labelsWith" (dict "root" . "own" $own) -}}
 {{- end -}}
 
 {{/* What the release's pods have in common, and never changes. */}}
 {{- define "trunkline.selector" -}}
 app.kubernetes.io/name: trunkline
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
-{{/* Labels of pods: without the chart's version, so that another chart alone starts no pod anew. */}}
-{{- define "trunkline.podLabels" -}}
-{{ include "trunkline.selector" . }}
-app.kubernetes.io/part-of: trunkline
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{/* What chooses the pods of one worker. Takes {"root", "worker"}. */}}
+{{- define "trunkline.workerSelector" -}}
+{{ include "trunkline.selector" .root }}
+trunkline/flow: {{ .worker.flow | quote }}
+trunkline/worker: {{ .worker.worker | quote }}
+{{- end -}}
+
+{{/*
+Labels, each once: an object with one twice is not taken. Takes {"root", "own": the object's, "more": by
+the user}. Pods have them without the chart's version, so that another chart alone starts none anew.
+*/}}
+{{- define "trunkline.labelsWith" -}}
+{{- $given := mergeOverwrite (dict "app.kubernetes.io/part-of" "trunkline") (deepCopy (.root.Values.commonLabels | default dict)) (deepCopy (.more | default dict)) -}}
+{{ mergeOverwrite $given .own (include "trunkline.selector" .root | fromYaml) | toYaml }}
 {{- end -}}
 
 {{- define "trunkline.image" -}}
@@ -49,16 +51,34 @@ app.kubernetes.io/part-of: trunkline
 
 {{/*
 The workers of the release, as JSON: {"list": [{"name", "flow", "file", "worker", …settings}]}. What a
-worker does not say is as in .Values.worker; maps are merged, lists are taken whole.
+worker does not say is as in .Values.worker; maps are merged, lists are taken whole. A name has at most
+52 characters, since a StatefulSet's pods have it with ten more in a label; one that would be longer ends
+in its hash, so that two that begin alike stay two.
 */}}
 {{- define "trunkline.workers" -}}
 {{- $workers := list -}}
+{{- $fullname := include "trunkline.fullname" . -}}
+{{- $taken := dict (printf "%s-workers" $fullname) "the release's Service" -}}
 {{- range $flow, $about := .Values.flows -}}
 {{- $several := $about.workers | default (dict "all" dict) -}}
 {{- range $worker, $own := $several -}}
 {{- $settings := mergeOverwrite (deepCopy $.Values.worker) (deepCopy ($own | default dict)) -}}
 {{- if and $own (hasKey $own "strategy") -}}{{- $_ := set $settings "strategy" $own.strategy -}}{{- end -}}
-{{- $name := printf "%s-%s" $flow $worker | trimSuffix "-all" -}}
+{{- /* Values are merged, so that who says Recreate alone has the default's rollingUpdate beside it. */ -}}
+{{- if eq ($settings.strategy.type | default "RollingUpdate") "Recreate" -}}
+{{- $_ := set $settings "strategy" (dict "type" "Recreate") -}}
+{{- end -}}
+{{- $name := printf "%s-%s-%s" $fullname $flow $worker | trimSuffix "-all" -}}
+{{- if gt (len $name) 52 -}}
+{{- $name = printf "%s-%s" ($name | trunc 43 | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
+{{- end -}}
+{{- $place := printf "flows.%s, worker %s" $flow $worker -}}
+{{- with get $taken $name -}}{{- fail (printf "%s and %s would both be %s: rename one of them" $place . $name) -}}{{- end -}}
+{{- $_ := set $taken $name $place -}}
+{{- $numbers := concat (list 8090) (values ($settings.ports | default dict)) -}}
+{{- if or (hasKey ($settings.ports | default dict) "health") (ne (len (uniq (toStrings $numbers))) (len $numbers)) -}}
+{{- fail (printf "%s: each of ports has a number of its own, and neither 8090 nor the name health, which the health pages have" $place) -}}
+{{- end -}}
 {{- $workers = append $workers (mergeOverwrite $settings (dict "name" $name "flow" $flow "file" $about.file "worker" $worker)) -}}
 {{- end -}}
 {{- end -}}
@@ -91,17 +111,46 @@ capabilities:
 - name: {{ $name }}
   valueFrom:
     secretKeyRef:
-      name: {{ $from.name }}
-      key: {{ $from.key }}
+      name: {{ $from.name | quote }}
+      key: {{ $from.key | quote }}
 {{- end }}
-{{- with concat .root.Values.extraEnv .env }}
+{{- with concat (.root.Values.extraEnv | default list) (.env | default list) }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
+{{/*
+Makes whole numbers integers: Helm reads all numbers as floats, and TOML would have 12.0 partitions and
+2.592e+09 milliseconds. Takes {"value"}, and changes it there.
+*/}}
+{{- define "trunkline.integers" -}}
+{{- $value := .value -}}
+{{- if kindIs "map" $value -}}
+{{- range $name, $inner := $value -}}
+{{- $box := dict "value" $inner -}}
+{{- include "trunkline.integers" $box -}}
+{{- $_ := set $value $name $box.value -}}
+{{- end -}}
+{{- else if kindIs "slice" $value -}}
+{{- $all := list -}}
+{{- range $value -}}
+{{- $box := dict "value" . -}}
+{{- include "trunkline.integers" $box -}}
+{{- $all = append $all $box.value -}}
+{{- end -}}
+{{- $_ := set . "value" $all -}}
+{{- else if and (kindIs "float64" $value) (eq (floor $value) $value) -}}
+{{- $_ := set . "value" (int64 $value) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "trunkline.environmentFile" -}}
+{{- $box := dict "value" (deepCopy .Values.environment.file) -}}
+{{- include "trunkline.integers" $box -}}
+{{- $toml := toToml $box.value -}}
+{{- if hasPrefix "toml: " $toml -}}{{- fail (printf "environment.file cannot be written as TOML, which has no null: %s" $toml) -}}{{- end -}}
 {{ .Values.environment.name }}.toml: |
-{{- .Values.environment.file | toToml | nindent 2 }}
+{{- $toml | nindent 2 }}
 {{- end -}}
 
 {{/* environments/<name>.toml, in the image's working folder. Takes {"root", "config": the ConfigMap's name}. */}}
@@ -118,6 +167,6 @@ capabilities:
 {{- if .root.Values.environment.file }}
 - name: environment
   configMap:
-    name: {{ .config }}
+    name: {{ .config | quote }}
 {{- end }}
 {{- end -}}
