@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trunkline import naming
+from trunkline.errors import ConfigurationError
 from trunkline.kafka import TopicSpec, configured
 from trunkline.params import Backbone
 from trunkline.schemas.registry import subject, topic_of
@@ -71,8 +72,10 @@ class Needs:
 
 def needs_of(flows: Iterable[Flow[Any]], backbone: Backbone) -> Needs:
     """What these flows need of this backbone. Raises ConfigurationError for a type without a
-    schema, and for two flows that publish values of different types to one topic."""
+    schema, for two flows that write one subject with different schemas, and for two of one
+    name."""
     flows = list(flows)
+    _require_own_names(flows)
     topics: dict[str, TopicSpec] = {}
     published: set[str] = set()
     schemas: dict[str, str] = {}
@@ -85,7 +88,12 @@ def needs_of(flows: Iterable[Flow[Any]], backbone: Backbone) -> Needs:
             before = topics.get(spec.name, spec)
             topics[spec.name] = replace(spec, compact=spec.compact or before.compact)
         published |= {topic.topic for topic in flow.topics if topic.declared_type is None}
-        schemas |= dict(_schemas(flow, backbone.registry_subjects))
+        for name, schema in _schemas(flow, backbone.registry_subjects):
+            if schemas.setdefault(name, schema) != schema:
+                raise ConfigurationError(
+                    f"{flow.name} writes the subject {name} with another schema than a flow before "
+                    "it: let one flow publish the topic, or both with one type"
+                )
         for topic, delay in _delays(flow):
             delays[topic] = max(delay, delays.get(topic, 0.0))
     read = {topic.topic for flow in flows for topic in flow.topics}
@@ -98,6 +106,19 @@ def needs_of(flows: Iterable[Flow[Any]], backbone: Backbone) -> Needs:
         longest_delay=delays,
         parts={flow.name: _parts(flow) for flow in flows},
     )
+
+
+def _require_own_names(flows: Iterable[Flow[Any]]) -> None:
+    """Two flows of one name would have one another's groups, and what is the first's would be left
+    over for the second."""
+    named: dict[str, Flow[Any]] = {}
+    for flow in flows:
+        other = named.setdefault(flow.name, flow)
+        if other.place.file != flow.place.file:
+            raise ConfigurationError(
+                f"{other.place.file} and {flow.place.file} have flows of one name, {flow.name!r}: "
+                "topics and groups are named by it, so give one of them another"
+            )
 
 
 def _schemas(flow: Flow[Any], strategy: str) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, get_args
 ResourceKind = Literal["topic", "subject", "group"]
 KINDS: tuple[ResourceKind, ...] = get_args(ResourceKind)
 PlanAction = Literal["create", "alter", "delete"]
+ACTIONS: tuple[PlanAction, ...] = get_args(PlanAction)
 
 
 class Resource(NamedTuple):

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from trunkline.errors import ConfigurationError
 from trunkline.streams.plan.resources import (
+    ACTIONS,
     KINDS,
     Difference,
     Plan,
@@ -74,16 +75,14 @@ def from_json(text: str, file: str) -> Plan:
             cluster=found["cluster"],
             differences=tuple(_difference(one) for one in found["differences"]),
             seen={
-                Resource(kind, name): state
+                Resource(kind, name): dict(state)
                 for kind in KINDS
                 for name, state in found["seen"][kind].items()
             },
-            leftovers={
-                Resource(one["kind"], one["name"]): one["holds"] for one in found["leftovers"]
-            },
+            leftovers={_resource(one): one["holds"] for one in found["leftovers"]},
             notes=tuple(found["notes"]),
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigurationError(
             f"{file} is no plan: write `trunkline plan FLOW --env ENV --out {file}` "
             f"({type(error).__name__})"
@@ -91,14 +90,22 @@ def from_json(text: str, file: str) -> Plan:
 
 
 def _difference(one: Mapping[str, Any]) -> Difference:
+    if one["action"] not in ACTIONS:
+        raise ValueError(one["action"])
     return Difference(
-        Resource(one["kind"], one["name"]),
+        _resource(one),
         cast(PlanAction, one["action"]),
-        one["was"],
-        one["becomes"],
-        one["refused"],
+        dict(one["was"]),
+        dict(one["becomes"]),
+        dict(one["refused"]),
         one["note"],
     )
+
+
+def _resource(one: Mapping[str, Any]) -> Resource:
+    if one["kind"] not in KINDS:
+        raise ValueError(one["kind"])
+    return Resource(one["kind"], one["name"])
 
 
 def left_to_do(plan: Plan, now: ResourceStates) -> list[Difference]:

@@ -7,7 +7,7 @@ Both go on after a kill: what is done is seen, and not done again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,13 @@ from trunkline.streams.plan.differences import (
     risky,
 )
 from trunkline.streams.plan.needs import Needs, needs_of
-from trunkline.streams.plan.resources import Difference, Plan, Resource, ResourceStates
+from trunkline.streams.plan.resources import (
+    Difference,
+    Plan,
+    Resource,
+    ResourceState,
+    ResourceStates,
+)
 from trunkline.streams.plan.saved import left_to_do
 
 HOLDS = "holds"
@@ -67,9 +73,7 @@ def plan_needs(
     2. Find what is left over; it is a difference only if it is to be removed.
     3. Ask for the facts of what is at risk, and refuse by them.
     """
-    needed = [*(Resource("topic", n) for n in needs.topics)]
-    needed += [Resource("subject", name) for name in needs.schemas]
-    seen = dict(cluster.look(needed, needs.schemas))
+    seen = dict(cluster.look(_needed(needs), needs.schemas))
     found, notes = differences(needs, seen)
     left = cluster.look(leftovers_of(cluster, needs), {})
     if prune:
@@ -111,14 +115,29 @@ def compare_clusters(
     """What of these flows differs between two environments: what would have to become of the first
     one's for it to be as the second one's. Blocks; writes nothing. Raises as ``plan_flows``."""
     flows = list(flows)
-    seen = []
-    for backbone in (first, second):
-        needs = needs_of(flows, backbone)
-        with KafkaCluster(backbone) as cluster:
-            names = [*(Resource("topic", n) for n in needs.topics)]
-            names += [Resource("subject", name) for name in needs.schemas]
-            seen.append(_relevant(cluster.look(names, needs.schemas), needs))
-    return compared(*seen)
+    needs = [needs_of(flows, backbone) for backbone in (first, second)]
+    with KafkaCluster(first) as one, KafkaCluster(second) as other:
+        return compare_needs(needs[0], one, needs[1], other)
+
+
+def compare_needs(
+    needs: Needs, cluster: Cluster, others: Needs, other: Cluster
+) -> list[Difference]:
+    """As ``compare_clusters``, of any two. What one of both environments alone has an opinion on,
+    as a retention that only production sets, is compared, too."""
+    sides = ((needs, cluster), (others, other))
+    seen = [at.look(_needed(of), of.schemas) for of, at in sides]
+    wanted = [_wanted_of(of, states) for (of, _), states in zip(sides, seen, strict=True)]
+    found = []
+    for states in seen:
+        names = {one: {name for side in wanted for name in side.get(one, ())} for one in states}
+        found.append({one: _only(names[one], state) for one, state in states.items()})
+    return compared(*found)
+
+
+def _needed(needs: Needs) -> list[Resource]:
+    topics = [Resource("topic", name) for name in needs.topics]
+    return [*topics, *(Resource("subject", name) for name in needs.schemas)]
 
 
 def carry_out(cluster: Cluster, plan: Plan) -> Iterator[Difference]:
@@ -185,13 +204,17 @@ def _forced(judged: Sequence[Difference], names: frozenset[str]) -> list[Differe
 
 def _relevant(seen: ResourceStates, needs: Needs) -> dict[Resource, dict[str, str]]:
     """What was seen, without those settings that nobody has an opinion on."""
+    wanted, always = _wanted_of(needs, seen), {"partitions", "schema", "members", HOLDS}
+    return {one: _only({*wanted.get(one, ()), *always}, state) for one, state in seen.items()}
+
+
+def _only(names: Container[str], state: ResourceState) -> dict[str, str]:
+    return {name: value for name, value in state.items() if name in names}
+
+
+def _wanted_of(needs: Needs, seen: ResourceStates) -> ResourceStates:
     partitions = {one.name: int(s["partitions"]) for one, s in seen.items() if one.kind == "topic"}
-    wanted = needs.wanted(partitions)
-    found = {}
-    for resource, state in seen.items():
-        names = {*wanted.get(resource, {}), "partitions", "schema", "members", HOLDS}
-        found[resource] = {name: state[name] for name in state if name in names}
-    return found
+    return needs.wanted(partitions)
 
 
 def _in_words(cluster: Cluster, one: Resource, left: ResourceStates) -> str:

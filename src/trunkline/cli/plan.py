@@ -97,12 +97,14 @@ def apply(
     if asks and as_json:
         raise ConfigurationError("--json asks nobody: add --yes")
     done = []
-    for one in apply_plan(backbone, made):
-        done.append(difference_as_json(one))
-        if not as_json:
-            typer.echo("done: " + escaped(next(difference_in_words(one))))
-    if as_json:
-        print_json({"done": done, "cluster": made.cluster})
+    try:
+        for one in apply_plan(backbone, made):
+            done.append(difference_as_json(one))
+            if not as_json:
+                typer.echo("done: " + escaped(next(difference_in_words(one))))
+    finally:
+        if as_json:  # also where an error ends it: what is done is done
+            print_json({"done": done, "cluster": made.cluster})
 
 
 def _planned(targets: list[str], env: str | None, prune: bool, force: list[str] | None) -> Plan:

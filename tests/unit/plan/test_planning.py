@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from plan_kit import BACKBONE, MemoryCluster, applied, flow_of, leftovers, made, of_topics, planned
-from trunkline import ConfigurationError
+from trunkline import ConfigurationError, Flow, Params, Record
+from trunkline.admin.planning import compare_needs
 from trunkline.admin.removal import removal_of
+from trunkline.connectors.base import Source
+from trunkline.schemas.commerce import PickList
 from trunkline.streams.plan.differences import compared
+from trunkline.streams.plan.needs import needs_of
 from trunkline.streams.plan.resources import Difference, Plan, Resource
 
 INBOX = Resource("topic", "orders.erp.inbox")
@@ -103,6 +109,33 @@ def test_flows_that_are_planned_together_are_one_need() -> None:
     reads.name = "stock"
     cluster = made(flow_of(), reads)
     assert cluster.there[CANONICAL]["cleanup.policy"] == "compact"
+
+
+def test_one_topic_with_two_types_is_no_need_of_both() -> None:
+    """The one that is planned last would win, and the other flow's workers not start."""
+    other = Flow("stock", Params)
+
+    @other.source
+    def warehouse(env: Params) -> Source:
+        raise AssertionError("no builder runs")
+
+    @other.topic("commerce.orders", source=warehouse)
+    def orders(row: Record) -> PickList:
+        raise AssertionError("no function runs")
+
+    with pytest.raises(
+        ConfigurationError, match=r"stock writes the subject commerce\.orders-value"
+    ):
+        planned(MemoryCluster(), flow_of(), other)
+
+
+def test_two_files_with_a_flow_of_one_name_are_told() -> None:
+    """With --prune the groups of the first would be gone, and all of its inboxes sent again."""
+    one, other = flow_of(), flow_of(destinations={"crm": ("5s",)})
+    planned(MemoryCluster(), one, one)
+    other.place = replace(other.place, file="copy.py")
+    with pytest.raises(ConfigurationError, match=r"copy\.py have flows of one name, 'orders'"):
+        planned(MemoryCluster(), one, other)
 
 
 # What is refused
@@ -260,6 +293,17 @@ def test_two_clusters_are_compared() -> None:
         ("alter", "orders.erp.inbox", {"retention.ms": "5"}),
         ("delete", "orders.erp.retry.10s", {}),
         ("create", "x", {"partitions": "1"}),
+    ]
+
+
+def test_what_one_environment_alone_says_is_compared() -> None:
+    staging, prod = BACKBONE, of_topics(orders__erp__inbox={"retention.ms": 86400000})
+    found = compare_needs(
+        *(needs_of([flow_of()], staging), made(backbone=staging)),
+        *(needs_of([flow_of()], prod), made(backbone=prod)),
+    )
+    assert [(d.action, d.resource, d.was, d.becomes) for d in found] == [
+        ("alter", INBOX, {"retention.ms": "604800000"}, {"retention.ms": "86400000"})
     ]
 
 

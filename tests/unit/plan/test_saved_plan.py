@@ -75,6 +75,14 @@ def test_a_file_that_is_no_plan() -> None:
     for text in ("", "[]", "{}", '{"plan": 1}', '{"plan": 1, "seen": 3}'):
         with pytest.raises(ConfigurationError, match=r"p\.json is no plan"):
             from_json(text, "p.json")
+    whole = to_json(planned(MemoryCluster()))
+    for wrong in ({"kind": "user"}, {"action": "rename"}, {"becomes": "partitions"}):
+        first, *rest = whole["differences"]
+        text = json.dumps({**whole, "differences": [{**first, **wrong}, *rest]})
+        with pytest.raises(ConfigurationError, match=r"p\.json is no plan"):
+            from_json(text, "p.json")
+    with pytest.raises(ConfigurationError, match=r"p\.json is no plan"):
+        from_json("[" * 100_000, "p.json")
     with pytest.raises(ConfigurationError, match="trunkline 9 made this plan"):
         from_json('{"plan": 99, "made_by": "trunkline 9"}', "p.json")
 
