@@ -7,7 +7,9 @@ environment is checked where no Kafka is.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 
 def _names(text: str) -> frozenset[str]:
@@ -139,12 +141,84 @@ def objection(name: str, value: str) -> str:
     if name == "session.timeout.ms" and value.isdecimal() and int(value) < LEAST_SESSION:
         return f"session.timeout.ms is below {LEAST_SESSION}, and {_LEASE}: make it longer"
     if name in NAMES:
-        return ""
+        return _misunderstood(name, value)
     if name in RESERVED:
         return f"{name} is Trunkline's own ({RESERVED[name]}): take it out"
     near = difflib.get_close_matches(name, NAMES, 1)
     meant = f"did you mean {near[0]}?" if near else "see librdkafka's CONFIGURATION.md"
     return f"{name} is no setting of a Kafka client: {meant}"
+
+
+_NUMBERS = (".ms", ".bytes", ".kbytes")
+_FRACTIONS = ("linger.ms", "queue.buffering.max.ms")
+
+
+def _misunderstood(name: str, value: str) -> str:
+    """Why a value is another one than was meant: librdkafka reads 30 of ``30s``, and would look for
+    a file that is called as a whole key."""
+    whole = re.fullmatch(r"-?\d+", value.strip())
+    if name.endswith(_NUMBERS) and name not in _FRACTIONS and not whole:
+        unit = "milliseconds" if name.endswith(".ms") else name.rpartition(".")[2]
+        return f"{name} is a whole number of {unit}"
+    if name.endswith(".location") and "-----BEGIN" in value:
+        inline = name.removesuffix("location") + "pem"
+        instead = f": give what is in it as {inline}" if inline in NAMES else ""
+        return f"{name} is the path of a file{instead}"
+    return ""
+
+
+_WHOLE = (".ms", ".bytes", "min.insync.replicas")
+
+
+def of_topic(topic: str, said: Any) -> dict[str, str | int]:
+    """What an environment says of a topic, as it is given. Raises ValueError for what is no setting
+    of a topic, and for a value that cannot be one."""
+    if not isinstance(said, Mapping):
+        raise ValueError(f"what topic {topic!r} has is a table")  # noqa: TRY004 - for pydantic
+    found: dict[str, str | int] = {}
+    for key, value in said.items():
+        if isinstance(value, Mapping):
+            raise ValueError(  # noqa: TRY004 - for pydantic
+                f"{key!r} of topic {topic!r} is a table: names with dots stand in quotes, as "
+                '"retention.ms", and as [trunkline.topics."commerce.orders"]'
+            )
+        found[key] = (
+            value if isinstance(value, int) and not isinstance(value, bool) else text(value)
+        )
+        if problem := _no_setting(key, str(found[key])):
+            raise ValueError(f"{key!r} of topic {topic!r} {problem}")
+    return found
+
+
+def _no_setting(key: str, value: str) -> str:
+    counted = key in ("partitions", "replication")
+    if not counted and "." not in key:
+        return (
+            "is no setting: there are partitions, replication, and Kafka's own, in quotes, as "
+            '"retention.ms"'
+        )
+    if counted and (not value.isdecimal() or int(value) < 1):
+        return "is a number from 1 on"
+    if key.endswith(_WHOLE) and not re.fullmatch(r"-?\d+", value):
+        return "is a whole number, as 604800000"
+    return ""
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The settings of a table by their whole names, as text: of ``ssl.ca.location = "ca.pem"``
+    without quotes TOML makes tables in each other, and of 5 or true no text."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, text(value)
+
+
+def text(value: Any) -> str:
+    """A value of TOML as Kafka writes it: ``true``, and 30000 also of 30000.0."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def secrets(settings: Mapping[str, str]) -> list[str]:

@@ -18,7 +18,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -137,22 +137,13 @@ class Backbone(BaseModel):
     """By the name or a pattern of topics (``orders.*.inbox``) what they have instead: settings of
     Kafka's, as ``retention.ms``, ``partitions`` and ``replication``."""
 
-    @field_validator("topics")
+    @field_validator("topics", mode="before")
     @classmethod
-    def _known_settings(
-        cls, topics: dict[str, dict[str, str | int]]
-    ) -> dict[str, dict[str, str | int]]:
-        for name, settings in topics.items():
-            for key, value in settings.items():
-                counted = key in ("partitions", "replication")
-                if not counted and "." not in key:
-                    raise ValueError(
-                        f"{key!r} of topic {name!r} is no setting: there are partitions, "
-                        'replication, and Kafka\'s own, in quotes, as "retention.ms"'
-                    )
-                if counted and (not str(value).isdecimal() or int(value) < 1):
-                    raise ValueError(f"{key} of topic {name!r} is a number from 1 on")
-        return topics
+    def _settings_of_topics(cls, given: Any) -> Any:
+        """As text, as Kafka shows them, and only those that there can be."""
+        if not isinstance(given, Mapping):
+            raise ValueError("it is a table of topics")  # noqa: TRY004 - as of ``kafka``
+        return {name: kafka_settings.of_topic(name, said) for name, said in given.items()}
 
     @field_validator("kafka", mode="before")
     @classmethod
@@ -161,21 +152,11 @@ class Backbone(BaseModel):
         if not isinstance(given, Mapping):
             message = "it is a table; a variable sets one key: TRUNKLINE_KAFKA__CLIENT_ID"
             raise ValueError(message)  # noqa: TRY004 - only of this pydantic makes a problem
-        settings = dict(_flat(given))
+        settings = dict(kafka_settings.flat(given))
         objections = [kafka_settings.objection(*setting) for setting in settings.items()]
         if any(objections):
             raise ValueError("; ".join(filter(None, objections)))
         return settings
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The settings of a table by their whole names, as text: of ``ssl.ca.location = "ca.pem"``
-    without quotes TOML makes tables in each other, and of 5 or true no text."""
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, str(value).lower() if isinstance(value, bool) else str(value)
 
 
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -253,7 +234,7 @@ def load_backbone(file: Mapping[str, Any], *, environ: Mapping[str, str] = os.en
     table = {**file.get("trunkline", {}), **_registry_variables(environ)}
     if settings := _kafka_variables(environ):
         in_file = table.get("kafka", {})
-        flat = dict(_flat(in_file)) if isinstance(in_file, Mapping) else {}
+        flat = dict(kafka_settings.flat(in_file)) if isinstance(in_file, Mapping) else {}
         table["kafka"] = {**flat, **settings}
     return _load(Backbone, table, "TRUNKLINE_", environ)
 

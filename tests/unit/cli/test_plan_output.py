@@ -103,8 +103,12 @@ def test_a_group_is_named_by_a_part_of_one_flow(group: str, part: str) -> None:
     ("setting", "said"),
     [
         ('retention = "5"', "'retention' of topic 'orders.*' is no setting"),
-        ("partitions = 0", "partitions of topic 'orders.*' is a number from 1 on"),
-        ('replication = "three"', "replication of topic 'orders.*' is a number from 1 on"),
+        ("partitions = 0", "'partitions' of topic 'orders.*' is a number from 1 on"),
+        ('"retention.ms" = "7d"', "'retention.ms' of topic 'orders.*' is a whole number"),
+        ('"min.insync.replicas" = "two"', "'min.insync.replicas' of topic 'orders.*' is a whole"),
+        ("retention.ms = 5", "names with dots stand in quotes"),
+        ("partitions = true", "'partitions' of topic 'orders.*' is a number from 1 on"),
+        ('replication = "three"', "'replication' of topic 'orders.*' is a number from 1 on"),
     ],
 )
 def test_what_is_no_setting_of_a_topic_is_refused(setting: str, said: str) -> None:
@@ -112,3 +116,14 @@ def test_what_is_no_setting_of_a_topic_is_refused(setting: str, said: str) -> No
     with pytest.raises(ConfigurationError) as caught:
         load_backbone(file, environ={})
     assert said in str(caught.value)
+
+
+def test_a_setting_of_a_topic_is_the_text_that_kafka_shows() -> None:
+    """Else each plan would find it different: Kafka shows ``true``, and no 1 or True."""
+    given = '"unclean.leader.election.enable" = true\n"min.cleanable.dirty.ratio" = 0.1\n'
+    file = tomllib.loads(f'[trunkline.topics."orders.*"]\n{given}"retention.ms" = 2.592e+09\n')
+    assert load_backbone(file, environ={}).topics["orders.*"] == {
+        "unclean.leader.election.enable": "true",
+        "min.cleanable.dirty.ratio": "0.1",
+        "retention.ms": "2592000000",
+    }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaException, Producer
 
+from trunkline.errors import ConfigurationError
+from trunkline.kafka import admin
 from trunkline.kafka_settings import NAMES, RESERVED, setting_of
 from trunkline.params import Backbone, ParameterError, load_backbone
 
@@ -85,3 +87,34 @@ def test_each_name_is_one_of_librdkafka(name: str) -> None:
     with pytest.raises((KafkaException, TypeError)) as caught:  # the latter for a boolean
         Producer({name: "x", "security.protocol": "never"})
     assert "No such configuration property" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("socket.timeout.ms", "30s", "socket.timeout.ms is a whole number of milliseconds"),
+        ("session.timeout.ms", "5000.5", "session.timeout.ms is a whole number of milliseconds"),
+        ("session.timeout.ms", 5000.0, "session.timeout.ms is below 10000"),
+        ("fetch.max.bytes", "1MB", "fetch.max.bytes is a whole number of bytes"),
+    ],
+)
+def test_a_number_that_librdkafka_would_read_half_of_is_refused(
+    name: str, value: object, said: str
+) -> None:
+    """Of ``30s`` it takes 30, and says nothing."""
+    assert said in objection({name: value})
+    assert loaded({"socket.timeout.ms": 30000.0, "linger.ms": "0.5"}) == {
+        "socket.timeout.ms": "30000",
+        "linger.ms": "0.5",
+    }
+
+
+@pytest.mark.parametrize("name", ["ssl.key.location", "ssl.ca.location", "ssl.keystore.location"])
+def test_a_key_where_its_file_belongs_is_told_and_not_shown(name: str) -> None:
+    key = f"-----BEGIN PRIVATE KEY-----\n{MARKED * 40}\n-----END PRIVATE KEY-----"
+    assert f"{name} is the path of a file" in objection({name: key})
+    assert MARKED not in objection({name: key})
+    with pytest.raises(ConfigurationError) as caught:  # one that was cut, or is no PEM
+        admin(Backbone(kafka={name: MARKED * 40, "security.protocol": "SSL"}))
+    assert f"there is no file {name}" in str(caught.value)
+    assert MARKED not in str(caught.value)
