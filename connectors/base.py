@@ -115,13 +115,15 @@ class Source(ABC):
     def close(self) -> None:  # noqa: B027 -- optional
         """Release everything. Called once, from the source's thread, also after an error."""
 
-    def traces(self) -> Sequence[str]:
+    def traces(self, position: Position | None = None) -> Sequence[str]:
         """What the source makes in its system and leaves there, in words: ``replication slot x``.
-        Does not connect. ``trunkline destroy`` names it before it calls ``drop``."""
+        Does not connect. ``trunkline destroy`` names it before it calls ``drop``. ``position``:
+        where it stood last, if it ever ran: what it has made may be named there alone."""
         return ()
 
-    def drop(self) -> None:  # noqa: B027 -- optional
-        """Remove what ``traces`` names, as far as it is there, for good. Raises SourceError."""
+    def drop(self, position: Position | None = None) -> None:  # noqa: B027 -- optional
+        """Remove what ``traces`` names of this position, as far as it is there, for good. Raises
+        SourceError."""
 
     def anew(self, position: Position) -> Position | None:
         """Where ``read`` begins after an operator has reset a source that stood at ``position``.

@@ -173,13 +173,17 @@ class PostgresCDC(Source):
         with closing(self._connect()) as connection:
             return findings(connection, self.slot, self.publication, self.tables)
 
-    def traces(self) -> Sequence[str]:
-        """See ``Source.traces``."""
+    def traces(self, position: Position | None = None) -> Sequence[str]:
+        """See ``Source.traces``. The position tells of a slot that was named after other tables."""
+        if position is not None:
+            self._adopt(str(position.get("slot")))
         return [f"replication slot {self.slot}", f"publication {self.publication}"]
 
-    def drop(self) -> None:
+    def drop(self, position: Position | None = None) -> None:
         """Drops slot and publication, for good: the server forgets this source. Raises
         SourceError while the slot is in use."""
+        if position is not None:
+            self._adopt(str(position.get("slot")))
         with closing(self._connect()) as connection:
             slots.drop(connection, self.slot)
             publication.drop(connection, self.publication)

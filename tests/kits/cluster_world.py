@@ -109,10 +109,10 @@ class World:
     def apply(self, *more: str) -> tuple[int, str]:
         return self.run("apply", "orders.py", "--env", "it", "--yes", *more)
 
-    def produce(self, topic: str) -> None:
+    def produce(self, topic: str, key: bytes = b"k", value: bytes = b"v") -> None:
         """One record."""
         producer = kafka.producer(self.backbone)
-        kafka.produce(producer, [kafka.ProducerRecord(topic, b"k", b"v", [])])
+        kafka.produce(producer, [kafka.ProducerRecord(topic, key, value, [])])
         assert producer.flush(30) == 0
 
     def topics(self) -> dict[str, int]:

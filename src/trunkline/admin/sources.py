@@ -150,7 +150,7 @@ def reset_source(
     """
     _require_position(backbone, target)
     at, by = iso(time.time()), by or who()
-    stood, former, _ = _stored(backbone, target)
+    stood, former, _ = last_position(backbone, target)
     stood = stood if stood is not None else former
     audit = AuditRecord(
         what="reset", on=target.destination, why=why, who=by, at=at, more={"position": stood}
@@ -239,7 +239,7 @@ def source_status(backbone: Backbone, target: Target) -> SourceOverview:
     state, now = read_control(backbone, target.control), time.time()
     command = OverrideRecord.of(state.get(SourceKey(target.destination, "command").text))
     group = naming.source_group(target.flow, target.destination)
-    position, former, stored_at = _stored(backbone, target)
+    position, former, stored_at = last_position(backbone, target)
     status = status_of(state, target.destination, now)
     return SourceOverview(
         target,
@@ -326,10 +326,11 @@ def _require_position(backbone: Backbone, target: Target) -> None:
         raise ConfigurationError(f"source {target} is called by its system: it has no position")
 
 
-def _stored(
+def last_position(
     backbone: Backbone, target: Target
 ) -> tuple[Position | None, Position | None, datetime | None]:
-    """The position, where the source stood when it was reset, and when that was stored."""
+    """The position, where the source stood when it was reset, and when that was stored; None of
+    what there is not. Blocks. Raises KafkaUnavailable, also if there is no topic of positions."""
     group = naming.source_group(target.flow, target.destination)
     try:
         message = last_record(backbone, target.positions, group)

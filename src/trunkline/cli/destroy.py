@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trunkline.admin.removal import Removal, plan_removal, remove_flow
+from trunkline.admin.sources import last_position
+from trunkline.admin.targets import Target
 from trunkline.cli.environment import backbone_of, prepare
 from trunkline.cli.options import EnvOption, JsonOption
 from trunkline.cli.output import print_json
 from trunkline.cli.plan import YesOption
 from trunkline.cli.plan_output import difference_in_words
-from trunkline.connectors.base import Source
+from trunkline.connectors.base import Position, Source
 from trunkline.errors import ConfigurationError
 from trunkline.masking import escaped
 from trunkline.params import Backbone
@@ -34,8 +37,9 @@ def destroy(
     Canonical topics stay: others may read them.
     With the flow's file also what its sources have made in their systems, as a replication slot.
     """
-    name, backbone, sources = _meant(flow, env or "")
+    name, backbone, built = _meant(flow, env or "")
     removal = plan_removal(backbone, name)
+    sources = [(source, _stood(backbone, removal, its_name)) for its_name, source in built.items()]
     if as_json and not yes:
         raise ConfigurationError("--json asks nobody: add --yes")
     if not as_json:
@@ -43,34 +47,57 @@ def destroy(
     asks = (removal.differences or sources) and not yes
     if asks and not typer.confirm("remove these, for ever?"):
         raise typer.Exit(1)
-    gone = []
+    gone: list[dict[str, str]] = []
+    try:
+        for some in _removed(backbone, removal, sources):
+            gone += some
+            if not as_json:
+                typer.echo(escaped(f"removed: {_together(some)}"))
+    finally:
+        if as_json:  # also where an error ends it: what is gone is gone
+            print_json({"removed": gone})
+
+
+def _removed(
+    backbone: Backbone, removal: Removal, sources: list[tuple[Source, Position | None]]
+) -> Iterator[list[dict[str, str]]]:
     # First: while a worker that nobody sees reads from a slot, the server refuses this.
-    for source in sources:
-        source.drop()
-        gone += [{"kind": "source", "name": trace} for trace in source.traces()]
-        if not as_json:
-            typer.echo(escaped("removed: " + ", ".join(source.traces())))
+    for source, position in sources:
+        source.drop(position)
+        yield [{"kind": "source", "name": trace} for trace in source.traces(position)]
     for one in remove_flow(backbone, removal):
-        gone.append({"kind": one.resource.kind, "name": one.resource.name})
-        if not as_json:
-            typer.echo(escaped(f"removed: {one.resource}"))
-    if as_json:
-        print_json({"removed": gone})
+        yield [{"kind": one.resource.kind, "name": one.resource.name}]
 
 
-def _meant(flow: str, env: str) -> tuple[str, Backbone, list[Source]]:
+def _together(some: list[dict[str, str]]) -> str:
+    """A source's traces say themselves what they are."""
+    return ", ".join(
+        one["name"] if one["kind"] == "source" else f"{one['kind']} {one['name']}" for one in some
+    )
+
+
+def _meant(flow: str, env: str) -> tuple[str, Backbone, dict[str, Source]]:
     """The flow's name, its backbone, and those of its sources that leave something behind. They are
     built of its parameters; where it is named by its name, nobody knows of any."""
     if not (flow.endswith(".py") or Path(flow).is_file()):
-        return flow, backbone_of(env or None), []
+        return flow, backbone_of(env or None), {}
     loaded, params, backbone, _ = prepare(flow, env)
-    built = [definition(params) for definition in loaded.sources]
-    leaving = [source for source in built if isinstance(source, Source) and source.traces()]
+    built = {definition.name: definition(params) for definition in loaded.sources}
+    leaving = {n: s for n, s in built.items() if isinstance(s, Source) and s.traces()}
     return loaded.name, backbone, leaving
 
 
-def _in_words(removal: Removal, sources: list[Source]) -> str:
-    lines = [f"- {trace}" for source in sources for trace in source.traces()]
+def _stood(backbone: Backbone, removal: Removal, source: str) -> Position | None:
+    """Where a source stood last, which tells what it has made: a slot that was named after the
+    tables stays with its name when they are others."""
+    if source not in removal.sources:
+        return None
+    position, former, _ = last_position(backbone, Target(removal.flow, source))
+    return position or former
+
+
+def _in_words(removal: Removal, sources: list[tuple[Source, Position | None]]) -> str:
+    lines = [f"- {trace}" for source, position in sources for trace in source.traces(position)]
     for one in removal.differences:
         holds = removal.holds.get(one.resource, "")
         lines.append(next(difference_in_words(one)) + (f": holds {holds}" if holds else ""))

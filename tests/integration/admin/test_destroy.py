@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -59,23 +60,42 @@ def test_a_flow_is_taken_away_and_what_others_have_stays(world: World) -> None:
     assert json.loads(said) == {"removed": []}
 
 
-def test_a_slot_and_a_publication_go_with_their_flow(world: World, postgres_dsn: str) -> None:
-    slot = f"destroyed_{uuid.uuid4().hex[:8]}"
+@contextmanager
+def slot_of(
+    world: World, dsn: str, slot: str, *, given: bool
+) -> Iterator[psycopg2.extensions.cursor]:
+    """A slot and its publication, and a flow with a source of them."""
     flow = (world.folder / "orders.py").read_text()
-    source = f'PostgresCDC("{postgres_dsn}", tables=["public.x"], slot="{slot}")'
+    named = f', slot="{slot}"' if given else ""
     flow = flow.replace("-> WebhookSource", "-> PostgresCDC")
-    flow = flow.replace('WebhookSource(port=0, key="id")', source)
+    flow = flow.replace(
+        'WebhookSource(port=0, key="id")', f'PostgresCDC("{dsn}", tables=["public.x"]{named})'
+    )
     flow = flow.replace("webhook import WebhookSource", "postgres import PostgresCDC")
     (world.folder / "orders.py").write_text(flow)
-    with closing(psycopg2.connect(postgres_dsn)) as connection:
+    with closing(psycopg2.connect(dsn)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')")
             cursor.execute(f"CREATE PUBLICATION {slot}")
-            code, said = world.run("destroy", "orders.py", "--env", "it", "--yes")
-            assert code == 0, said
-            assert f"removed: replication slot {slot}, publication {slot}" in said
-            cursor.execute(f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{slot}'")
-            assert cursor.fetchall() == []
-            cursor.execute(f"SELECT 1 FROM pg_publication WHERE pubname = '{slot}'")
-            assert cursor.fetchall() == []
+            yield cursor
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_slot_and_a_publication_go_with_their_flow(
+    world: World, postgres_dsn: str, given: bool
+) -> None:
+    """By their name in the flow; or, where that has none, by that in the source's position."""
+    slot = f"trunkline_{uuid.uuid4().hex[:12]}"
+    with slot_of(world, postgres_dsn, slot, given=given) as cursor:
+        if not given:
+            world.apply()
+            position = json.dumps({"position": {"phase": "stream", "slot": slot}}).encode()
+            world.produce(f"{world.name}.shop.positions", b"shop", position)
+        code, said = world.run("destroy", "orders.py", "--env", "it", "--yes")
+        assert code == 0, said
+        assert f"removed: replication slot {slot}, publication {slot}" in said
+        cursor.execute(f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{slot}'")
+        assert cursor.fetchall() == []
+        cursor.execute(f"SELECT 1 FROM pg_publication WHERE pubname = '{slot}'")
+        assert cursor.fetchall() == []

@@ -52,6 +52,19 @@ def test_the_slots_name_is_the_tables() -> None:
     assert one.publication == one.slot
 
 
+def test_a_source_leaves_the_slot_that_its_position_names() -> None:
+    """Its tables are others by now: dropping the slot of their name would leave the real one, for
+    which the server keeps its WAL for ever."""
+    now = {"slot": "trunkline_0123456789ab"}
+    assert PostgresCDC("", ["a", "b"]).traces(now) == [
+        "replication slot trunkline_0123456789ab",
+        "publication trunkline_0123456789ab",
+    ]
+    own = PostgresCDC("", ["a"], publication="dba")
+    assert own.traces(now)[1] == "publication dba"
+    assert PostgresCDC("", ["a"], slot="mine").traces(now)[0] == "replication slot mine"
+
+
 def test_another_slots_position_is_refused() -> None:
     source = PostgresCDC("", ["orders"], slot="mine")
     with pytest.raises(
