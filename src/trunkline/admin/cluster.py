@@ -115,6 +115,9 @@ class KafkaCluster:
         with _told():
             there = self._client.list_topics(timeout=TIMEOUT).topics
         known = [name for name in names if name in there]
+        if hidden := [name for name in names if name not in there]:
+            # Else what an account may not see would be planned as what is missing.
+            kafka.require_visible(self._client, hidden, TIMEOUT)
         found: dict[Resource, ResourceState] = {}
         for name, settings in self._settings(known).items():
             partitions = there[name].partitions

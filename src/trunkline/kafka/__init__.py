@@ -32,6 +32,7 @@ from trunkline.kafka.topics import (
     ensure_topics,
     existing_topics,
     matched,
+    require_visible,
 )
 from trunkline.kafka.transactions import (
     OFFSETS_TIMEOUT,
@@ -71,6 +72,7 @@ __all__ = [
     "produce",
     "produce_at",
     "producer",
+    "require_visible",
     "reusable",
     "settings",
     "transact",

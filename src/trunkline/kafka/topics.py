@@ -53,7 +53,7 @@ def existing_topics(
         raise unavailable("the topics cannot be listed", failure) from failure
     hidden = [name for name in expected if name not in topics]
     if hidden:
-        _require_visible(client, hidden, timeout)
+        require_visible(client, hidden, timeout)
     return {name: len(topic.partitions) for name, topic in topics.items()}
 
 
@@ -86,7 +86,8 @@ def require_answer(client: AdminClient, timeout: float = 10.0) -> None:
     ) from failure
 
 
-def _require_visible(client: AdminClient, names: list[str], timeout: float) -> None:
+def require_visible(client: AdminClient, names: list[str], timeout: float) -> None:
+    """Raise KafkaForbidden if one of these topics, which are in no list, may not be seen."""
     answers = client.describe_topics(TopicCollection(names), request_timeout=timeout)
     for name, answer in answers.items():
         if is_forbidden(failure := answer.exception()):

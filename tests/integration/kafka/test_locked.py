@@ -10,7 +10,9 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from locked_kafka import PASSWORD, PLAIN_USER, Locked, locked_kafka
 from trunkline import kafka
+from trunkline.admin.cluster import KafkaCluster
 from trunkline.params import Backbone
+from trunkline.streams.plan.resources import Resource
 
 WRONG = "wr/o@n%g"
 
@@ -134,4 +136,9 @@ def test_a_topic_that_may_not_be_seen_is_told_from_one_that_is_not_there(locked:
     assert "hidden" not in kafka.existing_topics(client)
     with pytest.raises(kafka.KafkaForbidden, match=r"no right to topic 'hidden'.*trunkline acls"):
         kafka.existing_topics(client, expected=["hidden"])
+    with (
+        KafkaCluster(locked.backbone("SASL")) as cluster,  # as `trunkline plan` looks at it
+        pytest.raises(kafka.KafkaForbidden, match="no right to topic 'hidden'"),
+    ):
+        cluster.look([Resource("topic", "hidden")], {})
     locked.admin.delete_topics(["hidden"])["hidden"].result(10)
