@@ -1,4 +1,4 @@
-"""Which settings of librdkafka a user may give, which are Trunkline's own, and why.
+"""Which settings of librdkafka, and of topics, a user may give, which are Trunkline's own, and why.
 
 The names are those of librdkafka's CONFIGURATION.md. Nothing here needs librdkafka: a flow's
 environment is checked where no Kafka is.

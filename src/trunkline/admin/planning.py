@@ -166,7 +166,8 @@ def _as_planned(cluster: Cluster, plan: Plan) -> ResourceStates:
     asked = {**plan.seen, **{one.resource: {} for one in plan.differences}}
     now = dict(cluster.look(asked, schemas))
     for resource, state in plan.seen.items():
-        if HOLDS in state and resource in now:
+        # What was forced in spite of events is no other plan once they are through.
+        if state.get(HOLDS) == "nothing" and resource in now:
             held = "something" if cluster.holds(resource.name) else "nothing"
             now[resource] = {**now[resource], HOLDS: held}
     return now

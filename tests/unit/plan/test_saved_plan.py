@@ -71,6 +71,17 @@ def test_an_event_that_came_after_the_plan_stops_a_removal() -> None:
         applied(cluster, plan)
 
 
+def test_events_that_went_after_the_plan_are_no_other_cluster() -> None:
+    """An inbox is empty now and then: what was forced while it was not would hardly be applied."""
+    cluster, more = made(), of_topics(orders__erp__inbox={"partitions": 6})
+    cluster.held["orders.erp.inbox"] = "1 event that waits"
+    name = "partitions:orders.erp.inbox"
+    plan = reread(planned(cluster, backbone=more, force=[name]))
+    cluster.held.clear()
+    applied(cluster, plan)
+    assert cluster.there[INBOX]["partitions"] == "6"
+
+
 def test_a_file_that_is_no_plan() -> None:
     for text in ("", "[]", "{}", '{"plan": 1}', '{"plan": 1, "seen": 3}'):
         with pytest.raises(ConfigurationError, match=r"p\.json is no plan"):
