@@ -1,8 +1,9 @@
 """The events of a binary log as records, and where a reader of them stands.
 
 The log has whole transactions, in the order of their commits: a GTID, table maps and rows, a
-commit. A position is the end of a transaction, with the number of rows of the next one that are
-given out: in the middle of a transaction no server can begin, and MariaDB would begin behind it.
+commit. A position is the end of a transaction, with the number of events with rows of the next one
+that are given out: in the middle of a transaction no server can begin, and MariaDB would begin
+behind it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from trunkline.connectors.mysql.names import BEGIN_ANEW
 from trunkline.connectors.mysql.statements import Statement, read
 from trunkline.connectors.mysql.tablemap import Shape
 from trunkline.connectors.mysql.tables import Tables
-from trunkline.errors import ConfigurationError
+from trunkline.errors import ConfigurationError, SourceError
 from trunkline.event import Change, Record
 
 _MOST_SHAPES = 1000
@@ -30,13 +31,16 @@ _NO_TABLE = 0xFFFFFF
 
 
 class Place(NamedTuple):
-    """The end of a transaction in the log, and how many rows of the next one are given out.
-    ``made``: when the file was made, which tells it from another one of its name."""
+    """The end of a transaction in the log, and how many events with rows of the next one are given
+    out. ``made``: when the file was made, which tells it from another one of its name.
+
+    Events of all tables count: which ones are wanted may be another choice at the next start, and
+    a count of rows of ours would then leave out, or repeat, rows of this transaction."""
 
     file: str
     at: int
     made: int = 0
-    row: int = 0
+    events: int = 0
 
 
 class Decoder:
@@ -60,11 +64,14 @@ class Decoder:
         self.gtids = dict(gtids)
         self.tables = tables
         self._collations = collations
-        self._file, self._at, self._made, self._row = place.file, place.at, 0, place.row
+        self.size = 0
+        """Bytes of the rows in ``records``, as they are when MariaDB has not compressed them."""
+        self._file, self._at, self._made, self._done = place.file, place.at, 0, place.events
         self._expected = place.made
-        self._skip = place.row  # rows of the transaction under way that were given out before
+        self._skip = place.events  # of the transaction under way, that were given out before
         self._end, self._ends_in = place.at, (place.file, place.made)
-        self._counted = 0  # rows of the transaction under way that were met
+        self._counted = 0  # events with rows of the transaction under way that were met
+        self._ours = False  # whether one of them was of a wanted table
         self._open = False  # whether one is under way
         self._begun = False  # and whether a commit will follow
         self._xa = False
@@ -91,7 +98,7 @@ class Decoder:
     @property
     def place(self) -> Place:
         """Where it stands."""
-        return Place(self._ends_in[0], self._end, self._ends_in[1], self._row)
+        return Place(self._ends_in[0], self._end, self._ends_in[1], self._done)
 
     @property
     def within(self) -> bool:
@@ -100,13 +107,14 @@ class Decoder:
 
     def take(self) -> list[Record]:
         """The records since the last call."""
-        records, self.records = self.records, []
+        records, self.records, self.size = self.records, [], 0
         return records
 
     def feed(self, event: bytes) -> None:
         """Take one event in.
 
-        Raises ConfigurationError, with the place in the log, for what must not be passed over.
+        Raises ConfigurationError, with the place in the log, for what must not be passed over, and
+        SourceError for an event that was damaged.
         """
         header = events.header_of(event)
         if header.type in (events.HEARTBEAT, events.HEARTBEAT_2):
@@ -115,13 +123,14 @@ class Decoder:
             self._format(header, event)
             return
         checked = events.has_checksum(event) if header.type == events.ROTATE else self._checked
-        body, before = events.body_of(event, checked), len(self.records)
+        before = len(self.records)
         try:
+            body = events.body_of(event, checked)
             self._handlers.get(header.type, self._unknown)(header, body)
-        except ConfigurationError as error:
+        except (ConfigurationError, SourceError) as error:
             del self.records[before:]
-            raise ConfigurationError(f"{error}\n(in the log at {self._shown})") from error
-        except (IndexError, ValueError, StructError) as error:
+            raise type(error)(f"{error}\n(in the log at {self._shown})") from error
+        except (LookupError, ValueError, StructError) as error:
             del self.records[before:]
             raise ConfigurationError(
                 f"an event of type {header.type} cannot be read ({error}), in the log at "
@@ -172,7 +181,7 @@ class Decoder:
         self._xa = self._transaction.xa
         self._mark = self._transaction.gtid or f"{self._file}:{self._at}"
         self._time = datetime.fromtimestamp(header.time, UTC)
-        self._counted = 0
+        self._counted, self._ours = 0, False
 
     def _commit(self, header: Header, body: bytes) -> None:
         del header, body
@@ -180,7 +189,7 @@ class Decoder:
 
     def _finish(self) -> None:
         self._open = self._begun = False
-        self._row = self._skip = 0
+        self._done = self._skip = 0
 
     def _settle(self) -> None:
         """No transaction is under way: here a reader can begin."""
@@ -226,14 +235,16 @@ class Decoder:
             case "xa" if statement.what == "END":
                 return
             case _:
-                for number, stream in enumerate(self.tables.judge(statement)):
-                    if self._count():
-                        self._add(stream, "", {}, "truncate", f".{number}" if number else "")
+                streams = self.tables.judge(statement)
+                if self._counts_anew():
+                    for stream in streams:
+                        self._add(f"{self._mark}-{self._counted}", stream, "", {}, "truncate")
+                    self._done = self._counted
         if not self._begun:  # nothing follows: it is all of its transaction
             self._finish()
 
     def _roll_back(self, statement: Statement) -> None:
-        if self._counted:
+        if self._ours:
             raise ConfigurationError(
                 f"rows of a transaction were rolled back {statement.what} after they were written "
                 f"into the log, as it has changed tables without transactions, too. {BEGIN_ANEW}"
@@ -267,8 +278,19 @@ class Decoder:
         shape = self._shapes.get(table)
         if flags & _END_OF_STATEMENT:
             self._shapes = {}
-        if shape is None:
+        self._ours = self._ours or shape is not None
+        if not self._counts_anew():
             return
+        if shape is not None:
+            self._give_out(shape, kind, compressed, body, at)
+        self._done = self._counted
+
+    def _counts_anew(self) -> bool:
+        """One more event of the transaction is met: whether it was not given out before."""
+        self._counted += 1
+        return self._counted > self._skip
+
+    def _give_out(self, shape: Shape, kind: str, compressed: bool, body: bytes, at: int) -> None:
         if self._xa:
             raise ConfigurationError(
                 f"{shape.stream} was changed by an XA transaction, of which nobody knows here "
@@ -282,72 +304,51 @@ class Decoder:
             )
         if compressed:
             body, at = events.inflated(body[at:]), 0
+        size = len(body) - at
         if kind == events.UPDATE:
-            self._updates(shape, body, at)
+            at = self._updates(shape, body, at)
         else:
-            self._single(shape, body, at, "create" if kind == events.WRITE else "delete")
+            at = self._single(shape, body, at, "create" if kind == events.WRITE else "delete")
+        if at != len(body):
+            raise ValueError("its rows are longer than it")
+        self.size += size
 
-    def _single(self, shape: Shape, body: bytes, at: int, change: Change) -> None:
+    def _single(self, shape: Shape, body: bytes, at: int, change: Change) -> int:
         end, row_at, key_of, stream = len(body), shape.row_at, shape.key, shape.stream
-        mark, time, append = self._mark, self._time, self.records.append
-        number, skip = self._counted, self._skip
+        mark, time, append = f"{self._mark}-{self._counted}", self._time, self.records.append
+        number = 0
         while at < end:
             row, at = row_at(body, at)
             number += 1
-            if number > skip:
-                key = key_of(row)
-                append(
-                    Record(
-                        key=key,
-                        data=row,
-                        change=change,
-                        stream=stream,
-                        id=f"{mark}-{number}",
-                        time=time,
-                    )
+            key = key_of(row)
+            append(
+                Record(
+                    key=key,
+                    data=row,
+                    change=change,
+                    stream=stream,
+                    id=f"{mark}.{number}",
+                    time=time,
                 )
-        self._rows_done(number, at, end)
+            )
+        return at
 
-    def _updates(self, shape: Shape, body: bytes, at: int) -> None:
-        end, row_at, key_of = len(body), shape.row_at, shape.key
-        number, skip = self._counted, self._skip
+    def _updates(self, shape: Shape, body: bytes, at: int) -> int:
+        end, row_at, key_of, stream = len(body), shape.row_at, shape.key, shape.stream
+        mark, number = f"{self._mark}-{self._counted}", 0
         while at < end:
             old, at = row_at(body, at)
             new, at = row_at(body, at)
             number += 1
-            if number <= skip:
-                continue
-            was, key = key_of(old), key_of(new)
-            self._counted = number
+            was, key, name = key_of(old), key_of(new), f"{mark}.{number}"
             if was == key:
-                self._add(shape.stream, key, new, "update")
+                self._add(name, stream, key, new, "update")
             else:
-                self._add(shape.stream, was, old, "delete", ".delete")
-                self._add(shape.stream, key, new, "create")
-        self._rows_done(number, at, end)
+                self._add(f"{name}.delete", stream, was, old, "delete")
+                self._add(name, stream, key, new, "create")
+        return at
 
-    def _rows_done(self, number: int, at: int, end: int) -> None:
-        if at != end:
-            raise ValueError("its rows are longer than it")
-        self._counted = number
-        self._row = max(number, self._skip)
-
-    def _count(self) -> bool:
-        """One more change is met: whether it is to be given out."""
-        self._counted += 1
-        self._row = max(self._counted, self._skip)
-        return self._counted > self._skip
-
-    def _add(
-        self, stream: str, key: str, data: dict[str, Any], change: Change, part: str = ""
-    ) -> None:
+    def _add(self, id_: str, stream: str, key: str, data: dict[str, Any], change: Change) -> None:
         self.records.append(
-            Record(
-                key=key,
-                data=data,
-                change=change,
-                stream=stream,
-                id=f"{self._mark}-{self._counted}{part}",
-                time=self._time,
-            )
+            Record(key=key, data=data, change=change, stream=stream, id=id_, time=self._time)
         )

@@ -87,9 +87,10 @@ class MySqlCDC(Source):
 
     def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
         """See ``Source.read``. Positions: ``{"phase": "snapshot", "attempt": …}``, then
-        ``{"phase": "stream", "server": …, "file": …, "at": …, "made": …, "gtids": …, "row": …,
-        "tables": …}``: the end of a transaction, how many rows of the next one were given out,
-        and what it is valid for: a server, a file of its log, names of tables."""
+        ``{"phase": "stream", "server": …, "file": …, "at": …, "made": …, "gtids": …,
+        "events": …, "tables": …}``: the end of a transaction, how many events with rows of the
+        next one were given out, and what it is valid for: a server, a file of its log, names of
+        tables."""
         try:
             if position is None or position["phase"] == "snapshot":
                 position = yield from self._begin(position, stop)
@@ -195,7 +196,7 @@ class MySqlCDC(Source):
             collations = charsets.collations(session)
         finally:
             session.close()
-        place = Place(position["file"], position["at"], position["made"], position["row"])
+        place = Place(position["file"], position["at"], position["made"], position["events"])
         return server, Decoder(tables, collations, place, position["gtids"])
 
     def _wait_for_predecessor(self, session: Session, stop: threading.Event) -> None:
@@ -220,7 +221,7 @@ def _position(
         "file": place.file,
         "at": place.at,
         "made": place.made,
-        "row": place.row,
+        "events": place.events,
         "gtids": dict(gtids),
         "tables": list(tables),
     }

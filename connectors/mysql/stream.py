@@ -97,7 +97,7 @@ class Stream:
                 self._sends = False
                 raise
         size = 0
-        while arrived and len(decoder.records) < limit and size < _BATCH_BYTES:
+        while arrived and len(decoder.records) < limit and size + decoder.size < _BATCH_BYTES:
             payload = arrived[0]
             if payload[0] != _OK:
                 self._sends = False

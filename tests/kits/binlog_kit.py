@@ -77,11 +77,11 @@ def rows(kind: int, *values: tuple[int, str], images: int = 1) -> bytes:
 
 
 def decoder(
-    *streams: str, known: tuple[str, ...] = (), row: int = 0, swaps: bool = False
+    *streams: str, known: tuple[str, ...] = (), events: int = 0, swaps: bool = False
 ) -> Decoder:
     wanted = streams or ("shop.t",)
     tables = Tables(wanted, known or wanted, swaps=swaps)
-    return Decoder(tables, COLLATIONS, Place("binlog.000001", 4, MADE, row))
+    return Decoder(tables, COLLATIONS, Place("binlog.000001", 4, MADE, events))
 
 
 def fed(into: Decoder, *events: bytes) -> Decoder:

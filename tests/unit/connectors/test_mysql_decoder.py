@@ -47,29 +47,48 @@ def test_a_transaction_of_mysql() -> None:
         ("create", "1", "a"), ("create", "2", "b"), ("update", "1", "c"), ("delete", "2", "b"),
     ]  # fmt: skip
     assert found.within
-    assert (found.place.at, found.place.row) == (4, 4)
+    assert (found.place.at, found.place.events) == (4, 3)
     found.feed(commit())
     assert not found.within
     assert found.place.at > 4
-    assert found.place.row == 0
+    assert found.place.events == 0
     assert len({record.id for record in found.records}) == 4
 
 
 def test_an_update_of_the_key_is_a_delete_and_a_create() -> None:
     found = fed(decoder(), *begun(), rows(UPDATE, (1, "a"), (9, "a"), images=2))
     assert told(found) == [("delete", "1", "a"), ("create", "9", "a")]
-    assert [record.id for record in found.records] == ["0-1-5-1.delete", "0-1-5-1"]
+    assert [record.id for record in found.records] == ["0-1-5-1.1.delete", "0-1-5-1.1"]
 
 
 def test_rows_that_were_given_out_do_not_come_again() -> None:
     log = [*begun(), rows(WRITE, (1, "a"), (2, "b")), rows(WRITE, (3, "c")), commit()]
     whole = fed(decoder(), *log)
-    rest = fed(decoder(row=2), *log)
+    rest = fed(decoder(events=1), *log)
     assert rest.records == whole.records[2:]
     assert rest.place == whole.place
-    assert fed(decoder(row=2), *log[:4]).place.row == 2, "not fewer than were given out"
-    again = fed(decoder(row=3), *log, maria_gtid(6), table_map(), rows(WRITE, (4, "d")))
+    assert fed(decoder(events=2), *log[:4]).place.events == 2, "not fewer than were given out"
+    again = fed(decoder(events=2), *log, maria_gtid(6), table_map(), rows(WRITE, (4, "d")))
     assert told(again) == [("create", "4", "d")], "the next transaction is read from its begin"
+
+
+def test_tables_may_change_where_a_transaction_was_interrupted() -> None:
+    log = [format_event(MARIA), maria_gtid(5), table_map("u"), rows(WRITE, (7, "u")), table_map(),
+           rows(WRITE, (1, "a")), rows(WRITE, (2, "b")), commit()]  # fmt: skip
+    both, one = ("shop.t", "shop.u"), ("shop.t",)
+    for before, after in ((both, one), (one, both)):
+        first = fed(decoder(*before), *log[:6])
+        rest = fed(decoder(*after, events=first.place.events), *log)
+        assert told(first)[-1:] + told(rest) == [("create", "1", "a"), ("create", "2", "b")]
+        whole = fed(decoder(*after), *log)
+        assert rest.records == whole.records[-1:], "with the id that it has whatever tables= says"
+
+
+def test_an_other_tables_rows_may_be_rolled_back() -> None:
+    rolled_back = [maria_gtid(5), table_map("u"), rows(WRITE, (7, "u")), query("ROLLBACK")]
+    assert not fed(decoder(), format_event(MARIA), *rolled_back).within
+    with pytest.raises(ConfigurationError, match="rolled back"):
+        fed(decoder("shop.u"), format_event(MARIA), *rolled_back)
 
 
 def test_other_tables_are_passed_over() -> None:
@@ -103,7 +122,7 @@ def test_a_damaged_event_is_an_error() -> None:
     found = fed(decoder(), *begun())
     for at in range(19, len(whole)):
         damaged = whole[:at] + bytes((whole[at] ^ 1,)) + whole[at + 1 :]
-        with pytest.raises(SourceError, match="wrong checksum"):
+        with pytest.raises(SourceError, match=r"wrong checksum.*\n.*binlog\.000001:\d+"):
             found.feed(damaged)
 
 
@@ -113,7 +132,7 @@ def test_what_a_row_event_had_before_its_error_is_not_given_out() -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         found.feed(event(WRITE, whole[19:-4] + b"\0"))
     assert told(found) == [("create", "1", "a")]
-    assert found.place.row == 1
+    assert found.place.events == 1
 
 
 def test_compressed_rows_are_those_that_they_were() -> None:
@@ -122,6 +141,9 @@ def test_compressed_rows_are_those_that_they_were() -> None:
     packed = bytes((0x81, len(data))) + zlib.compress(data)
     found = fed(decoder(), *begun(), event(169, head + packed))
     assert told(found) == [("create", "1", "a"), ("create", "2", "b" * 9)]
+    assert found.size == len(data), "what memory holds, not what came"
+    assert found.take()
+    assert found.size == 0
     for broken in (bytes((0x81, len(data) + 1)), bytes((0x81, len(data) - 1)), b"\x91\x05"):
         with pytest.raises(SourceError, match="of the log"):
             found.feed(event(169, head + broken + packed[2:]))
