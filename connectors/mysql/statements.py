@@ -40,8 +40,9 @@ class Token(NamedTuple):
 
 class Statement(NamedTuple):
     """What a statement does. ``tables``: which it is about; of a rename old and new name, in pairs.
-    ``kind`` "alter" is a change of partitions or tablespaces, named in ``what``: other changes of
-    a table need nothing, as table maps tell them. "rows": it changes rows, in the tables that
+    ``kind`` "alter" is a change of partitions or tablespaces, named in ``what``, with the table
+    that gives or takes a partition's rows: other changes of a table need nothing, as table maps
+    tell them. "rows": it changes rows, in the tables that
     are named, or in any if none is."""
 
     kind: Kind
@@ -53,7 +54,10 @@ _NOTHING = Statement("nothing")
 _TRANSACTIONS: dict[str, Kind] = {
     "BEGIN": "begin", "START": "begin", "COMMIT": "commit", "ROLLBACK": "rollback", "XA": "xa",
 }  # fmt: skip
-_ROWS = frozenset(("INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "CALL", "DO"))
+# SELECT and DO are calls of stored functions: they are in the log only where these change rows.
+_ROWS = frozenset((
+    "INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "CALL", "DO", "SELECT",
+))  # fmt: skip
 _MOVING = frozenset(("EXCHANGE", "DISCARD", "IMPORT"))
 _EMPTYING = frozenset(("DROP", "TRUNCATE"))
 _BEFORE_NAME = frozenset(("IF", "NOT", "EXISTS", "WAIT", "NOWAIT", "IGNORE", "ONLINE", "OFFLINE"))
@@ -139,15 +143,23 @@ def _alter(tokens: Sequence[Token], at: int, database: str) -> Statement:
         if token.word == "RENAME" and after.word not in ("COLUMN", "INDEX", "KEY"):
             to = number + (2 if after.word in ("TO", "AS", "=") else 1)
             return Statement("rename", [table, _name(tokens, to, database)[0]])
-        if token.word in _MOVING and after.word in ("PARTITION", "TABLESPACE"):
-            return Statement("alter", [table], f"{token.word} {after.word}")
+        what = f"{token.word} {after.word}"
         if token.word in _EMPTYING and after.word == "PARTITION":
-            return Statement("alter", [table], f"{token.word} {after.word}")
-        if token.word == "CONVERT" and after.word == "TABLE":
-            return Statement("alter", [table], "CONVERT TABLE")
-        if token.word == "CONVERT" and after.word == "PARTITION":
-            return Statement("alter", [table], "CONVERT PARTITION")
+            return Statement("alter", [table], what)
+        if token.word in _MOVING and after.word in ("PARTITION", "TABLESPACE"):
+            return Statement("alter", [table, *_partner(tokens, number, database)], what)
+        if token.word == "CONVERT" and after.word in ("TABLE", "PARTITION"):
+            return Statement("alter", [table, *_partner(tokens, number, database)], what)
     return _NOTHING
+
+
+def _partner(tokens: Sequence[Token], at: int, database: str) -> Sequence[Name]:
+    """The table whose rows go into a partition, or come out of it: EXCHANGE PARTITION p WITH
+    TABLE t, CONVERT PARTITION p TO TABLE t, CONVERT TABLE t TO PARTITION p."""
+    for number in range(at, len(tokens) - 1):
+        if tokens[number].word == "TABLE":
+            return [_name(tokens, _skipped(tokens, number + 1), database)[0]]
+    return []
 
 
 def _skipped(tokens: Sequence[Token], at: int) -> int:
