@@ -31,7 +31,8 @@ def parse(dsn: str) -> tuple[dict[str, Any], str]:
     except ValueError:
         # without the cause: it quotes the text
         raise AddressError(f"dsn is not a URL of the form {_FORM}") from None
-    if parts.scheme not in _SCHEMES or not parts.hostname or "@" in parts.path + parts.query:
+    cut = parts.fragment or "@" in parts.path + parts.query  # at a #, / or ? of the password
+    if parts.scheme not in _SCHEMES or not parts.hostname or cut:
         raise AddressError(f"dsn is not a URL of the form {_FORM}")
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = sorted(set(given) - set(_OPTIONS))

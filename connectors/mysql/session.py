@@ -153,7 +153,7 @@ def connect(arguments: Mapping[str, Any], stop: threading.Event) -> Session:
     def run() -> None:
         try:
             attempt.set_result(_connected(arguments))
-        except TrunklineError as error:
+        except BaseException as error:  # noqa: BLE001 - told where it is waited for
             attempt.set_exception(error)
 
     threading.Thread(target=run, name="mysql-connect", daemon=True).start()
@@ -194,6 +194,11 @@ def _connected(arguments: Mapping[str, Any]) -> Any:
         ) from error
     except (OSError, ValueError) as error:  # files of TLS that cannot be read
         raise ConfigurationError(f"MySQL, connecting {login}: {error}") from error
+    except Exception as error:  # the driver falls over a greeting that is none
+        raise SourceError(
+            f"MySQL, connecting {login}: what answers there does not speak MySQL's protocol: does "
+            "dsn name the right port?"
+        ) from error
 
 
 def _set_up(session: Session) -> None:

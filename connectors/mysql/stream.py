@@ -52,7 +52,7 @@ class Stream:
         stop: threading.Event,
     ) -> None:
         self._decoder = decoder
-        self._arguments = arguments
+        self._arguments, self._server = arguments, server
         self._arrived: deque[bytes] = deque()
         self._sends = False  # whether the server sends us the log
         self._session = connect(arguments, stop)
@@ -124,6 +124,7 @@ class Stream:
         try:
             other = connect(self._arguments, threading.Event())
             try:
+                require_same(other, self._server)  # elsewhere the number is somebody else's
                 other.run(f"KILL {thread}")
             finally:
                 other.close()

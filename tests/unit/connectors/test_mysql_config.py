@@ -5,11 +5,17 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Mapping
 
 import pytest
 
-from trunkline.connectors.mysql import MySqlCDC
+from trunkline.connectors.mysql import MySqlCDC, stream
+from trunkline.connectors.mysql.address import parse
 from trunkline.connectors.mysql.packets import Packets, length_at
+from trunkline.connectors.mysql.preflight import Server
+from trunkline.connectors.mysql.session import connect
+from trunkline.connectors.mysql.stream import Stream
 from trunkline.errors import AddressError, ConfigurationError, SourceError
 from trunkline.params import Secret
 
@@ -63,14 +69,62 @@ def test_the_server_id_is_the_tables() -> None:
 @pytest.mark.parametrize(
     "dsn",
     ["postgresql://me:s3cret@db/shop", "mysql://me:s3cr@et/x@db.invalid/shop", "mysql://",
-     "mysql://me:s3/cret@db.invalid/shop", "mysql://me:s3cret@db.invalid:port/shop",
+     "mysql://me:s3/cret@db.invalid/shop", "mysql://me:123#s3@db.invalid/shop", "mysql://me:s3cret@db.invalid:port/shop",
      "mysql://me:s3cret@db.invalid/shop?tls=yes", "mysql://me:s3cret@db.invalid/shop?ssl=maybe"],
 )  # fmt: skip
 def test_a_dsn_that_cannot_be_read_shows_nothing_of_the_password(dsn: str) -> None:
     with pytest.raises(AddressError) as raised:
         MySqlCDC(Secret(dsn), ["orders"])
     assert "s3" not in str(raised.value)
+    assert "123" not in str(raised.value)
     assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize("greeting", [b"", b"\x0a8.4\0", b"\x0a8.4\0" + bytes(20)])
+def test_a_server_that_speaks_otherwise_is_told_of(greeting: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as accepted:
+                accepted.sendall(len(greeting).to_bytes(3, "little") + b"\0" + greeting)
+                accepted.recv(1)
+
+        threading.Thread(target=answer, daemon=True).start()
+        arguments, _ = parse(f"mysql://me@127.0.0.1:{server.getsockname()[1]}/shop")
+        with pytest.raises(SourceError, match="connecting 'me'"):
+            connect(arguments, threading.Event())
+
+
+class Elsewhere:
+    """A session that a proxy has led to another server."""
+
+    thread = 7
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.killed = server, False
+
+    def variables(self, *names: str) -> Mapping[str, str]:
+        return self.server.variables
+
+    def run(self, statement: str) -> None:
+        self.killed = statement == "KILL 7"
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("uuid", ["ours", "other"])
+def test_the_end_of_a_stream_kills_nobody_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, uuid: str
+) -> None:
+    session = Elsewhere(Server({"server_uuid": uuid}))
+    opened = Stream.__new__(Stream)
+    opened._session = session  # type: ignore[assignment]
+    opened._arguments, opened._server = {}, Server({"server_uuid": "ours"})
+    opened._sends = True
+    monkeypatch.setattr(stream, "connect", lambda *_: session)
+    opened.close()
+    assert session.killed == (uuid == "ours")
 
 
 def test_packets_come_whole_however_they_are_cut() -> None:
