@@ -63,9 +63,16 @@ class Table:
 def describe(session: Session, streams: Sequence[str]) -> list[Table]:
     """The tables of these names (``database.table``). Raises ConfigurationError that names all
     faults: which are missing, have no key, or columns that cannot be read."""
+    tables, faults = described(session, streams)
+    refuse(faults)
+    return tables
+
+
+def described(session: Session, streams: Sequence[str]) -> tuple[list[Table], list[str]]:
+    """The tables that can be read, and what keeps the others from it."""
     found = [_table(session, stream) for stream in streams]
-    refuse(fault for faults in found if isinstance(faults, list) for fault in faults)
-    return [table for table in found if isinstance(table, Table)]
+    faults = [fault for each in found if isinstance(each, list) for fault in each]
+    return [table for table in found if isinstance(table, Table)], faults
 
 
 def present(session: Session, streams: Sequence[str]) -> list[str]:

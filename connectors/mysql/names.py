@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from trunkline.errors import ConfigurationError
 
 BEGIN_ANEW = (
-    "To take a new snapshot, reset the source's position. To go on without what is missing, set "
-    'snapshot="never" and reset the position'
+    "To take a new snapshot, run: trunkline source reset. To go on without what is missing, set "
+    'snapshot="never" before'
 )
 """How to go on where changes are lost, or would be."""
 

@@ -31,9 +31,14 @@ _SETTINGS = (
     "SET SESSION net_read_timeout = 600",
     "SET SESSION wait_timeout = 28800",
     "SET SESSION lock_wait_timeout = 10",
+    "SET SESSION sql_select_limit = 18446744073709551615",  # else a snapshot ends there, unseen
 )
-_MAY_LACK = ("SET SESSION max_execution_time = 0", "SET SESSION max_statement_time = 0")
-"""The first is MySQL's, the second MariaDB's."""
+_MAY_LACK = (
+    "SET SESSION max_execution_time = 0",  # MySQL's; the others are MariaDB's
+    "SET SESSION max_statement_time = 0",
+    "SET SESSION idle_transaction_timeout = 0",  # Kafka may be away while a snapshot is read
+    "SET SESSION idle_readonly_transaction_timeout = 0",
+)
 
 ACCESS_DENIED = (1044, 1045, 1142, 1143, 1227, 1370, 1873, 3955)
 UNKNOWN_VARIABLE = 1193

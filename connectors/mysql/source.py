@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
-from trunkline.connectors.base import Batch, Position, Source
+from trunkline.connectors.base import Batch, Finding, Position, Source
 from trunkline.connectors.mysql.address import parse
 from trunkline.connectors.mysql.names import BEGIN_ANEW, refuse
 from trunkline.errors import ConfigurationError, MissingExtra, SourceError, TrunklineError
@@ -18,7 +18,7 @@ from trunkline.params import Secret, revealed
 
 _HAS_DRIVER = find_spec("pymysql") is not None
 if TYPE_CHECKING or _HAS_DRIVER:  # without it the constructor says which extra to install
-    from trunkline.connectors.mysql import catalog, charsets, preflight, snapshot
+    from trunkline.connectors.mysql import catalog, charsets, check, preflight, snapshot
     from trunkline.connectors.mysql.decoder import Decoder, Place
     from trunkline.connectors.mysql.preflight import Server
     from trunkline.connectors.mysql.session import Session, Stopped, connect
@@ -37,7 +37,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 30.0, 1800.0
 """After so many snapshots that were interrupted, seconds before the next one, doubled each time."""
 _HANDOVER = 10.0
 """Seconds that another reader of our server_id may still be there: the worker before us."""
-_FIRST_ID, _IDS = 1_000_000_000, 3_000_000_000
+_FIRST_ID, _IDS, _LAST_ID = 1_000_000_000, 3_000_000_000, (1 << 32) - 1
 
 
 class MySqlCDC(Source):
@@ -102,6 +102,21 @@ class MySqlCDC(Source):
     def streams(self) -> Sequence[str]:
         """See ``Source.streams``: the tables."""
         return tuple(self.tables)
+
+    def check(self) -> list[Finding]:
+        """See ``Source.check``. Whether writers may be held up, as MySQL's snapshot needs it, is
+        not asked: only doing so would tell."""
+        stop = threading.Event()
+        session = connect(self._arguments, stop)
+        try:
+            found = check.findings(session, self.tables)
+        finally:
+            session.close()
+        try:  # under another number: a worker may read under ours, and must stay on the list
+            require_right(self._arguments, self.server_id % _LAST_ID + 1, stop)
+        except ConfigurationError as error:
+            found.insert(0, check.finding(str(error)))
+        return found
 
     def close(self) -> None:
         """Closes the connection. The server keeps nothing for this source."""
@@ -274,7 +289,7 @@ def _check(tables: Sequence[str], server_id: int, batch: int) -> None:
         raise ConfigurationError("tables= is empty: name at least one table")
     if len(set(tables)) < len(tables):
         raise ConfigurationError(f"tables= names a table twice: {', '.join(tables)}")
-    if not 0 <= server_id < 1 << 32:
+    if not 0 <= server_id <= _LAST_ID:
         raise ConfigurationError(f"server_id={server_id}: a number from 1 to 4294967295")
     if batch < 1:
         raise ConfigurationError(f"batch={batch}: must be at least 1")

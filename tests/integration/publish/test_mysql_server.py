@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mysql_kit import PATIENCE, Database, count, new_database, read, start
+from mysql_kit import PATIENCE, Database, count, new_database, read, start, streaming
 from trunkline.connectors.mysql import MySqlCDC
 from trunkline.connectors.mysql.address import parse
 from trunkline.connectors.mysql.preflight import Server, ask, require_same
@@ -39,6 +39,21 @@ def refused(database: Database, position: dict[str, Any] | None = None) -> str:
         timer.cancel()
         source.close()
     return str(raised.value)
+
+
+def faults_of(database: Database) -> dict[str, str]:
+    """What ``trunkline source check`` tells, and what mends it."""
+    return {one.what: one.mend for one in source_of(database).check() if not one.warning}
+
+
+def test_no_limit_of_the_server_cuts_a_snapshot_off(database: Database) -> None:
+    database.run("INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)")
+    database.run("SET GLOBAL sql_select_limit = 1")
+    try:
+        records, _ = read(source_of(database), until=streaming)
+    finally:
+        database.run("SET GLOBAL sql_select_limit = DEFAULT")
+    assert [record.key for record in records] == ["1", "2", "3"]
 
 
 def purged_to_the_newest(database: Database) -> bool:
@@ -115,8 +130,10 @@ def test_settings_that_lose_changes_are_refused_all_at_once(database: Database) 
             for name in SETTINGS:
                 assert f"SET GLOBAL {name} = " in said
         statements = [part.split(";")[0] + ";" for part in said.split("run ")[1:]]
+        assert faults_of(database) == dict(zip(said.split("\n"), statements, strict=True))
         for statement in statements:  # what the message says to run, as it stands
             database.run(statement)
+        assert not faults_of(database)
         assert read(source_of(database), position, until=lambda *_: True)
     finally:
         for name, (_, right) in SETTINGS.items():
