@@ -189,7 +189,7 @@ class MySqlCDC(Source):
         session = connect(self._arguments, stop)
         try:
             server = self._prepared(session)
-            if position["server"] != server.identity:
+            if not _is_of(session, server, position):
                 raise ConfigurationError(
                     f"the stored position is of server {position['server']} (server_id and "
                     f"unique id), and this is {server.identity}, whose log is another. {BEGIN_ANEW}"
@@ -225,6 +225,22 @@ class MySqlCDC(Source):
                 )
             if stop.wait(_WAIT):
                 raise Stopped
+
+
+def _is_of(session: Session, server: Server, position: Position) -> bool:
+    """Whether a position is of this server's log.
+
+    MariaDB makes its unique id of a network card's address, which a container has anew at each
+    start. Then its log tells: at the position it must have the very GTIDs that we have read.
+    """
+    if position["server"] == server.identity:
+        return True
+    number = position["server"].split("/", 1)[0]
+    if not server.maria or number != server.variables.get("server_id") or not position["gtids"]:
+        return False
+    where = position["file"], position["at"]
+    ((gtids,),) = session.rows("SELECT BINLOG_GTID_POS(%s, %s)", *where)
+    return bool(snapshot.gtids_of(str(gtids or "")) == position["gtids"])
 
 
 def _position(

@@ -86,6 +86,11 @@ def test_a_log_that_was_made_anew_is_said(database: Database) -> None:
     assert "ahead of the server" in refused(database, ahead)
     other = position | {"server": "9/other"}
     assert "is of server 9/other" in refused(database, other)
+    number = position["server"].split("/")[0]
+    moved = position | {"server": f"{number}/before"}  # a container with another network card
+    assert "is of server" in refused(database, moved | {"gtids": {"0": "0-1-1"}})
+    database.run("INSERT INTO t VALUES (2, 2)")
+    assert read(source_of(database), moved, until=count(1))[1]["server"] == position["server"]
 
 
 def test_a_second_connection_that_leads_to_another_server_is_refused(database: Database) -> None:

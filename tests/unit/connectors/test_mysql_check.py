@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from trunkline.connectors.mysql import catalog, check, preflight
+from trunkline.connectors.mysql import catalog, check, preflight, source
 from trunkline.connectors.mysql.session import Denied, Session
 from trunkline.errors import SourceError
 
@@ -56,6 +56,32 @@ class Asked:
     def table(self, statement: str) -> list[dict[str, object]]:
         self.rows(statement)
         return [{"File": "binlog.000001", "Position": 4}]
+
+
+STORED = {"server": "1/old", "file": "binlog.000001", "at": 99, "gtids": {"0": "0-1-5"}}
+
+
+@pytest.mark.parametrize(
+    ("at_the_position", "stored", "variables", "same"),
+    [
+        ("0-1-5", {"server": "1/new"}, {}, True),
+        ("0-1-5", {}, {}, True),
+        ("0-1-6", {}, {}, False),
+        ("0-1-5,1-1-2", {}, {}, False),
+        (None, {}, {}, False),
+        ("", {"gtids": {}}, {}, False),
+        ("0-1-5", {"server": "2/old"}, {}, False),
+        ("0-1-5", {}, {"version": "8.4.3", "server_uuid": "new"}, False),
+    ],
+)
+def test_a_mariadb_with_another_network_card_is_known_by_its_log(
+    at_the_position: str | None, stored: dict[str, Any], variables: dict[str, str], same: bool
+) -> None:
+    asked = Asked(server_id="1", server_uid="new")
+    asked._variables |= variables
+    asked._answers["SELECT BINLOG_GTID_POS(%s, %s)"] = [(at_the_position,)]
+    session = cast(Session, asked)
+    assert source._is_of(session, preflight.ask(session), STORED | stored) == same
 
 
 def found(server: Asked) -> list[str]:
