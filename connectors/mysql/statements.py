@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 Kind = Literal[
-    "begin", "commit", "rollback", "xa", "nothing", "truncate", "drop", "rename", "alter", "rows"
-]
+    "begin", "commit", "rollback", "xa", "nothing", "truncate", "drop", "rename", "alter", "key",
+    "rows",
+]  # fmt: skip
 Name = tuple[str, str]
 """Database and table."""
 
@@ -42,8 +43,8 @@ class Statement(NamedTuple):
     """What a statement does. ``tables``: which it is about; of a rename old and new name, in pairs.
     ``kind`` "alter" is a change of partitions or tablespaces, named in ``what``, with the table
     that gives or takes a partition's rows: other changes of a table need nothing, as table maps
-    tell them. "rows": it changes rows, in the tables that
-    are named, or in any if none is."""
+    tell them. "key": the table gets a primary key, in place of one that it had. "rows": it changes
+    rows, in the tables that are named, or in any if none is."""
 
     kind: Kind
     tables: Sequence[Name] = ()
@@ -144,6 +145,8 @@ def _alter(tokens: Sequence[Token], at: int, database: str) -> Statement:
             to = number + (2 if after.word in ("TO", "AS", "=") else 1)
             return Statement("rename", [table, _name(tokens, to, database)[0]])
         what = f"{token.word} {after.word}"
+        if what == "PRIMARY KEY" and tokens[number - 1].word != "DROP":
+            return Statement("key", [table])
         if token.word in _EMPTYING and after.word == "PARTITION":
             return Statement("alter", [table], what)
         if token.word in _MOVING and after.word in ("PARTITION", "TABLESPACE"):

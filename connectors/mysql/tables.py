@@ -78,6 +78,8 @@ class Tables:
                 self._rename(statement.tables)
             case "alter":
                 self._alter(statement)
+            case "key":
+                self._change_key(statement)
             case "rows":
                 self._change(statement.tables)
             case _:
@@ -138,6 +140,13 @@ class Tables:
             raise ConfigurationError(
                 f"table {stream}: {statement.what} has changed which rows it has, and the log does "
                 f"not tell them. {BEGIN_ANEW}"
+            )
+
+    def _change_key(self, statement: Statement) -> None:
+        for stream in self._ours(statement.tables):
+            raise ConfigurationError(
+                f"table {stream} was given another primary key: the keys of all of its rows are "
+                f"others now, which only a new snapshot tells. {BEGIN_ANEW}"
             )
 
     def _change(self, names: Sequence[Name]) -> None:

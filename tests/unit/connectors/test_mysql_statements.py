@@ -41,6 +41,8 @@ T, U = ("shop", "t"), ("shop", "u")
         ("ALTER TABLE t CONVERT TABLE u TO PARTITION p VALUES LESS THAN (9)", "alter", [T, U]),
         ("ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4", "nothing", ()),
         ("ALTER TABLE t DROP PARTITION p1", "alter", [T]),
+        ("ALTER TABLE t DROP PRIMARY KEY", "nothing", ()),
+        ("ALTER TABLE t DROP PRIMARY KEY, ADD CONSTRAINT k PRIMARY KEY (a, id)", "key", [T]),
         ("ALTER TABLE t IMPORT TABLESPACE", "alter", [T]),
         ("CREATE TABLE IF NOT EXISTS t (id int)", "nothing", ()),
         ("CREATE OR REPLACE TABLE t (id int)", "drop", [T]),
@@ -77,6 +79,7 @@ STOPS = {
     "ALTER TABLE t EXCHANGE PARTITION p WITH TABLE u": "EXCHANGE PARTITION",
     "ALTER TABLE u EXCHANGE PARTITION p WITH TABLE t": "table shop.t: EXCHANGE PARTITION",
     "ALTER TABLE u CONVERT TABLE t TO PARTITION p": "table shop.t: CONVERT TABLE",
+    "ALTER TABLE t ADD PRIMARY KEY (a, id)": "table shop.t was given another primary key",
     "SELECT `f`(1)": "as a statement",
     "INSERT INTO t VALUES (1)": "SET GLOBAL binlog_format = 'ROW';",
     "UPDATE other.u SET a = 1": "as a statement",
@@ -92,7 +95,8 @@ def test_what_takes_rows_away_unseen_stops(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["DROP TABLE u", "DROP DATABASE other", "RENAME TABLE u TO v", "INSERT INTO other.u VALUES (1)",
-     "ALTER TABLE t DROP PARTITION p", "TRUNCATE u", "RENAME TABLE t TO v, v TO t"],
+     "ALTER TABLE t DROP PARTITION p", "ALTER TABLE u ADD PRIMARY KEY (a)", "TRUNCATE u",
+     "RENAME TABLE t TO v, v TO t"],
 )  # fmt: skip
 def test_what_concerns_nobody_goes_on(text: str) -> None:
     assert Tables(["shop.t"], ["shop.t"]).judge(read(text, "shop")) == []
