@@ -173,6 +173,9 @@ class Decoder:
             self._file, self._at, self._made = file, at, 0
 
     def _begin(self, header: Header, body: bytes) -> None:
+        if self._open:  # its end was none that we know: to go on counting would lose rows of this
+            self._finish()
+            self._settle()
         make = events.maria_gtid if header.type == events.MARIA_GTID else events.mysql_gtid
         self._transaction = make(header, body)
         self._open = True

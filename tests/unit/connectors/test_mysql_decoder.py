@@ -84,6 +84,16 @@ def test_tables_may_change_where_a_transaction_was_interrupted() -> None:
         assert rest.records == whole.records[-1:], "with the id that it has whatever tables= says"
 
 
+def test_a_transaction_ends_at_the_latest_where_the_next_one_begins() -> None:
+    first = [format_event(MARIA), maria_gtid(5), query("XA COMMIT X'61',X'',1")]
+    found = fed(decoder(), *first)
+    assert found.within
+    begin = found._at
+    fed(found, maria_gtid(6))
+    assert (found.place.at, found.place.events) == (begin, 0)
+    assert told(fed(decoder(events=1), *first, maria_gtid(6), table_map(), rows(WRITE, (1, "a"))))
+
+
 def test_an_other_tables_rows_may_be_rolled_back() -> None:
     rolled_back = [maria_gtid(5), table_map("u"), rows(WRITE, (7, "u")), query("ROLLBACK")]
     assert not fed(decoder(), format_event(MARIA), *rolled_back).within
