@@ -30,6 +30,8 @@ _HEARTBEAT = 1.0
 that a reader who was killed is not."""
 _SILENCE = 30.0
 """Seconds without anything after which the connection is taken for lost."""
+_PARTING = 0.3
+"""Seconds to tell the server that its reader goes: a stop waits for it, and the server may hang."""
 _OK, _END, _ERROR = 0x00, 0xFE, 0xFF
 _GNU_CAPABILITY = 4  # of MariaDB: it may send GTIDs, and whatever it has
 _BATCH_BYTES = 8_000_000
@@ -121,8 +123,11 @@ class Stream:
         if not self._sends:
             return
         self._sends = False
+        enough = threading.Event()
+        timer = threading.Timer(_PARTING, enough.set)
+        timer.start()
         try:
-            other = connect(self._arguments, threading.Event())
+            other = connect(self._arguments, enough)
             try:
                 require_same(other, self._server)  # elsewhere the number is somebody else's
                 other.run(f"KILL {thread}")
@@ -130,6 +135,8 @@ class Stream:
                 other.close()
         except TrunklineError as error:
             log.info("the server will notice by itself that its reader has gone: %s", error)
+        finally:
+            timer.cancel()
 
 
 def require_right(arguments: Mapping[str, Any], server_id: int, stop: threading.Event) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -113,17 +114,32 @@ class Elsewhere:
         pass
 
 
+def ended(session: Elsewhere, arguments: dict[str, Any]) -> Stream:
+    """A stream whose server is ``ours``, and ``session`` that of its log."""
+    opened = Stream.__new__(Stream)
+    opened._session = session  # type: ignore[assignment]
+    opened._arguments, opened._server = arguments, Server({"server_uuid": "ours"})
+    opened._sends = True
+    return opened
+
+
+def test_the_end_of_a_stream_waits_for_no_server_that_hangs() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        arguments, _ = parse(f"mysql://me@127.0.0.1:{hangs.getsockname()[1]}/shop")
+        opened = ended(Elsewhere(Server({})), arguments)
+        closing = threading.Thread(target=opened.close, daemon=True)
+        closing.start()
+        closing.join(20)
+        assert not closing.is_alive()
+
+
 @pytest.mark.parametrize("uuid", ["ours", "other"])
 def test_the_end_of_a_stream_kills_nobody_elsewhere(
     monkeypatch: pytest.MonkeyPatch, uuid: str
 ) -> None:
     session = Elsewhere(Server({"server_uuid": uuid}))
-    opened = Stream.__new__(Stream)
-    opened._session = session  # type: ignore[assignment]
-    opened._arguments, opened._server = {}, Server({"server_uuid": "ours"})
-    opened._sends = True
     monkeypatch.setattr(stream, "connect", lambda *_: session)
-    opened.close()
+    ended(session, {}).close()
     assert session.killed == (uuid == "ours")
 
 
