@@ -145,7 +145,10 @@ def _alter(tokens: Sequence[Token], at: int, database: str) -> Statement:
             to = number + (2 if after.word in ("TO", "AS", "=") else 1)
             return Statement("rename", [table, _name(tokens, to, database)[0]])
         what = f"{token.word} {after.word}"
-        if what == "PRIMARY KEY" and tokens[number - 1].word != "DROP":
+        before = tokens[number - 1].word
+        if what == "PRIMARY KEY" and before != "DROP":
+            return Statement("key", [table])
+        if what == "SYSTEM VERSIONING" and before == "ADD":  # its key has then each row's end
             return Statement("key", [table])
         if token.word in _EMPTYING and after.word == "PARTITION":
             return Statement("alter", [table], what)

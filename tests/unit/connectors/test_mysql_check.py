@@ -118,6 +118,36 @@ def test_a_fault_comes_with_what_mends_it(change: Callable[[], Asked], mend: str
     assert mend in fault.what
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("VIEW", "is a view"), ("SEQUENCE", "is a sequence"), ("SYSTEM VERSIONED", "t is system-v")],
+)
+def test_what_is_no_plain_table_is_refused(kind: str, said: str) -> None:
+    server = Asked()
+    server._answers[catalog._TABLE] = [(kind, "InnoDB")]
+    (fault,) = check.findings(cast(Session, server), ["shop.t"])
+    assert said in fault.what
+
+
+@pytest.mark.parametrize(
+    ("type_", "full", "read"),
+    [
+        ("enum", "enum('compressed','mariadb-5.3')", True),
+        ("text", "text /*M!100301 COMPRESSED*/", False),
+        ("datetime", "datetime /* mariadb-5.3 */", False),
+        ("datetime", "datetime", True),
+        ("inet6", "inet6", False),
+    ],
+)
+def test_a_column_that_the_log_has_in_another_form_is_refused(
+    type_: str, full: str, read: bool
+) -> None:
+    server = Asked()
+    server._answers[catalog._COLUMNS] = [*COLUMNS, ("a", type_, full, "utf8mb4", None)]
+    found = check.findings(cast(Session, server), ["shop.t"])
+    assert ["column a" in fault.what for fault in found] == [True] * (not read)
+
+
 def test_all_is_told_at_once_and_warnings_last() -> None:
     server = Asked(binlog_format="MIXED", slave_connections_needed_for_purge="1")
     server._answers[catalog._KEY] = []

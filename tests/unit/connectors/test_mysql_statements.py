@@ -43,6 +43,7 @@ T, U = ("shop", "t"), ("shop", "u")
         ("ALTER TABLE t DROP PARTITION p1", "alter", [T]),
         ("ALTER TABLE t DROP PRIMARY KEY", "nothing", ()),
         ("ALTER TABLE t DROP PRIMARY KEY, ADD CONSTRAINT k PRIMARY KEY (a, id)", "key", [T]),
+        ("ALTER TABLE t ADD SYSTEM VERSIONING", "key", [T]),
         ("ALTER TABLE t IMPORT TABLESPACE", "alter", [T]),
         ("CREATE TABLE IF NOT EXISTS t (id int)", "nothing", ()),
         ("CREATE OR REPLACE TABLE t (id int)", "drop", [T]),
