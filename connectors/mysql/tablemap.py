@@ -6,6 +6,7 @@ that a row needs to be read stands in the log itself, as it was at that moment.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -52,23 +53,29 @@ class TableMap:
         return f"{self.database}.{self.table}"
 
 
+_HIDDEN = re.compile(r"DB_ROW_HASH_\d+")
+"""What MariaDB adds to a table with UNIQUE over a BLOB or TEXT: it is in the log alone."""
+
+
 class Shape:
     """A table at one moment: makes keys and data of its rows."""
 
-    __slots__ = ("columns", "count", "key_columns", "stream")
+    __slots__ = ("_hidden", "columns", "count", "key_columns", "stream")
 
     def __init__(self, stream: str, readers: Sequence[tuple[str, Read]], key: Sequence[int]):
         self.stream = stream
         self.columns = list(readers)
         self.count = len(readers)
         self.key_columns = [self.columns[at][0] for at in key]
+        self._hidden = [name for name, _ in self.columns if _HIDDEN.fullmatch(name)]
 
     def key(self, row: Mapping[str, Any]) -> str:
         """The key's text: see ``join_key``."""
         return key_of(row, self.key_columns)
 
     def row_at(self, event: bytes, at: int) -> tuple[dict[str, Any], int]:
-        """The row at ``at``, column → value, and where it ends. All columns are in it."""
+        """The row at ``at``, column → value, and where it ends. All columns are in it, but those
+        that nobody sees."""
         begin = at + (self.count + 7 >> 3)
         nulls = int.from_bytes(event[at:begin], "little")
         row: dict[str, Any] = {}
@@ -76,13 +83,15 @@ class Shape:
         if not nulls:
             for name, read in self.columns:
                 row[name], at = read(event, at)
-            return row, at
-        for name, read in self.columns:
-            if nulls & 1:
-                row[name] = None
-            else:
-                row[name], at = read(event, at)
-            nulls >>= 1
+        else:
+            for name, read in self.columns:
+                if nulls & 1:
+                    row[name] = None
+                else:
+                    row[name], at = read(event, at)
+                nulls >>= 1
+        for name in self._hidden:
+            del row[name]
         return row, at
 
 

@@ -101,6 +101,12 @@ def test_an_other_tables_rows_may_be_rolled_back() -> None:
         fed(decoder("shop.u"), format_event(MARIA), *rolled_back)
 
 
+def test_a_column_that_the_server_hides_is_in_no_record() -> None:
+    hidden = table_map(columns=("id", "DB_ROW_HASH_1"))
+    found = fed(decoder(), format_event(MARIA), maria_gtid(5), hidden, rows(WRITE, (1, "a")))
+    assert [record.data for record in found.records] == [{"id": 1}]
+
+
 def test_other_tables_are_passed_over() -> None:
     assert not fed(decoder("shop.other"), *begun(), rows(WRITE, (1, "a"))).records
 
