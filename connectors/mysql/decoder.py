@@ -238,7 +238,7 @@ class Decoder:
             case "xa" if statement.what == "END":
                 return
             case _:
-                streams = self.tables.judge(statement)
+                streams = [] if self._transaction.undone else self.tables.judge(statement)
                 if self._counts_anew():
                     for stream in streams:
                         self._add(f"{self._mark}-{self._counted}", stream, "", {}, "truncate")

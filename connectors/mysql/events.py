@@ -191,18 +191,26 @@ class Transaction(NamedTuple):
     alone: bool = False
     """Whether the next event is all of it, and no COMMIT follows. MySQL does not say."""
     xa: bool = False
+    undone: bool = False
+    """Whether its statement has changed nothing: with binlog_alter_two_phase MariaDB writes an
+    ALTER when it begins, and again when it is done, or given up."""
 
 
-_STANDALONE, _PREPARED_XA, _COMPLETED_XA = 1, 64, 128
+_STANDALONE, _GROUP, _PREPARED_XA, _COMPLETED_XA = 1, 2, 64, 128
+_START_ALTER, _ROLLBACK_ALTER = 2, 8
 
 
 def maria_gtid(header: Header, body: bytes) -> Transaction:
-    """MariaDB's GTID event: sequence number, domain, flags; the server is the header's."""
+    """MariaDB's GTID event: sequence number, domain, flags; perhaps a number of its group, an
+    XA transaction's name, more flags (sql/log_event.cc). The server is the header's."""
     number = int.from_bytes(body[:8], "little")
     domain = int.from_bytes(body[8:12], "little")
     flags = body[12]
     gtid = f"{domain}-{header.server}-{number}"
-    return Transaction(gtid, bool(flags & _STANDALONE), bool(flags & _PREPARED_XA))
+    at = 21 if flags & _GROUP else 13
+    more = 0 if flags & (_PREPARED_XA | _COMPLETED_XA) or at >= len(body) else body[at]
+    undone = bool(more & (_START_ALTER | _ROLLBACK_ALTER))
+    return Transaction(gtid, bool(flags & _STANDALONE), bool(flags & _PREPARED_XA), undone)
 
 
 def mysql_gtid(header: Header, body: bytes) -> Transaction:

@@ -34,8 +34,8 @@ def anonymous() -> bytes:
     return event(34, bytes(42))
 
 
-def maria_gtid(number: int, flags: int = 0) -> bytes:
-    return event(162, pack("<QIB", number, 0, flags) + bytes(6))
+def maria_gtid(number: int, flags: int = 0, more: bytes = b"") -> bytes:
+    return event(162, (pack("<QIB", number, 0, flags) + more).ljust(19, b"\0"))
 
 
 def query(text: str, database: str = "shop") -> bytes:

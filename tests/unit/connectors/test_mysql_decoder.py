@@ -84,6 +84,20 @@ def test_tables_may_change_where_a_transaction_was_interrupted() -> None:
         assert rest.records == whole.records[-1:], "with the id that it has whatever tables= says"
 
 
+@pytest.mark.parametrize("group", [0, 2])
+def test_an_alter_in_two_phases_counts_when_it_is_done(group: int) -> None:
+    def phase(kind: int) -> bytes:
+        more = (bytes(8) if group else b"") + bytes((kind,)) + bytes(8)
+        return maria_gtid(5, 1 | group, more)
+
+    alter = query("ALTER TABLE t RENAME TO u, ADD COLUMN a int")
+    for undone in (2, 8):
+        found = fed(decoder(), format_event(MARIA), phase(undone), alter)
+        assert not found.within
+        with pytest.raises(ConfigurationError, match="renamed"):
+            fed(found, phase(4), alter)
+
+
 def test_a_transaction_ends_at_the_latest_where_the_next_one_begins() -> None:
     first = [format_event(MARIA), maria_gtid(5), query("XA COMMIT X'61',X'',1")]
     found = fed(decoder(), *first)
