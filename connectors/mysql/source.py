@@ -136,6 +136,7 @@ class MySqlCDC(Source):
             server = self._prepared(session)
             if self._with_snapshot:
                 yield Batch([], {"phase": "snapshot", "attempt": attempt}, current=False)
+            _warn_of_prepared(session)
             point = snapshot.take(session, server)
             tables = catalog.describe(session, self.tables)
             _warn_of_cascades(tables)
@@ -272,6 +273,22 @@ def _slow_down(attempt: int, stop: threading.Event) -> None:
     )
     if stop.wait(pause):
         raise Stopped
+
+
+def _warn_of_prepared(session: Session) -> None:
+    """The rows of an XA transaction that is prepared are in the log already, before where changes
+    begin, and in no snapshot before it is committed."""
+    try:
+        prepared = session.rows("XA RECOVER")
+    except SourceError:  # MySQL wants XA_RECOVER_ADMIN for it
+        return
+    if prepared:
+        log.warning(
+            "%d XA transactions are prepared and not committed: if they have changed these "
+            "tables, no record will tell it. Commit them or roll them back (XA RECOVER; names "
+            "them), and run: trunkline source reset",
+            len(prepared),
+        )
 
 
 def _warn_of_cascades(tables: Sequence[catalog.Table]) -> None:

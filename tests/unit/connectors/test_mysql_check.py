@@ -58,6 +58,17 @@ class Asked:
         return [{"File": "binlog.000001", "Position": 4}]
 
 
+@pytest.mark.parametrize("prepared", [0, 2])
+def test_xa_transactions_that_are_prepared_are_warned_of(
+    caplog: pytest.LogCaptureFixture, prepared: int
+) -> None:
+    asked = Asked()
+    asked._answers["XA RECOVER"] = [(1, 1, 0, b"a")] * prepared
+    source._warn_of_prepared(cast(Session, asked))
+    assert ("2 XA transactions are prepared" in caplog.text) == bool(prepared)
+    source._warn_of_prepared(cast(Session, Asked(("XA",))))
+
+
 STORED = {"server": "1/old", "file": "binlog.000001", "at": 99, "gtids": {"0": "0-1-5"}}
 
 
