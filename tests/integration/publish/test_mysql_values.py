@@ -189,3 +189,21 @@ def test_a_type_that_cannot_be_read_is_refused_before_the_first_row(
     database.run(f"CREATE TABLE odd (id int PRIMARY KEY, a {type_})")
     with pytest.raises(ConfigurationError, match=r"column a \(.*cannot be read"):
         read(MySqlCDC(database.dsn, ["odd"]), until=count(1))
+
+
+def test_columns_that_the_server_computes_or_hides_are_the_same_both_ways(
+    database: Database,
+) -> None:
+    database.run(
+        "CREATE TABLE g (id int PRIMARY KEY, a int, twice int AS (a * 2) VIRTUAL, "
+        "next int AS (a + 1) STORED, body text UNIQUE, unseen int INVISIBLE DEFAULT 3)"
+    )
+    database.run("INSERT INTO g (id, a, body) VALUES (1, 1, 'x')")
+    snapshot, position = read(MySqlCDC(database.dsn, ["g"]), until=streaming)
+    database.run("UPDATE g SET a = 5")
+    database.run("INSERT INTO g (id, a, body) VALUES (2, 1, 'y')")
+    changes, _ = read(MySqlCDC(database.dsn, ["g"]), position, until=count(2))
+    one = {"id": 1, "a": 1, "twice": 2, "next": 2, "body": "x", "unseen": 3}
+    assert snapshot[0].data == one
+    assert changes[0].data == one | {"a": 5, "twice": 10, "next": 6}
+    assert changes[1].data == one | {"id": 2, "body": "y"}
