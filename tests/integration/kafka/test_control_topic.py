@@ -275,6 +275,7 @@ async def member(backbone: Backbone, group: str) -> AsyncIterator[None]:
 def test_a_destination_that_nobody_paused_is_auto(flow: str, command: Callable[..., str]) -> None:
     shown = orjson.loads(command("destination", "status", f"{flow}.erp", "--json"))
     assert shown.pop("backlog") == {"inbox": 0, "retries": 0, "exact": True}
+    assert shown.pop("routing") == []
     assert shown == {"destination": f"{flow}.erp", "command": None, "running": 0, "workers": []}
     assert "events wait in the inbox" in command("destination", "status", f"{flow}.erp")
 

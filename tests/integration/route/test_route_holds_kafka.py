@@ -43,7 +43,7 @@ def offsets(backbone: Backbone, topic: str) -> dict[int, list[int]]:
 
 
 def page(worker: WorkerProcess, path: str) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{worker._port}{path}")
+    return httpx.get(f"http://127.0.0.1:{worker.port}{path}")
 
 
 def test_a_held_partition_survives_a_kill_and_nothing_comes_twice(
