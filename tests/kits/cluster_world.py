@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +68,21 @@ def schema(*fields: dict[str, Any]) -> str:
     return json.dumps({"type": "record", "name": "Order", "fields": mine})
 
 
+@contextmanager
+def process_left_as_it_was() -> Iterator[None]:
+    """A command in this process leaves its log and its import path to no other test.
+
+    Case: a handler on a stream that is closed by then wrote into what later tests read.
+    """
+    root, path = logging.getLogger(), sys.path[:]
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:], sys.path[:] = handlers, path
+        root.setLevel(level)
+
+
 class World:
     """A flow's file, an environment, and the commands in its folder."""
 
@@ -98,7 +116,8 @@ class World:
 
     def run(self, *words: str) -> tuple[int, str]:
         """A command's exit code and all that it said."""
-        done = CliRunner().invoke(app, words)
+        with process_left_as_it_was():
+            done = CliRunner().invoke(app, words)
         assert PASSWORD not in done.output
         said = f"{done.exception}" if done.exit_code == 1 else ""
         return done.exit_code, done.output + said

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
-from cluster_world import World
+from cluster_world import World, process_left_as_it_was
 from trunkline import kafka
 from trunkline.cli import app
 from worker_kit import eventually
@@ -48,7 +48,8 @@ def test_a_flow_is_taken_away_and_what_others_have_stays(world: World) -> None:
     assert code == 1
     assert f"workers of '{world.name}' run (in {world.name}.erp): stop them first" in said
     member.close()
-    done = CliRunner().invoke(app, ["destroy", "orders.py", "--env", "it"], input="n\n")
+    with process_left_as_it_was():
+        done = CliRunner().invoke(app, ["destroy", "orders.py", "--env", "it"], input="n\n")
     assert done.exit_code == 1
     assert f"- topic {world.name}.erp.inbox: holds 1 event that waits" in done.output
     assert "erp.inbox" in world.topics(), "nobody said yes"
