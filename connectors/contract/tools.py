@@ -17,7 +17,7 @@ from trunkline.naming import inbox
 
 PATIENCE = 20.0
 """Seconds after which something that should have happened has not."""
-SETTLING = 1.0
+SETTLING = 5.0
 """Seconds for the system under test to let go of what the connector has left."""
 
 

@@ -252,6 +252,7 @@ class RedriveJob(PartitionJob):
         self, letters: Sequence[DeadLetter]
     ) -> tuple[list[tuple[DeadLetter, Verdict]], list[ProducerRecord]]:
         """The verdict on each letter as of now, and the records of those sent or released."""
+        verdicts: list[tuple[DeadLetter, Verdict]]
         verdicts = [(letter, self._verdict(letter)) for letter in letters]
         records: list[ProducerRecord] = []
         for letter, verdict in verdicts:
