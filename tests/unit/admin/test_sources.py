@@ -36,7 +36,7 @@ def there(monkeypatch: pytest.MonkeyPatch, written: Any) -> None:
     monkeypatch.setattr(sources, "require_source", lambda backbone, target: None)
     monkeypatch.setattr(sources, "read_control", lambda backbone, topic: {})
     monkeypatch.setattr(sources, "group_members", lambda backbone, group: 1)
-    monkeypatch.setattr(sources, "_stored", lambda backbone, target: ({"n": 7}, None, None))
+    monkeypatch.setattr(sources, "last_position", lambda backbone, target: ({"n": 7}, None, None))
 
 
 def test_a_pause_and_its_end_are_written_with_their_audit_records(written: Any) -> None:

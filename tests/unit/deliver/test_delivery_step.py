@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 from collections.abc import Sequence
@@ -16,7 +15,6 @@ from trunkline.errors import RegistryRefused, RegistryUnavailable, Serialization
 from trunkline.streams.deliver.backpressure import MAX_OPEN
 from trunkline.streams.deliver.sink_call import SinkCall
 from trunkline.streams.retry.tiers import due_of
-from trunkline.testing.script import ScriptedSink
 
 # Order
 
@@ -28,39 +26,6 @@ def test_a_key_waits_for_its_first_event_and_others_do_not() -> None:
         assert test.arrived == ["b/3", "b/5"]
         test.advance("11s")
         assert test.arrived == ["b/3", "b/5", "a/1", "a/2", "a/4"]
-
-
-@pytest.mark.parametrize("limit", [{}, {"timeout": "10s"}])
-def test_what_a_sink_awaits_may_be_cancelled(limit: dict[str, Any]) -> None:
-    """By a pool that is closed, say: the event is tried again, and its sender goes on."""
-    lost = [True]
-
-    def closing(events: Sequence[Event[Any]]) -> None:
-        if lost and lost.pop():
-            raise asyncio.CancelledError
-
-    with ErpTest(**limit) as test:
-        test.script.does(closing)
-        test.send("a", "a", "b")
-        test.run_until_idle()
-        assert test.arrived == ["b/3", "a/1", "a/2"]
-
-
-def test_what_a_sink_awaits_while_it_opens_may_be_cancelled(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """That ends the worker, as any error of the sink's own. It would else wait for ever."""
-
-    opened: list[ScriptedSink[Any]] = []
-
-    async def closing(sink: ScriptedSink[Any]) -> None:
-        opened.append(sink)
-        if len(opened) == 2:
-            raise asyncio.CancelledError
-
-    monkeypatch.setattr(ScriptedSink, "open", closing)
-    with pytest.raises(RuntimeError, match="what was awaited was cancelled"), ErpTest() as test:
-        test.restart()
 
 
 def test_order_holds_through_all_tiers_into_the_dead_letter_queue() -> None:
