@@ -15,15 +15,13 @@ from typing import Any
 from trunkline import naming
 from trunkline.admin.audit import put_audited
 from trunkline.admin.backlog import Backlog, destination_backlog
+from trunkline.admin.overrides import end_of_pause, override_with_audit
 from trunkline.admin.status import WorkerStatus, group_members, worker_statuses
 from trunkline.admin.targets import Target, require_destination
-from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
 from trunkline.streams.admission.manual import Override, OverrideRecord
-from trunkline.streams.control.audit import AuditRecord, who
 from trunkline.streams.control.kafka_topic import read_control
 from trunkline.streams.control.records import ROUTING, OverrideKey
-from trunkline.times import iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +59,7 @@ def pause_destination(
     and an audit record in one transaction. Raises ConfigurationError for a destination that is not
     there and for an end that is over, and KafkaUnavailable.
     """
-    ends = None
-    if until is not None:
-        ends = iso(until.timestamp())
-        if until.timestamp() <= time.time():
-            raise ConfigurationError(f"a pause until {ends} is over already")
-    return _commanded(backbone, target, "paused", ends, why, by)
+    return _commanded(backbone, target, "paused", end_of_pause(until), why, by)
 
 
 def force_destination(
@@ -120,15 +113,7 @@ def _commanded(
 ) -> OverrideRecord:
     """Write the command together with its audit record."""
     require_destination(backbone, target)
-    command = OverrideRecord(state, until, by=by or who(), why=why, at=iso(time.time()))
-    audit = AuditRecord(
-        what="pause" if state == "paused" else "resume",
-        on=target.destination,
-        why=why,
-        who=command.by,
-        at=command.at,
-        more={"state": state, "until": until},
-    )
+    command, audit = override_with_audit(target, state, until, why, by)
     put_audited(
         backbone, target.flow, {OverrideKey(target.destination).text: command.value()}, audit
     )

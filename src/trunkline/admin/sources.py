@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException
 
 from trunkline import kafka, naming
 from trunkline.admin.audit import put_audited
+from trunkline.admin.overrides import end_of_pause, override_with_audit
 from trunkline.admin.status import group_members
 from trunkline.admin.targets import Target, require_source
 from trunkline.connectors.base import Position
@@ -115,12 +116,7 @@ def pause_source(
     and an audit record in one transaction. Raises ConfigurationError for a source that is not there
     and for an end that is over, and KafkaUnavailable.
     """
-    ends = None
-    if until is not None:
-        ends = iso(until.timestamp())
-        if until.timestamp() <= time.time():
-            raise ConfigurationError(f"a pause until {ends} is over already")
-    return _commanded(backbone, target, "paused", ends, why, by)
+    return _commanded(backbone, target, "paused", end_of_pause(until), why, by)
 
 
 def resume_source(
@@ -349,15 +345,7 @@ def _commanded(
 ) -> OverrideRecord:
     """Write the command together with its audit record."""
     require_source(backbone, target)
-    command = OverrideRecord(state, until, by=by or who(), why=why, at=iso(time.time()))
-    audit = AuditRecord(
-        what="pause" if state == "paused" else "resume",
-        on=target.destination,
-        why=why,
-        who=command.by,
-        at=command.at,
-        more={"state": state, "until": until},
-    )
+    command, audit = override_with_audit(target, state, until, why, by)
     key = SourceKey(target.destination, "command").text
     put_audited(backbone, target.flow, {key: command.value()}, audit)
     return command
