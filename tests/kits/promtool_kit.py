@@ -5,33 +5,21 @@ Unpacking needs no root, starts no Prometheus as installing would, and is done o
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
-import pytest
-
+from program_kit import program
 from trunkline.local.artifacts import cache_dir
 
 
 def promtool() -> str:
     """The program's path. Skips where it cannot be had, but never in CI."""
-    kept = cache_dir() / "promtool"
-    if found := shutil.which("promtool") or shutil.which(kept):
-        return found
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            _unpacked(Path(folder), kept)
-    except (OSError, subprocess.CalledProcessError) as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no promtool (install Prometheus): {error}")
-    return str(kept)
+    missing = "no promtool (install Prometheus)"
+    return program(cache_dir() / "promtool", shutil.which("promtool"), _unpacked, missing)
 
 
-def _unpacked(folder: Path, kept: Path) -> None:
+def _unpacked(folder: Path) -> bytes:
     for part in ("lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True)
     state = (f"Dir::State::Lists={folder}/lists", f"Dir::Cache={folder}/cache")
@@ -41,7 +29,4 @@ def _unpacked(folder: Path, kept: Path) -> None:
     subprocess.run([*apt, "download", "prometheus"], cwd=folder, check=True, capture_output=True)
     (package,) = folder.glob("*.deb")
     subprocess.run(["dpkg-deb", "-x", package, folder / "files"], check=True)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    beside = kept.with_suffix(f".{os.getpid()}")
-    shutil.copy2(folder / "files/usr/bin/promtool", beside)
-    beside.replace(kept)  # whole or not at all, for whoever looks at the same time
+    return (folder / "files/usr/bin/promtool").read_bytes()
