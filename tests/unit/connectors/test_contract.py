@@ -22,6 +22,9 @@ from trunkline.connectors.contract import (
 from trunkline.event import Change, Event, Record
 
 LEAKED: list[socket.socket] = []
+LEFT: list[threading.Thread] = []
+LET_GO = threading.Event()
+"""Ends the threads that were left."""
 
 
 class MemorySink(Sink[Any]):
@@ -39,7 +42,8 @@ class MemorySink(Sink[Any]):
         if self.fault == "leaks a socket":
             LEAKED.append(socket.socket())
         if self.fault == "leaves a thread":
-            threading.Thread(target=threading.Event().wait, args=(4,)).start()
+            LEFT.append(threading.Thread(target=LET_GO.wait))
+            LEFT[-1].start()
 
     async def deliver(self, events: Sequence[Event[Any]]) -> None:
         await asyncio.sleep(0)
@@ -255,12 +259,24 @@ def test_a_fault_is_caught(
     monkeypatch: pytest.MonkeyPatch, suite: type, fault: str, test: str
 ) -> None:
     monkeypatch.setattr("trunkline.connectors.contract.sources.PATIENCE", 0.3)
+    monkeypatch.setattr("trunkline.connectors.contract.tools.SETTLING", 0.3)
     case = suite()
     case.fault = fault
-    with pytest.raises((AssertionError, OSError)):
-        getattr(case, f"test_{test}")()
+    try:
+        with pytest.raises((AssertionError, OSError)):
+            getattr(case, f"test_{test}")()
+    finally:
+        _release_what_leaked()
+
+
+def _release_what_leaked() -> None:
+    """The next test counts threads, too: those that were left have ended when this returns."""
     while LEAKED:
         LEAKED.pop().close()
+    LET_GO.set()
+    while LEFT:
+        LEFT.pop().join(10)
+    LET_GO.clear()
 
 
 def test_the_suite_is_imported_without_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
