@@ -17,12 +17,16 @@ def supervised_task(
 ) -> asyncio.Task[None]:
     """Run ``work`` as a task, and call ``failed`` with the error that ends it, if one does.
 
-    ``failed`` is called in the event loop; a cancellation is no error.
+    ``failed`` is called in the event loop. A cancellation that somebody has asked of the task is no
+    error; one that came out of what it awaits is told as a RuntimeError.
     """
 
     def ended(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (failure := task.exception()) is not None:
-            failed(failure)
+        if not task.cancelled():
+            if (failure := task.exception()) is not None:
+                failed(failure)
+        elif not task.cancelling():  # nobody asked for it: see ``awaited_cancellation_fails``
+            failed(RuntimeError(f"what the task {name} awaited was cancelled"))
 
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(ended)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from trunkline.streams.alerts.channels import Channel, ChannelError
 from trunkline.streams.alerts.notification import Notification
-from trunkline.tasks import backoff
+from trunkline.tasks import awaited_cancellation_fails, backoff
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ class Outbox:
     async def _send_until_taken(self, channel: Channel, notification: Notification) -> None:
         for pause in backoff(self._first, LONGEST_PAUSE):
             try:
-                await channel.send(notification)
+                with awaited_cancellation_fails():
+                    await channel.send(notification)
                 return
             except Exception as error:  # whatever it is, the notification stays pending
                 known = isinstance(error, ChannelError)

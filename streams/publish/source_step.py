@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -245,6 +246,8 @@ class SourceStep(PollListener):
         self._take_over(source, position)
         try:
             self._publish_batches(source, position, producer)
+        except CancelledError as cancelled:  # of an event loop of its own: it would end the thread
+            raise RuntimeError("what the source awaited was cancelled") from cancelled
         finally:
             self._source = None
             source.close()

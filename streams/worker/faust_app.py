@@ -27,6 +27,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from trunkline.errors import ConfigurationError
 from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.streams.metrics import Metrics
+from trunkline.tasks import awaited_cancellation_fails
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,10 @@ class BatchQueue:
         async def agent(stream: Any) -> None:
             async for batch in stream:
                 try:
-                    await process(batch)
+                    # Faust would take a cancellation for a rebalance, and begin a new agent with
+                    # the next batch.
+                    with awaited_cancellation_fails():
+                        await process(batch)
                 except Exception as failure:
                     log.exception("agent %s failed", self._name)
                     self._fail(failure)

@@ -29,7 +29,7 @@ from trunkline.streams.route.step import RoutingStep
 from trunkline.streams.worker.access import AccessMonitor
 from trunkline.streams.worker.assembly import Assembly, Step
 from trunkline.streams.worker.faust_app import FlowApp
-from trunkline.tasks import backoff
+from trunkline.tasks import backoff, supervised_task
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Worker:
             await self._wait_for_kafka(app, stop)
             self._access.start()
             await app.start_agents()
-            self._starting = [asyncio.create_task(self._begin(app))]
+            self._starting = [supervised_task(self._begin(app), "start", app.fail)]
             await self._watch(stop, app)
         finally:
             self._access.stop()

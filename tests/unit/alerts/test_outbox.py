@@ -21,7 +21,7 @@ class Scripted(Channel):
     """A channel that fails as its script says, and then takes everything. ``hangs``: not even
     that."""
 
-    def __init__(self, *failures: Exception, name: str = "slack", hangs: bool = False) -> None:
+    def __init__(self, *failures: BaseException, name: str = "slack", hangs: bool = False) -> None:
         self.name = name
         self.failures = list(failures)
         self.hangs = hangs
@@ -50,6 +50,19 @@ def run(outbox: Callable[[], Outbox], scene: Callable[[Outbox], Any]) -> None:
         await scene(made)
 
     asyncio.run(inside())
+
+
+def test_what_a_channel_awaits_may_be_cancelled() -> None:
+    """By a session that somebody closes: it is no reason to tell nobody of anything any more."""
+    away = Scripted(asyncio.CancelledError())
+
+    async def scene(outbox: Outbox) -> None:
+        for number in (1, 2):
+            outbox.post(numbered(number), lambda: None)
+        await outbox.stop()
+
+    run(lambda: Outbox([away], first=QUICK), scene)
+    assert away.taken == ids(1, 2)
 
 
 def test_each_channel_takes_them_in_order_and_again_until_it_succeeds() -> None:

@@ -38,5 +38,26 @@ def test_a_task_that_is_done_or_cancelled_has_no_error() -> None:
     assert ended(cancel=False) == ended(cancel=True) == []
 
 
+def test_a_cancellation_that_nobody_asked_for_is_an_error() -> None:
+    """A pool is closed whose connection the task waits for. Untold, the worker would go on without
+    the task, and look well."""
+    told: list[BaseException] = []
+
+    async def run() -> None:
+        connection = asyncio.get_running_loop().create_future()
+
+        async def work() -> None:
+            await connection
+
+        task = supervised_task(work(), "commit-erp", told.append)
+        await asyncio.sleep(0)
+        connection.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert [str(error) for error in told] == ["what the task commit-erp awaited was cancelled"]
+
+
 def test_pauses_double_up_to_the_longest() -> None:
     assert list(islice(backoff(0.5, 3.0), 5)) == [0.5, 1.0, 2.0, 3.0, 3.0]

@@ -192,6 +192,21 @@ def test_a_source_that_failed_goes_on_behind_what_is_committed() -> None:
     assert running.step.failure is None
 
 
+def test_a_source_whose_own_await_is_cancelled_goes_on() -> None:
+    """It may run an event loop of its own. The thread would end, and the worker look well."""
+
+    class Cancelled(TwoBatches):
+        def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
+            if not reads:
+                reads.append(position)
+                raise asyncio.CancelledError
+            yield from super().read(position, stop)
+
+    reads: list[Position | None] = []
+    with Running(Cancelled([])) as run:
+        eventually(lambda: run.producer.committed)
+
+
 def test_a_source_that_cannot_be_read_is_held_and_late() -> None:
     class Away(Running):
         def build(self) -> Source:

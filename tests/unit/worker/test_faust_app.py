@@ -71,6 +71,23 @@ def test_an_error_that_a_step_lets_through_ends_the_worker(
     assert "agent route failed" in caplog.text
 
 
+def test_a_cancellation_that_nobody_asked_for_ends_the_worker() -> None:
+    """Faust would begin a new agent, whose first commit skips the batch that was under way."""
+    seen: list[int] = []
+
+    async def process(one: MicroBatch) -> None:
+        seen.append(one.epoch)
+        raise asyncio.CancelledError
+
+    async def scene(app: FlowApp, queue: Any) -> None:
+        queue.put(batch(1))
+        failure = await asyncio.wait_for(app.failed, 5)
+        assert "was cancelled" in str(failure)
+        assert seen == [1]
+
+    run(process, scene)
+
+
 def test_the_first_failure_counts() -> None:
     async def process(one: MicroBatch) -> None: ...
 
