@@ -106,13 +106,13 @@ class Publisher:
         done = PublishingResult(self._dlq)
         example: tuple[Record, Exception] | None = None
         for record in records:
+            if record.stream in self._ignored:  # first: nobody wants to hear what is wrong in it
+                done.leave_out()
+                continue
             if record.unreadable is not None:  # once, however many topics the source has
                 done.records.append(self._dead_letter(record, record.unreadable.error))
                 done.refuse(record.unreadable.error)
                 example = record, record.unreadable.error
-                continue
-            if record.stream in self._ignored:
-                done.leave_out()
                 continue
             taken = False
             for output in self._outputs:

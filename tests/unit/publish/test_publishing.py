@@ -127,10 +127,12 @@ def test_a_stream_that_is_ignored_is_left_out_and_counted(change: Any) -> None:
     assert (result.left_out, result.dead) == ({"": 1}, 0)
 
 
-def test_what_cannot_be_read_is_a_dead_letter_of_an_ignored_stream_too() -> None:
+def test_what_cannot_be_read_of_a_stream_that_is_ignored_is_left_out_too() -> None:
     publisher = Publisher("/shop/db", "shop.db.dlq", [output()], ignored=["public.audit_log"])
-    bad = record(stream="public.audit_log", unreadable=Unreadable(DataError("no CSV"), b"x"))
-    assert publisher.publish([bad]).dead == 1
+    bad = Unreadable(DataError("no CSV"), b"x")
+    records = [record(stream=name, unreadable=bad) for name in ("public.audit_log", "public.a")]
+    result = publisher.publish(records)
+    assert (result.left_out, result.dead) == ({"": 1}, 1)
 
 
 @pytest.mark.parametrize(
