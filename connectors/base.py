@@ -45,6 +45,21 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Gauge:
+    """A number that a source's system knows of it, as how much log waits for the source.
+
+    ``name``: in snake case, ending with the unit: ``behind_bytes``. ``words``: what people read in
+    place of the number. ``warning``: what will keep the source from running, or harm its system,
+    unless somebody mends it, and how; "" as long as all is well.
+    """
+
+    name: str
+    value: float
+    words: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotRequest:
     """Rows that an operator wants read again, or for the first time, while changes go on.
 
@@ -140,6 +155,19 @@ class Source(ABC):
 
         One is begun once for each id: how far it is, the position tells, until it is over.
         """
+
+    def gauges(self, position: Position, stop: threading.Event) -> Sequence[Gauge]:
+        """What its system knows now of a source that stands at ``position``, and what threatens it.
+
+        Called every few seconds while this worker has the position, also while the source fails or
+        is paused: on an instance that never reads, and in a thread of its own. May block, but for
+        less than 0.5 s once ``stop`` is set. Changes nothing. Raises SourceError where the system
+        cannot be asked. Names that several kinds of sources have: ``behind_bytes``, the log that
+        was written since; ``left_bytes`` and ``left_seconds``, how much more may be written, and
+        how much time may pass, before the system removes what the source still needs.
+        """
+        del position, stop
+        return ()
 
     def check(self) -> list[Finding]:
         """Everything that keeps the source from running as its system is now, found at once.

@@ -7,6 +7,8 @@ many that went well.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class OutcomeListener:
     """Who wants to know what becomes of events; this one does nothing. Whoever inherits overrides
@@ -35,6 +37,10 @@ class OutcomeListener:
 
     def on_lag(self, seconds: float) -> None:
         """The age of the oldest event that is not finished, as far as the step tells it."""
+
+    def on_at_risk(self, warnings: Sequence[str]) -> None:
+        """What a source's system says will stop the source, or do harm; [] as long as all is well.
+        Said every few seconds, from a thread of its own."""
 
 
 class Listeners(OutcomeListener):
@@ -72,3 +78,8 @@ class Listeners(OutcomeListener):
         """Tell all of them."""
         for listener in self._listeners:
             listener.on_lag(seconds)
+
+    def on_at_risk(self, warnings: Sequence[str]) -> None:
+        """Tell all of them."""
+        for listener in self._listeners:
+            listener.on_at_risk(warnings)

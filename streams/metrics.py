@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -21,6 +22,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._of_every_step()
+        self._of_sources()
         self._of_deliveries()
         self._of_tables()
         self._of_enrichments()
@@ -66,6 +68,18 @@ class Metrics:
         )
         self.held_seconds = self._gauge(
             "trunkline_held_seconds", "How long the one that is held longest is held; 0 if none is."
+        )
+
+    def _of_sources(self) -> None:
+        self.source_gauge = Gauge(
+            "trunkline_source_gauge",
+            "What a source's system knows of it, by the gauge's name, which ends with its unit.",
+            [*_BY, "gauge"],
+            registry=self.registry,
+        )
+        self.source_at_risk = self._gauge(
+            "trunkline_source_at_risk",
+            "1 while a source's system says that the source will stop, or do harm.",
         )
 
     def _of_deliveries(self) -> None:
@@ -176,6 +190,25 @@ class StepMetrics(OutcomeListener):
 
     def _count_error(self, error: Exception, count: int = 1) -> None:
         self._errors.labels(*self._labels, type(error).__name__).inc(count)
+
+
+class SourceMetrics(StepMetrics):
+    """The metrics of a source that reads, in one worker."""
+
+    def __init__(self, metrics: Metrics, flow: str, name: str) -> None:
+        super().__init__(metrics, flow, "publish", name)
+        self._gauge = metrics.source_gauge
+        self._at_risk = metrics.source_at_risk.labels(flow, "publish", name)
+        self._told: set[str] = set()
+
+    def told(self, gauges: Mapping[str, float], *, at_risk: bool) -> None:
+        """Set what the system tells; what it does not tell any more is gone, as nobody knows it."""
+        for name in self._told - gauges.keys():
+            self._gauge.remove(*self._labels, name)
+        for name, value in gauges.items():
+            self._gauge.labels(*self._labels, name).set(value)
+        self._told = set(gauges)
+        self._at_risk.set(at_risk)
 
 
 class RoutingMetrics(StepMetrics):

@@ -3,9 +3,10 @@
 In come the server's catalog, rows and binary log; out go records with positions. ``source`` is the
 connector, called in the source's own thread; it asks ``preflight`` whether the server's log has
 everything (``check`` asks it for people, and of all tables), reads ``snapshot`` and then
-``stream``, whose events ``decoder`` takes apart. What it needs for that: ``events``, ``tablemap``
-and ``columns`` for rows, ``statements`` and ``tables`` for what becomes of tables, ``texts`` for
-the snapshot's values, ``session`` and ``packets`` for a connection that a stop can interrupt.
+``stream``, whose events ``decoder`` takes apart; ``backlog`` asks how much of the log waits. What
+it needs for that: ``events``, ``tablemap`` and ``columns`` for rows, ``statements`` and ``tables``
+for what becomes of tables, ``texts`` for the snapshot's values, ``session`` and ``packets`` for a
+connection that a stop can interrupt.
 """
 
 from trunkline.connectors.mysql.source import MySqlCDC

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
-from trunkline.connectors.base import Batch, Finding, Position, Source
+from trunkline.connectors.base import Batch, Finding, Gauge, Position, Source
 from trunkline.connectors.mysql.address import parse
 from trunkline.connectors.mysql.names import BEGIN_ANEW, refuse
 from trunkline.errors import ConfigurationError, MissingExtra, SourceError, TrunklineError
@@ -19,6 +19,7 @@ from trunkline.params import Secret, revealed
 _HAS_DRIVER = find_spec("pymysql") is not None
 if TYPE_CHECKING or _HAS_DRIVER:  # without it the constructor says which extra to install
     from trunkline.connectors.mysql import catalog, charsets, check, preflight, snapshot
+    from trunkline.connectors.mysql.backlog import Backlog
     from trunkline.connectors.mysql.decoder import Decoder, Place
     from trunkline.connectors.mysql.preflight import Server
     from trunkline.connectors.mysql.session import Session, Stopped, connect
@@ -83,6 +84,7 @@ class MySqlCDC(Source):
         self._batch = batch
         self._swaps = swapped == "follow"
         self._stream: Stream | None = None
+        self._backlog: Backlog | None = None
         _check(self.tables, server_id, batch)
 
     def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
@@ -102,6 +104,17 @@ class MySqlCDC(Source):
     def streams(self) -> Sequence[str]:
         """See ``Source.streams``: the tables."""
         return tuple(self.tables)
+
+    def gauges(self, position: Position, stop: threading.Event) -> Sequence[Gauge]:
+        """See ``Source.gauges``: how much of the log waits, and when the server purges it."""
+        if position.get("phase") != "stream":
+            return ()
+        if self._backlog is None:
+            self._backlog = Backlog(self._arguments, self.server_id % _LAST_ID + 1)
+        try:
+            return self._backlog.gauges(position, stop)
+        except Stopped:
+            return ()
 
     def check(self) -> list[Finding]:
         """See ``Source.check``. Whether writers may be held up, as MySQL's snapshot needs it, is

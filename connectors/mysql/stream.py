@@ -17,6 +17,7 @@ from typing import Any
 
 from pymysql.constants import COMMAND
 
+from trunkline.connectors.mysql import events
 from trunkline.connectors.mysql.decoder import Decoder, Place
 from trunkline.connectors.mysql.names import BEGIN_ANEW
 from trunkline.connectors.mysql.preflight import Server, require_same
@@ -35,6 +36,8 @@ _PARTING = 0.3
 _OK, _END, _ERROR = 0x00, 0xFE, 0xFF
 _GNU_CAPABILITY = 4  # of MariaDB: it may send GTIDs, and whatever it has
 _BATCH_BYTES = 8_000_000
+_NON_BLOCK = 0x01
+"""The server ends the stream where the log ends."""
 
 _PURGED = ("could not find first log file", "purged", "not in the master's binlog")
 _AHEAD = ("file size", "impossible position", "requested starting gtid")
@@ -60,7 +63,7 @@ class Stream:
         self._session = connect(arguments, stop)
         try:
             require_same(self._session, server)
-            self._set_up(server)
+            _set_up(self._session, server)
             _register(self._session, server_id)
             dump = _dump(server_id, decoder.place)
             self._packets = self._session.send(COMMAND.COM_BINLOG_DUMP, dump)
@@ -70,17 +73,6 @@ class Stream:
         self._heard, self._sends = time.monotonic(), True
         self.idle = False
         """Whether the server had nothing to send just now: all that is in the log is here."""
-
-    def _set_up(self, server: Server) -> None:
-        nanoseconds = int(_HEARTBEAT * 1e9)
-        checksum = server.checksum
-        self._session.run(f"SET @master_heartbeat_period = {nanoseconds}")
-        self._session.run("SET @master_binlog_checksum = %s", checksum)
-        if server.maria:
-            self._session.run(f"SET @mariadb_slave_capability = {_GNU_CAPABILITY}")
-        else:
-            self._session.run(f"SET @source_heartbeat_period = {nanoseconds}")
-            self._session.run("SET @source_binlog_checksum = %s", checksum)
 
     def receive(self, limit: int) -> bool:
         """Decode what has arrived, until there are ``limit`` records; wait for a moment if there
@@ -139,6 +131,30 @@ class Stream:
             timer.cancel()
 
 
+def begun_at(
+    arguments: Mapping[str, Any], server: Server, server_id: int, file: str, stop: threading.Event
+) -> int:
+    """When a file of the log was begun, in epoch seconds of the server. Raises SourceError."""
+    session = connect(arguments, stop)
+    try:
+        _set_up(session, server)
+        _register(session, server_id)
+        packets = session.send(
+            COMMAND.COM_BINLOG_DUMP, _dump(server_id, Place(file, 4, 0, 0), _NON_BLOCK)
+        )
+        deadline = time.monotonic() + _SILENCE
+        while time.monotonic() < deadline and not stop.is_set():
+            for payload in packets.receive():
+                if payload[0] != _OK:
+                    raise SourceError(f"the begin of {file} cannot be read: {payload[9:]!r}")
+                header = events.header_of(payload[1:])
+                if header.type == events.FORMAT:
+                    return header.time
+        raise SourceError(f"the begin of {file} does not come")
+    finally:
+        session.close()
+
+
 def require_right(arguments: Mapping[str, Any], server_id: int, stop: threading.Event) -> None:
     """Raises ConfigurationError if the user may not read the log: asked before a long snapshot."""
     session = connect(arguments, stop)
@@ -146,6 +162,18 @@ def require_right(arguments: Mapping[str, Any], server_id: int, stop: threading.
         _register(session, server_id)
     finally:
         session.close()
+
+
+def _set_up(session: Session, server: Server) -> None:
+    nanoseconds = int(_HEARTBEAT * 1e9)
+    checksum = server.checksum
+    session.run(f"SET @master_heartbeat_period = {nanoseconds}")
+    session.run("SET @master_binlog_checksum = %s", checksum)
+    if server.maria:
+        session.run(f"SET @mariadb_slave_capability = {_GNU_CAPABILITY}")
+    else:
+        session.run(f"SET @source_heartbeat_period = {nanoseconds}")
+        session.run("SET @source_binlog_checksum = %s", checksum)
 
 
 def _register(session: Session, server_id: int) -> None:
@@ -163,8 +191,8 @@ def _registration(server_id: int) -> bytes:
     return pack("<I", server_id) + b"\0\0\0" + pack("<HII", 0, 0, 0)
 
 
-def _dump(server_id: int, place: Place) -> bytes:
-    return pack("<IHI", place.at, 0, server_id) + place.file.encode()
+def _dump(server_id: int, place: Place, flags: int = 0) -> bytes:
+    return pack("<IHI", place.at, flags, server_id) + place.file.encode()
 
 
 def _ended(payload: bytes, place: Place) -> Exception:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trunkline.connectors.base import Finding
-from trunkline.connectors.postgres import catalog, publication, slots
+from trunkline.connectors.postgres import catalog, gauges, publication, slots
 from trunkline.connectors.postgres.catalog import Table
 from trunkline.connectors.postgres.connection import Connection, one_view, translated
 from trunkline.connectors.postgres.statements import Fault, literal, quoted
@@ -28,14 +28,14 @@ _OWNER = "SELECT pg_has_role(pubowner, 'USAGE') FROM pg_publication WHERE pubnam
 
 
 def findings(
-    connection: Connection, slot: str, published: str, streams: Sequence[str]
+    connection: Connection, slot: str, published: str, streams: Sequence[str], most_kept: int
 ) -> list[Finding]:
     """What is wrong with the server's settings, the role's rights, the slot, the publication and
     the tables, and the statements that mend it, in the order in which they run."""
     with one_view(connection):
         return [
             *_settings(connection, slot),
-            *_slot(connection, slot),
+            *_slot(connection, slot, most_kept),
             *_tables(connection, published, streams),
         ]
 
@@ -78,13 +78,17 @@ def _settings(connection: Connection, slot: str) -> Iterator[Finding]:
         )
 
 
-def _slot(connection: Connection, slot: str) -> Iterator[Finding]:
+def _slot(connection: Connection, slot: str, most_kept: int) -> Iterator[Finding]:
     try:
         slots.is_there(connection, slot)
     except slots.SlotInUse:
-        return
+        pass
     except ConfigurationError as error:
         yield Finding(str(error))
+        return
+    for gauge in gauges.of_slot(connection, slot, most_kept):
+        if gauge.warning:
+            yield Finding(gauge.warning, warning=True)
 
 
 def _tables(connection: Connection, published: str, streams: Sequence[str]) -> Iterator[Finding]:

@@ -11,19 +11,25 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
-from trunkline.connectors.base import Batch, Finding, Position, SnapshotRequest, Source
+from trunkline.connectors.base import Batch, Finding, Gauge, Position, SnapshotRequest, Source
 from trunkline.connectors.postgres.values import UNCHANGED
 from trunkline.errors import ConfigurationError, MissingExtra, SourceError
 from trunkline.params import Secret, revealed
 
 _HAS_DRIVER = find_spec("psycopg2") is not None
 if TYPE_CHECKING or _HAS_DRIVER:  # without it the constructor says which extra to install
-    from trunkline.connectors.postgres import publication, slots
+    from trunkline.connectors.postgres import gauges, publication, slots
     from trunkline.connectors.postgres.beginning import Beginning
     from trunkline.connectors.postgres.capture import Capture
     from trunkline.connectors.postgres.changes import Changes
     from trunkline.connectors.postgres.check import findings
-    from trunkline.connectors.postgres.connection import Connection, Stopped, connect
+    from trunkline.connectors.postgres.connection import (
+        Connection,
+        Stopped,
+        connect,
+        connect_or_stop,
+        stoppable,
+    )
     from trunkline.connectors.postgres.incremental import Requests
 
 _DERIVED = re.compile(r"trunkline_[0-9a-f]{12}")
@@ -44,7 +50,9 @@ class PostgresCDC(Source):
     ``unchanged``: stands for large values that an update left alone, which PostgreSQL sends only
     with REPLICA IDENTITY FULL. By default a marker that no Avro type accepts; "reselect" asks the
     table for them. ``json``: "parsed"
-    makes values of json and jsonb, "text" leaves them as the server writes them.
+    makes values of json and jsonb, "text" leaves them as the server writes them. ``most_kept``:
+    bytes of WAL that the slot may keep back before people are alerted, if the server itself sets no
+    limit (``max_slot_wal_keep_size``).
 
     Records: ``key`` is the replica identity's (primary key's) text, ``data`` column → value,
     ``stream`` the ``schema.table``; an update of the key is a delete and a create.
@@ -69,6 +77,7 @@ class PostgresCDC(Source):
         batch: int = 2000,
         unchanged: object = UNCHANGED,
         json: Literal["parsed", "text"] = "parsed",
+        most_kept: int = 50_000_000_000,
     ) -> None:
         if not _HAS_DRIVER:
             raise MissingExtra("PostgresCDC", "postgres")
@@ -81,6 +90,7 @@ class PostgresCDC(Source):
         self._batch = batch
         self._unchanged = unchanged
         self._json_as_text = json == "text"
+        self._most_kept = most_kept
         self._beginning: Beginning | None = None
         self._changes: Changes | None = None
         self._requests = Requests()
@@ -168,10 +178,22 @@ class PostgresCDC(Source):
             return {"phase": "snapshot", "slot": self.slot}
         return None
 
+    def gauges(self, position: Position, stop: threading.Event) -> Sequence[Gauge]:
+        """See ``Source.gauges``: what the server tells of the slot."""
+        self._adopt(str(position.get("slot")))
+        try:
+            with (
+                closing(connect_or_stop(revealed(self._dsn), stop)) as connection,
+                stoppable(connection, stop),
+            ):
+                return gauges.of_slot(connection, self.slot, self._most_kept)
+        except Stopped:
+            return ()
+
     def check(self) -> list[Finding]:
         """See ``Source.check``."""
         with closing(self._connect()) as connection:
-            return findings(connection, self.slot, self.publication, self.tables)
+            return findings(connection, self.slot, self.publication, self.tables, self._most_kept)
 
     def traces(self, position: Position | None = None) -> Sequence[str]:
         """See ``Source.traces``. The position tells of a slot that was named after other tables."""

@@ -1,13 +1,14 @@
 """The conditions of which people are alerted, as one worker sees them: dead letters, an open
-breaker, lag, routing that is held. Nothing is sent from here: the manager asks once a second what
-holds."""
+breaker, lag, routing that is held, a source at risk. Nothing is sent from here: the manager asks
+once a second what holds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from trunkline.streams.alerts.kinds import (
+    AT_RISK,
     BREAKER,
     DEAD_LETTER_LIMIT,
     DEAD_LETTERS,
@@ -52,6 +53,7 @@ class ConditionMonitor:
         self._held_since: float | None = None
         self._lag = 0.0
         self._tripped_at: float | None = None
+        self._at_risk_since: float | None = None
         self._errors: dict[AlertKind, tuple[str, float]] = {}
 
     def dead_lettered(self, count: int, error: BaseException | str = "") -> None:
@@ -99,6 +101,11 @@ class ConditionMonitor:
         self._tripped_at = (self._tripped_at or self._now()) if tripped else None
         self._remember(DEAD_LETTER_LIMIT, error)
 
+    def at_risk(self, warnings: Sequence[str]) -> None:
+        """What a source's system says will stop the source, or do harm; [] if nothing."""
+        self._at_risk_since = (self._at_risk_since or self._now()) if warnings else None
+        self._remember(AT_RISK, "; ".join(warnings))
+
     def observations(self) -> Iterator[Observation]:
         """The conditions that hold now."""
         now = self._now()
@@ -110,6 +117,8 @@ class ConditionMonitor:
             yield self._observed(LAG, now - self._lag, self._lag)
         if self._tripped_at is not None:
             yield self._observed(DEAD_LETTER_LIMIT, self._tripped_at, 0)
+        if (since := self._at_risk_since) is not None:
+            yield self._observed(AT_RISK, since, 0)
         if self._dead is not None and now - self._dead.seen <= DEAD_LETTERS.quiet:
             dead = self._dead
             yield Observation(

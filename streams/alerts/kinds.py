@@ -77,6 +77,15 @@ DEAD_LETTER_LIMIT = AlertKind(
     _GROUP,
 )
 
+AT_RISK = AlertKind(
+    "at_risk",
+    _most,
+    60.0,
+    lambda amount: "the source will stop, or harm its system, unless somebody mends this",
+    lambda amount: "nothing threatens the source any more",
+    "trunkline source status",
+)
+
 ALL_HANDLED_AFTER = 60.0
 """Seconds without a new dead letter after which an alarm of letters that are all re-driven or
 discarded is over."""
@@ -91,4 +100,5 @@ def dead_letters_left(what: str, left: int, *, at_most: int) -> str:
     return f"{what}; {_events(left)}{more} to re-drive or discard"
 
 
-KINDS = {kind.name: kind for kind in (DEAD_LETTERS, BREAKER, LAG, HELD, DEAD_LETTER_LIMIT)}
+_ALL = (DEAD_LETTERS, BREAKER, LAG, HELD, DEAD_LETTER_LIMIT, AT_RISK)
+KINDS = {kind.name: kind for kind in _ALL}

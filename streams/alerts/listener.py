@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from trunkline.streams.alerts.conditions import ConditionMonitor
 from trunkline.streams.listener import OutcomeListener
@@ -27,6 +27,10 @@ class AlertListener(OutcomeListener):
     def on_lag(self, seconds: float) -> None:
         """The step is late."""
         self._monitor.lag(seconds)
+
+    def on_at_risk(self, warnings: Sequence[str]) -> None:
+        """Something threatens the source, or nothing does."""
+        self._monitor.at_risk(warnings)
 
     def on_held(self, error: Exception) -> None:
         """Why the step is late, should it be."""

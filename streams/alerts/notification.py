@@ -46,7 +46,7 @@ class Subject:
         """The command that shows more."""
         if self.kind == "held":
             return f"trunkline destination status {self.flow}.DESTINATION, of any destination"
-        if self.kind != "lag" or self.step == "deliver":
+        if self.kind not in ("lag", "at_risk") or self.step == "deliver":
             return f"{KINDS[self.kind].command} {self.full}"
         if self.step == "route":
             return f"the logs of the workers that route {self.flow}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trunkline.connectors.base import Batch
+from trunkline.connectors.base import Batch, Gauge
 
 SourceState = Literal["running", "waiting", "failing", "paused", "stopped", "ended", "listening"]
 """``waiting``: it has given nothing since its start; ``failing``: it is tried again and again;
@@ -18,11 +18,12 @@ its system calls it."""
 class SourceStatus:
     """How a source is in a worker that runs it. ``error``: the last one since it was read
     successfully, or what stopped it; ``late_since``: since when it is behind, in epoch seconds, or
-    None."""
+    None. ``gauges``: what its system knows of it."""
 
     state: SourceState
     error: str = ""
     late_since: float | None = None
+    gauges: Sequence[Gauge] = ()
 
 
 SETTLED = 2.0

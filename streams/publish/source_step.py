@@ -24,9 +24,10 @@ from trunkline.errors import ConfigurationError, SourceError
 from trunkline.kafka import is_forbidden, transact, unavailable
 from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
 from trunkline.streams.listener import OutcomeListener
-from trunkline.streams.metrics import StepMetrics
+from trunkline.streams.metrics import SourceMetrics
 from trunkline.streams.publish.publisher import Publisher, PublishingResult
 from trunkline.streams.publish.source_lag import SourceLag, SourceState, SourceStatus
+from trunkline.streams.publish.source_watch import SourceWatch
 from trunkline.streams.publish.stored_position import PARTS, StoredPosition
 from trunkline.tasks import backoff
 
@@ -66,7 +67,7 @@ class SourceStep(PollListener):
         make_consumer: Callable[[], Consumer],
         make_producer: Callable[[], Producer],
         stored: StoredPosition,
-        metrics: StepMetrics,
+        metrics: SourceMetrics,
         outcome_listener: OutcomeListener,
     ) -> None:
         self.name = name
@@ -87,6 +88,14 @@ class SourceStep(PollListener):
         self._ended = False
         self._stopped: SourceStatus | None = None
         self._source: Source | None = None
+        self._position: Position | None = None
+        self._watch = SourceWatch(
+            name,
+            build=build,
+            position=lambda: self._position,
+            metrics=metrics,
+            outcome_listener=outcome_listener,
+        )
         self._requests: tuple[SnapshotRequest, ...] = ()
         self.takes_snapshots: bool | None = None
         """Whether the source reads snapshots on demand; None before it was built."""
@@ -109,15 +118,18 @@ class SourceStep(PollListener):
             name = f"source-{self.name}"
             self._thread = threading.Thread(target=self._run, name=name, daemon=True)
             self._thread.start()
+            self._watch.start()
         return partitions
 
     def on_revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
         """Stop the source, and wait until what it has published is committed."""
         self._owned = False
         self._interrupt.set()
+        self._watch.stop()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        self._position = None
         self._lag.ended()
 
     def on_batch(self, batch: MicroBatch) -> None:
@@ -146,7 +158,9 @@ class SourceStep(PollListener):
         if not self._owned:
             return None
         state: SourceState = "paused" if self._paused else self._lag.state
-        return SourceStatus("ended" if self._ended else state, self._error, self._lag.since)
+        if self._ended:
+            state = "ended"
+        return SourceStatus(state, self._error, self._lag.since, self._watch.gauges)
 
     # What an operator commands, in the event loop.
 
@@ -196,7 +210,8 @@ class SourceStep(PollListener):
             except ConfigurationError as error:
                 log.error("source %s cannot run: %s", self.name, error)
                 self._lag.failed()
-                self._stopped = SourceStatus("stopped", str(error), self._lag.since)
+                told = self._watch.gauges
+                self._stopped = SourceStatus("stopped", str(error), self._lag.since, told)
                 self.failure = error
                 return
             except Exception as error:  # noqa: BLE001 - of a connector, of any kind
@@ -236,7 +251,7 @@ class SourceStep(PollListener):
         producer = self._make_producer()
         producer.init_transactions(60)  # fences whoever ran this source before
         self.forbidden = ""
-        position = self._stored.load()
+        position = self._position = self._stored.load()
         log.info("source %s runs from %s", self.name, _shown(position))
         if self._interrupt.is_set():  # revoked while Kafka was asked: connect to nothing any more
             return
@@ -301,7 +316,8 @@ class SourceStep(PollListener):
             self._metrics.transaction_failures.inc()
             raise
         self._lag.settled(pending.batch)
-        self.snapshots = _snapshots_of(pending.batch.position)
+        self._position = pending.batch.position
+        self.snapshots = _snapshots_of(self._position)
         source.acknowledge(pending.batch.position)
         self._count(pending)
         self._committed_any, self._error, self.forbidden = True, "", ""

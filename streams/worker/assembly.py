@@ -31,8 +31,8 @@ from trunkline.streams.deliver.step import DRAIN_TIMEOUT, DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.flow.source import AnySource, SourceDefinition
 from trunkline.streams.flow.start import Start
-from trunkline.streams.listener import Listeners, OutcomeListener
-from trunkline.streams.metrics import DeliveryMetrics, Metrics, RoutingMetrics, StepMetrics
+from trunkline.streams.listener import Listeners
+from trunkline.streams.metrics import DeliveryMetrics, Metrics, RoutingMetrics, SourceMetrics
 from trunkline.streams.publish.publishers import Announcement, published_by
 from trunkline.streams.publish.push_step import ANSWER_TIMEOUT, PushStep
 from trunkline.streams.publish.source_step import SourceStep
@@ -180,32 +180,34 @@ class Assembly:
         self, definition: SourceDefinition[Any], connector: AnySource
     ) -> SourceStep | PushStep:
         publisher = self._compiler.publisher(definition)
-        metrics, listener = self._step_metrics("publish", definition.name)
+        name, monitor = definition.name, self._alerts.monitor(definition.name, step="publish")
+        metrics = SourceMetrics(self._metrics, self._flow.name, name)
+        listener = Listeners(metrics, AlertListener(monitor))
         if isinstance(connector, PushSource):
             # Staging beside production on one port shared it without a word, and each answered 404
             # to half of the other's calls. The name says who has the port, and keeps others out.
             connector.owner = f"flow {self._flow.name} on {self._backbone.bootstrap}"
             return PushStep(
-                definition.name,
+                name,
                 publisher,
                 source=connector,
                 make_producer=partial(kafka.producer, self._backbone, timeout=ANSWER_TIMEOUT),
                 metrics=metrics,
                 outcome_listener=listener,
             )
-        group = naming.source_group(self._flow.name, definition.name)
+        group = naming.source_group(self._flow.name, name)
         # The same id in each worker that gets the source: Kafka fences the one before, which may be
         # frozen in the middle of a batch. Routing and delivery have the group's generation.
-        fenced = naming.source_transactional_id(self._flow.name, definition.name)
+        fenced = naming.source_transactional_id(self._flow.name, name)
         return SourceStep(
-            definition.name,
+            name,
             definition.positions,
             publisher,
             build=cast(Callable[[], Source], partial(definition, self._env)),
             make_consumer=partial(kafka.consumer, self._backbone, group),
             make_producer=partial(kafka.producer, self._backbone, transactional_id=fenced),
             stored=StoredPosition(
-                definition.name,
+                name,
                 definition.positions,
                 newest=partial(last_record, self._backbone, definition.positions, group),
                 every=partial(read_all, self._backbone, definition.positions),
@@ -338,11 +340,6 @@ class Assembly:
     def _producer_of(self, role: str) -> partial[Any]:
         id_ = kafka.unique_id(self._flow.name, role)
         return partial(kafka.producer, self._backbone, transactional_id=id_)
-
-    def _step_metrics(self, step: str, name: str) -> tuple[StepMetrics, OutcomeListener]:
-        """Metrics of a step, and its listener: metrics and alerts."""
-        metrics = StepMetrics(self._metrics, self._flow.name, step, name)
-        return metrics, Listeners(metrics, AlertListener(self._alerts.monitor(name, step=step)))
 
     def _monitors_by_queue(self) -> dict[str, ConditionMonitor]:
         """A route's dead letters concern their destination."""

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from math import inf
 from typing import Any, Literal, get_args
 
@@ -119,7 +120,7 @@ class SourceSupervisor:
         if status is None:  # another worker has it, and tells
             self._written = None
             return
-        changed = before is None or (before.state, before.error) != (status.state, status.error)
+        changed = before is None or _essence(before) != _essence(status)
         if changed or now - self._written_at >= REPEAT_INTERVAL:
             if before is None or before.state != status.state:
                 self._since = now
@@ -152,6 +153,7 @@ class SourceSupervisor:
                 "since": iso(self._since or self._clock()),
                 "error": status.error[:MAX_ERROR] or None,
                 "late_since": None if late is None else iso(late),
+                "gauges": [asdict(one) for one in status.gauges],
                 "worker": self._worker,
                 "at": iso(self._clock()),
             }
@@ -169,3 +171,8 @@ class SourceSupervisor:
 
     def _failed(self, failure: BaseException) -> None:
         self.failure = failure
+
+
+def _essence(status: SourceStatus) -> tuple[object, ...]:
+    """What is told at once when it is another: numbers can wait for the next time."""
+    return status.state, status.error, [(one.name, bool(one.warning)) for one in status.gauges]

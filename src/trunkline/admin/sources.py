@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from trunkline.admin.audit import put_audited
 from trunkline.admin.overrides import end_of_pause, override_with_audit
 from trunkline.admin.status import group_members
 from trunkline.admin.targets import Target, require_source
-from trunkline.connectors.base import Position
+from trunkline.connectors.base import Gauge, Position
 from trunkline.errors import ConfigurationError
 from trunkline.kafka.reading import last_record
 from trunkline.params import Backbone
@@ -45,6 +46,7 @@ class SourceStatus:
     (ISO 8601). ``error``: the last one since it was
     read successfully. ``late_since``: what happened since then is not published, or may not be.
     ``at``: when it told this, ``age`` seconds ago. ``stale``: that is too long ago to count.
+    ``gauges``: what its system knows of it, with a ``warning`` where something threatens it.
     """
 
     worker: str
@@ -55,6 +57,7 @@ class SourceStatus:
     at: str
     age: float
     stale: bool
+    gauges: Sequence[Gauge] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +273,18 @@ def status_of(
         age=age,
         # What stopped it stays true until somebody has mended it.
         stale=age > STALE_AFTER and value.get("state") != "stopped",
+        gauges=_gauges(value.get("gauges")),
     )
+
+
+def _gauges(told: object) -> list[Gauge]:
+    """From a record, which an older worker may have written, or a newer one."""
+    found: list[Gauge] = []
+    for one in told if isinstance(told, list) else ():
+        with suppress(KeyError, TypeError, ValueError):
+            words, warning = str(one.get("words") or ""), str(one.get("warning") or "")
+            found.append(Gauge(str(one["name"]), float(one["value"]), words, warning))
+    return found
 
 
 def snapshots_of(

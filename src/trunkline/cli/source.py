@@ -232,6 +232,9 @@ def _in_words(found: SourceOverview, now: float) -> list[str]:
     lines += map(_snapshot_in_words, found.snapshots)
     if found.late is not None:
         lines.append(f"late: {format_duration(found.late)}")
+    if status is not None and not status.stale:
+        lines += [f"{one.name}: {one.words or f'{one.value:,.0f}'}" for one in status.gauges]
+        lines += [f"warning: {one.warning}" for one in status.gauges if one.warning]
     if status is not None and status.error:
         lines.append(f"last error: {status.error}")
     return lines

@@ -68,6 +68,8 @@ def test_status_pause_resume_and_reset(shop: Shop, tmp_path: Path) -> None:
         eventually(lambda: len(shop.published()) == 2, "the snapshot is published")
         eventually(lambda: shop.state() == "running", "it is told")
         assert shop.status()["position"]["phase"] == "stream"
+        eventually(lambda: shop.status()["status"]["gauges"], "what its system tells")
+        assert "slot_state: reserved" in shop.source("status", f"{shop.name}.shop")
 
         shop.source("pause", f"{shop.name}.shop", "--why", "upgrade")
         eventually(lambda: shop.state() == "paused", "it is paused")

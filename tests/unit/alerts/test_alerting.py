@@ -112,6 +112,20 @@ async def test_a_dead_letter_limit_that_trips_is_told_of(field: Field) -> None:
 
 
 @in_field
+async def test_a_source_at_risk_is_told_of_with_what_its_system_says(field: Field) -> None:
+    worker = await field.worker()
+    monitor = worker.monitor("shop", step="publish")
+    monitor.at_risk(["slot x is about to be lost"])
+    await field.passes(10, worker)
+    monitor.at_risk([])
+    await field.passes(100, worker)
+    assert field.phone.states == ["firing", "resolved"]
+    text = field.phone.notifications[0].text
+    assert "newest error: slot x is about to be lost" in text
+    assert "to look: trunkline source status orders.shop" in text
+
+
+@in_field
 async def test_sources_and_routes_can_lag_too(field: Field) -> None:
     worker = await field.worker()
     worker.monitor("orders", Alert(lag="1m"), step="route").lag(61)

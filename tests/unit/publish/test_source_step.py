@@ -16,7 +16,7 @@ from trunkline import ConfigurationError, Record
 from trunkline.connectors.base import Batch, Position, Source
 from trunkline.errors import SourceError
 from trunkline.streams.listener import OutcomeListener
-from trunkline.streams.metrics import Metrics, StepMetrics
+from trunkline.streams.metrics import Metrics, SourceMetrics
 from trunkline.streams.publish import source_step
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.publish.source_step import SourceStep
@@ -74,7 +74,7 @@ class Running:
         self.source = source
         self.producer = KeepingProducer()
         self.producer.failures = [KafkaError(KafkaError._STATE)] * failures
-        self.metrics = StepMetrics(Metrics(), "shop", "publish", "db")
+        self.metrics = SourceMetrics(Metrics(), "shop", "db")
         topic = TopicMapping("orders", function, lambda data: b"{}")
         self.step = SourceStep(
             "db",
