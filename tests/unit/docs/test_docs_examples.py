@@ -15,6 +15,7 @@ import pytest
 import typer
 
 from docs_pages import ROOT, TEXTS, Block, blocks, blocks_of, name, words
+from trunkline.access.file import load_policy
 from trunkline.cli import app
 from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
 from trunkline.streams.alerts.settings import load_alert_settings
@@ -137,7 +138,14 @@ def test_make_knows_the_targets() -> None:
     assert named <= set(phony.split())
 
 
-ENVIRONMENTS = [block for block in blocks("toml") if "[tool." not in block.text]
+ACCESS = [block for block in blocks("toml") if "[clients." in block.text]
+ENVIRONMENTS = [b for b in blocks("toml") if "[tool." not in b.text and b not in ACCESS]
+
+
+@pytest.mark.parametrize("block", ACCESS, ids=str)
+def test_a_file_of_clients_loads(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "access.toml").write_text(block.text)
+    assert load_policy(tmp_path / "access.toml").clients
 
 
 @pytest.mark.parametrize("block", ENVIRONMENTS, ids=str)

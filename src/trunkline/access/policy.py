@@ -1,0 +1,76 @@
+"""What ``access.toml`` says: clients, the hashes of their keys, and what each may call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from trunkline.access.keys import is_key, key_id
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+
+class KeyEntry(BaseModel):
+    """A key in the file: ``[[clients.<name>.keys]]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[a-z0-9]{12}$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    created: AwareDatetime | None = None
+    expires: AwareDatetime | None = None
+
+
+class ClientEntry(BaseModel):
+    """A client in the file: ``[clients.<name>]``. ``call``: patterns of ``system/operation``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    call: list[str] = []
+    keys: list[KeyEntry] = []
+
+
+class AccessTable(BaseModel):
+    """The whole file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    clients: dict[str, ClientEntry] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Somebody whose key was right. ``call``: patterns of what it may call."""
+
+    name: str
+    call: tuple[str, ...]
+
+    def may_call(self, system: str, operation: str) -> bool:
+        """Whether it may call an operation of a system."""
+        return any(fnmatchcase(f"{system}/{operation}", pattern) for pattern in self.call)
+
+
+class AccessPolicy:
+    """Knows clients by their keys. Immutable: a changed file is a new one."""
+
+    def __init__(self, table: AccessTable) -> None:
+        self.clients: Mapping[str, ClientEntry] = table.clients
+        self._keys = {
+            key.id: (key, Client(name, tuple(client.call)))
+            for name, client in table.clients.items()
+            for key in client.keys
+        }
+
+    def client_of(self, key: str, now: datetime | None = None) -> Client | None:
+        """The client whose key this is; None for any other text, and for a key that is expired."""
+        found = self._keys.get(key_id(key))
+        if found is None or not is_key(key, found[0].sha256):
+            return None
+        expires = found[0].expires
+        if expires is not None and expires <= (now or datetime.now(UTC)):
+            return None
+        return found[1]
