@@ -97,9 +97,8 @@ class Event(Generic[T_co]):
         "value",
     )
 
-    def __init__(
+    def __init__(  # by position where it is made for each message: names cost 0.6 µs
         self,
-        *,
         key: str,
         value: bytes | None,
         headers: Headers,

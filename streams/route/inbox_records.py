@@ -51,7 +51,14 @@ def _made(
         return _delete(event, raw_key, route, one, part)
     if kind is Message:
         return _message(event, raw_key, route, one, part)
-    value, headers = _value(event, route, one), _headers(event, route, part)
+    return data_record(event, raw_key, route, one, part)
+
+
+def data_record(
+    event: Event[Any], raw_key: bytes, route: CompiledRoute, data: Any, part: int = 1
+) -> ProducerRecord:
+    """The record of data under the event's key. Raises as ``inbox_records``."""
+    value, headers = _value(event, route, data), _headers(event, route, part)
     if event.value is None:  # else the sink would delete what it is to write
         headers = replaced(headers, _UPDATED)
     return _record(ProducerRecord, (route.inbox, raw_key, value, headers))

@@ -25,7 +25,7 @@ from trunkline.schemas.codec import (
 )
 from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
-from trunkline.streams.route.inbox_records import forwarded_delete, inbox_records
+from trunkline.streams.route.inbox_records import data_record, forwarded_delete, inbox_records
 
 
 @dataclass(slots=True)
@@ -255,7 +255,12 @@ class Router:
                 pending.append(_Pending(len(done.records), event, raw_key, route, call))
             else:
                 try:
-                    done.add_records(inbox_records(event, raw_key, route, route.function(event)))
+                    result = route.function(event)
+                    if type(result) is dict:  # as nearly always: 0.4 µs without a list around it
+                        done.records.append(data_record(event, raw_key, route, result))
+                        done.routed += 1
+                    else:
+                        done.add_records(inbox_records(event, raw_key, route, result))
                 except ROUTING_HOLDS:
                     raise
                 except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind

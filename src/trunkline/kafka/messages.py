@@ -93,11 +93,11 @@ def event_of(message: AnyMessage, decode: Decode, *, strict: bool = False) -> Ev
             raise DataError(f"the key is not UTF-8: {error}") from error
         key = raw_key.decode(errors="replace")
     return Event(
-        key=key,
-        value=message.value(),
-        headers=message.headers() or [],  # type: ignore[arg-type]  # bytes, never None or str
-        decode=decode,
-        topic=message.topic() or "",
-        partition=message.partition() or 0,
-        offset=message.offset() or 0,
+        key,
+        message.value(),
+        message.headers() or [],  # type: ignore[arg-type]  # bytes, never None or str
+        decode,
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
     )
