@@ -7,8 +7,10 @@ digits in most readers), bytes base64.
 from __future__ import annotations
 
 import base64
+import json
 from datetime import timedelta
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -40,6 +42,25 @@ def text_of(value: Any) -> str:
     if form is None or isinstance(form, list | dict):
         raise SerializationError(f"{type(value).__name__} is no single value")
     return str(form)
+
+
+def exact_json(text: str | bytes) -> Any:
+    """A JSON text with no digit lost: whole numbers are ``int``, others the ``float`` that is
+    written with the same digits, or a ``Decimal`` if there is none. Raises ValueError."""
+    return json.loads(text, parse_float=_number, parse_int=_integer)
+
+
+def _number(text: str) -> float | Decimal:
+    try:
+        exact = Decimal(text)
+    except ArithmeticError:
+        raise ValueError(f"a number with an exponent that cannot be: {text[:40]}") from None
+    number = float(text)
+    return number if isfinite(number) and Decimal(repr(number)) == exact else exact
+
+
+def _integer(text: str) -> int | Decimal:
+    return int(text) if len(text) < MOST_DIGITS else Decimal(text)
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""SQLAlchemy engines for SqlSink: which driver, which session, and how long it waits."""
+"""SQLAlchemy engines: which driver, which session, and how long it waits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, exc
 from sqlalchemy.engine import URL, make_url
 
-from trunkline.connectors.json_values import to_json
-from trunkline.errors import AddressError, MissingExtra
+from trunkline.connectors.json_values import exact_json, to_json
+from trunkline.errors import AddressError, ConfigurationError, MissingExtra
 
 DRIVERS = {
     "postgresql": ("postgresql+psycopg2", "postgres"),
@@ -28,14 +28,14 @@ MYSQL_SESSION = (
 
 
 def sql_engine(url: str, *, timeout: float, connections: int) -> Engine:
-    """An engine that connects lazily, with up to ``connections`` connections.
+    """An engine of SqlSink that connects lazily, with up to ``connections`` connections.
 
     ``timeout``: seconds for connecting and for one statement, half of which it may wait for a
     lock (with SQLite all of it). Raises AddressError for a URL
     of no supported database (the message never shows the password), MissingExtra for a driver
     that is not installed.
     """
-    parsed, extra = _with_driver(url)
+    parsed, extra = _with_driver(url, "SqlSink")
     options: dict[str, Any] = {"pool_size": connections, "max_overflow": 0}
     if parsed.get_backend_name() != "sqlite":
         # Two workers may write one key, and the lock of its position puts them in order. With a
@@ -54,21 +54,52 @@ def sql_engine(url: str, *, timeout: float, connections: int) -> Engine:
         raise MissingExtra(f"SqlSink on {parsed.get_backend_name()}", extra) from error
 
 
-def _with_driver(url: str) -> tuple[URL, str]:
+def polling_engine(url: str, *, timeout: float) -> Engine:
+    """An engine of a source that reads, with one connection, for any database of SQLAlchemy.
+
+    The three that we know have their sessions as in ``sql_engine``; any other is taken as its URL
+    says. JSON keeps all digits of its numbers. Raises as ``sql_engine``.
+    """
+    try:
+        parsed = make_url(url)
+    except (exc.ArgumentError, ValueError):
+        parsed = None
+    known = parsed is None or parsed.drivername.partition("+")[0] in DRIVERS
+    parsed, extra = _with_driver(url, "SqlPolling") if known or parsed is None else (parsed, "")
+    options: dict[str, Any] = {"pool_size": 1, "max_overflow": 0, "pool_pre_ping": True}
+    if known:
+        options["connect_args"] = _connect_args(parsed, timeout)
+        if parsed.get_backend_name() != "sqlite":
+            options["isolation_level"] = "READ COMMITTED"
+    if known and parsed.get_backend_name() == "postgresql":
+        options["json_deserializer"] = exact_json
+    try:
+        return create_engine(parsed, hide_parameters=True, **options)
+    except exc.NoSuchModuleError:
+        raise AddressError(
+            f"SqlPolling: SQLAlchemy has no dialect for {parsed.drivername}: install one"
+        ) from None
+    except ModuleNotFoundError as error:
+        if extra:
+            raise MissingExtra(f"SqlPolling on {parsed.get_backend_name()}", extra) from error
+        raise ConfigurationError(f"SqlPolling: the driver is not installed: {error}") from error
+
+
+def _with_driver(url: str, who: str) -> tuple[URL, str]:
     try:
         parsed = make_url(url)
         if not 0 < (parsed.port or 1) < 65536:
             raise ValueError("no port")
     except (exc.ArgumentError, ValueError):  # of a port that is no number
         raise AddressError(
-            "SqlSink: not a database URL, as postgresql://user:password@host/database"
+            f"{who}: not a database URL, as postgresql://user:password@host/database"
         ) from None
     name = parsed.drivername.partition("+")[0]
     if name not in DRIVERS:
         known = ", ".join(DRIVERS)
-        raise AddressError(f"SqlSink: {name}:// is not supported; there are {known}")
+        raise AddressError(f"{who}: {name}:// is not supported; there are {known}")
     if name == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise AddressError("SqlSink: SQLite needs a file, as sqlite:///path/to/file.db")
+        raise AddressError(f"{who}: SQLite needs a file, as sqlite:///path/to/file.db")
     driver, extra = DRIVERS[name]
     return parsed.set(drivername=driver), extra
 

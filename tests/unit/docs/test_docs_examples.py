@@ -39,6 +39,7 @@ class Env(Params):
     mart_url: Secret
     payments_secret: Secret
     till_folder: str
+    erp_url: Secret
 flow = Flow("documented", Env)
 """
 
