@@ -196,19 +196,24 @@ class PostgresCDC(Source):
             return findings(connection, self.slot, self.publication, self.tables, self._most_kept)
 
     def traces(self, position: Position | None = None) -> Sequence[str]:
-        """See ``Source.traces``. The position tells of a slot that was named after other tables."""
+        """See ``Source.traces``. The position tells of a slot that was named after other tables. A
+        publication that was named for us is its maker's, and others may use it."""
         if position is not None:
             self._adopt(str(position.get("slot")))
-        return [f"replication slot {self.slot}", f"publication {self.publication}"]
+        _, publication_given = self._given
+        own = [] if publication_given else [f"publication {self.publication}"]
+        return [f"replication slot {self.slot}", *own]
 
     def drop(self, position: Position | None = None) -> None:
-        """Drops slot and publication, for good: the server forgets this source. Raises
-        SourceError while the slot is in use."""
+        """Drops slot and publication, for good: the server forgets this source. A publication that
+        was given by its name stays. Raises SourceError while the slot is in use."""
         if position is not None:
             self._adopt(str(position.get("slot")))
+        _, publication_given = self._given
         with closing(self._connect()) as connection:
             slots.drop(connection, self.slot)
-            publication.drop(connection, self.publication)
+            if not publication_given:
+                publication.drop(connection, self.publication)
 
     def _connect(self) -> Connection:
         return connect(revealed(self._dsn))

@@ -39,11 +39,17 @@ def destroy(
     """
     name, backbone, built = _meant(flow, env or "")
     removal = plan_removal(backbone, name)
-    sources = [(source, _stood(backbone, removal, its_name)) for its_name, source in built.items()]
+    stood = {its_name: _stood(backbone, removal, its_name) for its_name in built}
+    sources = [(built[its_name], position) for its_name, position in stood.items() if position]
     if as_json and not yes:
         raise ConfigurationError("--json asks nobody: add --yes")
     if not as_json:
         typer.echo(_in_words(removal, sources))
+        for its_name in [its_name for its_name, position in stood.items() if not position]:
+            kept = ", ".join(built[its_name].traces())
+            typer.echo(
+                escaped(f"source {its_name} has no position here, so {kept} stays if it is there")
+            )
     asks = (removal.differences or sources) and not yes
     if asks and not typer.confirm("remove these, for ever?"):
         raise typer.Exit(1)
@@ -59,7 +65,7 @@ def destroy(
 
 
 def _removed(
-    backbone: Backbone, removal: Removal, sources: list[tuple[Source, Position | None]]
+    backbone: Backbone, removal: Removal, sources: list[tuple[Source, Position]]
 ) -> Iterator[list[dict[str, str]]]:
     # First: while a worker that nobody sees reads from a slot, the server refuses this.
     for source, position in sources:
@@ -88,15 +94,16 @@ def _meant(flow: str, env: str) -> tuple[str, Backbone, dict[str, Source]]:
 
 
 def _stood(backbone: Backbone, removal: Removal, source: str) -> Position | None:
-    """Where a source stood last, which tells what it has made: a slot that was named after the
-    tables stays with its name when they are others."""
+    """Where a source stood last, which tells what it has made. Without that nothing is its own: a
+    slot that is named after the tables may be another flow's, which reads the same ones, and a slot
+    that was named after the tables stays with its name when they are others."""
     if source not in removal.sources:
         return None
     position, former, _ = last_position(backbone, Target(removal.flow, source))
     return position or former
 
 
-def _in_words(removal: Removal, sources: list[tuple[Source, Position | None]]) -> str:
+def _in_words(removal: Removal, sources: list[tuple[Source, Position]]) -> str:
     lines = [f"- {trace}" for source, position in sources for trace in source.traces(position)]
     for one in removal.differences:
         holds = removal.holds.get(one.resource, "")

@@ -89,10 +89,9 @@ def test_a_slot_and_a_publication_go_with_their_flow(
     """By their name in the flow; or, where that has none, by that in the source's position."""
     slot = f"trunkline_{uuid.uuid4().hex[:12]}"
     with slot_of(world, postgres_dsn, slot, given=given) as cursor:
-        if not given:
-            world.apply()
-            position = json.dumps({"position": {"phase": "stream", "slot": slot}}).encode()
-            world.produce(f"{world.name}.shop.positions", b"shop", position)
+        world.apply()
+        position = json.dumps({"position": {"phase": "stream", "slot": slot}}).encode()
+        world.produce(f"{world.name}.shop.positions", b"shop", position)
         code, said = world.run("destroy", "orders.py", "--env", "it", "--yes")
         assert code == 0, said
         assert f"removed: replication slot {slot}, publication {slot}" in said
@@ -100,3 +99,15 @@ def test_a_slot_and_a_publication_go_with_their_flow(
         assert cursor.fetchall() == []
         cursor.execute(f"SELECT 1 FROM pg_publication WHERE pubname = '{slot}'")
         assert cursor.fetchall() == []
+
+
+def test_a_slot_of_a_source_that_never_ran_here_stays(world: World, postgres_dsn: str) -> None:
+    """Another flow that reads the same tables has it, and would lose its changes."""
+    slot = f"trunkline_{uuid.uuid4().hex[:12]}"
+    with slot_of(world, postgres_dsn, slot, given=True) as cursor:
+        code, said = world.run("destroy", "orders.py", "--env", "it", "--yes")
+        assert code == 0, said
+        kept = f"replication slot {slot}, publication {slot} stays if it is there"
+        assert f"source shop has no position here, so {kept}" in said
+        cursor.execute(f"SELECT pg_drop_replication_slot('{slot}')")
+        cursor.execute(f"DROP PUBLICATION {slot}")

@@ -60,8 +60,8 @@ def test_a_source_leaves_the_slot_that_its_position_names() -> None:
         "replication slot trunkline_0123456789ab",
         "publication trunkline_0123456789ab",
     ]
-    own = PostgresCDC("", ["a"], publication="dba")
-    assert own.traces(now)[1] == "publication dba"
+    named = PostgresCDC("", ["a"], publication="dba")
+    assert named.traces(now) == ["replication slot trunkline_0123456789ab"], "the DBA's, who made it"
     assert PostgresCDC("", ["a"], slot="mine").traces(now)[0] == "replication slot mine"
 
 
