@@ -10,7 +10,7 @@ from trunkline.kafka import ProducerRecord
 from trunkline.kafka.offsets import Partition
 from trunkline.streams.control.audit import AuditRecord, audit_record
 from trunkline.streams.control.topic import Value, control_record
-from trunkline.streams.replay.job import Job, JobContext, nothing_to_probe
+from trunkline.streams.replay.job import Chunk, Job, JobContext, MakeChunk
 from trunkline.streams.replay.request import PartitionProgress, Request, merge_counts
 
 
@@ -44,9 +44,13 @@ class CompletionJob(Job):
         if current is None or current.state != "running":
             return
         if all(progress.done for progress in self._progress):
-            await self._transact(lambda: self._records(current), nothing_to_probe)
+            await self._transact(lambda: self._prepared(current))
 
-    async def _records(self, request: Request) -> list[ProducerRecord]:
+    async def _prepared(self, request: Request) -> MakeChunk:
+        chunk = Chunk(self._records(request), {})
+        return lambda: chunk
+
+    def _records(self, request: Request) -> list[ProducerRecord]:
         counts: dict[str, int] = {}
         for progress in self._progress:
             counts = merge_counts(counts, progress.counts)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import TopicPartition
 
@@ -30,6 +30,7 @@ from trunkline.kafka.range_reader import RangeReader
 from trunkline.streams.control.topic import Value, control_record, control_topic
 from trunkline.streams.replay.rate_limit import RateLimit
 from trunkline.streams.replay.request import PartitionProgress, Request
+from trunkline.streams.replay.slots import JobSlots
 from trunkline.streams.route.transactions import RoutingTransactions
 from trunkline.tasks import backoff
 
@@ -41,8 +42,27 @@ PROGRESS_INTERVAL = 1.0
 """Seconds after which progress is written even if nothing was to be sent."""
 
 
+PREPARATIONS = 3
+"""How often a chunk is prepared while live events go on, before they wait for it."""
+
+
 class JobEnded(Exception):
     """This job has to end: it was stopped, or the partition may be another worker's now."""
+
+
+class Chunk(NamedTuple):
+    """The records of one transaction, and the counts that they add to the progress."""
+
+    records: list[ProducerRecord]
+    counts: Mapping[str, int]
+
+
+MakeChunk = Callable[[], Chunk | None]
+"""Makes the chunk that was prepared, while nothing is routed; None if what live events were routed
+since it was prepared change what is to be sent."""
+
+Prepare = Callable[[], Awaitable[MakeChunk]]
+"""Prepares a chunk, as by calling routes; it changes nothing, and may be called again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +80,12 @@ class JobContext:
     chunk_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the one job that waits for the transactions' lock or has it. Why: that lock is fair.
     Four jobs in its queue would leave live batches every fifth turn; so they get every second."""
+    slots: JobSlots = field(default_factory=JobSlots)
 
     @property
     def control_topic(self) -> str:
         """The name of the flow's control topic."""
         return control_topic(self.flow).name
-
-
-async def nothing_to_probe() -> None:
-    """For what no route and no registry can hold."""
 
 
 class Job:
@@ -119,39 +136,44 @@ class Job:
     async def _work(self) -> None:
         raise NotImplementedError
 
-    async def _transact(
-        self,
-        make: Callable[[], Awaitable[list[ProducerRecord]]],
-        probe: Callable[[], Awaitable[object]],
-    ) -> None:
-        """Write the records that ``make`` gives; it is called when nothing is routed meanwhile.
-        ``probe``: raises while it would be held; what it returns is thrown away."""
-        held = False
+    async def _transact(self, prepare: Prepare) -> Chunk:
+        """Write a chunk; returns what it was.
 
-        async def write() -> None:
-            nonlocal held
-            if held:
-                # Without the locks: a route that waits ten seconds for a system that is down would
-                # have all live events of this worker wait as long, each time.
-                await probe()
-            held = True
-            async with self._context.chunk_lock, self._context.transactions.lock:
-                self._check()
-                records = await make()
-                at = TopicPartition(*self.partition, self._live)
-                await self._context.transactions.write(records, at, self.epoch)
+        1. Prepare it while live events go on: a route that waits ten seconds for an answer would
+           have all live events of this worker wait as long.
+        2. When nothing is routed meanwhile, ask once more: None says that live events have changed
+           what is to be sent. Then prepare it again; the last time while they wait, since those of
+           a busy key might go on for ever.
+        """
 
-        await self._retried(write)
+        async def write() -> Chunk:
+            for left in reversed(range(PREPARATIONS)):
+                prepared = await prepare()
+                async with self._context.chunk_lock, self._context.transactions.lock:
+                    self._check()
+                    made = prepared()
+                    if made is None and not left:
+                        made = (await prepare())()
+                    if made is None:
+                        continue
+                    at = TopicPartition(*self.partition, self._live)
+                    await self._context.transactions.write(made.records, at, self.epoch)
+                    return made
+            raise AssertionError("nothing is routed while the lock is held")
+
+        return await self._retried(write)
 
     async def _retried(self, work: Callable[[], Awaitable[T]]) -> T:
         """The result of ``work``, which is repeated while schemas cannot be asked for, or a route
-        says that it cannot tell for now."""
-        for delay in backoff(0.1, 5.0):
+        says that it cannot tell for now. Meanwhile other jobs have this one's turn."""
+        for times, delay in enumerate(backoff(0.1, 5.0), start=1):
             try:
                 return await work()
             except ROUTING_HOLDS as error:
-                log.warning("%s of %s is held: %s", self.request.kind, self.request.id, error)
-                await self._sleep(delay)
+                if times & (times - 1) == 0:  # the first, second, fourth, … time
+                    log.warning("%s of %s is held: %s", self.request.kind, self.request.id, error)
+                async with self._context.slots.lent():
+                    await self._sleep(delay)
         raise AssertionError("delays are endless")
 
     async def _sleep(self, seconds: float) -> None:
@@ -192,26 +214,23 @@ class PartitionJob(Job):
         """Do what is left of the partition, and write that it is done."""
         raise NotImplementedError
 
-    async def _write(
-        self,
-        make: Callable[[], Awaitable[tuple[list[ProducerRecord], Mapping[str, int]]]],
-        next: Any,
-        *,
-        probe: Callable[[], Awaitable[object]] = nothing_to_probe,
-        done: bool = False,
-    ) -> None:
-        """Write one chunk: the records that ``make`` gives, and with them the progress, to which
-        it adds its counts. ``next``: where to go on then; ``probe``: as of ``_transact``."""
-        progress = self.progress
+    async def _write(self, prepare: Prepare, next: Any, *, done: bool = False) -> None:
+        """Write one chunk, prepared as of ``_transact``, and with it the progress, to which it adds
+        its counts. ``next``: where to go on then."""
 
-        async def with_progress() -> list[ProducerRecord]:
-            nonlocal progress
-            records, counts = await make()
-            progress = self.progress.moved(next, counts, done=done)
-            return [*records, self._control_record(progress)]
+        async def with_progress() -> MakeChunk:
+            prepared = await prepare()
 
-        await self._transact(with_progress, probe)
-        self.progress = progress
+            def make() -> Chunk | None:
+                if (made := prepared()) is None:
+                    return None
+                progress = self.progress.moved(next, made.counts, done=done)
+                return Chunk([*made.records, self._control_record(progress)], made.counts)
+
+            return make
+
+        _, counts = await self._transact(with_progress)
+        self.progress = self.progress.moved(next, counts, done=done)
         self._written_at = time.monotonic()
 
     def _control_record(self, progress: PartitionProgress) -> ProducerRecord:
@@ -229,6 +248,6 @@ class PartitionJob(Job):
         return time.monotonic() - self._written_at > PROGRESS_INTERVAL
 
 
-async def empty_chunk() -> tuple[list[ProducerRecord], Mapping[str, int]]:
-    """A chunk that only says how far the partition is."""
-    return [], {}
+async def empty_chunk() -> MakeChunk:
+    """Prepare a chunk that only says how far the partition is."""
+    return lambda: Chunk([], {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,10 @@ from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import AnyMessage, event_of
 from trunkline.schemas.codec import PrefetchSchemas
 from trunkline.streams.route.compiled import CompiledTopic
-from trunkline.streams.route.router import Router
+from trunkline.streams.route.router import Router, RoutingResult
+
+PIECE_SECONDS = 0.02
+"""Seconds after which routing of past events makes room for others in the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,16 @@ class DestinationPath:
         headers: Any = message.headers() or []
         event_type = (dict(headers).get(CE_TYPE) or b"").decode(errors="replace")
         return any(route.listens(event_type) for route in topic.routes)
+
+    async def route(self, messages: Sequence[AnyMessage]) -> RoutingResult:
+        """The records of these messages, made in pieces: routes that are not async let live events
+        have their turns between. Raises one of ROUTING_HOLDS if one cannot be routed for now."""
+        total = RoutingResult()
+        while total.taken < len(messages):
+            done = await self.router.route(messages[total.taken :], seconds=PIECE_SECONDS)
+            total.add(done.all_or_none())
+            await asyncio.sleep(0)
+        return total
 
     def event(self, message: AnyMessage) -> Event[Any]:
         """The canonical event of a record of one of the topics."""

@@ -30,7 +30,7 @@ from trunkline.streams.dlq.envelope import DEAD_LETTER_HEADERS
 from trunkline.streams.dlq.halted import halted_event_of
 from trunkline.streams.dlq.handled import handled_by_origin, origin_of
 from trunkline.streams.dlq.letters import DeadLetter
-from trunkline.streams.replay.job import JobContext, PartitionJob, empty_chunk
+from trunkline.streams.replay.job import Chunk, JobContext, MakeChunk, PartitionJob, empty_chunk
 from trunkline.streams.replay.latest import MAX_KEYS, LatestByKey
 from trunkline.streams.replay.marks import HandledMarks
 from trunkline.streams.replay.path import DestinationPath, with_replay_headers
@@ -46,6 +46,8 @@ DROPPED_HEADERS = DEAD_LETTER_HEADERS | {
     TL_HALTED,
 }
 """Headers that a letter loses when it is sent again: it is delivered like a new event."""
+
+NOT_COUNTED: tuple[Verdict, ...] = ("handled", "not selected")
 
 MAX_PENDING = 2000
 """Letters, selected or not, after which a chunk is written."""
@@ -220,28 +222,33 @@ class RedriveJob(PartitionJob):
 
         1. Judge each once more: while this waited, live events were routed, which supersede.
         2. Make the records of those that are sent or released.
-        3. Mark what is handled, and add the records that say so: one for each origin partition.
+        3. If none was superseded meanwhile, mark what is handled, and add the records that say so:
+           one for each origin partition.
         """
         await self._wait_for(count)
         last = pending[-1]
         # Out of the lock: a registry that hangs would have all live events wait for its time-out.
         await self._retried(lambda: self._path.prefetch_schemas(self._routed_anew(pending)))
 
-        async def treat() -> tuple[list[ProducerRecord], Mapping[str, int]]:
+        async def treat() -> MakeChunk:
             verdicts, records = await self._judged(pending)
-            # Only now, since the above may be repeated while it cannot be routed for now. If the
-            # transaction fails, the job ends, and the next one reads anew what is handled.
-            changed: dict[Partition, None] = {}
-            for letter, verdict in verdicts:
-                origin = self._marks.read(letter, handled=verdict in HANDLED_AFTER)
-                if origin is not None:
-                    changed[origin] = None
-            counts = Counter(str(v) for _, v in verdicts if v not in ("handled", "not selected"))
-            return [*records, *map(self._marks_record, changed)], counts
 
-        await self._write(
-            treat, [last.partition, last.offset + 1], probe=lambda: self._judged(pending)
-        )
+            def made() -> Chunk | None:
+                if any(self._verdict(letter) != verdict for letter, verdict in verdicts):
+                    return None
+                # Only now, since the above may be repeated. If the transaction fails, the job ends,
+                # and the next one reads anew what is handled.
+                changed: dict[Partition, None] = {}
+                for letter, verdict in verdicts:
+                    origin = self._marks.read(letter, handled=verdict in HANDLED_AFTER)
+                    if origin is not None:
+                        changed[origin] = None
+                counts = Counter(str(v) for _, v in verdicts if v not in NOT_COUNTED)
+                return Chunk([*records, *map(self._marks_record, changed)], counts)
+
+            return made
+
+        await self._write(treat, [last.partition, last.offset + 1])
         pending.clear()
 
     def _routed_anew(self, letters: Sequence[DeadLetter]) -> list[bytes | None]:
@@ -279,8 +286,7 @@ class RedriveJob(PartitionJob):
         origin = origin_of(letter.headers)
         offset = int(letter.came_from.removeprefix(f"{origin[0]}/").split("/")[1])
         event = StoredMessage(*origin, offset, letter.key, letter.value, kept)
-        done = (await self._path.router.route([event])).all_or_none()
-        return done.drain()
+        return (await self._path.route([event])).drain()
 
     def _halt_decision(self, letter: DeadLetter, action: str) -> ProducerRecord:
         """Tells the worker that delivers what becomes of the event that halts its key."""

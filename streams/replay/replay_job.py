@@ -9,20 +9,18 @@ the destination never ends on an older state.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from confluent_kafka import Message
 
-from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import AnyMessage
 from trunkline.kafka.offsets import Partition
-from trunkline.streams.replay.job import JobContext, PartitionJob, empty_chunk
+from trunkline.streams.replay.job import Chunk, JobContext, MakeChunk, PartitionJob, empty_chunk
 from trunkline.streams.replay.latest import MAX_KEYS, LatestByKey
 from trunkline.streams.replay.path import DestinationPath, count_events, with_replay_headers
 from trunkline.streams.replay.predicate import Predicate
 from trunkline.streams.replay.rate_limit import RateLimit
 from trunkline.streams.replay.request import Request
-from trunkline.streams.route.router import RoutingResult
 
 KeyOffset = tuple[bytes, int]
 """An event's raw key, and its offset."""
@@ -166,21 +164,24 @@ class ReplayJob(PartitionJob):
         # Out of the lock: a registry that hangs would have all live events wait for its time-out.
         await self._retried(lambda: self._path.prefetch_schemas(m.value() for m in current()))
 
-        async def routed() -> tuple[int, RoutingResult]:
-            done = await self._path.router.route(chunk := current())
-            return len(chunk), done.all_or_none()
+        async def route() -> MakeChunk:
+            done = await self._path.route(chunk := current())
 
-        async def route() -> tuple[list[ProducerRecord], Mapping[str, int]]:
-            count, done = await routed()
-            records = with_replay_headers(done.drain(), "replay", self.request.id)
-            made_of = count_events(records)
-            return records, self._counts + Counter(
-                sent=made_of - done.dead,
-                dead=done.dead,
-                skipped=count - made_of,
-                superseded=len(pending) - count,
-            )
+            def made() -> Chunk | None:
+                if len(current()) < len(chunk):  # live events have superseded some since
+                    return None
+                records = with_replay_headers(done.drain(), "replay", self.request.id)
+                made_of = count_events(records)
+                counts = self._counts + Counter(
+                    sent=made_of - done.dead,
+                    dead=done.dead,
+                    skipped=len(chunk) - made_of,
+                    superseded=len(pending) - len(chunk),
+                )
+                return Chunk(records, counts)
 
-        await self._write(route, next, probe=routed)
+            return made
+
+        await self._write(route, next)
         self._counts.clear()
         pending.clear()

@@ -20,12 +20,11 @@ from trunkline.streams.replay.factory import JobFactory, RequestRefused
 from trunkline.streams.replay.job import Job, JobEnded, PartitionJob
 from trunkline.streams.replay.registry import ReplayRegistry
 from trunkline.streams.replay.request import Request
+from trunkline.streams.replay.slots import JobSlots
 from trunkline.tasks import supervised_task
 
 log = logging.getLogger(__name__)
 
-MAX_RUNNING = 4
-"""Jobs that run at the same time in a worker; each has a consumer of its own."""
 COOL_DOWN = 1.0
 """Seconds before a job begins anew that failed, was refused, or wrote that its request is done."""
 TRANSIENT = (KafkaException, KafkaUnavailable, RegistryUnavailable)
@@ -38,14 +37,15 @@ class JobScheduler:
     The life of a job:
 
     1. ``reconcile`` finds that it is wanted, and makes a task of it.
-    2. The task waits for one of MAX_RUNNING slots; the job is made, or its request refused.
-    3. A job about dead letters waits for the lock of its partition.
-    4. It runs until it is done, stopped, or fails.
+    2. One about dead letters waits for the lock of its partition, and then each for a slot: so none
+       waits in a slot for another job that has lent its own.
+    3. The job is made, or its request refused.
+    4. It runs until it is done, stopped, or fails; while it is held, others have its slot.
     5. After a cool-down ``changed`` is set: the next ``reconcile`` begins it anew if it is still
        wanted.
 
-    ``changed``: set when ``reconcile`` should be called. ``on_failure``: told what must end the
-    worker.
+    ``slots``: those that its jobs lend. ``changed``: set when ``reconcile`` should be called.
+    ``on_failure``: told what must end the worker.
     """
 
     def __init__(
@@ -53,18 +53,19 @@ class JobScheduler:
         factory: JobFactory,
         registry: ReplayRegistry,
         control: ControlTopic,
+        slots: JobSlots,
         changed: asyncio.Event,
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._factory = factory
         self._registry = registry
         self._control = control
+        self._slots = slots
         self._changed = changed
         self._on_failure = on_failure
         self._jobs: dict[ReplayKey, Job] = {}
         self._begun: set[ReplayKey] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(MAX_RUNNING)
         self._locks: defaultdict[tuple[str, Partition], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._stopping = False
 
@@ -110,7 +111,7 @@ class JobScheduler:
         # A completion is wanted until what it wrote comes back through the control topic.
         cool_down = COOL_DOWN if key.partition is None else 0.0
         try:
-            async with self._slots:
+            async with self._lock(key, request), self._slots.slot():
                 await self._run_job(key, request)
         except JobEnded:
             pass
@@ -136,9 +137,8 @@ class JobScheduler:
             return
         self._jobs[key] = job
         self._changed.set()  # while it was made, it may have been cancelled
-        async with self._lock(key, request):
-            log.info("%s %s: %s begins", request.kind, request.id, key.partition or "completion")
-            await job.run()
+        log.info("%s %s: %s begins", request.kind, request.id, key.partition or "completion")
+        await job.run()
         if isinstance(job, PartitionJob):
             self._registry.on_progress(key, job.progress)
 

@@ -57,7 +57,7 @@ class ReplayStep(RoutingListener):
         self._registry = ReplayRegistry(topics)
         factory = JobFactory(context, self._registry, topics, path_to)
         self._scheduler = JobScheduler(
-            factory, self._registry, control, self._changed, self._on_failure
+            factory, self._registry, control, context.slots, self._changed, self._on_failure
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self.failure: BaseException | None = None

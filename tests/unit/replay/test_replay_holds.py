@@ -69,23 +69,70 @@ def path_through(world: World, function: Callable[[Event[Any]], Any]) -> Destina
 
 
 @pytest.mark.parametrize("make", [replay, redrive])
-def test_a_route_that_cannot_tell_is_asked_again_while_live_events_go_on(
-    make: Make, world: World
-) -> None:
+@pytest.mark.parametrize("failures", [0, 4])
+def test_live_events_go_on_while_a_route_is_asked(make: Make, world: World, failures: int) -> None:
+    """Whatever it takes, and however often: the lock is held for what is made already."""
     locked: list[bool] = []
 
     def down(event: Event[Any]) -> Any:
         locked.append(world.lock.locked())
-        if len(locked) < 5:
+        if len(locked) <= failures:
             raise Unavailable("down")
         return event.data
 
     path = path_through(world, down)
     asyncio.run(world.finish(lambda: make(world, path)))
-    assert locked[:5] == [True, False, False, False, False]
-    assert locked[-1], "what is written is made under the lock"
+    assert locked == [False] * (failures + len(world.inbox))
     sent = [one.offset for one in world.inbox]
     assert sent == ([0, 1] if make is replay else [1])
+
+
+@pytest.mark.parametrize("make", [replay, redrive])
+def test_what_live_events_supersede_while_a_route_is_asked_is_not_sent(
+    make: Make, world: World
+) -> None:
+    asked: list[tuple[bytes | None, bool]] = []
+
+    def slow(event: Event[Any]) -> Any:
+        asked.append((event.key.encode(), world.lock.locked()))
+        for key in busy.pop(0) if busy else ():
+            world.publish(key)
+            world.route()
+        return event.data
+
+    busy: list[list[bytes]] = [[b"b"]]
+    path = path_through(world, slow)
+    asyncio.run(world.finish(lambda: make(world, path)))
+    sent = [one.key for one in world.inbox if one.origin != "original"]
+    assert sent == ([b"a"] if make is replay else [])
+    assert not any(locked for _, locked in asked)
+
+
+def test_a_chunk_of_busy_keys_is_made_at_last_while_live_events_wait(world: World) -> None:
+    """Outside of the lock each try finds another event superseded, for as long as they come."""
+    asked: list[bool] = []
+
+    def busy(event: Event[Any]) -> Any:
+        asked.append(world.lock.locked())
+        if not world.lock.locked() and event.key == "b" and left:
+            world.publish(left.pop())
+            world.route()
+        return event.data
+
+    left = [b"f", b"e", b"d", b"c"]
+    for key in left:
+        world.publish(key)
+        world.route()
+    world.inbox.clear()
+    path = path_through(world, busy)
+    request = Request(
+        id="r", kind="replay", destination="erp", ranges={PARTITION: range(6)}, mode="state"
+    )
+    job = ReplayJob(request, PARTITION, world.context, RateLimit(lambda: None), path)
+    asyncio.run(world.finish(lambda: job))
+    assert [one.key for one in world.inbox if one.origin == "replay"] == [b"a", b"b", b"f"]
+    assert asked[-1], "the last time under the lock"
+    assert len(left) == 1, "the others were superseded in three tries"
 
 
 @pytest.mark.parametrize("make", [replay, redrive])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from typing import Any, cast
 
 import pytest
@@ -21,7 +22,8 @@ from trunkline.streams.replay.job import Job, JobEnded, PartitionJob
 from trunkline.streams.replay.rate_limit import RateLimit
 from trunkline.streams.replay.registry import ReplayRegistry
 from trunkline.streams.replay.request import PartitionProgress, Request
-from trunkline.streams.replay.scheduler import MAX_RUNNING, JobScheduler
+from trunkline.streams.replay.scheduler import JobScheduler
+from trunkline.streams.replay.slots import MAX_LENT, MAX_RUNNING, JobSlots
 from trunkline.testing.control import MemoryControl
 
 KEY = ReplayKey("r", PARTITION)
@@ -68,6 +70,7 @@ class Scene:
         self.registry = ReplayRegistry([PARTITION[0]])
         self.registry.owned = frozenset((PARTITION[0], n) for n in range(9))
         self.control = MemoryControl()
+        self.slots = JobSlots()
         self.changed = asyncio.Event()
         self.failures: list[BaseException] = []
         self.running: list[Waiting] = []
@@ -75,7 +78,7 @@ class Scene:
         self.refusal = ""
         factory = cast(JobFactory, self)
         self.scheduler = JobScheduler(
-            factory, self.registry, self.control, self.changed, self.failures.append
+            factory, self.registry, self.control, self.slots, self.changed, self.failures.append
         )
 
     async def create(self, key: ReplayKey, request: Request) -> Job:
@@ -213,13 +216,66 @@ def test_so_many_run_at_a_time_and_no_more() -> None:
     play(story)
 
 
+def test_jobs_that_are_held_let_others_run() -> None:
+    """A system is away for the night that four jobs' routes ask: a replay to any other destination
+    would wait as long."""
+
+    async def story(scene: Scene) -> None:
+        keys = [ReplayKey("r", (PARTITION[0], n)) for n in range(MAX_RUNNING + 1)]
+        scene.want(*keys)
+        await scene.until(lambda: len(scene.running) == MAX_RUNNING)
+        held, back = scene.running[0], asyncio.Event()
+
+        async def hold() -> None:
+            async with scene.slots.lent():
+                await back.wait()
+
+        holding = asyncio.create_task(hold())
+        await scene.until(lambda: len(scene.running) == MAX_RUNNING + 1)
+        back.set()
+        await scene.soon()
+        assert not holding.done(), "it waits for a slot"
+        scene.running[-1].done()
+        await scene.until(holding.done)
+        held.done()
+
+    play(story)
+
+
+def test_those_that_wait_behind_a_held_job_for_its_dead_letters_take_no_slot() -> None:
+    """It would never have its own again."""
+
+    async def story(scene: Scene) -> None:
+        scene.want(*(ReplayKey(f"r{n}", PARTITION) for n in range(MAX_RUNNING + 2)), kind="redrive")
+        await scene.until(lambda: scene.running)
+        async with scene.slots.lent():
+            await scene.soon()
+        scene.running[0].done()
+
+    play(story)
+
+
+def test_so_many_slots_are_lent_and_no_more() -> None:
+    async def story(scene: Scene) -> None:
+        async with AsyncExitStack() as stack:
+            for _ in range(MAX_LENT):
+                await stack.enter_async_context(scene.slots.lent())
+            async with scene.slots.lent():
+                scene.want(*(ReplayKey("r", (PARTITION[0], n)) for n in range(9)))
+                await scene.until(lambda: len(scene.running) == 9)
+            scene.want()
+            await scene.until(lambda: not scene.running)
+
+    play(story)
+
+
 @pytest.mark.parametrize(("kind", "at_once"), [("redrive", 1), ("discard", 1), ("replay", 2)])
 def test_requests_about_the_same_dead_letters_take_turns(kind: Any, at_once: int) -> None:
     async def story(scene: Scene) -> None:
         scene.want(KEY, ReplayKey("s", PARTITION), kind=kind)
-        await scene.until(lambda: scene.made == 2)
+        await scene.until(lambda: scene.running)
         await scene.soon()
-        assert len(scene.running) == at_once
+        assert len(scene.running) == scene.made == at_once
         first = scene.running[0]
         first.done()
         await scene.until(lambda: scene.running and first not in scene.running)
