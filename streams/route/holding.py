@@ -72,6 +72,7 @@ class HeldPartition(Waiting):
 
     ``messages``: read and not routed, in their order; the first one is what cannot be routed, or
     stands before it. ``being_routed``: somebody is at it right now, and it is not held again yet.
+    ``abandoned``: it is read again, by whoever owns the partition now.
     """
 
     def __init__(
@@ -82,12 +83,23 @@ class HeldPartition(Waiting):
         self.group: Any = batch.group
         self.messages: list[Message] = []
         self.task: asyncio.Task[None] | None = None
+        self.abandoned = False
         super().__init__(hold, clock)
 
     def fail(self, hold: Hold) -> None:
         """As the base."""
         super().fail(hold)
         self.being_routed = False
+
+    def add(self, message: Message) -> None:
+        """Keep what comes behind. Of an abandoned one nothing: it must not be routed here, and
+        where no batch comes any more it would be kept for as long as the worker runs."""
+        if not self.abandoned:
+            self.messages.append(message)
+
+    def abandon(self) -> None:
+        """Nothing of it is tried again in this epoch, and nothing kept."""
+        self.messages, self.abandoned = [], True
 
     def take(self) -> MicroBatch:
         """All its messages, to be routed; what is left of them must be put back."""
@@ -136,7 +148,7 @@ class HeldPartitions:
             if len(routed) < taken + done.taken and not is_held(message, done.holds):
                 routed.append(message)
             elif (holder := self._held.get(partition_of(message))) is not None:
-                holder.messages.append(message)
+                holder.add(message)
             else:
                 left.append(message)
         return routed + left, [self._held[partition] for partition in done.holds]
@@ -149,7 +161,7 @@ class HeldPartitions:
         going_on = []
         for message in batch.messages:
             if (holder := self._held.get(partition_of(message))) is not None:
-                holder.messages.append(message)
+                holder.add(message)
             else:
                 going_on.append(message)
         return MicroBatch(going_on, batch.epoch, batch.group)

@@ -258,17 +258,20 @@ class RoutingStep(PollListener, HasGauges):
         3. When partitions go away, end. Nothing of it is committed, so it is read again; and it
            stays held, so that nothing behind it is committed by what is still in the queue.
         """
-        while self._is_ours(held):
-            await self._rest(held)
-            if not self._is_ours(held):
-                return
-            async with self._probes:
-                error = await self._router.probe(held.messages[0])
-            if error is not None:
-                held.fail_again(error)
-                self._tell_of(held)
-            elif await self._route_held(held):
-                return
+        try:
+            while self._is_ours(held):
+                await self._rest(held)
+                if not self._is_ours(held):
+                    return
+                async with self._probes:
+                    error = await self._router.probe(held.messages[0])
+                if error is not None:
+                    held.fail_again(error)
+                    self._tell_of(held)
+                elif await self._route_held(held):
+                    return
+        finally:
+            held.abandon()
 
     async def _rest(self, held: HeldPartition) -> None:
         left = held.pause()

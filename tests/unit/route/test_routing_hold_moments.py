@@ -70,6 +70,24 @@ def test_what_is_in_the_queue_when_partitions_go_away_is_not_routed_before_what_
     played(scene, 1)
 
 
+def test_a_partition_that_went_away_leaves_nothing_in_memory() -> None:
+    """Also where no batch comes any more, as all partitions are other workers' now."""
+
+    async def scene(made: Scene) -> None:
+        await made.step.process(made.batch(*range(9)))
+        (held,) = made.step.held
+        assert len(held.messages) == 9
+        made.step.on_revoked([], lost=False)
+        behind = made.batch(9, 10)
+        made.intake._in_flight.begin_epoch()
+        await asyncio.sleep(routing_step.LONGEST_PAUSE + 1)
+        await made.step.process(behind)
+        assert held.messages == []
+        assert made.routed == []
+
+    played(scene, 0)
+
+
 def test_a_batch_that_waited_while_another_transaction_failed_is_read_again() -> None:
     async def scene(made: Scene) -> None:
         batch = made.batch(0, 1)

@@ -22,6 +22,7 @@ from trunkline.streams.metrics import RoutingMetrics
 from trunkline.streams.worker.routing_supervisor import RoutingSupervisor
 from trunkline.testing.control import MemoryControl
 from trunkline.testing.loop import VirtualLoop
+from trunkline.times import iso
 
 
 class World:
@@ -35,7 +36,7 @@ class World:
         self.routing.step._held._clock = loop.clock
         self.metrics = RoutingMetrics(self.routing.all_metrics, "f")
         self.supervisor = RoutingSupervisor(
-            self.routing.step, self.control, self.monitor, self.metrics
+            self.routing.step, self.control, self.monitor, self.metrics, loop.clock
         )
 
     def _route(self, event: Event[Any]) -> Any:
@@ -43,13 +44,21 @@ class World:
             raise self.down
         return event.data
 
-    async def read(self) -> None:
-        """Two events come."""
+    async def read(self, first: int = 17) -> None:
+        """Two events come, of which the first has this offset."""
         headers = event_headers(Record(key="k", data={}, id="order-7"), source="s", type="t")
-        messages: Any = [StoredMessage(TOPIC, 3, at, b"k", b"{}", headers) for at in (17, 18)]
+        messages: Any = [
+            StoredMessage(TOPIC, 3, at, b"k", b"{}", headers) for at in (first, first + 1)
+        ]
         self.routing.intake._in_flight.received(messages)
         batch = MicroBatch(messages, self.routing.intake.epoch, "metadata")
         await self.routing.step.process(batch)
+
+    def rebalance(self) -> None:
+        """All partitions go away, and come back."""
+        self.routing.step.on_revoked([TopicPartition(TOPIC, 3)], lost=True)
+        self.routing.intake._in_flight.begin_epoch()
+        self.routing.step._leaving = False
 
     def metric(self, name: str) -> float | None:
         labels = {"flow": "f", "step": "route", "name": "f"}
@@ -114,6 +123,49 @@ def test_people_are_alerted_of_what_is_held_for_long() -> None:
         world.down = None
         await asyncio.sleep(10)
         assert list(world.monitor.observations()) == []
+
+    supervised(scene)
+
+
+def test_a_rebalance_is_no_new_beginning() -> None:
+    """Pods are replaced one by one: what waits for an hour would alert nobody."""
+
+    async def scene(world: World) -> None:
+        world.down = Unavailable("down")
+        for _ in range(4):
+            await world.read()
+            await asyncio.sleep(180)
+            world.rebalance()
+        await world.read()
+        await asyncio.sleep(2)
+        (seen,) = world.monitor.observations()
+        assert 720 < seen.amount < 730
+        assert (world.metric("trunkline_held_seconds") or 0) > 720
+        world.down = None
+        await asyncio.sleep(10)
+        world.down = Unavailable("down")
+        await world.read(19)
+        await asyncio.sleep(30)
+        assert list(world.monitor.observations()) == [], "another event is held, and newly"
+
+    supervised(scene)
+
+
+def test_what_another_worker_has_held_since_is_taken_over() -> None:
+    async def scene(world: World) -> None:
+        since = iso(time() - 700)
+        told = [{"place": f"{TOPIC}/3/17", "since": since}, {"place": "odd"}, "odd"]
+        await world.control.put("status/(routing)/host-1", {"state": "holding", "held": told})
+        await asyncio.sleep(1)
+        await world.control.put("status/(routing)/host-1", None)
+        world.down = Unavailable("down")
+        await world.read()
+        await asyncio.sleep(2)
+        (seen,) = world.monitor.observations()
+        assert 700 < seen.amount < 710
+
+    def time() -> float:
+        return asyncio.get_running_loop().time() + 1_900_000_000.0
 
     supervised(scene)
 
