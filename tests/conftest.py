@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from pg15_kit import Postgres15
 from trunkline.local import artifacts
 from trunkline.local.mariadb import MariaDB
 from trunkline.local.ports import free_port
@@ -64,6 +65,13 @@ def postgres_dsn(server_home: Path) -> Iterator[str]:
         yield given
         return
     with _running(Postgres(server_home / "postgres", free_port())) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="session")
+def postgres15_dsn(server_home: Path) -> Iterator[str]:
+    """As ``postgres_dsn``, in Debian's version 15. Skips where it is not to be had."""
+    with _running(Postgres15(server_home / "postgres15", free_port())) as server:
         yield server.address
 
 

@@ -76,3 +76,11 @@ class TestPostgresCDC(SourceContract):
             taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]
         return PostgresCDC(f"postgresql://me:hunter2@127.0.0.1:{port}/nowhere", ["item"])
+
+
+class TestPostgresCDC15(TestPostgresCDC):
+    """The same on PostgreSQL 15."""
+
+    @pytest.fixture
+    def postgres_dsn(self, postgres15_dsn: str) -> str:
+        return postgres15_dsn

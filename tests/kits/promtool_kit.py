@@ -6,9 +6,9 @@ Unpacking needs no root, starts no Prometheus as installing would, and is done o
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
+import debian_kit
 from program_kit import program
 from trunkline.local.artifacts import cache_dir
 
@@ -20,13 +20,4 @@ def promtool() -> str:
 
 
 def _unpacked(folder: Path) -> bytes:
-    for part in ("lists/partial", "cache/archives/partial"):
-        (folder / part).mkdir(parents=True)
-    state = (f"Dir::State::Lists={folder}/lists", f"Dir::Cache={folder}/cache")
-    apt = ["apt-get", "-qq", *(f"-o{setting}" for setting in (*state, "Debug::NoLocking=1"))]
-    # Hooks of the machine may fail without root after the lists are there: the download tells.
-    subprocess.run([*apt, "update"], cwd=folder, check=False, capture_output=True)
-    subprocess.run([*apt, "download", "prometheus"], cwd=folder, check=True, capture_output=True)
-    (package,) = folder.glob("*.deb")
-    subprocess.run(["dpkg-deb", "-x", package, folder / "files"], check=True)
-    return (folder / "files/usr/bin/promtool").read_bytes()
+    return (debian_kit.unpacked(folder, "prometheus") / "usr/bin/promtool").read_bytes()
