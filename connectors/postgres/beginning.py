@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 
 from trunkline.connectors.base import Batch, Position
 from trunkline.connectors.postgres import catalog, publication, slots, snapshot
@@ -55,7 +55,7 @@ class Beginning:
             elif self._with_snapshot:
                 point = yield from self._snapshot(connection, (tables, validity), attempt)
             else:
-                with snapshot.new_slot(capture.dsn, capture.slot, self._stop) as (point, _):
+                with self._new_slot() as (point, _):
                     pass
         self._useless_slot = self._useless_publication = False
         start = capture.position(point, validity)
@@ -88,6 +88,8 @@ class Beginning:
         """
         capture = self._capture
         catalog.require_logical(connection)
+        if capture.failover:
+            slots.require_copies(connection)
         there = slots.is_free(connection, capture.slot, self._stop, lost_too=owned)
         if there and owned:
             slots.drop(connection, capture.slot)
@@ -124,7 +126,7 @@ class Beginning:
         # would be nobody's, and would keep WAL until the disk is full.
         yield Batch([], position, current=False)
         types = capture.types(connection)
-        with snapshot.new_slot(capture.dsn, capture.slot, self._stop) as (point, name):
+        with self._new_slot() as (point, name):
             self._useless_slot, self._useless_publication = True, False
             taken = snapshot.take_up(connection, name)
             snapshot.lock(connection, now[0])
@@ -137,6 +139,10 @@ class Beginning:
             with closing(portions):
                 yield from self._watched(portions, position, table.stream, about)
         return point
+
+    def _new_slot(self) -> AbstractContextManager[tuple[str, str]]:
+        capture = self._capture
+        return snapshot.new_slot(capture.dsn, capture.slot, self._stop, failover=capture.failover)
 
     def _watched(
         self, portions: Iterator[list[Record]], position: Position, stream: str, about: int | None

@@ -38,11 +38,14 @@ class Capture:
         stop: threading.Event,
         *,
         json_as_text: bool,
+        failover: bool = False,
     ) -> None:
         self.dsn = dsn
         self.slot = slot
         self.publication = published
         self.streams = streams
+        self.failover = failover
+        """Whether the slot is to be copied to standbys."""
         self._stop = stop
         self._json_as_text = json_as_text
         self._types = Types()

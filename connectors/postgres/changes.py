@@ -123,6 +123,8 @@ class Changes:
             catalog.require_logical(connection)
             if not slots.is_free(connection, capture.slot, self._stop):
                 raise ConfigurationError(slots.gone(capture.slot))
+            if capture.failover:
+                slots.copy_to_standbys(connection, capture.dsn, capture.slot, self._stop)
             added = capture.publish_added(connection, position.get("of"))
             capture.resume(connection, position.get("of"))
             for stream in added:

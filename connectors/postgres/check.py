@@ -28,7 +28,13 @@ _OWNER = "SELECT pg_has_role(pubowner, 'USAGE') FROM pg_publication WHERE pubnam
 
 
 def findings(
-    connection: Connection, slot: str, published: str, streams: Sequence[str], most_kept: int
+    connection: Connection,
+    slot: str,
+    published: str,
+    streams: Sequence[str],
+    *,
+    most_kept: int,
+    failover: bool,
 ) -> list[Finding]:
     """What is wrong with the server's settings, the role's rights, the slot, the publication and
     the tables, and the statements that mend it, in the order in which they run."""
@@ -36,6 +42,7 @@ def findings(
         return [
             *_settings(connection, slot),
             *_slot(connection, slot, most_kept),
+            *(_copies(connection) if failover else ()),
             *_tables(connection, published, streams),
         ]
 
@@ -89,6 +96,25 @@ def _slot(connection: Connection, slot: str, most_kept: int) -> Iterator[Finding
     for gauge in gauges.of_slot(connection, slot, most_kept):
         if gauge.warning:
             yield Finding(gauge.warning, warning=True)
+
+
+def _copies(connection: Connection) -> Iterator[Finding]:
+    try:
+        slots.require_copies(connection)
+    except ConfigurationError as error:
+        yield Finding(str(error))
+        return
+    with translated("reading the settings"), connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('synchronized_standby_slots')")
+        ((awaited,),) = cursor.fetchall()
+    if not awaited:
+        yield Finding(
+            "synchronized_standby_slots is not set: the source may read changes before a standby "
+            "has them, and if that one is promoted, they are published and not in the database. "
+            "Name the physical slots of the standbys: ALTER SYSTEM SET synchronized_standby_slots "
+            "= '…'; SELECT pg_reload_conf();",
+            warning=True,
+        )
 
 
 def _tables(connection: Connection, published: str, streams: Sequence[str]) -> Iterator[Finding]:

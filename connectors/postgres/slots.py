@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 
-from trunkline.connectors.postgres.connection import Connection, Stopped, translated
+from trunkline.connectors.postgres.connection import (
+    Connection,
+    Stopped,
+    connect_or_stop,
+    translated,
+)
 from trunkline.connectors.postgres.decoder import lsn_number, lsn_text
 from trunkline.connectors.postgres.statements import begin_anew, literal
 from trunkline.errors import ConfigurationError, SourceError
@@ -20,6 +26,12 @@ _SLOT = """
 SELECT plugin::text, database::text = current_database(), active_pid, wal_status,
   to_jsonb(s) ->> 'invalidation_reason', confirmed_flush_lsn::text
 FROM pg_replication_slots s WHERE slot_name = %s
+"""
+_COPIES = 170_000
+"""The version from which on standbys can have copies of logical slots."""
+# Through JSON: failover came with PostgreSQL 17.
+_FAILOVER = """
+SELECT to_jsonb(s) ->> 'failover' = 'true' FROM pg_replication_slots s WHERE slot_name = %s
 """
 _CAUSES = {
     "wal_removed": "it held back more WAL than max_slot_wal_keep_size",
@@ -106,6 +118,36 @@ def require_from(connection: Connection, slot: str, lsn: int) -> None:
             "it was dropped and made again, or something else has read from it, and the changes "
             f"between the two are lost to this source. {begin_anew(slot)}"
         )
+
+
+def require_copies(connection: Connection) -> None:
+    """Raises ConfigurationError for a server whose standbys can have no copies of slots."""
+    if connection.server_version < _COPIES:
+        raise ConfigurationError(
+            "failover=True needs PostgreSQL 17 or newer, and the server has version "
+            f"{connection.server_version // 10_000}: leave it out, or upgrade the server"
+        )
+
+
+def has_copies(connection: Connection, slot: str) -> bool | None:
+    """Whether standbys are to have a copy of the slot; None if there is no such slot."""
+    with connection.cursor() as cursor, translated(f"reading slot {slot}"):
+        cursor.execute(_FAILOVER, (slot,))
+        found = cursor.fetchone()
+    return bool(found[0]) if found else None
+
+
+def copy_to_standbys(connection: Connection, dsn: str, slot: str, stop: threading.Event) -> None:
+    """Lets standbys have a copy of a slot that was made without. Raises ConfigurationError."""
+    require_copies(connection)
+    if has_copies(connection, slot) is not False:
+        return
+    with (
+        closing(connect_or_stop(dsn, stop, replication=True)) as replication,
+        translated(f"altering slot {slot}"),
+        replication.cursor() as cursor,
+    ):
+        cursor.execute(f'ALTER_REPLICATION_SLOT "{slot}" (FAILOVER true)')
 
 
 def drop(connection: Connection, slot: str) -> None:

@@ -37,7 +37,9 @@ SELECT sum(greatest(c.reltuples, 0))::int8 FROM pg_class c WHERE c.reltuples >= 
 
 
 @contextmanager
-def new_slot(dsn: str, slot: str, stop: threading.Event) -> Iterator[tuple[str, str]]:
+def new_slot(
+    dsn: str, slot: str, stop: threading.Event, *, failover: bool
+) -> Iterator[tuple[str, str]]:
     """Makes the slot; gives the LSN of its consistent point, and the name of the snapshot there.
 
     Another connection can take the snapshot up until the context ends. The server waits for all
@@ -49,7 +51,8 @@ def new_slot(dsn: str, slot: str, stop: threading.Event) -> Iterator[tuple[str, 
             stoppable(connection, stop),
             connection.cursor() as cursor,
         ):
-            cursor.execute(f'CREATE_REPLICATION_SLOT "{slot}" LOGICAL pgoutput')
+            copied_too = " (FAILOVER true)" if failover else ""
+            cursor.execute(f'CREATE_REPLICATION_SLOT "{slot}" LOGICAL pgoutput{copied_too}')
             _, lsn, snapshot, _ = cursor.fetchone() or ("", "", "", "")
         yield lsn, snapshot
 

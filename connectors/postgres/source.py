@@ -52,7 +52,8 @@ class PostgresCDC(Source):
     table for them. ``json``: "parsed"
     makes values of json and jsonb, "text" leaves them as the server writes them. ``most_kept``:
     bytes of WAL that the slot may keep back before people are alerted, if the server itself sets no
-    limit (``max_slot_wal_keep_size``).
+    limit (``max_slot_wal_keep_size``). ``failover``: standbys of PostgreSQL 17 or newer have a copy
+    of the slot, from which changes go on when one of them is promoted.
 
     Records: ``key`` is the replica identity's (primary key's) text, ``data`` column → value,
     ``stream`` the ``schema.table``; an update of the key is a delete and a create.
@@ -78,6 +79,7 @@ class PostgresCDC(Source):
         unchanged: object = UNCHANGED,
         json: Literal["parsed", "text"] = "parsed",
         most_kept: int = 50_000_000_000,
+        failover: bool = False,
     ) -> None:
         if not _HAS_DRIVER:
             raise MissingExtra("PostgresCDC", "postgres")
@@ -91,6 +93,7 @@ class PostgresCDC(Source):
         self._unchanged = unchanged
         self._json_as_text = json == "text"
         self._most_kept = most_kept
+        self._failover = failover
         self._beginning: Beginning | None = None
         self._changes: Changes | None = None
         self._requests = Requests()
@@ -112,6 +115,7 @@ class PostgresCDC(Source):
             self.tables,
             stop,
             json_as_text=self._json_as_text,
+            failover=self._failover,
         )
         try:
             if position is None or position["phase"] == "snapshot":
@@ -193,7 +197,14 @@ class PostgresCDC(Source):
     def check(self) -> list[Finding]:
         """See ``Source.check``."""
         with closing(self._connect()) as connection:
-            return findings(connection, self.slot, self.publication, self.tables, self._most_kept)
+            return findings(
+                connection,
+                self.slot,
+                self.publication,
+                self.tables,
+                most_kept=self._most_kept,
+                failover=self._failover,
+            )
 
     def traces(self, position: Position | None = None) -> Sequence[str]:
         """See ``Source.traces``. The position tells of a slot that was named after other tables. A

@@ -38,6 +38,13 @@ class Database:
             connection.commit()
             return rows
 
+    def each(self, *statements: str) -> None:
+        """Statements that run by themselves alone, as CHECKPOINT and ALTER SYSTEM do."""
+        with closing(connected(self.dsn)) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            for statement in statements:
+                cursor.execute(statement)
+
     def slots(self) -> list[str]:
         query = "SELECT slot_name FROM pg_replication_slots WHERE database = %s"
         return [name for (name,) in self.run(query, self.name)]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pg_kit import Database, connected, let_go, new_database, start
+from pg_kit import Database, let_go, new_database, start
 from trunkline.connectors.base import Gauge, Position
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.errors import SourceError
@@ -46,10 +45,9 @@ def warned(found: dict[str, Gauge]) -> list[str]:
 
 def a_segment_more(database: Database) -> None:
     """16 MB of WAL, for which only a few bytes are written."""
-    with closing(connected(database.dsn)) as connection, connection.cursor() as cursor:
-        connection.autocommit = True
-        cursor.execute("INSERT INTO orders SELECT 1 + coalesce(max(id), 0) FROM orders")
-        cursor.execute("SELECT pg_switch_wal()")
+    database.each(
+        "INSERT INTO orders SELECT 1 + coalesce(max(id), 0) FROM orders", "SELECT pg_switch_wal()"
+    )
 
 
 def test_a_slot_that_is_about_to_be_lost_is_said_before_it_is(limited: Database) -> None:
@@ -75,9 +73,7 @@ def test_a_slot_that_is_about_to_be_lost_is_said_before_it_is(limited: Database)
     (told,) = (one for one in source.check() if "about to be lost" in one.what)
     assert told.warning
 
-    with closing(connected(limited.dsn)) as connection, connection.cursor() as cursor:
-        connection.autocommit = True
-        cursor.execute("CHECKPOINT")
+    limited.each("CHECKPOINT")
     found = gauges(source, position)
     assert (found["slot_state"].value, warned(found)) == (3.0, ["slot_state"])
     let_go(limited)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 
 import pytest
 
-from pg_kit import Database, Reading, connected, let_go, new_database, start, until
+from pg_kit import Database, Reading, let_go, new_database, start, until
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.connectors.postgres.decoder import lsn_number
 
@@ -61,9 +60,7 @@ def test_what_others_write_is_let_go_of_though_nothing_of_ours_changes(
     def goes_on() -> bool:
         # What PostgreSQL does every 15 s by itself where something is written: it writes down which
         # transactions run, and from there on a slot can be read.
-        with closing(connected(quiet.dsn)) as connection, connection.cursor() as cursor:
-            connection.autocommit = True
-            cursor.execute("CHECKPOINT")
+        quiet.each("CHECKPOINT")
         return kept_from(quiet, slot) >= written
 
     until(goes_on, "the server to remove the WAL")
