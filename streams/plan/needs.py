@@ -11,7 +11,7 @@ from trunkline import naming
 from trunkline.errors import ConfigurationError
 from trunkline.kafka import TopicSpec, configured
 from trunkline.params import Backbone
-from trunkline.schemas.registry import subject, topic_of
+from trunkline.schemas.subjects import subject, topic_of
 from trunkline.schemas.types import schema_of
 from trunkline.streams.flow.annotations import type_of_inbox, type_of_topic
 from trunkline.streams.flow.definition import Destination, Flow

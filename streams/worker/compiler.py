@@ -9,7 +9,7 @@ from typing import Any
 from trunkline.connectors.base import Sink
 from trunkline.params import Params
 from trunkline.schemas.codec import Codec, unregistered
-from trunkline.schemas.registry import subject
+from trunkline.schemas.subjects import subject
 from trunkline.schemas.types import schema_of
 from trunkline.streams.check.built import delete_problem
 from trunkline.streams.enrichment.clients import BuildClient

@@ -17,7 +17,8 @@ from odd_registry import REFUSED
 
 from trunkline.params import Backbone
 from trunkline.schemas.commerce import Order
-from trunkline.schemas.registry import Registry, subject
+from trunkline.schemas.registry import Registry
+from trunkline.schemas.subjects import subject
 from trunkline.schemas.types import schema_of
 from worker_kit import Feed
 

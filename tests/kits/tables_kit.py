@@ -8,7 +8,7 @@ from trunkline.headers import TL_CHANGE
 from trunkline.kafka.messages import StoredMessage
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.commerce import Order
-from trunkline.schemas.registry import subject
+from trunkline.schemas.subjects import subject
 from trunkline.streams.tables.lookup import StoredIndex, StoredTable
 from trunkline.streams.tables.memory import MemoryStore
 from trunkline.streams.tables.store import Store

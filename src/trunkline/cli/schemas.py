@@ -1,23 +1,41 @@
-"""``trunkline schemas``: Python types from Avro schemas."""
+"""``trunkline schemas``: Python types from Avro schemas, and whether a change breaks somebody."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from trunkline.cli.environment import backbone_of
+from trunkline.cli.options import EnvOption
+from trunkline.errors import ConfigurationError
+from trunkline.masking import escaped
+from trunkline.schemas.compatibility.exceptions import exceptions_of
+from trunkline.schemas.compatibility.formats import FORMATS
+from trunkline.schemas.compatibility.project import (
+    ProjectTypes,
+    Version,
+    rules_of,
+    versions_in_git,
+    versions_in_registry,
+)
 from trunkline.schemas.generate import command as generator
-from trunkline.schemas.generate.project import schema_folders
+from trunkline.schemas.generate.project import schema_exceptions, schema_folders, schema_source
+from trunkline.schemas.registry import registry_of
 
 schemas_app = typer.Typer(
-    name="schemas", help="Python types from Avro schemas.", no_args_is_help=True
+    name="schemas",
+    help="Python types from Avro schemas; does a change break somebody?",
+    no_args_is_help=True,
 )
 
 
 @schemas_app.callback()
 def _group() -> None:
-    """Python types from Avro schemas."""
+    """Python types from Avro schemas; does a change break somebody?"""
 
 
 @schemas_app.command()
@@ -45,3 +63,49 @@ def generate(
         told = f"is stale: run `trunkline schemas generate{again}`" if check else "written"
         typer.echo(f"{file} {told}")
     raise typer.Exit(1 if check and files else 0)
+
+
+@schemas_app.command()
+def check(
+    against: Annotated[
+        str,
+        typer.Option(help="git:REF, as git:origin/main, or registry.", show_default=False),
+    ],
+    env: EnvOption = None,
+    source: Annotated[
+        Path | None, typer.Option(help="The folder of <domain>/<Type>.avsc.", show_default=False)
+    ] = None,
+    level: Annotated[
+        str, typer.Option(help="With git: BACKWARD, FORWARD, FULL or NONE; a registry has its own.")
+    ] = "FULL",
+    form: Annotated[
+        str, typer.Option("--format", help="text, json, junit, github or gitlab.")
+    ] = "text",
+) -> None:
+    """Say whom a change of schemas breaks.
+
+    All of it at once, with what mends it; exit code 2 if there is anything.
+    Exceptions stand in pyproject.toml.
+    """
+    if form not in FORMATS:
+        raise ConfigurationError(f"--format is {', '.join(FORMATS)}, not {form!r}")
+    exceptions = exceptions_of(*schema_exceptions(), datetime.now(UTC).date())
+    types = ProjectTypes(schema_source(source))
+    versions = _versions(against, types, level, env)
+    found = types.findings(versions, exceptions)
+    told = FORMATS[form](found)
+    if form == "text":
+        told = escaped(told, keep="\n") if found else f"nothing breaks ({len(versions)} compared)"
+    typer.echo(told)
+    raise typer.Exit(2 if any(not finding.exception for finding in found) else 0)
+
+
+def _versions(against: str, types: ProjectTypes, level: str, env: str | None) -> Sequence[Version]:
+    if against == "registry":
+        with registry_of(backbone_of(env)) as registry:
+            return versions_in_registry(registry, types.schemas)
+    kind, _, ref = against.partition(":")
+    if kind != "git" or not ref:
+        raise ConfigurationError("--against is registry, or git: and a commit: git:origin/main")
+    rules_of(level)
+    return versions_in_git(types.source, ref, level)

@@ -14,7 +14,6 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from fastavro.schema import fullname
 
 from trunkline.errors import (
     ConfigurationError,
@@ -23,7 +22,8 @@ from trunkline.errors import (
     SerializationError,
 )
 from trunkline.params import Backbone, revealed
-from trunkline.schemas.registry_access import checked_address, require_trust, tls_of
+from trunkline.schemas.registry_access import answer_text, checked_address, require_trust, tls_of
+from trunkline.schemas.subjects import name_of
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,6 @@ MOST_REFUSED = 10_000
 """Ids that are remembered as no schema for us, at the most: more than a micro-batch has events."""
 MAX_ID = 2**31 - 1
 """The registry's ids are Java ints; what four bytes can say beyond is no id."""
-MAX_ANSWER = 64_000_000
-"""Bytes of an answer at the most."""
 NO_SUCH_SUBJECT, NO_SUCH_VERSION, NO_SUCH_SCHEMA = 40401, 40402, 40403
 BUSY = (408, 425, 429)
 
@@ -200,6 +198,31 @@ class Registry:
             return None
         return self._expect(answer, "schema", str, f"the newest schema of {subject}")
 
+    def versions(self, subject: str) -> list[int]:
+        """The numbers of a subject's versions, the oldest first; [] if there is no such subject."""
+        answer = self._ask("GET", f"/subjects/{_safe(subject)}/versions")
+        if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
+            return []
+        found = self._expect(answer, "", list, f"the versions of {subject}")
+        return sorted(number for number in found if isinstance(number, int))
+
+    def version(self, subject: str, number: int) -> str | None:
+        """A version's schema, as JSON; None if it went, or is no Avro."""
+        answer = self._ask("GET", f"/subjects/{_safe(subject)}/versions/{number}")
+        if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
+            return None
+        text = self._expect(answer, "schema", str, f"version {number} of {subject}")
+        return text if answer.body.get("schemaType", "AVRO") == "AVRO" else None
+
+    def level(self, subject: str) -> str:
+        """The compatibility level of a subject, as ``FULL_TRANSITIVE``: its own or that of all."""
+        for path in (f"/config/{_safe(subject)}", "/config"):
+            answer = self._ask("GET", path)
+            found = answer.member("compatibilityLevel", str)
+            if answer.status == httpx.codes.OK and found:
+                return found
+        return self._expect(answer, "compatibilityLevel", str, f"the compatibility of {subject}")
+
     def register_whatever(self, subject: str, schema_json: str) -> None:
         """Register a schema even if it is incompatible: the subject's own rule is set aside for
         that moment. Raises ConfigurationError if the registry refuses it all the same."""
@@ -276,7 +299,7 @@ class Registry:
         return known
 
     def _refused(self, answer: _Answer, subject: str, schema_json: str) -> None:
-        what = f"{_name(schema_json)} in subject {subject}"
+        what = f"{name_of(schema_json)} in subject {subject}"
         if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_SCHEMA):
             raise ConfigurationError(
                 f"the registry at {self.url} does not have {what}, and registering it is not "
@@ -318,7 +341,7 @@ class Registry:
     def _ask_at(self, url: str, method: str, path: str, body: Any) -> _Answer:
         try:
             with self._client.stream(method, url + path, json=body) as response:
-                text = _read(response)
+                text = answer_text(response)
         except (httpx.RequestError, httpx.StreamError) as error:
             require_trust(url, error)
             raise RegistryUnavailable(
@@ -357,42 +380,9 @@ def _safe(subject: str) -> str:
     return quote(subject, safe="")
 
 
-def _name(schema_json: str) -> str:
-    schema = json.loads(schema_json)
-    return fullname(schema) if isinstance(schema, dict) and "name" in schema else schema_json
-
-
-def _read(response: httpx.Response) -> str:
-    """The answer as text: a registry's is JSON, which is UTF-8. Raises httpx.StreamError for one
-    that does not end."""
-    found = bytearray()
-    for chunk in response.iter_bytes():
-        found += chunk
-        if len(found) > MAX_ANSWER:
-            raise httpx.StreamError(f"the answer is longer than {MAX_ANSWER} bytes")
-    return found.decode(errors="replace")
-
-
 def _body(text: str) -> Any:
     """The answer's JSON, or its text where it is none, or nested beyond reading."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-def subject(topic: str, schema_json: str = "", strategy: str = "topic") -> str:
-    """The registry's subject of a topic's values, as one of Confluent's strategies names it:
-    ``topic`` (TopicNameStrategy), ``record``, ``topic-record``."""
-    if strategy == "topic":
-        return f"{topic}{_OF_VALUES}"
-    record = _name(schema_json)
-    return record if strategy == "record" else f"{topic}-{record}"
-
-
-def topic_of(subject: str) -> str:
-    """The topic of whose values a subject is; "" for any other subject."""
-    return subject.removesuffix(_OF_VALUES) if subject.endswith(_OF_VALUES) else ""
-
-
-_OF_VALUES = "-value"

@@ -8,6 +8,9 @@ import httpx
 
 from trunkline.errors import ConfigurationError, RegistryRefused
 
+MAX_ANSWER = 64_000_000
+"""Bytes of an answer at the most."""
+
 UNESCAPED = "a password's own / ? # @ are written %2F %3F %23 %40 (or set the password apart)"
 
 
@@ -61,3 +64,14 @@ def require_trust(url: str, error: Exception) -> None:
         raise RegistryRefused(
             f"the schema registry at {url} speaks no TLS there: begin its address with http://"
         ) from error
+
+
+def answer_text(response: httpx.Response) -> str:
+    """The answer as text: a registry's is JSON, which is UTF-8. Raises httpx.StreamError for one
+    that does not end."""
+    found = bytearray()
+    for chunk in response.iter_bytes():
+        found += chunk
+        if len(found) > MAX_ANSWER:
+            raise httpx.StreamError(f"the answer is longer than {MAX_ANSWER} bytes")
+    return found.decode(errors="replace")

@@ -18,7 +18,7 @@ from trunkline.event import Change, Event, Record
 from trunkline.kafka.messages import event_of
 from trunkline.params import Params
 from trunkline.schemas.codec import Codec
-from trunkline.schemas.registry import subject
+from trunkline.schemas.subjects import subject
 from trunkline.streams.admission.manual import Override, OverrideRecord
 from trunkline.streams.control.records import HaltKey, OverrideKey
 from trunkline.streams.dlq.halted import halted_event_of

@@ -61,7 +61,9 @@ def test_a_source_leaves_the_slot_that_its_position_names() -> None:
         "publication trunkline_0123456789ab",
     ]
     named = PostgresCDC("", ["a"], publication="dba")
-    assert named.traces(now) == ["replication slot trunkline_0123456789ab"], "the DBA's, who made it"
+    assert named.traces(now) == ["replication slot trunkline_0123456789ab"], (
+        "the DBA's, who made it"
+    )
     assert PostgresCDC("", ["a"], slot="mine").traces(now)[0] == "replication slot mine"
 
 

@@ -19,7 +19,8 @@ from locked_kafka import Authority
 from trunkline.errors import ConfigurationError, RegistryUnavailable
 from trunkline.params import ParameterError, load_backbone
 from trunkline.schemas.commerce import Order
-from trunkline.schemas.registry import Registry, registry_of, subject
+from trunkline.schemas.registry import Registry, registry_of
+from trunkline.schemas.subjects import subject
 from trunkline.schemas.types import schema_of
 
 ORDER = schema_of(Order).json

@@ -89,7 +89,7 @@ def test_where_nobody_says_it_the_way_to_say_it_is_told(project: Path, text: str
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[tool.trunkline.schemas]\nout = 'x'\n", "has source and into, no 'out'"),
+        ("[tool.trunkline.schemas]\nout = 'x'\n", "has source, into and exceptions, no 'out'"),
         ("[tool.trunkline.schemas]\ninto = 7\n", "into of [tool.trunkline.schemas] names no"),
         ("[tool.trunkline.schemas]\ninto = ''\n", "into of [tool.trunkline.schemas] names no"),
         ("[tool.trunkline]\nschemas = 'acme'\n", "is no table"),

@@ -225,7 +225,7 @@ def test_answers_of_the_wrong_type_are_no_answers(
 def test_an_answer_without_end_is_given_up(
     server: Server, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry_module, "MAX_ANSWER", 1000)
+    monkeypatch.setattr("trunkline.schemas.registry_access.MAX_ANSWER", 1000)
     server.answer = (200, {"schema": "x" * 2000})
     with pytest.raises(RegistryUnavailable, match="longer than 1000 bytes"):
         registry.schema(7)

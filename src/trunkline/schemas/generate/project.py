@@ -18,6 +18,8 @@ from trunkline.errors import ConfigurationError
 
 TABLE = "tool.trunkline.schemas"
 KEYS = ("source", "into")
+EXCEPTIONS = "exceptions"
+"""What ``trunkline schemas check`` lets through."""
 DEFAULT_SOURCE = Path("avro_schemas")
 """In the folder of ``pyproject.toml``; without such a file in the current one."""
 
@@ -46,13 +48,28 @@ def schema_folders(
             "where should the types go? Say --into FOLDER, or once and for all in "
             f'{_told(project) if project else "a pyproject.toml"}: [{TABLE}] into = "src/…/schemas"'
         )
-    if source is None:
-        source = said.get("source") or _beside(project, DEFAULT_SOURCE)
-    found = SchemaFolders(source, into or said["into"])
+    found = SchemaFolders(source or _source(project, said), into or said["into"])
     if not found.into.is_dir():
         whence = f" (into of [{TABLE}] in {_told(project)})" if into is None and project else ""
         raise ConfigurationError(f"there is no folder {found.into}{whence}: make it first")
     return found
+
+
+def schema_source(source: Path | None, *, start: Path | None = None) -> Path:
+    """The folder of schemas alone, found as ``schema_folders`` finds it. Raises as it does."""
+    project = _nearest((start or Path.cwd()).resolve())
+    return source or _source(project, {} if project is None else _said(project))
+
+
+def schema_exceptions(*, start: Path | None = None) -> tuple[Any, str]:
+    """The entries of ``exceptions`` as they stand in the nearest file, and the file's name. Raises
+    ConfigurationError for a file that cannot be read."""
+    project = _nearest((start or Path.cwd()).resolve())
+    return ([], "") if project is None else (_table(project).get(EXCEPTIONS, []), _told(project))
+
+
+def _source(project: Path | None, said: dict[str, Path]) -> Path:
+    return said.get("source") or _beside(project, DEFAULT_SOURCE)
 
 
 def _nearest(start: Path) -> Path | None:
@@ -62,6 +79,19 @@ def _nearest(start: Path) -> Path | None:
 
 def _said(project: Path) -> dict[str, Path]:
     """The paths that the file names, as they are to be reached from the current folder."""
+    table = _table(project)
+    for name, value in table.items():
+        if name not in (*KEYS, EXCEPTIONS):
+            known = ", ".join(KEYS)
+            raise ConfigurationError(
+                f"{_told(project)}: [{TABLE}] has {known} and {EXCEPTIONS}, no {name!r}"
+            )
+        if name in KEYS and not (isinstance(value, str) and value):
+            raise ConfigurationError(f"{_told(project)}: {name} of [{TABLE}] names no folder")
+    return {name: _beside(project, Path(table[name])) for name in KEYS if name in table}
+
+
+def _table(project: Path) -> dict[str, Any]:
     try:
         table: Any = tomllib.loads(project.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
@@ -70,13 +100,7 @@ def _said(project: Path) -> dict[str, Path]:
         table = table.get(name, {}) if isinstance(table, dict) else None
     if not isinstance(table, dict):
         raise ConfigurationError(f"{_told(project)}: [{TABLE}] is no table")
-    for name, value in table.items():
-        if name not in KEYS:
-            known = " and ".join(KEYS)
-            raise ConfigurationError(f"{_told(project)}: [{TABLE}] has {known}, no {name!r}")
-        if not (isinstance(value, str) and value):
-            raise ConfigurationError(f"{_told(project)}: {name} of [{TABLE}] names no folder")
-    return {name: _beside(project, Path(value)) for name, value in table.items()}
+    return table
 
 
 def _beside(project: Path | None, path: Path) -> Path:
