@@ -1,12 +1,15 @@
 """FileSource: files that arrive in a folder, each content of them once, row by row.
 
 In come files; out go records with positions. ``source`` is the connector, called in the source's
-own thread: it asks ``folder`` which files there are and have settled, and ``memory`` which contents
-were read before. ``reading`` tells whether a file is still what it was; ``lines`` bounds what a
-line may be, and ``formats`` makes rows of lines.
+own thread: it asks a ``Place``, which is a ``folder`` or a ``remote`` one, which files there are
+and have settled, and ``memory`` which contents were read before. ``places`` are what a flow names,
+``stores`` finds the store for each: ``sftp``, ``s3``, which run their clients by ``calls``.
+``reading`` tells whether a file is still what it was; ``lines`` bounds what a line may be, and
+``formats`` makes rows of lines.
 """
 
 from trunkline.connectors.files.formats import Csv, FileFormat, JsonLines
+from trunkline.connectors.files.places import S3, Sftp
 from trunkline.connectors.files.source import FileSource
 
-__all__ = ["Csv", "FileFormat", "FileSource", "JsonLines"]
+__all__ = ["S3", "Csv", "FileFormat", "FileSource", "JsonLines", "Sftp"]

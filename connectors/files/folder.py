@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from stat import S_ISREG
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
 from trunkline.connectors.files.lines import Stopped
 from trunkline.errors import SourceError
@@ -49,78 +49,154 @@ class Found(NamedTuple):
     state: State
 
 
-class Folder:
-    """A folder and a pattern of names. For one thread.
+class OpenFile(NamedTuple):
+    """A file that is open to read its bytes, and the state that it has, or is a copy of."""
 
-    ``settle``: seconds for which a file must be the same, None if only a marker tells that it is
-    complete. ``marker``: the ending of markers, "" for none. ``after``: "keep", "delete", or the
-    folder to move files to.
+    file: BinaryIO
+    state: State
+
+
+class Wanted(NamedTuple):
+    """Which files are to be read, and when.
+
+    ``pattern``: of names. ``recursive``: also in folders below. ``settle``: seconds for which a
+    file must be the same, None if only a marker tells that it is complete. ``marker``: the ending
+    of markers, "" for none. ``after``: "keep", "delete", or the folder to move files to.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        pattern: str,
-        *,
-        recursive: bool,
-        settle: float | None,
-        marker: str,
-        after: str,
-    ) -> None:
-        self.root = root
-        self._pattern = pattern
-        self._recursive = recursive
-        self._settle = settle
-        self._marker = marker
-        self._after = after
-        self._archive = None if after in ("keep", "delete") else root / after
-        self._seen: dict[bytes, tuple[State, float]] = {}
+    pattern: str
+    recursive: bool
+    settle: float | None
+    marker: str
+    after: str
+
+    @property
+    def archive(self) -> str:
+        """The folder that files are moved to, "" if they are not."""
+        return "" if self.after in ("keep", "delete") else self.after
+
+    def takes(self, name: str) -> bool:
+        """Whether a file of this name is to be read. Hidden files are those that other programs
+        are just writing: only if asked for."""
+        if name.startswith(".") and not self.pattern.startswith("."):
+            return False
+        if self.marker and name.endswith(self.marker):
+            return False
+        return fnmatchcase(name, self.pattern)
+
+
+class Place(Protocol):
+    """Where files arrive: a folder of this machine, or one elsewhere. For one thread."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether files stay where they are."""
+        ...
 
     def look(self, stop: threading.Event) -> list[Found]:
         """The files that are there now, by time of modification and name.
 
-        Raises SourceError if the folder cannot be listed, and Stopped.
+        Raises SourceError if they cannot be listed, and Stopped.
         """
-        try:
-            found = list(self._files(str(self.root), stop))
-        except OSError as error:
-            raise SourceError(f"{self.root} cannot be listed: {error}") from error
-        found.sort(key=lambda file: (file.state.modified, file.name))
+        ...
+
+    def settled(self, file: Found) -> bool:
+        """Whether the file is complete: it was the same in two looks ``settle`` apart, or has a
+        marker that is not older than it."""
+        ...
+
+    def open(self, file: Found, stop: threading.Event) -> OpenFile:
+        """The file, as it is now. Raises OSError, SourceError, Stopped, and Truncated where it
+        changes just now."""
+        ...
+
+    def put_away(self, file: Found, digest: bytes, stop: threading.Event) -> None:
+        """Delete the file, or move it, and its marker, unless it is another one by now.
+
+        In the archive it has its name, and a piece of its content's digest if another file has
+        that. Raises SourceError if that cannot be done.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release everything."""
+        ...
+
+
+class Settling:
+    """Since when each file has been as it is. For one thread."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._seen: dict[bytes, tuple[State, float]] = {}
+
+    def saw(self, found: list[Found]) -> None:
+        """These are all the files of a new look."""
         now = time.monotonic()
         before, self._seen = self._seen, {}
         for file in found:
             same = before.get(file.id)
             since = same[1] if same is not None and same[0] == file.state else now
             self._seen[file.id] = file.state, since
+
+    def done(self, file: Found) -> bool:
+        """Whether the file was the same in two looks that were long enough apart."""
+        if self._seconds is None:
+            return False
+        state, since = self._seen[file.id]
+        return state == file.state and time.monotonic() - since >= self._seconds
+
+
+class Folder:
+    """A ``Place`` on this machine, or mounted here."""
+
+    def __init__(self, root: Path, wanted: Wanted) -> None:
+        self.root = root
+        self._wanted = wanted
+        self._archive = root / wanted.archive if wanted.archive else None
+        self._settling = Settling(wanted.settle)
+
+    def look(self, stop: threading.Event) -> list[Found]:
+        """See Place."""
+        try:
+            found = list(self._files(str(self.root), stop))
+        except OSError as error:
+            raise SourceError(f"{self.root} cannot be listed: {error}") from error
+        found.sort(key=lambda file: (file.state.modified, file.name))
+        self._settling.saw(found)
         return found
 
     def settled(self, file: Found) -> bool:
-        """Whether the file is complete: it was the same in two looks ``settle`` apart, or has a
-        marker that is not older than it."""
-        if self._settle is not None:
-            state, since = self._seen[file.id]
-            if state == file.state and time.monotonic() - since >= self._settle:
-                return True
-        if not self._marker:
+        """See Place."""
+        if self._settling.done(file):
+            return True
+        marker = self._wanted.marker
+        if not marker:
             return False
         try:
-            return os.stat(file.path + self._marker).st_mtime_ns >= file.state.modified
+            return os.stat(file.path + marker).st_mtime_ns >= file.state.modified
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise SourceError(f"{file.path}{self._marker} cannot be looked at: {error}") from error
+            raise SourceError(f"{file.path}{marker} cannot be looked at: {error}") from error
 
     @property
     def keeps(self) -> bool:
-        """Whether files stay where they are."""
-        return self._after == "keep"
+        """See Place."""
+        return self._wanted.after == "keep"
 
-    def put_away(self, file: Found, digest: bytes) -> None:
-        """Delete the file, or move it, and its marker, unless it is another one by now.
+    def open(self, file: Found, stop: threading.Event) -> OpenFile:
+        """See Place."""
+        # What was a file when we looked may be a pipe: opening that would wait for its writer.
+        descriptor = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
+        opened = os.fdopen(descriptor, "rb")
+        return OpenFile(opened, State.of(os.fstat(opened.fileno())))
 
-        In the archive it has its name, and a piece of its content's digest if another file has
-        that. Raises SourceError if that cannot be done.
-        """
+    def close(self) -> None:
+        """See Place: nothing is held."""
+
+    def put_away(self, file: Found, digest: bytes, stop: threading.Event) -> None:
+        """See Place."""
         try:
             if State.of(os.stat(file.path)) != file.state:
                 return
@@ -128,8 +204,8 @@ class Folder:
                 os.unlink(file.path)
             else:
                 os.replace(file.path, self._free(self._archive, file, digest))
-            if self._marker:
-                Path(file.path + self._marker).unlink(missing_ok=True)
+            if self._wanted.marker:
+                Path(file.path + self._wanted.marker).unlink(missing_ok=True)
         except FileNotFoundError:
             if self._archive is not None and not self._archive.is_dir():
                 raise SourceError(f"{self._archive} is no folder: files go there") from None
@@ -150,10 +226,10 @@ class Folder:
             for entry in entries:
                 if stop.is_set():
                     raise Stopped
-                if self._recursive and entry.is_dir(follow_symlinks=False):
+                if self._wanted.recursive and entry.is_dir(follow_symlinks=False):
                     if not self._is_archive(entry.path):
                         yield from self._below(entry.path, stop)
-                elif self._wanted(entry.name):
+                elif self._wanted.takes(entry.name):
                     yield from self._file(entry.path)
 
     def _below(self, folder: str, stop: threading.Event) -> Iterator[Found]:
@@ -165,14 +241,6 @@ class Folder:
     def _is_archive(self, path: str) -> bool:
         return self._archive is not None and Path(path).resolve() == self._archive.resolve()
 
-    def _wanted(self, name: str) -> bool:
-        """Hidden files are those that other programs are just writing: only if asked for."""
-        if name.startswith(".") and not self._pattern.startswith("."):
-            return False
-        if self._marker and name.endswith(self._marker):
-            return False
-        return fnmatchcase(name, self._pattern)
-
     def _file(self, path: str) -> Iterator[Found]:
         try:
             stat = os.stat(path)
@@ -181,5 +249,9 @@ class Folder:
         if S_ISREG(stat.st_mode):
             below = os.fsencode(os.path.relpath(path, self.root))
             name = below.decode("utf-8", "backslashreplace")
-            digest = hashlib.blake2b(below, digest_size=8).digest()
-            yield Found(path, name, digest, State.of(stat))
+            yield Found(path, name, id_of(below), State.of(stat))
+
+
+def id_of(path: bytes) -> bytes:
+    """8 bytes that stand for a path."""
+    return hashlib.blake2b(path, digest_size=8).digest()

@@ -24,12 +24,6 @@ class Fingerprint(NamedTuple):
     lines: int
 
 
-def open_file(path: str) -> BinaryIO:
-    """The file, to read bytes. Raises OSError."""
-    # What was a file when we looked may be a pipe by now: opening that would wait for its writer.
-    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
-
-
 def fingerprints(
     file: BinaryIO, sizes: Iterable[int], stop: threading.Event
 ) -> dict[int, Fingerprint]:

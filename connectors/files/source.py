@@ -7,15 +7,16 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from trunkline.connectors.base import Batch, Position, Source
-from trunkline.connectors.files.folder import Folder, Found, State
+from trunkline.connectors.base import Batch, Finding, Position, Source
+from trunkline.connectors.files.folder import Found, State, Wanted
 from trunkline.connectors.files.formats import Csv, FileError, FileFormat, Row
 from trunkline.connectors.files.lines import Lines, Stopped, Truncated
 from trunkline.connectors.files.memory import UNOPENED, Content, Memory
-from trunkline.connectors.files.reading import EPOCH, OpenContent, fingerprints, open_file
+from trunkline.connectors.files.places import S3, Sftp
+from trunkline.connectors.files.reading import EPOCH, OpenContent, fingerprints
+from trunkline.connectors.files.stores import place_of
 from trunkline.connectors.json_values import text_of
 from trunkline.errors import ConfigurationError, DataError, SourceError
 from trunkline.event import Record, Unreadable, join_key
@@ -33,16 +34,16 @@ _LEAST_ROW, _LARGEST_ROW = 1_000, 8_000_000
 class FileSource(Source):
     """Reads the files that arrive in a folder: CSV, JSON lines or a format of yours.
 
-    ``folder``: where they arrive; it must exist. ``pattern``: of their names. ``format``: what they
-    are. ``key``: the field, or fields, that have the entity's key, or a function of the row; by
-    default the topic's ``key=`` says it. ``settle``: for how long a file must be the same before it
-    is read; None: only a marker tells that it is complete. ``marker``: the ending of markers:
-    ``a.csv.done`` says that ``a.csv`` is complete; "" for none. ``after``: what becomes of a file
-    once Kafka has all of it: "keep", "delete", or the folder, below ``folder`` unless absolute,
-    that it is moved to. ``recursive``: also the folders below. ``interval``: from one look to the
-    next. ``name_field``: a field of ``data`` for the file's name. ``stream``: the records' stream.
-    ``max_row``: bytes of a row at the most; a longer one is bad. ``remember``: contents that are
-    remembered at the most. ``batch``: records of a batch.
+    ``folder``: where they arrive, here or elsewhere (``Sftp``, ``S3``); it must exist. ``pattern``:
+    of their names. ``format``: what they are. ``key``: the field, or fields, that have the entity's
+    key, or a function of the row; by default the topic's ``key=`` says it. ``settle``: for how long
+    a file must be the same before it is read; None: only a marker tells that it is complete.
+    ``marker``: the ending of markers: ``a.csv.done`` says that ``a.csv`` is complete; "" for none.
+    ``after``: what becomes of a file once Kafka has all of it: "keep", "delete", or the folder,
+    below ``folder`` unless absolute, that it is moved to. ``recursive``: also the folders below.
+    ``interval``: from one look to the next. ``name_field``: a field of ``data`` for the file's
+    name. ``stream``: the records' stream. ``max_row``: bytes of a row at the most; a longer one is
+    bad. ``remember``: contents that are remembered at the most. ``batch``: records of a batch.
 
     Records: ``change`` is "create", ``data`` the row, ``time`` when the file was modified,
     ``place`` file and line.
@@ -58,7 +59,7 @@ class FileSource(Source):
 
     def __init__(
         self,
-        folder: str | os.PathLike[str],
+        folder: str | os.PathLike[str] | Sftp | S3,
         pattern: str = "*.csv",
         *,
         format: FileFormat | None = None,
@@ -85,14 +86,8 @@ class FileSource(Source):
             raise ConfigurationError(f"FileSource: max_row= is {_LEAST_ROW} to {_LARGEST_ROW}")
         if remember < 1 or batch < 1 or not after:
             raise ConfigurationError("FileSource: remember=, batch= are 1 or more, after= is named")
-        self._folder = Folder(
-            Path(folder),
-            pattern,
-            recursive=recursive,
-            settle=None if settle is None else parse_duration(settle),
-            marker=marker,
-            after=after,
-        )
+        seconds = None if settle is None else parse_duration(settle)
+        self._place = place_of(folder, Wanted(pattern, recursive, seconds, marker, after))
         self._format = Csv() if format is None else format
         self._needed = [] if key is None or callable(key) else _names(key)
         self._key = key if callable(key) else self._key_of_fields
@@ -117,19 +112,28 @@ class FileSource(Source):
         self._number = self._acknowledged = position["n"]
         self._records, self._bytes, self._numbers = [], 0, {}
         try:
-            files = self._folder.look(stop)
+            files = self._place.look(stop)
             if "file" in position:
                 yield from self._resume(position["file"], files, stop)
             while not stop.is_set():
                 yield from self._read_new(files, stop)
                 stop.wait(self._interval)
-                files = self._folder.look(stop)
+                files = self._place.look(stop)
         except Stopped:
             return
 
     def streams(self) -> Sequence[str]:
         """See ``Source.streams``: the one of ``stream=``."""
         return (self._stream,)
+
+    def check(self) -> list[Finding]:
+        """See ``Source.check``: looks once at what is there."""
+        self._place.look(threading.Event())
+        return []
+
+    def close(self) -> None:
+        """See ``Source.close``."""
+        self._place.close()
 
     def acknowledge(self, position: Position) -> None:
         """See ``Source.acknowledge``: files that are finished can be put away at the next look."""
@@ -145,24 +149,24 @@ class FileSource(Source):
                 raise Stopped
             newest = self._memory.newest(file.id)
             if newest is None or newest.state != file.state.digest or newest.digest == UNOPENED:
-                if self._folder.settled(file):
+                if self._place.settled(file):
                     yield from self._read_file(file, stop)
-            elif not self._folder.keeps and self._numbers.get(file.id, 0) <= self._acknowledged:
+            elif not self._place.keeps and self._numbers.get(file.id, 0) <= self._acknowledged:
                 away.append((file, newest.digest))
         parts = self._memory.parts
         if self._records or self._memory.save() is not parts:
             yield self._given()
-        if self._number > self._acknowledged and not self._folder.keeps:
+        if self._number > self._acknowledged and not self._place.keeps:
             yield self._given()  # behind a large batch: the engine acknowledges that one then
         for file, digest in away:
-            self._folder.put_away(file, digest)
+            self._place.put_away(file, digest, stop)
             self._numbers.pop(file.id, None)
 
     def _read_file(self, found: Found, stop: threading.Event) -> Iterator[Batch]:
         """Read a file that has a state which is new, if its content is."""
         try:
-            file = open_file(found.path)
-        except FileNotFoundError:
+            file, state = self._place.open(found, stop)
+        except (FileNotFoundError, Truncated):
             return
         except PermissionError as error:
             self._refuse(found, error)
@@ -171,7 +175,7 @@ class FileSource(Source):
             raise SourceError(f"{found.path} cannot be opened: {error}") from error
         with file:
             try:
-                content, offset, line = self._content(found, file, stop)
+                content, offset, line = self._content(found, file, state, stop)
                 if content is not None:
                     yield from self._rows(content, offset, line, stop)
             except Truncated:
@@ -180,14 +184,14 @@ class FileSource(Source):
                 raise SourceError(f"{found.path} cannot be read: {error}") from error
 
     def _content(
-        self, found: Found, file: Any, stop: threading.Event
+        self, found: Found, file: BinaryIO, there: State, stop: threading.Event
     ) -> tuple[OpenContent | None, int, int]:
         """The content to read, from which offset and line; None if there is nothing new, or the
         file has changed again. Of a content that grew that is what was appended."""
         size, known = found.state.size, self._memory.of(found.id)
         begun = [old for old in known if old.clean and old.size < size]
         prints = fingerprints(file, [size, *(old.size for old in begun)], stop)
-        if State.of(os.fstat(file.fileno())) != found.state:
+        if there != found.state:
             return None, 0, 0
         digest, state = prints[size].digest, found.state.digest
         for old in known:
@@ -208,9 +212,10 @@ class FileSource(Source):
         found = next((file for file in files if file.id.hex() == at["id"]), None)
         if found is not None:
             try:
-                with open_file(found.path) as file:
+                file, there = self._place.open(found, stop)
+                with file:
                     state, digest = bytes.fromhex(at["state"]), bytes.fromhex(at["sha256"])
-                    same = State.of(os.fstat(file.fileno())).digest == state
+                    same = there.digest == state
                     if not same:
                         print_ = fingerprints(file, [at["size"]], stop)[at["size"]]
                         same = print_.digest == digest
@@ -277,7 +282,7 @@ class FileSource(Source):
             self._there,
         )
         self._number += 1
-        if not self._folder.keeps:
+        if not self._place.keeps:
             self._numbers[found.id] = self._number
         log.info("%s is read: %d bytes", found.path, content.size)
 

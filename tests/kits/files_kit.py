@@ -40,10 +40,12 @@ def batches(
 ) -> list[Batch]:
     """All batches, each acknowledged, as the engine does."""
     found = []
-    for batch in source.read(position, Looks(*between)):
-        found.append(Batch(batch.records, json.loads(json.dumps(batch.position))))
-        source.acknowledge(batch.position)
-    source.close()
+    try:
+        for batch in source.read(position, Looks(*between)):
+            found.append(Batch(batch.records, json.loads(json.dumps(batch.position))))
+            source.acknowledge(batch.position)
+    finally:
+        source.close()
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from files_kit import bad, batches, records, rows, source_of, write
-from trunkline.connectors.files import FileSource, JsonLines, folder, source
+from trunkline.connectors.files import FileSource, JsonLines, folder
+from trunkline.connectors.files.folder import Folder, Found, OpenFile
 from trunkline.errors import ConfigurationError, SourceError
 from trunkline.event import Record
 
@@ -243,14 +245,14 @@ def test_a_file_that_may_not_be_opened_is_one_dead_letter_and_is_tried_again(
 ) -> None:
     write(tmp_path, "a.csv", 1)
     write(tmp_path, "b.csv", 2)
-    opened, forbidden = source.open_file, [True]
+    opened, forbidden = Folder.open, [True]
 
-    def guarded(path: str) -> Any:
-        if path.endswith("a.csv") and forbidden:
-            raise PermissionError(errno.EACCES, "Permission denied", path)
-        return opened(path)
+    def guarded(place: Folder, file: Found, stop: threading.Event) -> OpenFile:
+        if file.name == "a.csv" and forbidden:
+            raise PermissionError(errno.EACCES, "Permission denied", file.path)
+        return opened(place, file, stop)
 
-    monkeypatch.setattr(source, "open_file", guarded)
+    monkeypatch.setattr(Folder, "open", guarded)
     given = batches(source_of(tmp_path), None, lambda: None)
     assert (rows(given), len(bad(given))) == (["2"], 1)
     assert bad(given)[0][:2] == (

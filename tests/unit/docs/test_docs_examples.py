@@ -40,6 +40,7 @@ class Env(Params):
     payments_secret: Secret
     till_folder: str
     erp_url: Secret
+    bank_key: Secret
 flow = Flow("documented", Env)
 """
 
