@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from trunkline.connectors.base import Position
-from trunkline.connectors.postgres import catalog, publication, validity
+from trunkline.connectors.postgres import catalog, partitions, publication, validity
 from trunkline.connectors.postgres.catalog import Table
 from trunkline.connectors.postgres.connection import (
     Connection,
@@ -18,6 +18,7 @@ from trunkline.connectors.postgres.connection import (
     stoppable,
 )
 from trunkline.connectors.postgres.decoder import Wanted
+from trunkline.connectors.postgres.partitions import Loss, Partition, Partitions
 from trunkline.connectors.postgres.validity import Validity
 from trunkline.connectors.postgres.values import Types
 
@@ -51,12 +52,18 @@ class Capture:
         self._types = Types()
         self.validity: Validity | None = None
         """What the present position is valid for; None for one of an earlier version."""
+        self.partitions: Partitions = {}
+        """As they were when they were last asked for."""
+        self._lost: list[Loss] = []
+        self._arrived: list[tuple[str, Partition]] = []
 
     def position(self, lsn: str, validity: Validity | None) -> Position:
         """The position of everything before ``lsn``."""
         position: Position = {"phase": "stream", "slot": self.slot, "lsn": lsn}
         if validity is not None:
             position["of"] = validity.as_json()
+        if self.partitions:
+            position["parts"] = partitions.as_json(self.partitions)
         return position
 
     @contextmanager
@@ -87,10 +94,17 @@ class Capture:
             publication.publish(connection, self.publication, added)
         return added
 
-    def resume(self, connection: Connection, stored: Mapping[str, Any] | None) -> None:
-        """Go on from a position that is valid for ``stored``. Raises ConfigurationError if that is
+    def resume(
+        self,
+        connection: Connection,
+        stored: Mapping[str, Any] | None,
+        parts: Mapping[str, Any],
+    ) -> None:
+        """Go on from a position that is valid for ``stored``. ``parts``: its parts, with the
+        partitions that it knows. Raises ConfigurationError if that is
         another system, publication or table than the present one."""
         self.validity = Validity.of_json(stored) if stored is not None else None
+        self.partitions = partitions.of_json(parts)
         self._compare(connection)
         self._types = self.types(connection)
 
@@ -100,16 +114,29 @@ class Capture:
         with self.connected() as connection:
             return self._compare(connection)
 
+    def partitions_changed(self) -> tuple[list[Loss], list[tuple[str, Partition]]]:
+        """What was lost, and what came, since this was asked for last."""
+        changed, self._lost, self._arrived = (self._lost, self._arrived), [], []
+        return changed
+
+    def _compare_partitions(self, connection: Connection, tables: Sequence[Table]) -> None:
+        roots = {table.stream: table.oid for table in tables if table.partitioned}
+        now = partitions.present(connection, roots)
+        self._lost += partitions.losses(self.partitions, now)
+        self._arrived += partitions.arrivals(self.partitions, now)
+        self.partitions = now
+
     def _compare(self, connection: Connection) -> dict[int, Wanted]:
         before = self.validity
         if before is not None:
             validity.require_system(connection, before, self.slot)
             validity.require_names(connection, before, self.slot, self.streams)
-        _, now = self.now(connection)
+        tables, now = self.now(connection)
         if before is not None:
             validity.require_same(before, now, self.slot, self.publication)
             now = now.after(before)
         self.validity = now
+        self._compare_partitions(connection, tables)
         return now.wanted()
 
     @property

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 from trunkline.connectors.base import Batch, Position
-from trunkline.connectors.postgres import catalog, slots
+from trunkline.connectors.postgres import catalog, partitions, slots
 from trunkline.connectors.postgres.capture import Capture
 from trunkline.connectors.postgres.decoder import Decoder, lsn_number, lsn_text
 from trunkline.connectors.postgres.incremental import Incremental, Requests
@@ -16,6 +16,7 @@ from trunkline.connectors.postgres.reselect import reselected
 from trunkline.connectors.postgres.stream import Stream
 from trunkline.connectors.postgres.values import UNCHANGED
 from trunkline.errors import ConfigurationError, SourceError, TrunklineError
+from trunkline.event import Record
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ come, and when they have ceased (since when nothing may have been recorded)."""
 
 
 class Changes:
-    """The changes from ``position`` on, while they are read. ``unchanged``: see ``PostgresCDC``."""
+    """The changes from ``position`` on, while they are read. ``unchanged``: see ``PostgresCDC``;
+    ``letters``: whether what partitions lose becomes dead letters."""
 
     def __init__(
         self,
@@ -45,11 +47,13 @@ class Changes:
         with_snapshot: bool,
         batch: int,
         unchanged: object,
+        letters: bool,
     ) -> None:
         self._capture = capture
         self._stop = stop
         self._batch = batch
         self._with_snapshot = with_snapshot
+        self._letters = letters
         self._reselect = unchanged == "reselect"
         stored = position.get("snapshots", {})
         self._snapshots = Incremental(capture, stored, requests, stop, batch=batch)
@@ -78,6 +82,7 @@ class Changes:
             records = self._snapshots.merge(decoder)
             if self._reselect and records:
                 records = reselected(capture, records)
+            records += self._partitions_changed()
             if error is None:
                 self._snapshots.advance(decoder)
             if records or self._snapshots.moved:
@@ -126,7 +131,7 @@ class Changes:
             if capture.failover:
                 slots.copy_to_standbys(connection, capture.dsn, capture.slot, self._stop)
             added = capture.publish_added(connection, position.get("of"))
-            capture.resume(connection, position.get("of"))
+            capture.resume(connection, position.get("of"), position.get("parts", {}))
             for stream in added:
                 self._add(stream, position["lsn"])
             catalog.require_reached(connection, lsn)
@@ -149,6 +154,20 @@ class Changes:
         if self._with_snapshot:
             log.info("table %s is new: its rows are read while changes go on", stream)
             self._snapshots.add(stream, point)
+
+    def _partitions_changed(self) -> list[Record]:
+        """What the log does not tell of partitions: rows that came are read, what is gone becomes
+        records that are dead letters, or lines of the log."""
+        lost, arrived = self._capture.partitions_changed()
+        for stream, leaf in arrived:
+            if self._with_snapshot:
+                log.info("partition %s of %s is new: its rows are read", leaf.name, stream)
+                self._snapshots.add(stream, f"{leaf.oid}", where=f"tableoid = {leaf.oid}")
+            else:
+                lost.append(partitions.unread(stream, leaf))
+        for loss in lost:
+            log.warning("%s", loss.text)
+        return list(map(partitions.record_of, lost)) if self._letters else []
 
     def _position(self) -> Position:
         """Where the decoder stands, and the snapshots that are read meanwhile."""

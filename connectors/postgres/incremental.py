@@ -40,7 +40,8 @@ from trunkline.event import Record
 log = logging.getLogger(__name__)
 
 ADDED = "added:"
-"""What the ids of snapshots begin with that a source takes by itself, of a table that is new."""
+"""What the ids of snapshots begin with that a source takes by itself: of a table or partition that
+is new."""
 _AGAIN, _LATER = 0.2, 5.0
 """Seconds until a chunk is tried again: a transaction was not shown yet; the server is away."""
 _SAY = 5.0
@@ -109,9 +110,9 @@ class Incremental:
         self._due = 0.0
         self._waits: float | None = None
 
-    def add(self, stream: str, point: str) -> None:
-        """Take a snapshot of a table that is new to the source."""
-        self.states[f"{ADDED}{stream}:{point}"] = _state(stream)
+    def add(self, stream: str, point: str, where: str = "") -> None:
+        """Take a snapshot of a table that is new to the source, or of rows of it that are."""
+        self.states[f"{ADDED}{stream}:{point}"] = _state(stream, where)
         self.moved = True
 
     def advance(self, decoder: Decoder) -> None:

@@ -53,7 +53,8 @@ class PostgresCDC(Source):
     makes values of json and jsonb, "text" leaves them as the server writes them. ``most_kept``:
     bytes of WAL that the slot may keep back before people are alerted, if the server itself sets no
     limit (``max_slot_wal_keep_size``). ``failover``: standbys of PostgreSQL 17 or newer have a copy
-    of the slot, from which changes go on when one of them is promoted.
+    of the slot, from which changes go on when one of them is promoted. ``lost_partitions``: how it
+    is told that a partition was detached, dropped or truncated, of which PostgreSQL tells nothing.
 
     Records: ``key`` is the replica identity's (primary key's) text, ``data`` column → value,
     ``stream`` the ``schema.table``; an update of the key is a delete and a create.
@@ -80,6 +81,7 @@ class PostgresCDC(Source):
         json: Literal["parsed", "text"] = "parsed",
         most_kept: int = 50_000_000_000,
         failover: bool = False,
+        lost_partitions: Literal["dead-letter", "log"] = "dead-letter",
     ) -> None:
         if not _HAS_DRIVER:
             raise MissingExtra("PostgresCDC", "postgres")
@@ -94,6 +96,7 @@ class PostgresCDC(Source):
         self._json_as_text = json == "text"
         self._most_kept = most_kept
         self._failover = failover
+        self._letters = lost_partitions == "dead-letter"
         self._beginning: Beginning | None = None
         self._changes: Changes | None = None
         self._requests = Requests()
@@ -131,6 +134,7 @@ class PostgresCDC(Source):
                 with_snapshot=self._with_snapshot,
                 batch=self._batch,
                 unchanged=self._unchanged,
+                letters=self._letters,
             )
             yield from self._changes.batches()
         except Stopped as stopped:

@@ -1,0 +1,139 @@
+"""What becomes of single partitions, which the log does not tell.
+
+The changes of a partitioned table come under its own name (``publish_via_partition_root``). Then
+PostgreSQL writes nothing of a partition that is truncated, dropped or detached, though the table
+has lost its rows, nor of one that is attached, with the rows that it brings. The catalog tells: of
+each partition its OID, and its file, which is another one after TRUNCATE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from trunkline.connectors.postgres.connection import Connection, translated
+from trunkline.errors import DataError
+from trunkline.event import Record, Unreadable
+
+_LEAVES = """
+SELECT t.relid::oid::int8, n.nspname || '.' || c.relname, pg_relation_filenode(c.oid)::int8,
+  coalesce(pg_relation_size(c.oid), 0)
+FROM pg_partition_tree(%s::oid::regclass) t JOIN pg_class c ON c.oid = t.relid
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.isleaf
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition that holds rows. ``file``: its file's number; ``filled``: whether it has any."""
+
+    oid: int
+    name: str
+    file: int
+    filled: bool = True
+
+
+Partitions = Mapping[str, Mapping[int, Partition]]
+"""By the partitioned table's stream, then by OID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Rows that are gone, or may be, of which no change tells. ``id``: the same at each look."""
+
+    stream: str
+    id: str
+    text: str
+
+
+def present(connection: Connection, tables: Mapping[str, int]) -> Partitions:
+    """The partitions of tables, given by stream and OID."""
+    found: dict[str, dict[int, Partition]] = {}
+    for stream, oid in tables.items():
+        with translated(f"asking for the partitions of {stream}"), connection.cursor() as cursor:
+            cursor.execute(_LEAVES, (oid,))
+            rows = cursor.fetchall()
+        found[stream] = {
+            leaf: Partition(leaf, name, file or 0, size > 0) for leaf, name, file, size in rows
+        }
+    return found
+
+
+def losses(before: Partitions, now: Partitions) -> Iterator[Loss]:
+    """What is gone of tables that were known before."""
+    for stream, leaves in now.items():
+        for oid, known in before.get(stream, {}).items():
+            leaf = leaves.get(oid)
+            if leaf is None:
+                yield Loss(
+                    stream,
+                    f"{stream}-partition-{oid}-gone",
+                    f"partition {known.name} was detached from {stream}, or dropped: the table has "
+                    "lost its rows, and no delete tells of them. Remove them at the destinations "
+                    "if they are to go there, too",
+                )
+            elif leaf.file != known.file:
+                what = "was truncated"
+                if leaf.filled:
+                    what += ", or only rewritten (VACUUM FULL, CLUSTER, ALTER TABLE)"
+                yield Loss(
+                    stream,
+                    f"{stream}-partition-{oid}-file-{leaf.file}",
+                    f"partition {leaf.name} of {stream} {what}: the table may have lost rows, and "
+                    "no delete tells of them. Compare, and remove them at the destinations",
+                )
+
+
+def arrivals(before: Partitions, now: Partitions) -> Iterator[tuple[str, Partition]]:
+    """Partitions with rows that are new to a table which was known before."""
+    for stream, leaves in now.items():
+        if stream in before:
+            for oid, leaf in leaves.items():
+                if leaf.filled and oid not in before[stream]:
+                    yield stream, leaf
+
+
+def unread(stream: str, leaf: Partition) -> Loss:
+    """What to say of a partition that came with rows, of a source that reads no snapshots."""
+    return Loss(
+        stream,
+        f"{stream}-partition-{leaf.oid}-new",
+        f"partition {leaf.name} was attached to {stream} with rows of which no change tells, and "
+        'with snapshot="never" the source does not read them: run trunkline source snapshot with '
+        f"--table {stream} --where 'tableoid = {leaf.oid}'",
+    )
+
+
+def record_of(loss: Loss) -> Record:
+    """The loss as a record, which becomes a dead letter: it is there until a person has seen it."""
+    error = DataError(loss.text)
+    return Record(
+        key="",
+        data={},
+        change="truncate",
+        stream=loss.stream,
+        id=loss.id,
+        time=datetime.now(UTC),
+        place=loss.stream,
+        unreadable=Unreadable(error),
+    )
+
+
+def as_json(found: Partitions) -> dict[str, dict[str, list[object]]]:
+    """As a position has it, in its parts."""
+    return {
+        stream: {str(oid): [leaf.name, leaf.file] for oid, leaf in leaves.items()}
+        for stream, leaves in found.items()
+    }
+
+
+def of_json(stored: Mapping[str, Mapping[str, Sequence[object]]]) -> Partitions:
+    """What ``as_json`` gave."""
+    return {
+        stream: {
+            int(oid): Partition(int(oid), str(name), int(str(file)))
+            for oid, (name, file) in leaves.items()
+        }
+        for stream, leaves in stored.items()
+    }

@@ -1,0 +1,129 @@
+"""Partitions that come and go: PostgreSQL tells nothing of it, and PostgresCDC does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pg_kit import Database, Reading, let_go, new_database, read, start, until
+from trunkline.connectors.base import Position
+from trunkline.connectors.postgres import PostgresCDC
+from trunkline.event import Record
+
+TABLES = """
+CREATE TABLE orders (id int, day int, PRIMARY KEY (id, day)) PARTITION BY LIST (day);
+CREATE TABLE orders_1 PARTITION OF orders FOR VALUES IN (1);
+CREATE TABLE orders_2 PARTITION OF orders FOR VALUES IN (2);
+CREATE TABLE loaded (id int, day int, PRIMARY KEY (id, day));
+INSERT INTO orders VALUES (1, 1), (2, 2);
+INSERT INTO loaded VALUES (3, 3), (4, 3);
+"""
+
+
+@pytest.fixture
+def database(postgres_dsn: str, topic: Callable[[str], str]) -> Iterator[Database]:
+    with new_database(postgres_dsn, topic("partitions")) as made:
+        made.run(TABLES)
+        yield made
+        let_go(made)
+
+
+@pytest.fixture(autouse=True)
+def asked_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_SOON", "_LATER", "_ASK", "_ASK_IDLE"):
+        monkeypatch.setattr(f"trunkline.connectors.postgres.changes.{name}", 0.05)
+
+
+def source_of(database: Database, **more: Any) -> PostgresCDC:
+    return PostgresCDC(database.dsn, ["orders"], slot=database.name.replace("-", "_"), **more)
+
+
+def begun(database: Database) -> Position:
+    """Where the changes begin, with the partitions known as they are."""
+    position = start(source_of(database))
+    database.run("INSERT INTO orders VALUES (9, 1)")
+    return read(source_of(database), position, until=lambda records, _: bool(records))[1]
+
+
+def letters(records: list[Record]) -> list[str]:
+    return [str(one.unreadable.error) for one in records if one.unreadable is not None]
+
+
+LOSSES = {
+    "DROP TABLE orders_2": "partition public.orders_2 was detached from public.orders, or dropped",
+    "ALTER TABLE orders DETACH PARTITION orders_2": "partition public.orders_2 was detached",
+    "TRUNCATE orders_2": "partition public.orders_2 of public.orders was truncated: the table",
+    "TRUNCATE orders_2; INSERT INTO orders VALUES (5, 2)": "was truncated, or only rewritten",
+}
+
+
+@pytest.mark.parametrize("statements", LOSSES)
+def test_rows_that_go_with_their_partition_are_a_dead_letter(
+    database: Database, statements: str
+) -> None:
+    """Found at the start what happened before, and while it runs what happens then; once."""
+    position = begun(database)
+    database.run(statements)
+    (first, again) = (
+        read(
+            source_of(database),
+            position,
+            until=lambda records, _: bool(letters(records)),
+            acknowledge=False,
+        )
+        for _ in range(2)
+    )
+    (told,) = letters(first[0])
+    assert LOSSES[statements] in told
+    assert [one.id for one in first[0]] == [one.id for one in again[0]], "the same at each look"
+
+    reading = Reading(source_of(database), first[1])
+    database.run("INSERT INTO orders VALUES (6, 1)")
+    until(lambda: any(one.data.get("id") == 6 for one in reading.records), "a later change")
+    reading.stopped_after()
+    assert letters(reading.records) == [], "it is told once"
+
+
+def test_while_it_runs_all_is_told_and_rows_that_come_are_read(database: Database) -> None:
+    reading = Reading(source_of(database), begun(database))
+    database.run("TRUNCATE orders_1")
+    until(lambda: bool(letters(reading.records)), "the truncated partition")
+    database.run("ALTER TABLE orders ATTACH PARTITION loaded FOR VALUES IN (3)")
+    database.run("CREATE TABLE orders_4 PARTITION OF orders FOR VALUES IN (4)")
+    until(lambda: any(r.data.get("id") == 4 for r in reading.records), "the rows of the new one")
+    database.run("INSERT INTO orders VALUES (7, 4)")
+    database.run("DELETE FROM orders WHERE id = 3")
+    until(lambda: reading.records[-1].change == "delete", "the changes after it")
+    reading.stopped_after()
+    assert len(letters(reading.records)) == 1
+    rows = [(r.change, r.data["id"]) for r in reading.records if r.unreadable is None]
+    assert sorted(rows[:2]) == [("snapshot", 3), ("snapshot", 4)]
+    assert rows[2:] == [("create", 7), ("delete", 3)]
+    assert {record.stream for record in reading.records} == {"public.orders"}
+
+
+def test_without_snapshots_an_attached_partition_is_a_dead_letter_with_what_to_run(
+    database: Database,
+) -> None:
+    position = begun(database)
+    database.run("ALTER TABLE orders ATTACH PARTITION loaded FOR VALUES IN (3)")
+    records, _ = read(
+        source_of(database, snapshot="never"),
+        position,
+        until=lambda records, _: bool(letters(records)),
+    )
+    ((oid,),) = database.run("SELECT 'loaded'::regclass::oid::int8")
+    (told,) = letters(records)
+    assert f"--table public.orders --where 'tableoid = {oid}'" in told
+
+
+def test_who_drops_partitions_by_plan_has_it_in_the_log_alone(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    reading = Reading(source_of(database, lost_partitions="log"), begun(database))
+    database.run("DROP TABLE orders_2")
+    until(lambda: "public.orders_2 was detached" in caplog.text, "a line in the log")
+    reading.stopped_after()
+    assert reading.records == []
