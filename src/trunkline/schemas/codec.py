@@ -145,6 +145,11 @@ class Codec:
         """The value as its writer saw it; raises as a decoder does."""
         return self._decoder(None)(value)
 
+    def any_decoder(self) -> Decode:
+        """A function from bytes to values as their writers saw them, for many; raises as a decoder
+        does. Learns each schema once."""
+        return self._decoder(None)
+
     def _decoder(self, target: AvroSchema | None) -> Callable[[bytes], Any]:
         readers: dict[bytes, Read] = {}
 

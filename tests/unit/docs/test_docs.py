@@ -17,7 +17,9 @@ import trunkline.connectors.contract
 from docs_pages import PAGES, ROOT, TEXTS, blocks_of, name, prose
 from trunkline import headers
 from trunkline.cli import app
+from trunkline.connectors.debezium import DebeziumSource
 from trunkline.connectors.http import HttpSink
+from trunkline.connectors.kafka import KafkaSink, KafkaSource
 from trunkline.connectors.mysql import MySqlCDC
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.connectors.sql import SqlSink
@@ -31,7 +33,10 @@ DOCS = ROOT / "docs"
 CONCEPTS, OPERATIONS = TEXTS[DOCS / "concepts.md"], TEXTS[DOCS / "operations.md"]
 HEADERS = [DOCS / "concepts.md", DOCS / "delivery.md", DOCS / "replay.md"]
 CONNECTORS = {
+    "debezium": DebeziumSource,
     "http": HttpSink,
+    "kafka": KafkaSource,
+    "kafka-sink": KafkaSink,
     "mysql": MySqlCDC,
     "postgres": PostgresCDC,
     "sql": SqlSink,

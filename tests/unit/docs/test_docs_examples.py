@@ -41,6 +41,9 @@ class Env(Params):
     till_folder: str
     erp_url: Secret
     bank_key: Secret
+    other_bootstrap: str
+    other_password: Secret
+    other_registry: str
 flow = Flow("documented", Env)
 """
 

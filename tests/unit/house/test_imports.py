@@ -22,6 +22,8 @@ BREACHES = {
     "streams/retry/key_queues.py": "from trunkline.local.stack import Stack",
     "connectors/http/sink.py": "from confluent_kafka import Producer",
     "connectors/json_values.py": "from trunkline.streams.flow.definition import Flow",
+    "connectors/debezium/envelope.py": "from confluent_kafka import Producer",
+    "connectors/kafka/cluster.py": "from trunkline.streams.flow.definition import Flow",
     "connectors/base.py": "from trunkline.kafka import ProducerRecord",
     "src/trunkline/event.py": "from trunkline.schemas.types import has_schema",
     "src/trunkline/local/ports.py": "from trunkline.cli import app",

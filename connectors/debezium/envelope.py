@@ -1,0 +1,168 @@
+"""What a message of Debezium's says: a change of a row or document, or something about changes.
+
+Debezium's documentation, "Data change events" of each connector, "Transaction metadata", "Schema
+change topic"; and the flat rows that its transformation ExtractNewRecordState makes of changes.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from trunkline.connectors.debezium import mongodb
+from trunkline.connectors.kafka.source import Interpreted
+from trunkline.errors import DataError
+from trunkline.event import Change
+
+CHANGES: Mapping[str, Change] = {
+    "c": "create",
+    "u": "update",
+    "d": "delete",
+    "r": "snapshot",
+    "t": "truncate",
+}
+_MESSAGE = "m"
+
+
+@dataclass(frozen=True)
+class EnvelopeReader:
+    """Tells what messages say.
+
+    ``documents``: whether rows are MongoDB's documents. ``placeholder``: what stands for values
+    that Debezium has not got, and ``unchanged`` what becomes of them. ``metadata``: a field of the
+    data for operation, source and transaction; "" for none.
+    """
+
+    documents: bool
+    placeholder: str
+    unchanged: object
+    metadata: str
+
+    def read(
+        self, payload: Any, key: Any, text: str, convert: Callable[[Any, Any], Any]
+    ) -> Interpreted:
+        """What a value says, not converted yet, whose key has these fields and this text.
+
+        ``convert``: of a payload, and the row in it if there is one, the payload with its values
+        converted. Raises DataError for what is nothing of Debezium's.
+        """
+        if not isinstance(payload, dict):
+            raise DataError(
+                f"a message of Debezium's is a table of fields, not {type(payload).__name__}"
+            )
+        op = payload.get("op")
+        if op is None or "source" not in payload:
+            return self._about_changes(payload, text, convert)
+        if op == _MESSAGE:
+            payload = convert(payload, None)
+            return self._with_metadata(payload, Interpreted(text, dict(payload["message"] or {})))
+        if op not in CHANGES:
+            raise DataError(f"Debezium's operation {str(op)[:20]!r} is none that is known")
+        change = CHANGES[op]
+        name = "before" if op == "d" else "after"
+        row = payload.get(name)
+        marked = self._take_placeholders(row)
+        payload = convert(payload, row)
+        row = payload.get(name)
+        if change == "truncate":
+            return self._with_metadata(payload, Interpreted("", {}, change))
+        if _is_mongodb(payload) and not self.documents:
+            raise DataError("this is of Debezium's MongoDB connector: give mongodb=True")
+        data = self._data(op, row, key)
+        data.update(dict.fromkeys(marked, self.unchanged))
+        return self._with_metadata(payload, Interpreted(text, data, change))
+
+    def _data(self, op: str, row: Any, key: Any) -> dict[str, Any]:
+        of_key = dict(key) if isinstance(key, Mapping) else {}
+        if row is None:
+            if op == "d":  # of MongoDB, or a table without the row as it was
+                return of_key
+            how = "set capture.mode to change_streams_update_full" if self.documents else ""
+            raise DataError(f"the change has no row behind it{': ' if how else ''}{how}")
+        if self.documents:
+            return mongodb.document(row)
+        if not isinstance(row, dict):
+            raise DataError(f"a row is a table of columns, not {type(row).__name__}")
+        # Before a delete there may be nulls, or a type's zero, in all columns but the key's.
+        return {**row, **of_key} if op == "d" else row
+
+    def _about_changes(
+        self, payload: dict[str, Any], text: str, convert: Callable[[Any, Any], Any]
+    ) -> Interpreted:
+        """A transaction's beginning or end, a change of the schema, or a flat row."""
+        if "__op" in payload or "__deleted" in payload:
+            return self._flat(payload, text, convert)
+        is_transaction = payload.get("status") in ("BEGIN", "END") and "id" in payload
+        if is_transaction or "tableChanges" in payload or "ddl" in payload:
+            payload = convert(payload, None)
+            return Interpreted(text, payload, time=_time(payload))
+        raise DataError(
+            f"the message is no envelope of Debezium's: its fields are {', '.join(payload)[:200]}; "
+            "read other topics with KafkaSource"
+        )
+
+    def _flat(
+        self, row: dict[str, Any], text: str, convert: Callable[[Any, Any], Any]
+    ) -> Interpreted:
+        marked = self._take_placeholders(row)
+        row = convert(row, row)
+        op, deleted = row.pop("__op", None), str(row.pop("__deleted", "false")).lower() == "true"
+        change: Change = "delete" if deleted else CHANGES.get(op or "c", "update")
+        at = row.get("__source_ts_ms", row.get("__ts_ms"))
+        row.update(dict.fromkeys(marked, self.unchanged))
+        return Interpreted(text, row, change, _time({"ts_ms": at}))
+
+    def _with_metadata(self, payload: dict[str, Any], found: Interpreted) -> Interpreted:
+        source = payload.get("source")
+        found.time = _time(source) or _time(payload)
+        if self.metadata:
+            names = ("op", "source", "transaction", "ts_ms")
+            found.data[self.metadata] = {name: payload.get(name) for name in names}
+        return found
+
+    def _take_placeholders(self, row: Any) -> list[str]:
+        """The columns whose values are not there; they are null in the row from then on, so that
+        nobody takes a placeholder for a value of their type."""
+        if not isinstance(row, dict):
+            return []
+        raw = self.placeholder.encode()
+        forms = (self.placeholder, raw, base64.b64encode(raw).decode())
+        found = [
+            name
+            for name, value in row.items()
+            if value in forms or (isinstance(value, list) and value and value[0] in forms)
+        ]
+        for name in found:
+            row[name] = None
+        return found
+
+
+def with_payload(value: Any) -> tuple[Any, Any]:
+    """Schema and payload of a value as JsonConverter writes it; None, and the value itself, where
+    it was told to send no schemas along."""
+    if isinstance(value, dict) and set(value) == {"schema", "payload"}:
+        return value["schema"], value["payload"]
+    return None, value
+
+
+def _is_mongodb(payload: Mapping[str, Any]) -> bool:
+    source = payload.get("source")
+    return isinstance(source, Mapping) and source.get("connector") == "mongodb"
+
+
+def _time(table: Any) -> datetime | None:
+    """When it happened, as ``ts_us`` or ``ts_ms`` of a table say, if they say something."""
+    if not isinstance(table, Mapping):
+        return None
+    for name, unit in (("ts_us", 1_000_000), ("ts_ms", 1_000)):
+        at = table.get(name)
+        if isinstance(at, int) and at > 0:
+            try:
+                seconds, rest = divmod(at * (1_000_000 // unit), 1_000_000)
+                return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+            except (ValueError, OverflowError, OSError):
+                return None
+    return None

@@ -1,0 +1,94 @@
+"""Another Kafka cluster, and the schema registry beside it: where they are, and how one gets in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from trunkline import kafka_settings
+from trunkline.errors import ConfigurationError
+from trunkline.params import Backbone, Secret, revealed
+from trunkline.schemas.registry import Registry, registry_of
+
+_VARIABLE = re.compile(r"(\(TRUNKLINE_KAFKA__\w+\)|TRUNKLINE_BOOTSTRAP|TRUNKLINE_REGISTRY\w*)")
+
+
+@dataclass(frozen=True)
+class KafkaCluster:
+    """A Kafka cluster that is not Trunkline's own, or is, for topics that are none of its own.
+
+    ``bootstrap``: ``host:port``, several with commas between them. ``settings``: more of
+    librdkafka's, as ``security.protocol`` and ``sasl.password``; the same may be given as for
+    Trunkline's own cluster (docs/operations.md), and secrets as Secret. ``registry``: the URL of
+    the schema registry that its values name; ``registry_user`` and ``registry_password``, or
+    ``registry_token``; ``registry_ca``, ``registry_certificate``, ``registry_key``: files in PEM.
+
+    Raises ConfigurationError for settings that are none, or that would undo a guarantee.
+    """
+
+    bootstrap: str
+    settings: Mapping[str, Secret | str] = field(default_factory=dict, repr=False)
+    registry: str = ""
+    registry_user: str = ""
+    registry_password: Secret | str = field(default="", repr=False)
+    registry_token: Secret | str = field(default="", repr=False)
+    registry_ca: str = ""
+    registry_certificate: str = ""
+    registry_key: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.bootstrap.strip():
+            raise ConfigurationError("KafkaCluster: bootstrap= is empty: give host:port")
+        texts = {name: revealed(value) for name, value in self.settings.items()}
+        if problems := list(
+            filter(None, (kafka_settings.objection(*one) for one in texts.items()))
+        ):
+            raise ConfigurationError("KafkaCluster: " + "; ".join(problems))
+
+    def backbone(self, **more: str) -> Backbone:
+        """The cluster as our clients take it. ``more``: settings of this use, by their names with
+        underscores for dots; they are not held against what users may give."""
+        texts = {name: revealed(value) for name, value in self.settings.items()}
+        return Backbone(
+            bootstrap=self.bootstrap,
+            registry=self.registry,
+            registry_user=self.registry_user,
+            registry_password=_secret(self.registry_password),
+            registry_token=_secret(self.registry_token),
+            registry_ca=self.registry_ca,
+            registry_certificate=self.registry_certificate,
+            registry_key=self.registry_key,
+        ).model_copy(
+            update={"kafka": {**texts, **{k.replace("_", "."): v for k, v in more.items()}}}
+        )
+
+    def open_registry(self, who: str) -> Registry:
+        """A client of its registry. Raises ConfigurationError, also where none was given."""
+        if not self.registry:
+            raise ConfigurationError(
+                f"{who} reads or writes Avro, whose schemas are in a registry: give the "
+                "KafkaCluster its registry="
+            )
+        return registry_of(self.backbone())
+
+    def told(self, error: object) -> str:
+        """An error's text for people: without secrets, and without the variables of Trunkline's own
+        cluster, which would mend nothing here."""
+        text = _VARIABLE.sub(_ours, str(error))
+        values = [*self.settings.values(), self.registry_password, self.registry_token]
+        for secret in (revealed(value) for value in values if isinstance(value, Secret)):
+            text = text.replace(secret, "***") if secret else text
+        return re.sub(r" +(?=[:;,.)]|$)", "", text).replace(
+            "; trunkline acls FLOW says what a flow needs", ""
+        )
+
+
+def _ours(found: re.Match[str]) -> str:
+    if found[0].startswith("("):
+        return ""
+    return "bootstrap=" if found[0] == "TRUNKLINE_BOOTSTRAP" else "registry="
+
+
+def _secret(value: Secret | str) -> Secret:
+    return value if isinstance(value, Secret) else Secret(value)
