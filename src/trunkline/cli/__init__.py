@@ -13,6 +13,7 @@ from rich.markup import escape
 from trunkline.cli import acls, audit, check, demo, destroy, diff, graph, plan, run, stack
 from trunkline.cli.access import access_app
 from trunkline.cli.alert import alert_app
+from trunkline.cli.connector import connector_app
 from trunkline.cli.destination import destination_app
 from trunkline.cli.dlq import dlq_app
 from trunkline.cli.replay import replay_app
@@ -67,6 +68,7 @@ app.add_typer(dlq_app)
 app.add_typer(replay_app)
 app.add_typer(retry_app)
 app.add_typer(schemas_app)
+app.add_typer(connector_app)
 app.add_typer(alert_app)
 app.add_typer(access_app)
 
