@@ -28,7 +28,8 @@ from trunkline.event import AVRO, Event
 from trunkline.headers import CONTENT_TYPE, TL_CHANGE, TRACEPARENT
 from trunkline.kafka.clients import reasons_of
 from trunkline.schemas.codec import Codec, Encode
-from trunkline.schemas.registry import Registry, subject
+from trunkline.schemas.registry import Registry
+from trunkline.schemas.subjects import subject
 from trunkline.schemas.types import schema_of
 
 T = TypeVar("T")
