@@ -20,7 +20,7 @@ flow = Flow(NAME, Env)
 
 @flow.source
 def shop(env: Env) -> PostgresCDC:
-    return PostgresCDC(env.dsn, tables=["orders"], slot=f"{SLOT}_orders")
+    return PostgresCDC(env.dsn, tables=["orders"], slot=f"{SLOT}_orders", batch=500)
 
 
 @flow.source

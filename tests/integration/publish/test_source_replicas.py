@@ -1,4 +1,5 @@
-"""Several workers of the same sources: one reads each; ``kill -9`` loses and repeats nothing."""
+"""Several workers of the same sources: one reads each; ``kill -9`` loses and repeats nothing, also
+in the middle of a snapshot on demand."""
 
 from __future__ import annotations
 
@@ -12,13 +13,17 @@ from pathlib import Path
 import pytest
 
 from pg_kit import Database, connected, new_database, until
-from trunkline.admin.sources import source_status
+from trunkline.admin.sources import request_snapshot, source_status
 from trunkline.admin.targets import Target
 from trunkline.params import Backbone
 from worker_kit import WorkerProcess, Workers, environ_of, eventually, header, read
 
 FLOW = Path(__file__).parent / "replicas_flow.py"
 TABLES = {"orders": "shop", "returned": "returns"}
+OLD = 2500
+"""Rows of the first table that nobody changes."""
+SLOWLY = "pg_sleep(0.001) IS NOT NULL"
+"""A condition that all rows fulfil: a chunk of 500 takes half a second."""
 TAKEOVER = 40.0
 """Seconds in which another worker reads on. Kafka waits 10 for the one that is gone; the rest is
 for a machine that is busy with other tests."""
@@ -30,6 +35,9 @@ def database(postgres_dsn: str) -> Iterator[Database]:
         for table in TABLES:
             made.run(f"CREATE TABLE {table} (id int PRIMARY KEY, status text, cents int)")
             made.run(f"INSERT INTO {table} VALUES (0, 'new', 0)")
+        made.run(
+            f"INSERT INTO orders SELECT i, 'old', 0 FROM generate_series(1001, {1000 + OLD}) i"
+        )
         yield made
 
 
@@ -58,6 +66,11 @@ class Shop(threading.Thread):
         self.join()
 
 
+def rows_of_snapshot(backbone: Backbone, target: Target) -> int:
+    """How many rows of a snapshot on demand are published, which is not done."""
+    return max((one.rows for one in source_status(backbone, target).snapshots), default=0)
+
+
 def changes_of(backbone: Backbone, topic: str) -> list[str]:
     """The ids of all changes. Not of the snapshot: while workers join, it may begin anew."""
     events = read(backbone, topic)
@@ -69,7 +82,8 @@ def test_one_reads_the_others_stand_by_and_a_kill_loses_and_repeats_nothing(
 ) -> None:
     backbone = Backbone(bootstrap=bootstrap, registry=registry_url)
     environ = environ_of(backbone, flow=database.name, dsn=database.dsn)
-    shop, takeovers = Shop(database), []
+    shop, takeovers, asked = Shop(database), [], []
+    target = Target.parse(f"{database.name}.shop")
     with Workers(FLOW, tmp_path, environ) as workers:
 
         def reader(source: str) -> WorkerProcess | None:
@@ -86,6 +100,8 @@ def test_one_reads_the_others_stand_by_and_a_kill_loses_and_repeats_nothing(
                 eventually(lambda: all(map(reader, TABLES.values())), "both say who reads")
                 victim = reader("shop")
                 assert victim is not None
+                asked.append(request_snapshot(backbone, target, "orders", where=SLOWLY))
+                eventually(lambda: rows_of_snapshot(backbone, target) > 0, "a chunk is published")
                 written, killed = shop.written, time.monotonic()
                 workers.kill(victim)
                 # What was written before it was killed may have been published by it.
@@ -107,5 +123,13 @@ def test_one_reads_the_others_stand_by_and_a_kill_loses_and_repeats_nothing(
             )
             ids = changes_of(backbone, f"{database.name}.{table}")
             assert len(set(ids)) == len(ids) == shop.written, "each change once"
+        eventually(lambda: not source_status(backbone, target).snapshots, "the snapshots are done")
+        every = [header(event, "ce_id") for event in read(backbone, f"{database.name}.orders")]
+        for id in asked:
+            begin = f"{id}-public.orders-"
+            old = [int(one.removeprefix(begin)) for one in every if one.startswith(begin)]
+            assert sorted(key for key in old if key > 1000) == list(range(1001, 1001 + OLD)), (
+                "it went on behind its last chunk: no row is missing, none comes twice"
+            )
         workers.stop()
     print(f"taken over after {', '.join(f'{seconds:.1f}' for seconds in takeovers)} s")
