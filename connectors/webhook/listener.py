@@ -43,7 +43,7 @@ STOP_TIMEOUT = 60.0
 """Seconds that a stop waits for requests under way."""
 
 Handle = Callable[[web.BaseRequest, bytes], Awaitable[web.Response]]
-"""What a source answers to a request and its body."""
+"""What a source answers to a request and its body as it was sent."""
 
 
 def answered(
@@ -190,7 +190,7 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes | web.Response:
     except TimeoutError:
         return refusal(408, f"the body did not come within {BODY_TIMEOUT:g} seconds")
     except (web.RequestPayloadError, ConnectionError, ValueError):
-        return refusal(400, "the body broke off, or is not encoded as its header says")
+        return refusal(400, "the body broke off")
     return bytes(body)
 
 
@@ -200,8 +200,7 @@ class _Connection(web.RequestHandler):
     __slots__ = ()
 
     def log_exception(self, *args: Any, **more: Any) -> None:
-        """A body that is not encoded as its header says was answered; of the rest of it aiohttp
-        finds that once more."""
+        """A body that broke off was answered; aiohttp finds that once more."""
         if not isinstance(more.get("exc_info"), web.RequestPayloadError | HttpProcessingError):
             super().log_exception(*args, **more)
 
@@ -227,7 +226,12 @@ class _Server(web.Server):
 
     def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
         super().__init__(
-            handler, access_log=None, logger=log, keepalive_timeout=IDLE_TIMEOUT, lingering_time=1.0
+            handler,
+            access_log=None,
+            logger=log,
+            keepalive_timeout=IDLE_TIMEOUT,
+            lingering_time=1.0,
+            auto_decompress=False,  # callers sign what they send
         )
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._limit = MAX_CONNECTIONS if files < 0 else max(1, min(MAX_CONNECTIONS, files // 4))

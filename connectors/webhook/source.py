@@ -16,6 +16,7 @@ import orjson
 from aiohttp import web
 
 from trunkline.connectors.base import Publish, PushSource
+from trunkline.connectors.webhook.content import TooLarge, UnknownCoding, unpacked
 from trunkline.connectors.webhook.listener import Listener, answered, refusal
 from trunkline.errors import ConfigurationError, SourceError
 from trunkline.event import Record, join_key
@@ -46,8 +47,9 @@ class WebhookSource(PushSource):
     ``stream``: the records' stream.
 
     Answers 202 only when Kafka has all records of the request; 401 wrong signature or token,
-    400 no JSON, 413 too large, 422 no key, 503 with Retry-After when Kafka cannot take them: then
-    the caller sends again, and the records have the same ids. Raises ConfigurationError without
+    400 no JSON, 413 too large, 415 packed otherwise than by gzip or deflate, 422 no key, 503 with
+    Retry-After when Kafka cannot take them: then the caller sends again, and the records have the
+    same ids. Raises ConfigurationError without
     any of ``secret`` and ``token`` unless it listens on this machine only.
     """
 
@@ -106,10 +108,13 @@ class WebhookSource(PushSource):
             self._listener = None
 
     async def _accept(self, request: web.BaseRequest, body: bytes) -> web.Response:
-        if not self._is_allowed(request, body):
+        content, problem = self._content(request, body)
+        if not self._is_allowed(request, {body, content}):
             return refusal(401, "the signature or token is missing or wrong")
+        if problem is not None:
+            return problem
         try:
-            bodies = _bodies(body)
+            bodies = _bodies(content)
         except ValueError as error:
             return refusal(400, str(error))
         try:
@@ -131,8 +136,21 @@ class WebhookSource(PushSource):
         again = {"Retry-After": str(RETRY_AFTER)}
         return refusal(503, "not taken: send it again", headers=again)
 
-    def _is_allowed(self, request: web.BaseRequest, body: bytes) -> bool:
-        """Whether the request passes every check that is configured.
+    def _content(self, request: web.BaseRequest, body: bytes) -> tuple[bytes, web.Response | None]:
+        """The body unpacked; or the answer to one that cannot be."""
+        try:
+            coding = request.headers.get("Content-Encoding", "")
+            return unpacked(body, coding, self._max_body), None
+        except UnknownCoding as error:
+            return body, refusal(415, str(error), {"Accept-Encoding": "gzip, deflate"})
+        except TooLarge as error:
+            return body, refusal(413, str(error))
+        except ValueError as error:
+            return body, refusal(400, str(error))
+
+    def _is_allowed(self, request: web.BaseRequest, forms: set[bytes]) -> bool:
+        """Whether the request passes every check that is configured. ``forms``: the body as it was
+        sent, and unpacked: callers sign the one or the other.
 
         All of them are made, by ``compare_digest``: how long the answer takes tells nobody how much
         of a guess was right.
@@ -140,8 +158,8 @@ class WebhookSource(PushSource):
         allowed = True
         if self._secret is not None:
             given = _header(request, self._signature_header).removeprefix(b"sha256=")
-            right = hmac.new(self._secret, body, hashlib.sha256).hexdigest().encode()
-            allowed &= hmac.compare_digest(given, right)
+            rights = [hmac.new(self._secret, f, hashlib.sha256).hexdigest().encode() for f in forms]
+            allowed &= sum(hmac.compare_digest(given, right) for right in rights) > 0
         if self._token is not None:
             allowed &= hmac.compare_digest(_header(request, "Authorization"), self._token)
         return allowed
