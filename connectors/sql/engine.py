@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, exc
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import QueuePool
 
 from trunkline.connectors.json_values import exact_json, to_json
 from trunkline.errors import AddressError, ConfigurationError, MissingExtra
@@ -36,7 +37,7 @@ def sql_engine(url: str, *, timeout: float, connections: int) -> Engine:
     that is not installed.
     """
     parsed, extra = _with_driver(url, "SqlSink")
-    options: dict[str, Any] = {"pool_size": connections, "max_overflow": 0}
+    options: dict[str, Any] = {"pool_size": connections, "max_overflow": 0, "poolclass": QueuePool}
     if parsed.get_backend_name() != "sqlite":
         # Two workers may write one key, and the lock of its position puts them in order. With a
         # snapshot a transaction (REPEATABLE READ, MySQL's default) the second one would not see
@@ -60,12 +61,15 @@ def polling_engine(url: str, *, timeout: float) -> Engine:
     The three that we know have their sessions as in ``sql_engine``; any other is taken as its URL
     says. JSON keeps all digits of its numbers. Raises as ``sql_engine``.
     """
+    _require_encoded(url, "SqlPolling")
     try:
         parsed = make_url(url)
     except (exc.ArgumentError, ValueError):
         parsed = None
     known = parsed is None or parsed.drivername.partition("+")[0] in DRIVERS
     parsed, extra = _with_driver(url, "SqlPolling") if known or parsed is None else (parsed, "")
+    if known and _is_in_memory(parsed):
+        raise AddressError("SqlPolling: SQLite needs a file, as sqlite:///path/to/file.db")
     options: dict[str, Any] = {"pool_size": 1, "max_overflow": 0, "pool_pre_ping": True}
     if known:
         options["connect_args"] = _connect_args(parsed, timeout)
@@ -85,7 +89,33 @@ def polling_engine(url: str, *, timeout: float) -> Engine:
         raise ConfigurationError(f"SqlPolling: the driver is not installed: {error}") from error
 
 
+def require_durable(engine: Engine) -> None:
+    """Raises AddressError for a database in memory. That is no fault of who builds a sink of it, as
+    a test does: but what was written to it would be gone with the process, and nobody sees it."""
+    if _is_in_memory(engine.url):
+        raise AddressError(
+            "SqlSink: what is written to a database in memory is lost with the process: SQLite "
+            "needs a file, as sqlite:///path/to/file.db"
+        )
+
+
+def _is_in_memory(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and (
+        url.database in (None, "", ":memory:") or url.query.get("mode") == "memory"
+    )
+
+
+def _require_encoded(url: str, who: str) -> None:
+    # What is behind the first @ would be taken for the host, and every error would name it.
+    if not url.startswith("sqlite") and url.count("@") > 1:
+        raise AddressError(
+            f"{who}: the URL has more than one @: characters of user and password other than "
+            "letters and digits must be percent-encoded: urllib.parse.quote(password, safe='')"
+        )
+
+
 def _with_driver(url: str, who: str) -> tuple[URL, str]:
+    _require_encoded(url, who)
     try:
         parsed = make_url(url)
         if not 0 < (parsed.port or 1) < 65536:
@@ -98,8 +128,6 @@ def _with_driver(url: str, who: str) -> tuple[URL, str]:
     if name not in DRIVERS:
         known = ", ".join(DRIVERS)
         raise AddressError(f"{who}: {name}:// is not supported; there are {known}")
-    if name == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise AddressError(f"{who}: SQLite needs a file, as sqlite:///path/to/file.db")
     driver, extra = DRIVERS[name]
     return parsed.set(drivername=driver), extra
 

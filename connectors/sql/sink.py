@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from trunkline.connectors.base import Sink
 from trunkline.connectors.sql.changes import Change, RowReader, WholeReader, canonical
-from trunkline.connectors.sql.engine import sql_engine
+from trunkline.connectors.sql.engine import require_durable, sql_engine
 from trunkline.connectors.sql.errors import ERRORS, delivery_error
 from trunkline.connectors.sql.fit import Check, check_rows
 from trunkline.connectors.sql.schema import Wanted, prepare
@@ -120,6 +120,7 @@ class SqlSink(Sink[T]):
         """Connect, create what is missing if that is wanted, and check the tables.
 
         Raises ConfigurationError naming what is missing, with the DDL; Unavailable."""
+        require_durable(self._engine)
         if self._threads is None:  # it may be called again after Unavailable
             self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="sql-sink")
         try:

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, Generic, Self, TypeVar, cast
 
 from trunkline import naming
+from trunkline.connectors.base import Sink
 from trunkline.errors import ConfigurationError
 from trunkline.event import Change, Event, Record
 from trunkline.kafka.messages import event_of
@@ -81,21 +82,27 @@ class FlowTest(Generic[EnvT]):
         self._control = MemoryControl()
         self._scripts = {d.name: Script[Any](self._loop.time) for d in flow.destinations}
         self._codec = Codec(MemoryRegistry())
-        env = env or stand_in(flow.params)
-        self._compiler = Compiler(flow, self._codec, register=True, env=env)
+        known = env or stand_in(flow.params)
+        self._compiler = Compiler(flow, self._codec, register=True, env=known)
         self._tables = MemoryTables(self._compiler.tables)
         self._unrouted = Unrouted()
         self._count = 0
         self._left_out: Counter[str] = Counter()
         try:
-            self._parts = self._made_parts(env, seed, clients or {})
+            sinks = {d.name: built(d, env, known) for d in flow.destinations}
+            self._parts = self._made_parts(known, sinks, seed, clients or {})
             self._worker = Worker(self._parts)
         except BaseException:
             self._loop.close()
             raise
 
-    def _made_parts(self, env: Params, seed: int | None, clients: Mapping[type, Any]) -> Parts:
-        scripts = self._scripts
+    def _made_parts(
+        self,
+        env: Params,
+        sinks: Mapping[str, Sink[Any]],
+        seed: int | None,
+        clients: Mapping[type, Any],
+    ) -> Parts:
         return Parts(
             flow=self._flow,
             env=env,
@@ -105,10 +112,7 @@ class FlowTest(Generic[EnvT]):
             compiler=self._compiler,
             tables=self._tables,
             metrics=Metrics(),
-            sinks={
-                d.name: ScriptedSink(built(d, env), scripts[d.name])
-                for d in self._flow.destinations
-            },
+            sinks={n: ScriptedSink(sink, self._scripts[n]) for n, sink in sinks.items()},
             keys=IdempotencyKeys(),
             unrouted=self._unrouted,
             prefetch_schemas=self._codec.prefetch_schemas,

@@ -174,11 +174,13 @@ class Script(Generic[T]):
         return [attempt for attempt in self.attempts if attempt.error is not None]
 
     @property
-    def state(self) -> dict[str, T | None]:
-        """What the system has now, if each event overwrites its key: None where the newest
-        event was a delete."""
+    def state(self) -> dict[str, T]:
+        """What the system has now, if each message overwrites its key and a delete removes it.
+
+        Messages that a route makes of one event have the event's key, and overwrite each other,
+        unless it gives each a key of its own: ``Message(data, key=)``."""
         newest = {attempt.key: attempt.event for attempt in self.delivered}
-        return {key: None if e.value is None else e.data for key, e in newest.items()}
+        return {key: e.data for key, e in newest.items() if e.value is not None}
 
     # The sink's side.
 

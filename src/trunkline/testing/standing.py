@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, TypeVar
 
 from trunkline.connectors.base import Sink
 from trunkline.errors import ConfigurationError
 from trunkline.params import Params, Secret
+from trunkline.streams.check.stand_ins import stand_ins
 from trunkline.streams.flow.definition import Destination
 
 ParamsT = TypeVar("ParamsT", bound=Params)
@@ -24,15 +26,23 @@ def stand_in(model: type[ParamsT]) -> ParamsT:
     return model.model_construct(**required)
 
 
-def built(destination: Destination[Any, Any], env: Params) -> Sink[Any]:
-    """The destination's own sink, which is never opened. Raises ConfigurationError."""
-    try:
-        sink = destination(env)
-    except Exception as error:
-        raise ConfigurationError(
-            f"{destination.place}: the sink of {destination.name} cannot be built for a test "
-            f"({type(error).__name__}: {error}): give parameters that it takes, as "
-            f"FlowTest(flow, env=Env(...)); it is never opened"
-        ) from error
-    destination.configure(sink)
-    return sink
+def built(destination: Destination[Any, Any], env: Params | None, stands_in: Params) -> Sink[Any]:
+    """The destination's own sink, which is never opened. Raises ConfigurationError.
+
+    Without ``env`` each builder may have other parameters: if it makes nothing of ``stands_in``,
+    as SqlSink of a URL that is no database's, the forms that a check knows are tried."""
+    failures: list[Exception] = []
+    for parameters in [env] if env is not None else chain([stands_in], stand_ins(type(stands_in))):
+        try:
+            sink = destination(parameters)
+        except Exception as error:  # noqa: BLE001 - a builder's, of any kind
+            failures.append(error)
+            continue
+        destination.configure(sink)
+        return sink
+    first = failures[0]
+    raise ConfigurationError(
+        f"{destination.place}: the sink of {destination.name} cannot be built for a test "
+        f"({type(first).__name__}: {first}): give parameters that it takes, as "
+        f"FlowTest(flow, env=Env(...)); it is never opened"
+    ) from first

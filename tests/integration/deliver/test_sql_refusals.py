@@ -208,14 +208,44 @@ def test_several_workers_create_the_table_at_once(db: Database) -> None:
     [
         ("hunter2", "not a database URL"),
         ("oracle://me:hunter2@host/db", "oracle:// is not supported"),
-        ("sqlite://", "needs a file"),
-        ("sqlite:///:memory:", "needs a file"),
     ],
 )
 def test_a_wrong_url_is_told_without_its_secrets(url: str, message: str) -> None:
     with pytest.raises(errors.ConfigurationError, match=message) as caught:
         SqlSink(Secret(url), Rich, table="t")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mariadb", "mysql"])
+@pytest.mark.parametrize(
+    "password",
+    ["x@hunter2", "hunter2@x", "x@hunter2/y", "x/y@hunter2", "x@hunter2?y", "x@hunter2:1", "x@"],
+)
+def test_a_password_that_is_not_encoded_is_told_and_never_shown(scheme: str, password: str) -> None:
+    """Behind its @ would be the host, which each error of the driver names."""
+    with pytest.raises(errors.ConfigurationError, match="must be percent-encoded") as caught:
+        SqlSink(Secret(f"{scheme}://me:{password}@db:5432/shop"), Rich, table="t")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("password", ["hunter2/x", "x/hunter2", "hunter2%x", "x%hunter2", "%zz#?"])
+def test_other_characters_are_the_passwords_own(scheme: str, password: str) -> None:
+    """SQLAlchemy reads them so. Should the server be away, its error does not show them."""
+    url = Secret(f"{scheme}://me:{password}@127.0.0.1:1/shop")
+    sink = SqlSink(url, Rich, table="t", timeout=1)
+    assert sink._engine.url.password == password
+    with pytest.raises(errors.Unavailable) as caught:
+        asyncio.run(sink.open())
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"]
+)
+def test_a_database_in_memory_is_built_for_tests_and_never_written_to(url: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match="needs a file"):
+        asyncio.run(SqlSink(url, Rich, table="t").open())
 
 
 def test_wrong_names_are_told(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_a_delete_passes_as_it_is(prices: Prices) -> None:
     with EnrichTest(prices) as test:
         test.publish(test.orders, None, key="a")
         test.run_until_idle()
-        assert test.script.state == {"a": None}
+        assert [(a.key, a.change) for a in test.script.delivered] == [("a", "delete")]
     assert not prices.asked
 
 

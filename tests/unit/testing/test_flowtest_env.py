@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from engine_kit import Scripted
-from trunkline import Event, Flow, Params, Table
+from trunkline import ConfigurationError, Event, Flow, Params, Secret, Table
+from trunkline.connectors.sql import SqlSink
 from trunkline.schemas.commerce import Order
 from trunkline.testing import FlowTest
 
@@ -66,3 +67,48 @@ def test_a_route_with_parameters_is_tested_by_calling_it() -> None:
     plain: Any = flow_with_parameters()[0].routes[0]
     event: Any = type("Paid", (), {"data": order(7)})
     assert plain(event, Shops(least_cents=5, name="x")) == order(7)
+
+
+class Mart(Params):
+    mart_url: Secret
+    region: Literal["eu", "us"]
+    pages: list[str]
+
+
+@pytest.mark.parametrize("url", [None, "sqlite:///:memory:", "sqlite://"])
+def test_a_sql_sink_needs_no_parameters_and_takes_a_database_in_memory(url: str | None) -> None:
+    flow = Flow("to-mart", Mart)
+    orders = flow.existing_topic("commerce.orders", Order)
+
+    @flow.destination
+    def mart(env: Mart) -> SqlSink[Order]:
+        return SqlSink(env.mart_url, Order, table=f"orders_{env.region}")
+
+    @flow.route(orders, to=mart)
+    def forward(order: Event[Order]) -> Order:
+        return order.data
+
+    env = None if url is None else Mart(mart_url=Secret(url), region="eu", pages=[])
+    with FlowTest(flow, env=env) as test:
+        test.publish(orders, order(5))
+        test.run_until_idle()
+        assert test.destination(mart).state == {"1": order(5)}
+        test.publish(orders, None, key="1")
+        test.run_until_idle()
+        assert test.destination(mart).state == {}
+
+
+def test_a_builder_that_takes_nothing_says_what_to_do() -> None:
+    flow = Flow("to-mart", Mart)
+    orders = flow.existing_topic("commerce.orders", Order)
+
+    @flow.destination
+    def mart(env: Mart) -> SqlSink[Order]:
+        raise LookupError(f"no mart of {env.region}")
+
+    @flow.route(orders, to=mart)
+    def forward(order: Event[Order]) -> Order:
+        return order.data
+
+    with pytest.raises(ConfigurationError, match=r"LookupError: no mart of .*env=Env\(...\)"):
+        FlowTest(flow)
