@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import quote
 
 from yarl import URL
 
 from trunkline.connectors.http.paths import PathOf, path_template, require_encoded, text_template
 from trunkline.connectors.json_values import to_json
 from trunkline.errors import ConfigurationError, DataError, Rejected
-from trunkline.event import Event
+from trunkline.event import Event, split_key
 from trunkline.headers import TRACEPARENT
 from trunkline.masking import mask
 
@@ -24,8 +25,6 @@ EventHeaders = Mapping[str, str] | HeadersOf
 """Headers of an event: texts with ``{key}`` and fields of its data, or a function of it."""
 
 _TYPES = {"array": "application/json", "lines": "application/x-ndjson"}
-_SHORT = 2
-"""Characters of a value that may stand in any sentence by chance."""
 
 
 @dataclass(slots=True)  # frozen, making one takes three times as long, for each event
@@ -51,10 +50,8 @@ class Request:
 
     def common(self, said: str) -> str:
         """What an answer says, without what is this event's."""
-        for value in self.values:
-            if len(value) > _SHORT:
-                said = said.replace(value, "{key}")
-        return mask(said)
+        own = [part for value in self.values for part in (value, *split_key(value))]
+        return mask(said, [*own, *(quote(value, safe="") for value in own)])
 
 
 class RequestFactory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 MAX_MASKED = 300
 """Characters of a masked message that count. Behind them, messages often quote what was sent."""
@@ -21,11 +22,20 @@ _HEX = re.compile(r"\b(?:0x[0-9a-fA-F]+|(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{16,})\b
 _NUMBER = re.compile(r"(?<!answered )(?<!\d)\d+(?:[.,]\d+)*")
 
 
-def mask(message: str) -> str:
-    """The message without what differs from letter to letter.
+MIN_OWN = 3
+"""Characters of an event's own value that is masked: a shorter one may stand in any sentence by
+chance."""
+
+
+def mask(message: str, own: Iterable[str] = ()) -> str:
+    """The message without what differs from letter to letter. ``own``: the event's own values, as
+    its key, which are masked whatever they look like: ``order A-17/b`` is ``order {key}``.
 
     An HTTP status stays, and so do the names in a JSON body.
     """
+    for value in sorted(set(own), key=len, reverse=True):
+        if len(value) >= MIN_OWN and value in message:
+            message = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "{key}", message)
     message = _TIME.sub("<time>", _UUID.sub("<id>", message))
     message = _HEX.sub("<id>", _QUOTED.sub(_masked, message))
     return _NUMBER.sub("<n>", message)[:MAX_MASKED]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from trunkline.event import split_key
 from trunkline.headers import (
     CE_ID,
     CE_TYPE,
@@ -136,7 +137,13 @@ class DeadLetter:
     @property
     def common_message(self) -> str:
         """What the error said without the values of this letter."""
-        return self.header(TL_CAUSE)[:MAX_MASKED] or mask(self.message)
+        return self.header(TL_CAUSE)[:MAX_MASKED] or mask(self.message, self._own_values())
+
+    def _own_values(self) -> Iterator[str]:
+        for key in {self.key, self.event_key}:
+            text = printable(key)
+            yield from (text, *split_key(text))
+        yield self.event_id
 
 
 def printable(raw: bytes | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict, TypeVar, get_args
+from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
 
 from trunkline.errors import ConfigurationError, Unavailable
 from trunkline.streams.flow.alert import Alert
@@ -32,20 +32,28 @@ class DestinationOptions(TypedDict, total=False):
 
     order: Order
     retry: Retry
-    delay: str
+    delay: str | None
     on_dead: OnDead
     outage: Outage | Sequence[ErrorMatch]
-    reject: Sequence[ErrorMatch]
+    reject: Sequence[ErrorMatch] | None
     breaker: CircuitBreaker
-    maintenance: str | Sequence[str]
-    rate: str
-    concurrent: int
-    batch: int
-    linger: str
-    timeout: str
-    system: System
-    dead_letter_limit: DeadLetterLimit
+    maintenance: str | Sequence[str] | None
+    rate: str | None
+    concurrent: int | None
+    batch: int | None
+    linger: str | None
+    timeout: str | None
+    system: System | None
+    dead_letter_limit: DeadLetterLimit | None
     alert: Alert
+
+
+NONE_BY_DEFAULT = frozenset(
+    name
+    for name, kind in get_type_hints(DestinationOptions).items()
+    if type(None) in get_args(kind)
+)
+"""Arguments that are not there unless they are given, so that None says it as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +156,13 @@ class _Options:
     def read(self, name: str, parsed: Callable[[Any], T], default: T, *, tells: bool = True) -> T:
         """An argument, parsed; ``default`` if it is not given or wrong, which is noted if it
         ``tells``."""
-        if name not in self._arguments:
+        given = self._arguments.get(name)
+        # None says "none" only where that is the default: breaker=None would not mean the breaker
+        # that a destination has without a word of it.
+        if name not in self._arguments or (given is None and name in NONE_BY_DEFAULT):
             return default
         try:
-            return parsed(self._arguments[name])
+            return parsed(given)
         except ConfigurationError as error:
             if tells:
                 self.wrong.append(f"{name}: {error}")

@@ -106,7 +106,7 @@ def erp(env: Env) -> HttpSink[Order]:
     return HttpSink(env.url, Order, token=env.token)
 
 
-@flow.destination(maintenance="daily 02:00 2h UTC")
+@flow.destination(maintenance="daily 02:00 2h UTC", rate=None, system=None)
 def crm(env: Env) -> HttpSink[Order]:
     return HttpSink(env.url, Order, token=env.token)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from trunkline import Rejected
@@ -47,6 +49,30 @@ def test_an_error_tells_its_cause_apart_from_its_values() -> None:
     assert letter(errors[0]).common_message == "PUT /{key} answered 422"
     assert letter(errors[0]).message == "PUT /adgjmp answered 422"
     assert letter(errors[0]).cause != letter(Rejected("x", cause="PUT /{key} answered 400")).cause
+
+
+@pytest.mark.parametrize(
+    ("said", "keys", "common"),
+    [
+        ("order {} has no lines", ["A-17/b", "EU-BX", "Ada Lovelace"], "order {key} has no lines"),
+        ("{0} ({0})", ["Ü-ö", "b.c"], "{key} ({key})"),
+        ("part {} is unknown", ["screw", "screwdriver"], "part {key} is unknown"),
+        ("no {} in it", ["it", "no"], None),
+    ],
+)
+def test_an_events_own_key_is_no_cause(said: str, keys: list[str], common: str | None) -> None:
+    """Of an error that does not tell its cause, as a route's. Whatever the key looks like; but one
+    of two characters may be any word."""
+    letters = [replace(letter(ValueError(said.format(key))), key=key.encode()) for key in keys]
+    told = {one.common_message for one in letters}
+    assert told == ({common} if common else {"no it in it", "no no in it"})
+
+
+def test_the_parts_of_a_key_and_the_id_are_no_cause_either() -> None:
+    said = "order A-17, line b7x of ord-x7: none"
+    one = letter(ValueError(said), [("ce_id", b"ord-x7")])
+    one = replace(one, key=b'["A-17", "b7x"]')
+    assert one.common_message == "order {key}, line {key} of {key}: none"
 
 
 def test_a_cause_is_bounded() -> None:

@@ -20,7 +20,13 @@ from trunkline import (
     Unavailable,
 )
 from trunkline.connectors.base import Sink
-from trunkline.streams.flow.policy import DestinationOptions, Limits, Policy, parse_policy
+from trunkline.streams.flow.policy import (
+    NONE_BY_DEFAULT,
+    DestinationOptions,
+    Limits,
+    Policy,
+    parse_policy,
+)
 
 ERP = System("erp", rate="50/s")
 
@@ -78,6 +84,15 @@ def test_everything_can_be_given() -> None:
     assert [str(window) for window in policy.maintenance] == EVERYTHING["maintenance"]
     for name in ("retry", "breaker", "system", "dead_letter_limit", "alert"):
         assert getattr(policy, name) is EVERYTHING[name]
+
+
+def test_none_is_as_good_as_nothing_where_nothing_is_what_there_is_by_default() -> None:
+    """``maintenance=None if env == "test" else …``. But breaker=None would not mean the breaker
+    that a destination has by default."""
+    assert right(**dict.fromkeys(NONE_BY_DEFAULT)) == Policy()
+    assert {"maintenance", "rate", "system", "delay", "reject"} <= NONE_BY_DEFAULT
+    for name in EVERYTHING.keys() - NONE_BY_DEFAULT:
+        assert wrong(**{name: None}).startswith(f"{name}: None ")
 
 
 def test_one_window_is_a_text() -> None:
