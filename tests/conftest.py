@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pg15_kit import Postgres15
 from trunkline.local import artifacts
@@ -25,6 +26,10 @@ from trunkline.local.postgres import Postgres
 from trunkline.local.process import Child
 from trunkline.local.server import Server
 from trunkline.local.stack import Endpoints, Stack
+
+# No test is timed: on a machine that others use, drawing an example may take a while, too.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
