@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from math import isfinite
@@ -16,6 +18,8 @@ from typing import Any
 import orjson
 
 from trunkline.errors import SerializationError
+
+_LONG_NUMBER = re.compile(rb"[0-9.]{16}|[0-9][eE]")
 
 MOST_DIGITS = 1_000
 """Digits that a decimal may have before or behind its point."""
@@ -47,7 +51,28 @@ def text_of(value: Any) -> str:
 def exact_json(text: str | bytes) -> Any:
     """A JSON text with no digit lost: whole numbers are ``int``, others the ``float`` that is
     written with the same digits, or a ``Decimal`` if there is none. Raises ValueError."""
+    if isinstance(text, bytes) and _LONG_NUMBER.search(text) is None:
+        return orjson.loads(text)  # ten times as fast, and as exact up to 15 digits
     return json.loads(text, parse_float=_number, parse_int=_integer)
+
+
+def pointed(pointer: str, what: str = "the body") -> Callable[[Any], Any]:
+    """Reads a field by its name, or by a JSON pointer (RFC 6901); "" is all of it. The function
+    raises LookupError where it is not."""
+    path = pointer.removeprefix("/").split("/") if pointer.startswith("/") else [pointer]
+    names = [name.replace("~1", "/").replace("~0", "~") for name in path] if pointer else []
+
+    def read(body: Any) -> Any:
+        for name in names:
+            if isinstance(body, list) and name.isdecimal() and int(name) < len(body):
+                body = body[int(name)]
+            elif isinstance(body, dict) and name in body:
+                body = body[name]
+            else:
+                raise LookupError(f"{what} has no {pointer}")
+        return body
+
+    return read
 
 
 def _number(text: str) -> float | Decimal:

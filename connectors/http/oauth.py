@@ -133,11 +133,12 @@ class TokenSource:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Unavailable(f"no token: POST {where}: {type(error).__name__}") from error
         if status != 200:
-            raise Unavailable(f"no token: POST {where} answered {status}{_reason(body)}")
-        return _parsed(where, body)
+            raise Unavailable(f"no token: POST {where} answered {status}{reason_of(body)}")
+        return parsed_token(where, body)
 
 
-def _parsed(where: str, body: bytes) -> tuple[str, float]:
+def parsed_token(where: str, body: bytes) -> tuple[str, float]:
+    """The token of an endpoint's answer, and for how many seconds it counts. Raises Unavailable."""
     try:
         answer: Any = orjson.loads(body)
         token, lasts = answer["access_token"], answer.get("expires_in", UNTOLD)
@@ -151,7 +152,7 @@ def _parsed(where: str, body: bytes) -> tuple[str, float]:
     return token, lasts if 0 < lasts <= LONGEST else LONGEST if lasts > LONGEST else UNTOLD
 
 
-def _reason(body: bytes) -> str:
+def reason_of(body: bytes) -> str:
     """The error's code, as RFC 6749 (5.2) has it: ": invalid_client"; never what else is there."""
     try:
         code = orjson.loads(body)["error"]

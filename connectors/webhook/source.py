@@ -16,6 +16,7 @@ import orjson
 from aiohttp import web
 
 from trunkline.connectors.base import Publish, PushSource
+from trunkline.connectors.json_values import pointed
 from trunkline.connectors.webhook.content import TooLarge, UnknownCoding, unpacked
 from trunkline.connectors.webhook.listener import Listener, answered, refusal
 from trunkline.errors import ConfigurationError, SourceError
@@ -74,7 +75,7 @@ class WebhookSource(PushSource):
         if isinstance(max_body, bool) or not isinstance(max_body, int) or max_body < 1:
             raise ConfigurationError(f"WebhookSource: max_body={max_body!r}: bytes, from 1 on")
         self.host, self.port, self.path, self.stream = host, port, path, stream
-        self._key = key if callable(key) else _field(key)
+        self._key = key if callable(key) else pointed(key)
         self._id = id
         self._secret = _given("secret", secret)
         self._signature_header = signature_header
@@ -174,7 +175,7 @@ class WebhookSource(PushSource):
 
     def _id_of(self, request: web.BaseRequest, body: Body, number: int, count: int) -> str:
         if self._id is not None and self._id.startswith("/"):
-            return _text(_field(self._id)(body), "the id")
+            return _text(pointed(self._id)(body), "the id")
         names = ID_HEADERS if self._id is None else (self._id,)
         found = next(filter(None, (_header(request, name) for name in names)), b"")
         if not found and self._id is not None:
@@ -227,24 +228,6 @@ def _loads(body: bytes) -> Any:
         return orjson.loads(body)
     orjson.loads(body)  # stricter about what is JSON: encoding, nesting, no NaN
     return json.loads(body)
-
-
-def _field(pointer: str) -> Callable[[Body], Any]:
-    """Reads a field by its name, or by a JSON pointer. Raises LookupError where it is not."""
-    path = pointer.removeprefix("/").split("/") if pointer.startswith("/") else [pointer]
-    names = [name.replace("~1", "/").replace("~0", "~") for name in path]
-
-    def read(body: Any) -> Any:
-        for name in names:
-            if isinstance(body, list) and name.isdecimal() and int(name) < len(body):
-                body = body[int(name)]
-            elif isinstance(body, dict) and name in body:
-                body = body[name]
-            else:
-                raise LookupError(f"the body has no {pointer}")
-        return body
-
-    return read
 
 
 def _text(value: Any, what: str) -> str:

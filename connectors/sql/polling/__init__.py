@@ -2,9 +2,9 @@
 
 In comes a table or a view; out go records with positions. ``source`` is the connector, called in
 the source's own thread; ``modes`` says how it can tell what is new, ``ordered`` reads by a growing
-column, ``comparison`` compares all rows with those that ``known`` remembers. ``table`` asks the
-database, page by page, ``values`` has what its columns hold in Python, and ``waiting`` sees that a
-stop waits for no server.
+column, ``comparison`` compares all rows with those that ``connectors/known.py`` remembers.
+``table`` asks the database, page by page, ``values`` has what its columns hold in Python,
+``records`` makes records of rows, and ``cutting`` ends a statement that a stop does not wait for.
 """
 
 from trunkline.connectors.sql.polling.modes import FullComparison, Increasing, Timestamp

@@ -9,24 +9,21 @@ from functools import partial
 from typing import Any
 
 from trunkline.connectors.base import Batch, Position
-from trunkline.connectors.sql.polling.known import LONGEST_KEY, KnownRows
+from trunkline.connectors.comparing import Comparison
+from trunkline.connectors.known import LONGEST_KEY
 from trunkline.connectors.sql.polling.modes import FullComparison
 from trunkline.connectors.sql.polling.records import data_of, key_text, record_of
 from trunkline.connectors.sql.polling.table import PAGE_BYTES, PolledTable
-from trunkline.connectors.sql.polling.waiting import Calls
-from trunkline.errors import ConfigurationError, DataError, SourceError
-from trunkline.event import Change, Record, split_key
-
-LEAST_ROWS = 100
-"""Of a table with fewer rows any number may go."""
+from trunkline.connectors.waiting import Calls
+from trunkline.errors import ConfigurationError, DataError
+from trunkline.event import Record, split_key
 
 
 class ComparingReader:
     """Compares a table with what it was. For one thread.
 
     Positions: ``{"by": "comparison", "of": table and key, "phase": "snapshot" | "compare", "n":
-    changes told, "parts": the known rows}``. A snapshot that is interrupted goes on: what is known
-    is not told again.
+    changes told, "parts": the known rows}``.
     """
 
     def __init__(
@@ -46,8 +43,7 @@ class ComparingReader:
         self._batch = batch
         self._calls = calls
         self._key: list[str] = list(key or ())
-        self._phase, self._number = "snapshot", 0
-        self._known = KnownRows({}, mode.remember)
+        self._comparison = self._compared(None)
         self._records: list[Record] = []
         self._size = 0
         self._unkeyed: set[str] = set()
@@ -70,28 +66,25 @@ class ComparingReader:
                 f"compare it by {', '.join(self._key)}"
             )
         self._key = list(of["key"])
-        self._phase, self._number = position["phase"], position["n"]
-        self._known = KnownRows(position.get("parts", {}), self._mode.remember)
+        self._comparison = self._compared(position)
+
+    def _compared(self, stored: Position | None) -> Comparison:
+        remember, most = self._mode.remember, self._mode.max_deleted
+        name = self._table.name
+        return Comparison(name, self._stream, remember=remember, max_deleted=most, stored=stored)
 
     @property
     def position(self) -> Position:
         """Where it stands."""
-        return {
-            "by": "comparison",
-            "of": {"table": self._table.name, "key": self._key},
-            "phase": self._phase,
-            "n": self._number,
-            "progress": {"of": self._table.name, "rows": len(self._known), "about": None},
-            "parts": self._known.save(),
-        }
+        of = {"table": self._table.name, "key": self._key}
+        return {"by": "comparison", "of": of, **self._comparison.position()}
 
     def look(self, stop: threading.Event) -> Iterator[Batch]:
         """Read all rows, in the order of their key; then tell which have gone. Raises Stopped,
         SourceError."""
         self._calls.run(self._table.look, stop)
         self._settle_key()
-        self._known.begin()
-        before = len(self._known)
+        self._comparison.begin()
         after: Sequence[Any] | None = None
         while True:
             page = self._calls.run(partial(self._page, after), stop)
@@ -102,26 +95,16 @@ class ComparingReader:
             if not page.full:
                 break
             after = page.rows[-1][: len(self._key)]
-        for key in self._gone(before):
-            self._known.forget(key)
-            texts = split_key(key) if len(self._key) > 1 else [key]
-            self._tell(key, "delete", dict(zip(self._key, texts, strict=False)), 0)
+        gone = self._comparison.unseen()
+        for record in self._comparison.gone(gone, self._key, self._texts):
+            self._records.append(record)
             if len(self._records) >= self._batch:
                 yield self._given()
-        ended, self._phase = self._phase == "snapshot", "compare"
-        if self._records or ended:
+        if self._comparison.end() or self._records:
             yield self._given(current=True)
 
-    def _gone(self, before: int) -> list[str]:
-        gone = self._known.unseen()
-        most = self._mode.max_deleted
-        if before >= LEAST_ROWS and len(gone) > before * most and self._phase == "compare":
-            raise SourceError(
-                f"{len(gone)} of {before} rows of {self._table.name} have gone since the last "
-                f"look, more than max_deleted={most}: is it just being loaded anew? The next look "
-                "tells; if they are meant to be deleted, raise max_deleted="
-            )
-        return gone
+    def _texts(self, key: str) -> list[str]:
+        return split_key(key) if len(self._key) > 1 else [key]
 
     def _page(self, after: Sequence[Any] | None) -> Any:
         return self._table.page(self._key, after, None, self._batch)
@@ -141,52 +124,33 @@ class ComparingReader:
         width = len(self._key)
         columns = [self._table.column(name) for name in self._key]
         data = data_of(self._table.columns, row[width:])
-        shown = repr(data)
-        digest = hashlib.blake2b(shown.encode(errors="surrogatepass"), digest_size=8).digest()
-        hash_ = int.from_bytes(digest, "big")
+        shown = repr(data).encode(errors="surrogatepass")
         try:
             key = key_text(columns, row[:width])
             if len(key) > LONGEST_KEY:
                 raise DataError(f"the row's key has more than {LONGEST_KEY} characters")
         except DataError:
-            self._refuse(row[:width], data, digest)
+            self._refuse(row[:width], data, shown)
             return
-        found = self._known.see(key, hash_)
+        found, record = self._comparison.row(key, data, shown)
         if found == "twice":
             raise ConfigurationError(
                 f"{self._table.name} has two rows of the key {key[:100]!r}, so key= "
                 f"({', '.join(self._key)}) tells no row from the other"
             )
-        if found != "same":
-            change: Change = "update" if found == "changed" else "create"
-            self._tell(key, "snapshot" if self._phase == "snapshot" else change, data, hash_)
+        if record is not None:
+            self._records.append(record)
             self._size += len(shown)
 
-    def _refuse(self, key: Sequence[Any], data: dict[str, Any], digest: bytes) -> None:
+    def _refuse(self, key: Sequence[Any], data: dict[str, Any], shown: bytes) -> None:
         """A row that cannot have a key: a dead letter, once in this process for each state."""
-        if digest.hex() not in self._unkeyed and len(self._unkeyed) < self._batch:
-            self._unkeyed.add(digest.hex())
+        digest = hashlib.sha256(shown).hexdigest()[:32]
+        if digest not in self._unkeyed and len(self._unkeyed) < self._batch:
+            self._unkeyed.add(digest)
             columns = [self._table.column(name) for name in self._key]
-            record = record_of(
-                columns, key, data, change="create", stream=self._stream, id=digest.hex()
-            )
+            stream = self._stream
+            record = record_of(columns, key, data, change="create", stream=stream, id=digest)
             self._records.append(record)
-
-    def _tell(self, key: str, change: Change, data: dict[str, Any], hash_: int) -> None:
-        """A change. Its id names the how-manieth it is: a row that goes back to what it was is
-        another change, and one that is found again after a crash is the same."""
-        self._number += 1
-        told = f"{self._table.name}/{self._number}/{change}/{hash_}/{key}"
-        self._records.append(
-            Record(
-                key=key,
-                data=data,
-                change=change,
-                stream=self._stream,
-                id=hashlib.sha256(told.encode(errors="replace")).hexdigest()[:32],
-                place=f"{self._stream} {key}"[:200],
-            )
-        )
 
     def _given(self, *, current: bool = False) -> Batch:
         records, self._records, self._size = self._records, [], 0

@@ -24,7 +24,7 @@ from trunkline.connectors.sql.polling.values import (
     plain,
     to_position,
 )
-from trunkline.connectors.sql.polling.waiting import Calls
+from trunkline.connectors.waiting import Calls
 from trunkline.errors import ConfigurationError
 from trunkline.event import Record
 from trunkline.times import parse_duration

@@ -11,7 +11,7 @@ from trunkline.connectors.sql.polling.comparison import ComparingReader
 from trunkline.connectors.sql.polling.modes import FullComparison, Increasing, Mode, Timestamp
 from trunkline.connectors.sql.polling.ordered import OrderedReader
 from trunkline.connectors.sql.polling.table import PolledTable
-from trunkline.connectors.sql.polling.waiting import Calls, Stopped
+from trunkline.connectors.waiting import Calls, Stopped
 from trunkline.errors import ConfigurationError, SourceError
 from trunkline.params import Secret, revealed
 from trunkline.times import parse_duration
@@ -69,7 +69,6 @@ class SqlPolling(Source):
         if not self._interval:
             raise ConfigurationError("SqlPolling: interval= is longer than nothing: 1s, say")
         self._stream = stream or table
-        self._calls = Calls()
         self._by = by
         self._keys = keys
         self._table = PolledTable(
@@ -78,8 +77,8 @@ class SqlPolling(Source):
             columns=columns,
             where=where,
             timeout=parse_duration(timeout),
-            calls=self._calls,
         )
+        self._calls = Calls("sql-polling", self._table.cut)
         self._batch = batch
 
     def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:

@@ -26,8 +26,8 @@ from sqlalchemy import table as sql_table
 
 from trunkline.connectors.sql.engine import polling_engine
 from trunkline.connectors.sql.messages import withhold
+from trunkline.connectors.sql.polling.cutting import cut
 from trunkline.connectors.sql.polling.values import PolledColumn, polled_column
-from trunkline.connectors.sql.polling.waiting import Calls
 from trunkline.errors import SourceError
 
 PAGE_BYTES = 4_000_000
@@ -68,7 +68,6 @@ class PolledTable:
         columns: Sequence[str] | None,
         where: str,
         timeout: float,
-        calls: Calls,
     ) -> None:
         self.engine = polling_engine(url, timeout=timeout)
         if self.dialect == "mysql":
@@ -80,7 +79,7 @@ class PolledTable:
         self._schema, _, self._table = name.rpartition(".")
         self._wanted = columns
         self._where = where
-        self._calls = calls
+        self._connection: Any = None
         self._shape: Any = None
         self._limit = BUFFER
         self._password = self.engine.url.password
@@ -176,7 +175,7 @@ class PolledTable:
         """A connection, in a transaction. Raises SourceError for whatever the database says."""
         try:
             with self.engine.connect() as connection:
-                self._calls.connection = connection.connection.dbapi_connection
+                self._connection = connection.connection.dbapi_connection
                 yield connection
         except (exc.SQLAlchemyError, OSError) as error:
             told = withhold(error, (), ()) if isinstance(error, exc.SQLAlchemyError) else None
@@ -185,7 +184,11 @@ class PolledTable:
                 said = said.replace(str(self._password), "***")
             raise SourceError(f"{self.name} cannot be read: {said}") from None
         finally:
-            self._calls.connection = None
+            self._connection = None
+
+    def cut(self) -> None:
+        """End what is waited for, from another thread."""
+        cut(self._connection)
 
     def close(self) -> None:
         """Release the connection."""

@@ -44,6 +44,9 @@ class Env(Params):
     other_bootstrap: str
     other_password: Secret
     other_registry: str
+    crm_url: str
+    crm_id: str
+    crm_secret: Secret
 flow = Flow("documented", Env)
 """
 

@@ -1,4 +1,4 @@
-"""The rows that a full comparison knows: a key and a hash each, in parts of a source's position."""
+"""The rows that a comparison knows: a key and a hash each, in parts of a source's position."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class KnownRows:
     def _add(self, key: str, hash_: int) -> None:
         if len(self._places) >= self._limit:
             raise SourceError(
-                f"the table has more rows than remember={self._limit}: raise it (a row takes about "
-                "200 bytes of memory and its key), or read by a column instead"
+                f"there are more rows than remember={self._limit}: raise it (a row takes about "
+                "200 bytes of memory and its key), or read by what grows instead"
             )
         if not self._free:
             self._grow(1)
@@ -122,7 +122,7 @@ class KnownRows:
             for number in range(len(self._keys) // ROWS_A_PART):
                 self._load_part(number, numbers.get(number, {}))
         except (ValueError, AttributeError, TypeError, IndexError) as error:
-            raise ConfigurationError(f"the position is none of SqlPolling's: {error}") from error
+            raise ConfigurationError(f"the stored rows cannot be read: {error}") from error
         self._free.reverse()
 
     def _load_part(self, number: int, part: Part) -> None:
