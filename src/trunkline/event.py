@@ -65,6 +65,8 @@ class Record:
     ``place``: where in the system it stands, for people: ``orders.csv:17``; dead letters tell it.
     ``unreadable``: the source found something that is no record; it is not mapped, but becomes one
     dead letter of the source, with its raw bytes; ``key`` and ``data`` may be empty then.
+    ``type``: the event's type, where the system itself says it: a topic's ``event_type`` goes
+    first. ``headers``: what else the event is to have as headers of Kafka, in UTF-8.
     """
 
     key: str
@@ -76,6 +78,8 @@ class Record:
     traceparent: str = ""
     place: str = ""
     unreadable: Unreadable | None = None
+    type: str = ""
+    headers: Mapping[str, str] | None = None
 
 
 class Event(Generic[T_co]):
@@ -252,6 +256,9 @@ def event_headers(record: Record, *, source: str, type: str) -> list[tuple[str, 
     ]
     if record.stream:
         headers.append((CE_SUBJECT, record.stream.encode()))
+    if record.headers:
+        more = {name: value.encode(errors="replace") for name, value in record.headers.items()}
+        return [*headers, *(item for item in more.items() if item[0] not in dict(headers))]
     return headers
 
 

@@ -201,7 +201,7 @@ def _type(record: Record, output: TopicMapping, data: Any) -> str:
     if isinstance(named, str):
         return named
     if named is None or data is None:
-        return f"{output.topic}.{record.change}"
+        return record.type or f"{output.topic}.{record.change}"
     return named(data)
 
 

@@ -99,23 +99,23 @@ class HttpExchange:
         """The answer to a GET. Waits, PATIENT times, as long as the server asks for in
         ``Retry-After``, and renews a token that is refused. Raises SourceError for any answer but
         2xx and 304, and Stopped."""
-        renewed = False
-        for attempt in range(PATIENT + 1):
+        renewed, waits = False, 0
+        while True:
             answer = self._calls.run(partial(self._get, url, params, headers), stop)
             status, after = answer.status, answer.headers.get("retry-after", "")
+            if status == 304 or 200 <= status < 300:
+                return answer
             if status == 401 and self._oauth is not None and not renewed:
                 renewed, self._token = True, ""
                 continue
             later = status in LATER or status in DOWN
             seconds = seconds_until(after) if later else None
-            if seconds is None or attempt == PATIENT or seconds > self._max_wait:
-                break
+            if seconds is None or waits == PATIENT or seconds > self._max_wait:
+                raise AnswerError(self._refusal(answer), status)
+            waits += 1
             log.info("%s answered %d: asked again in %.0f s", _shown(url), status, seconds)
             if stop.wait(seconds):
                 raise Stopped
-        if status == 304 or 200 <= status < 300:
-            return answer
-        raise AnswerError(self._refusal(answer), status)
 
     def close(self) -> None:
         """Release the connections."""

@@ -18,11 +18,12 @@ from docs_pages import PAGES, ROOT, TEXTS, blocks_of, name, prose
 from trunkline import headers
 from trunkline.cli import app
 from trunkline.connectors.debezium import DebeziumSource
-from trunkline.connectors.http import HttpSink
+from trunkline.connectors.http import HttpPolling, HttpSink
 from trunkline.connectors.kafka import KafkaSink, KafkaSource
 from trunkline.connectors.mysql import MySqlCDC
+from trunkline.connectors.outbox import Outbox
 from trunkline.connectors.postgres import PostgresCDC
-from trunkline.connectors.sql import SqlSink
+from trunkline.connectors.sql import SqlPolling, SqlSink
 from trunkline.connectors.webhook import WebhookSource
 from trunkline.event import Event, Record
 from trunkline.headers import CONTENT_TYPE
@@ -37,9 +38,12 @@ CONNECTORS = {
     "http": HttpSink,
     "kafka": KafkaSource,
     "kafka-sink": KafkaSink,
+    "http-polling": HttpPolling,
     "mysql": MySqlCDC,
+    "outbox": Outbox,
     "postgres": PostgresCDC,
     "sql": SqlSink,
+    "sql-polling": SqlPolling,
     "webhook": WebhookSource,
 }
 
