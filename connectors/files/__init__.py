@@ -8,8 +8,9 @@ and have settled, and ``memory`` which contents were read before. ``places`` are
 ``formats`` makes rows of lines.
 """
 
-from trunkline.connectors.files.formats import Csv, FileFormat, JsonLines
+from trunkline.connectors.files.avro import Avro
+from trunkline.connectors.files.formats import Csv, FileFormat, FixedWidth, JsonLines
 from trunkline.connectors.files.places import S3, Sftp
 from trunkline.connectors.files.source import FileSource
 
-__all__ = ["S3", "Csv", "FileFormat", "FileSource", "JsonLines", "Sftp"]
+__all__ = ["S3", "Avro", "Csv", "FileFormat", "FileSource", "FixedWidth", "JsonLines", "Sftp"]

@@ -1,4 +1,4 @@
-"""What a file's lines mean: CSV and JSON lines, as values that a flow gives to FileSource."""
+"""What a file's lines mean: CSV, JSON lines, fixed widths, as values for FileSource."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, ClassVar, NamedTuple, NoReturn, Protocol
 
 from trunkline.connectors.files.lines import Lines, TooLong
 from trunkline.errors import ConfigurationError, DataError
@@ -19,14 +19,16 @@ _PLAIN = "\r\n\t,;|\"'{}[]:0aZ"
 
 
 class Row(NamedTuple):
-    """A row, or why there is none. ``line``: the number of its first line; ``start``: its offset.
-    ``raw``: the bytes of a row that is bad."""
+    """A row, or why there is none. ``line``: the number of its first line; ``start``: its offset,
+    or what else no other row of the content has. ``raw``: the bytes of a row that is bad.
+    ``size``: its bytes, if they are not those from ``start`` on."""
 
     data: dict[str, Any]
     line: int
     start: int
     error: DataError | None = None
     raw: bytes = b""
+    size: int = 0
 
 
 class FileError(DataError):
@@ -38,7 +40,12 @@ class FileError(DataError):
 
 
 class FileFormat(Protocol):
-    """How a file is read: ``Csv``, ``JsonLines``, or one of yours."""
+    """How a file is read: ``Csv``, ``JsonLines``, ``FixedWidth``, ``Avro``, or one of yours."""
+
+    @property
+    def by_lines(self) -> bool:
+        """Whether rows are lines, so that a file can grow by whole rows."""
+        ...
 
     def rows(self, lines: Lines, needed: Sequence[str]) -> Iterator[Row]:
         """The rows from where ``lines`` stands, good and bad ones; behind each, ``lines`` stands
@@ -63,6 +70,7 @@ class Csv:
     Raises ConfigurationError for what cannot be.
     """
 
+    by_lines: ClassVar[bool] = True
     delimiter: str = ","
     quote: str = '"'
     encoding: str = "utf-8"
@@ -198,6 +206,7 @@ class JsonLines:
     Raises ConfigurationError for an encoding that cannot be.
     """
 
+    by_lines: ClassVar[bool] = True
     encoding: str = "utf-8"
     decimals: bool = False
 
@@ -219,6 +228,60 @@ class JsonLines:
                 if text := line.raw.decode(self.encoding).strip():
                     yield Row(_object(decoder.decode(text), needed), line.number, start)
             except (ValueError, RecursionError, DataError) as error:
+                yield Row({}, line.number, start, _said(error), line.raw)
+            start = lines.offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedWidth:
+    """A line is a row, whose fields have widths, as of mainframes and banks.
+
+    ``fields``: name and width, in characters, of each in its order; "" as the name: left out.
+    ``encoding``, ``skip``: as with ``Csv``. ``trimmed``: lines may lack the blanks at their end;
+    else a line of another length is bad, as longer ones are in any case. Blanks around a value are
+    none of it. Blank lines are left out. All values are text.
+
+    Raises ConfigurationError for what cannot be.
+    """
+
+    by_lines: ClassVar[bool] = True
+    fields: Sequence[tuple[str, int]]
+    encoding: str = "utf-8"
+    skip: int = 0
+    trimmed: bool = False
+
+    def __post_init__(self) -> None:
+        _check_encoding(self.encoding)
+        names = [name for name, _ in self.fields if name]
+        if not names or any(width < 1 for _, width in self.fields):
+            raise ConfigurationError('FixedWidth: fields= are names and widths: (("id", 8), …)')
+        if twice := _twice(names):
+            raise ConfigurationError(f"FixedWidth: fields= names {twice} twice")
+        if self.skip < 0:
+            raise ConfigurationError("FixedWidth: skip= is a number of lines")
+
+    def rows(self, lines: Lines, needed: Sequence[str]) -> Iterator[Row]:
+        """See FileFormat."""
+        if missing := [name for name in needed if name not in dict(self.fields)]:
+            raise FileError(f"fields= lacks {', '.join(missing)}")
+        if not lines.offset and (first := _first(lines, self.skip)) is not None:
+            lines.seek(*first)
+        slices, width = [], 0
+        for name, part in self.fields:
+            slices.append((name, slice(width, width + part)))
+            width += part
+        start = lines.offset
+        while (line := lines.next()) is not None:
+            try:
+                if not line.whole:
+                    raise TooLong(f"the line has more than {lines.limit} bytes")
+                text = line.raw.decode(self.encoding).rstrip("\r\n")
+                if text.strip():
+                    if len(text) > width or (len(text) < width and not self.trimmed):
+                        raise DataError(f"the line has {len(text)} characters instead of {width}")
+                    data = {name: text[part].strip() for name, part in slices if name}
+                    yield Row(data, line.number, start)
+            except (ValueError, DataError) as error:
                 yield Row({}, line.number, start, _said(error), line.raw)
             start = lines.offset
 

@@ -77,6 +77,20 @@ class Lines:
         """The bytes from ``start`` to where the next line begins, at most ``limit``."""
         return os.pread(self._file.fileno(), min(self.offset - start, self.limit), start)
 
+    def mark(self, number: int) -> None:
+        """So many rows are done, of a format without lines: that is the place then, which a
+        restart is told as ``number``."""
+        self.offset = self.number = number
+
+    def take(self, at: int, size: int) -> bytes:
+        """So many bytes from an offset on, wherever the lines stand. Raises Truncated, Stopped."""
+        if self._stop.is_set():
+            raise Stopped
+        raw = os.pread(self._file.fileno(), size, at)
+        if len(raw) < size:
+            raise Truncated
+        return raw
+
     def _skip(self) -> None:
         """Go behind the end of the line, in pieces: it may be all of a file of gigabytes."""
         piece = b""

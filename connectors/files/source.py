@@ -17,7 +17,7 @@ from trunkline.connectors.files.memory import UNOPENED, Content, Memory
 from trunkline.connectors.files.places import S3, Sftp
 from trunkline.connectors.files.reading import EPOCH, OpenContent, fingerprints
 from trunkline.connectors.files.stores import place_of
-from trunkline.connectors.json_values import text_of
+from trunkline.connectors.json_values import text_of, to_json
 from trunkline.errors import ConfigurationError, DataError, SourceError
 from trunkline.event import Record, Unreadable, join_key
 from trunkline.times import parse_duration
@@ -32,7 +32,7 @@ _LEAST_ROW, _LARGEST_ROW = 1_000, 8_000_000
 
 
 class FileSource(Source):
-    """Reads the files that arrive in a folder: CSV, JSON lines or a format of yours.
+    """Reads the files that arrive in a folder: CSV, JSON lines, fixed widths, Avro, or yours.
 
     ``folder``: where they arrive, here or elsewhere (``Sftp``, ``S3``); it must exist. ``pattern``:
     of their names. ``format``: what they are. ``key``: the field, or fields, that have the entity's
@@ -251,7 +251,7 @@ class FileSource(Source):
                 record = self._record(row, content, lines)
                 self._records.append(record)
                 clean = record.unreadable is None
-                self._bytes += lines.offset - row.start
+                self._bytes += row.size or lines.offset - row.start
                 if len(self._records) >= self._batch or self._bytes >= _BATCH_BYTES:
                     if not (intact := content.unchanged(stop)):
                         break
@@ -266,7 +266,8 @@ class FileSource(Source):
             self._bad_file(content.found, error, error.raw, content.id)
             clean = False
         if intact and content.unchanged(stop):
-            self._finish(content, clean=clean and content.ends_a_line)
+            grows = self._format.by_lines and content.ends_a_line
+            self._finish(content, clean=clean and grows)
             return
         del self._records[safe:]
         if content.given:
@@ -301,7 +302,8 @@ class FileSource(Source):
                 key = self._key(data)
             except Exception as raised:  # noqa: BLE001 - a flow's own function, of any kind
                 said = raised if isinstance(raised, DataError) else DataError(f"key=: {raised!r}")
-                error, raw = said, lines.raw(row.start)
+                error = said
+                raw = lines.raw(row.start) if self._format.by_lines else to_json(data)
             if self._name_field:
                 data[self._name_field] = name
         return Record(
