@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from trunkline.errors import ConfigurationError
@@ -215,6 +215,29 @@ class CallLimits:
     concurrent: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """What an operation asks a system for, by HTTP.
+
+    ``path``: what follows the sink's address, beginning with / or ?, percent-encoded. ``json``: the
+    body, or None for none; dates, decimals and bytes become texts. ``headers``: besides the sink's.
+    """
+
+    method: str
+    path: str = ""
+    json: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """What the system answered: a 2xx status and the body's bytes; b"" where it was not readable,
+    which does not undo what the system has done."""
+
+    status: int
+    body: bytes
+
+
 class Sink(ABC, Generic[T]):
     """Writes events to a system.
 
@@ -236,6 +259,8 @@ class Sink(ABC, Generic[T]):
     order. A system that keeps one state a key must not say so: a replay would take it back
     through the older ones."""
 
+    takes_calls: bool = False
+    """Whether it has ``call``: then operations can be declared for its destination."""
     keeps_timeout: bool = False
     """Whether the sink keeps ``CallLimits.timeout`` itself, for each request that a call makes;
     else the engine cancels a call that lasts longer."""
@@ -269,6 +294,14 @@ class Sink(ABC, Generic[T]):
         Raises Rejected, Retryable or Unavailable for the whole batch, or PartialFailure naming
         the failed ones by index. Anything else counts as Retryable. May be cancelled.
         """
+
+    async def call(self, request: HttpRequest, id: str, traceparent: str = "") -> HttpReply:
+        """Run an operation and return the answer; raises as ``deliver`` does.
+
+        ``id``: the same in each repetition of this call and in no other one, for the system to
+        tell a repeat by. Only of sinks that say ``takes_calls``.
+        """
+        raise NotImplementedError
 
     async def close(self) -> None:
         """Release everything."""

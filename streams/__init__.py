@@ -19,6 +19,8 @@ What steps need:
 
 flow        what users write: flows, routes, policies; imports no other room
 retry       when a failed event comes again, and in which order of its key
+operations  calls of operations: what a destination's system is asked for, beside its events
+journal     how each call of an operation stands
 enrichment  what another system knows, added to a message before its sink gets it
 admission   whether anything may be sent now: breaker, maintenance, operator, throttle
 quota       limits over all workers: who may use how much of a rate

@@ -89,6 +89,15 @@ async def read_answer(response: aiohttp.ClientResponse) -> Answer:
     return Answer(response.status, headers, _plain(bytes(body), encoding, response.status))
 
 
+async def whole_body(response: aiohttp.ClientResponse) -> bytes:
+    """The body of an answer that is a success, whatever is in it; b"" for one that is longer than
+    MAX_BODY or cannot be decompressed: the system has done what it was asked for all the same."""
+    try:
+        return (await read_answer(response)).body
+    except Retryable:
+        return b""
+
+
 def _plain(body: bytes, encoding: str, status: int) -> bytes:
     if encoding in ("identity", ""):
         return body

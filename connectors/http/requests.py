@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from yarl import URL
 
+from trunkline.connectors.base import HttpRequest
 from trunkline.connectors.http.paths import PathOf, path_template, require_encoded, text_template
 from trunkline.connectors.json_values import to_json
 from trunkline.errors import ConfigurationError, DataError, Rejected
@@ -114,6 +115,23 @@ class RequestFactory:
         except DataError as error:
             raise Rejected(str(error)) from error
         return Request(method, url, headers, body, self._template, (event.key, identity))
+
+    def of_call(self, call: HttpRequest, id: str, traceparent: str) -> Request:
+        """The request of an operation. Raises Rejected for one that none can be made of."""
+        headers = {**call.headers, self._idempotency_header: id}
+        if traceparent and traceparent.isprintable():
+            headers[TRACEPARENT] = traceparent
+        body = None
+        try:
+            if call.path:
+                require_encoded(call.path)
+            if call.json is not None:
+                headers["Content-Type"] = "application/json"
+                body = to_json(call.json)
+        except DataError as error:
+            raise Rejected(str(error)) from error
+        url = URL(self._before[call.path[0]] + call.path, encoded=True) if call.path else self._url
+        return Request(call.method, url, headers, body, "(an operation)", (id,))
 
     def item(self, event: Event[Any]) -> bytes:
         """One event of a batch. Raises Rejected for one that is no JSON."""

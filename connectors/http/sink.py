@@ -14,11 +14,11 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from trunkline.connectors.base import CallLimits, Sink
+from trunkline.connectors.base import CallLimits, HttpReply, HttpRequest, Sink
 from trunkline.connectors.http.answers import failure
 from trunkline.connectors.http.client import Exchange, exchange, new_session
 from trunkline.connectors.http.deadline import Deadline
-from trunkline.connectors.http.judging import Judge, apply, read_answer
+from trunkline.connectors.http.judging import Judge, apply, read_answer, whole_body
 from trunkline.connectors.http.oauth import ClientCredentials, TokenSource
 from trunkline.connectors.http.requests import BatchForm, EventHeaders, Request, RequestFactory
 from trunkline.errors import (
@@ -68,6 +68,7 @@ class HttpSink(Sink[T]):
     """
 
     keeps_timeout = True
+    takes_calls = True
 
     def __init__(
         self,
@@ -177,6 +178,14 @@ class HttpSink(Sink[T]):
         if failures:
             raise failures[0] if len(events) == 1 else PartialFailure(failures)
 
+    async def call(self, request: HttpRequest, id: str, traceparent: str = "") -> HttpReply:
+        """One request for an operation, ``id`` in ``idempotency_header``; the same deadline,
+        credentials and meaning of each status as in ``deliver``."""
+        reply: list[HttpReply] = []
+        await self._send(self._requests.of_call(request, id, traceparent), 1, reply)
+        # None: the status line said 2xx, and then the answer broke off. It is done all the same.
+        return reply[0] if reply else HttpReply(200, b"")
+
     async def _send_batch(
         self, items: Mapping[int, tuple[Event[T], bytes]]
     ) -> dict[int, DeliveryError]:
@@ -201,11 +210,14 @@ class HttpSink(Sink[T]):
             return found
         return {}
 
-    async def _send(self, request: Request, count: int) -> None:
+    async def _send(
+        self, request: Request, count: int, reply: list[HttpReply] | None = None
+    ) -> None:
+        """``reply``: where the answer goes, if somebody wants it."""
         exchange.set(this := Exchange())
         try:
             with self._deadline.kept():
-                await self._ask(request, count)
+                await self._ask(request, count, reply)
         except TimeoutError as error:
             if not this.is_accepted or self._judge is not None:
                 told = f"no answer in {self._timeout:g} s"
@@ -224,7 +236,7 @@ class HttpSink(Sink[T]):
                 cause=f"{request.cause} cannot be sent",
             ) from error
 
-    async def _ask(self, request: Request, count: int) -> None:
+    async def _ask(self, request: Request, count: int, reply: list[HttpReply] | None) -> None:
         """Send a request, with a token that may have to be renewed: once, and what is said then
         counts."""
         assert self._session is not None, "deliver before open"
@@ -242,7 +254,7 @@ class HttpSink(Sink[T]):
                 allow_redirects=False,
             ) as response:
                 if 200 <= response.status < 300:
-                    await self._accepted(response, request, count)
+                    await self._accepted(response, request, count, reply)
                     return
                 error = await self._refusal(response, request)
             if self._tokens is None or response.status != UNAUTHORIZED:
@@ -253,13 +265,22 @@ class HttpSink(Sink[T]):
             renewed = True
 
     async def _accepted(
-        self, response: aiohttp.ClientResponse, request: Request, count: int
+        self,
+        response: aiohttp.ClientResponse,
+        request: Request,
+        count: int,
+        reply: list[HttpReply] | None,
     ) -> None:
+        if self._judge is None and reply is not None:
+            reply.append(HttpReply(response.status, await whole_body(response)))
+            return
         if self._judge is None:
             await self._drain(response)
             return
         answer = await read_answer(response)
         apply(self._judge(answer), count, request.what)
+        if reply is not None:
+            reply.append(HttpReply(answer.status, answer.body))
 
     async def _refusal(self, response: aiohttp.ClientResponse, request: Request) -> DeliveryError:
         answer = await _start_of(response)

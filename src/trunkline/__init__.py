@@ -3,6 +3,7 @@
 This module is the public face: what stands here stays.
 """
 
+from trunkline.connectors.base import HttpRequest
 from trunkline.errors import (
     ConfigurationError,
     PartialFailure,
@@ -18,6 +19,7 @@ from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.messages import Delete, Message
+from trunkline.streams.flow.operation import Call
 from trunkline.streams.flow.retry import Retry
 from trunkline.streams.flow.system import System
 from trunkline.streams.flow.table import Index, Table
@@ -26,6 +28,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Alert",
+    "Call",
     "Change",
     "CircuitBreaker",
     "ConfigurationError",
@@ -33,6 +36,7 @@ __all__ = [
     "Delete",
     "Event",
     "Flow",
+    "HttpRequest",
     "Index",
     "Message",
     "Params",

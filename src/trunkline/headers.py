@@ -23,7 +23,7 @@ TL_CHANGE = "tl_change"
 # Delivery, replaced at each hop
 
 TL_ORIGIN = "tl_origin"
-"""How the record came: ``original``, ``retry``, ``replay`` or ``redrive``."""
+"""How the record came: ``original``, ``retry``, ``replay``, ``redrive`` or ``operation``."""
 TL_FROM = "tl_from"
 """The canonical record that it was routed from, by which route, and which of that route's messages
 it is: ``topic/partition/offset/route/part``."""
@@ -42,6 +42,18 @@ TL_HALTED = "tl_halted"
 """``1`` for an event that halts its key (``on_dead="halt"``), and for its dead letter."""
 TL_REPLAY_ID = "tl_replay_id"
 """The replay or re-drive that sent the record."""
+
+# Calls of operations
+
+TL_OPERATION = "tl_operation"
+"""The operation that the record calls; its value is the operation's request."""
+TL_CLIENT = "tl_client"
+"""Who called: a client's name, as ``access.toml`` has it."""
+TL_FINGERPRINT = "tl_fingerprint"
+"""SHA-256 of what was asked for: a repeated call has the same one."""
+TL_ACCEPTED_AT = "tl_accepted_at"
+TL_EXPIRES_AT = "tl_expires_at"
+"""When a call that was not attempted by then is given up."""
 
 # Dead letters
 

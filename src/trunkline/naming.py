@@ -13,6 +13,7 @@ _INBOX = ".inbox"
 _RETRY = ".retry."
 _DLQ = ".dlq"
 _POSITIONS = ".positions"
+_CALLS = ".calls"
 
 # A flow's name may hold dots, even ".retry."; a function's name holds none, and a delay begins
 # with a digit. So "a.retry.b.erp.inbox" is the inbox of flow a.retry.b, not a retry topic.
@@ -40,6 +41,16 @@ def tier(flow: str, destination: str, delay: str) -> str:
 def dlq(flow: str, part: str) -> str:
     """The dead-letter topic of a destination or a source."""
     return f"{flow}.{part}{_DLQ}"
+
+
+def calls(flow: str, destination: str) -> str:
+    """The topic that says how each call of a destination's operations stands."""
+    return f"{flow}.{destination}{_CALLS}"
+
+
+def operation(flow: str, destination: str, name: str) -> str:
+    """What the schema of an operation's request is registered under, as a topic would be."""
+    return f"{flow}.{destination}.{name}"
 
 
 def positions(flow: str, source: str) -> str:
@@ -94,6 +105,9 @@ def delivery_group(flow: str, destination: str) -> str:
     return qualified(flow, destination)
 
 
+GATEWAY_GROUP = "trunkline.gateway"
+"""The group that gateways name which read how calls stand. None of them joins it or commits."""
+
 # Names taken apart
 
 
@@ -146,7 +160,7 @@ def part_of(topic: str, flow: str) -> str:
     if match := _TIER.fullmatch(topic):
         part = match[1].removeprefix(f"{flow}.")
     else:
-        suffix = next((end for end in (_INBOX, _DLQ, _POSITIONS) if rest.endswith(end)), "")
+        suffix = next((end for end in (_INBOX, _DLQ, _POSITIONS, _CALLS) if rest.endswith(end)), "")
         part = rest.removesuffix(suffix) if suffix else ""
     return "" if "." in part else part
 

@@ -13,6 +13,7 @@ from typing import Any
 from trunkline.connectors.base import Sink
 from trunkline.errors import AddressError, ConfigurationError, MissingExtra
 from trunkline.params import Params
+from trunkline.streams.check.operations import call_problem
 from trunkline.streams.check.stand_ins import stand_ins
 from trunkline.streams.check.streams import (
     Streams,
@@ -136,6 +137,9 @@ def _of(
             names = format_annotation(made), format_annotation(said)
             message = "its sink is made for {}, but it says that it accepts {}".format(*names)
             yield Problem(definition.place, f"destination {definition.name}: {message}")
+        for operation in definition.operations:
+            if message := call_problem(sink):
+                yield Problem(operation.place, f"operation {operation.name}: {message}")
         for route in flow.routes:
             if route.to is definition and (message := delete_problem(route, sink)):
                 yield Problem(route.place, f"route {route.name}: {message}")

@@ -19,6 +19,7 @@ from trunkline.event import Change
 from trunkline.params import Params
 from trunkline.schemas.types import has_schema
 from trunkline.streams.check.enrichments import enrichment_problems
+from trunkline.streams.check.operations import operation_problems, operations_collide
 from trunkline.streams.check.tables import check_tables
 from trunkline.streams.flow.annotations import (
     annotation_error,
@@ -34,13 +35,9 @@ from trunkline.streams.flow.annotations import (
     types_of_messages,
 )
 from trunkline.streams.flow.decorated import Definition
-from trunkline.streams.flow.definition import (
-    Destination,
-    Flow,
-    Route,
-    Topic,
-)
+from trunkline.streams.flow.definition import Destination, Flow, Route, Topic
 from trunkline.streams.flow.enrichment import ClientDefinition, Enrichment
+from trunkline.streams.flow.operation import Operation
 from trunkline.streams.flow.problems import FlowError, Problem
 from trunkline.streams.flow.source import SourceDefinition
 from trunkline.streams.flow.system import System, conflicting_limits
@@ -63,7 +60,7 @@ def check(flow: Flow[Any]) -> list[Problem]:
 def check_together(flows: Sequence[Flow[Any]]) -> list[Problem]:
     """What is wrong between flows that share a Kafka cluster, each of them right by itself."""
     looks = (_same_name, _types_disagree, _published_by_two, _colliding_topics, _systems_disagree)
-    return [*chain.from_iterable(look(flows) for look in looks)]
+    return [*chain.from_iterable(look(flows) for look in (*looks, operations_collide))]
 
 
 def _names(flow: Flow[Any]) -> Problems:
@@ -131,7 +128,8 @@ def _foreign_definitions(flow: Flow[Any]) -> Problems:
     used: list[tuple[Definition, Definition]] = []
     used += [(topic, source) for topic in flow.topics for source in topic.sources]
     used += [(route, part) for route in flow.routes for part in (route.topic, route.to)]
-    used += [(enrichment, enrichment.to) for enrichment in flow.enrichments]
+    used += [(part, part.to) for part in flow.enrichments]
+    used += [(part, part.to) for part in flow.operations]
     for definition, part in used:
         if part.flow is not flow:
             message = f"the {part.kind} {part.name} belongs to the flow {part.flow.name!r}"
@@ -155,7 +153,8 @@ def _unconnected(flow: Flow[Any]) -> Problems:
     for topic in flow.topics:
         if not topic.sources and not _is_existing(topic) and topic.place not in known:
             yield _problem(topic, "no source feeds it: give source=")
-    for destination in _not_among(flow.destinations, [route.to for route in flow.routes]):
+    called = [*(r.to for r in flow.routes), *(o.to for o in flow.operations)]
+    for destination in _not_among(flow.destinations, called):
         yield _problem(
             destination, f"no route leads to it: add @flow.route(…, to={destination.name})"
         )
@@ -280,6 +279,7 @@ _CHECKS: list[Callable[[Flow[Any]], Problems]] = [
     _arguments,
     check_tables,
     enrichment_problems,
+    operation_problems,
 ]
 
 
@@ -338,13 +338,13 @@ def _systems_disagree(flows: Sequence[Flow[Any]]) -> Problems:
 
 def _definitions(flow: Flow[Any]) -> list[Definition]:
     wired = [*flow.sources, *flow.topics, *flow.destinations, *flow.routes]
-    return [*wired, *flow.clients, *flow.enrichments]
+    return [*wired, *flow.clients, *flow.enrichments, *flow.operations]
 
 
 def _functions_of_the_file(flow: Flow[Any]) -> list[Definition]:
     """The definitions that are functions of one parameter: all but existing topics, and but
-    clients and enrichments."""
-    others = (ClientDefinition, Enrichment)
+    clients, enrichments and operations."""
+    others = (ClientDefinition, Enrichment, Operation)
     found = (one for one in _definitions(flow) if not isinstance(one, others))
     return [definition for definition in found if not _is_existing(definition)]
 
@@ -360,7 +360,8 @@ def _topics_of(definition: Definition) -> tuple[str, ...]:
     if isinstance(definition, SourceDefinition):
         return (definition.positions, definition.dlq)
     if isinstance(definition, Destination):
-        return (definition.inbox, *definition.tiers, definition.dlq)
+        calls = (definition.calls,) if definition.operations else ()
+        return (definition.inbox, *definition.tiers, definition.dlq, *calls)
     return ()
 
 

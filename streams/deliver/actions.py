@@ -8,9 +8,11 @@ from functools import partial
 from typing import Any
 
 from trunkline.event import Event
+from trunkline.kafka import PartitionRecord
 from trunkline.logs import about
 from trunkline.streams.deliver.committer import OffsetCommitter
 from trunkline.streams.dlq.halted import HaltDecisions, halted_event_of
+from trunkline.streams.journal.journal import CallJournal
 from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.streams.retry.key_order import Action, Discard, KeyOrder, RetryLater
 from trunkline.streams.retry.tiers import Tiers
@@ -28,12 +30,14 @@ class ActionRunner:
         committer: OffsetCommitter,
         decisions: HaltDecisions,
         metrics: DeliveryMetrics,
+        journal: CallJournal | None = None,
     ) -> None:
         self._order = order
         self._tiers = tiers
         self._committer = committer
         self._decisions = decisions
         self._metrics = metrics
+        self._journal = journal
 
     def run(self, actions: Iterable[Action]) -> None:
         """Carry out the actions, in their order."""
@@ -42,12 +46,20 @@ class ActionRunner:
             if isinstance(action, RetryLater):
                 record = self._tiers.retry_record(event, action.due, action.headers)
                 self._metrics.retried(record[0])
-                self._committer.complete((event,), record)
+                self._committer.complete((event,), record, *self._told_of(action))
             elif isinstance(action, Discard):
                 log.warning("%r is discarded, as was decided", event, extra=about(event))
-                self._committer.complete((event,))
+                self._committer.complete((event,), *self._told_of(action))
             else:
                 self.run(self._order.on_decision(event, self._decision(event)))
+
+    def _told_of(self, action: RetryLater | Discard) -> tuple[PartitionRecord, ...]:
+        """What the journal says, if the event is a call of an operation."""
+        if self._journal is None:
+            return ()
+        if isinstance(action, Discard):
+            return self._journal.discarded(action.event)
+        return self._journal.waiting(action.event, action.due, action.headers)
 
     def _decision(self, event: Event[Any]) -> str:
         """What an operator decided about a halted event.

@@ -49,6 +49,7 @@ class OffsetCommitter:
     """Commits what ``tracker`` knows to be completed, while deliveries go on.
 
     ``inbox``: names the task, and the destination in logs. ``consumer``: whose group commits.
+    ``urgent``: a topic whose records are committed at once.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class OffsetCommitter:
         *,
         listener: CommitListener,
         metrics: StepMetrics,
+        urgent: str = "",
     ) -> None:
         self._inbox = inbox
         self._tracker = tracker
@@ -67,6 +69,7 @@ class OffsetCommitter:
         self._consumer = consumer
         self._listener = listener
         self._metrics = metrics
+        self._urgent = urgent
         self._records: list[PartitionRecord] = []
         self._awaited: dict[tuple[str, int, int], Callable[[], None]] = {}
         self._after: list[Callable[[], None]] = []  # awaited ones, completed but not committed
@@ -103,6 +106,8 @@ class OffsetCommitter:
         if records and not all(map(self._tracker.owns, events)):
             return
         self._records += records
+        if any(record.topic == self._urgent for record in records):
+            self._full.set()  # somebody waits for the answer
         if self._awaited:
             for event in events:
                 call = self._awaited.pop((event.topic, event.partition, event.offset), None)

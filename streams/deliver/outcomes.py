@@ -28,6 +28,7 @@ from trunkline.streams.deliver.schedule import Schedule
 from trunkline.streams.deliver.sink_call import Events, SinkCall
 from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.flow.definition import Destination
+from trunkline.streams.journal.journal import CallJournal
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.retry.key_order import KeyOrder
 from trunkline.streams.retry.tiers import Tiers, failures_of
@@ -60,6 +61,7 @@ class OutcomeHandler:
         detector: PoisonDetectors,
         clock: Callable[[], float],
         listener: OutcomeListener,
+        journal: CallJournal | None = None,
     ) -> None:
         self._destination = destination
         self._policy = destination.policy
@@ -72,6 +74,7 @@ class OutcomeHandler:
         self._detector = detector
         self._clock = clock
         self._listener = listener
+        self._journal = journal
         self._held_logged_at = 0.0
         self._budget = LineBudget(clock)
 
@@ -177,6 +180,11 @@ class OutcomeHandler:
         """To a tier or to its end; whether the later ones of its key must stay behind."""
         error, failures = self._classifier.classify(failure), failures_of(event) + 1
         if isinstance(error, Rejected):
+            if self._journal is not None and self._journal.is_refusal(event, failure):
+                record = self._journal.refused(event, failure, failures)
+                self._committer.complete((event,), record)
+                self._order.on_done(event)
+                return False
             return self._dead_letter_or_halt(event, failure, failures)
         self._say_why(event, failure, failures)
         if self._tiers.exhausted(failures):
@@ -200,7 +208,11 @@ class OutcomeHandler:
         return True
 
     def _dead_letter(self, event: Event[Any], failure: Exception, failures: int = 0) -> None:
-        self._committer.complete((event,), self._dead_letter_record(event, failure, failures))
+        record = self._dead_letter_record(event, failure, failures)
+        told: tuple[PartitionRecord, ...] = ()
+        if self._journal is not None:
+            told = self._journal.dead(event, failure, failures or failures_of(event))
+        self._committer.complete((event,), record, *told)
         self._order.on_done(event)
         self._note_dead_letter(event, failure)
 
@@ -263,7 +275,8 @@ class OutcomeHandler:
     def _finish(self, delivered: Events) -> None:
         if not delivered:
             return
-        self._committer.complete(delivered)
+        told = () if self._journal is None else self._journal.finished(delivered)
+        self._committer.complete(delivered, *told)
         self._listener.on_delivered(len(delivered))
 
     def _free(self, batch: Events, held: Events) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from trunkline.connectors.base import Sink
 from trunkline.errors import ConfigurationError, DataError, Retryable, Unavailable
+from trunkline.headers import TL_OPERATION
 from trunkline.kafka.messages import event_of
 from trunkline.kafka.poll_loop import MicroBatch, PollListener
 from trunkline.schemas.codec import Decode, PrefetchSchemas
@@ -33,6 +34,7 @@ from trunkline.streams.deliver.tracker import OffsetTracker
 from trunkline.streams.dlq.halted import HaltDecisions
 from trunkline.streams.enrichment.enricher import Enricher
 from trunkline.streams.flow.definition import Destination
+from trunkline.streams.journal.journal import CallJournal
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import DeliveryMetrics, HasGauges
 from trunkline.streams.retry.decisions import RetryDecision, RetryDecisions
@@ -79,6 +81,8 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
     operators about halted events. ``outcome_listener``: who wants to know what becomes of events.
     ``enrichment``: what is called for the events before the sink, and its breaker. ``drain``:
     seconds that deliveries under way may take when partitions go; then they are cancelled.
+    ``journal``, ``decode_calls``: of a destination with operations, how their calls stand, and what
+    reads their requests, by name.
     """
 
     open_failure: str = ""
@@ -102,12 +106,15 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         clock: Callable[[], float],
         random: Callable[[], float],
         drain: float = DRAIN_TIMEOUT,
+        journal: CallJournal | None = None,
+        decode_calls: Mapping[str, Decode] | None = None,
     ) -> None:
         self.name = destination.name
         self.failure: BaseException | None = None
         self.gate = gate
         self._sink = sink
         self._decode = decode
+        self._journal, self._decode_calls = journal, decode_calls or {}
         self._broker = broker
         self._metrics = metrics
         self._enqueue = enqueue
@@ -122,14 +129,14 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         self.intake = broker.reader(self._topics, max_in_flight=MAX_OPEN, resume_at=tiers.resume_at)
         self._tracker = OffsetTracker(inbox, clock)
         self._backpressure = Backpressure(self.intake, self._tracker)
-        self._committer = OffsetCommitter(
-            inbox, self._tracker, broker, self.intake, listener=self, metrics=metrics
-        )
+        self._committer = self._made_committer(broker, metrics)
         self._lease = OwnershipLease(self._committer.force_commit)
         self._order = KeyOrder(self._backpressure, tiers.delays, ordered=self._ordered, clock=clock)
         self.detector = PoisonDetectors(self._order.queues.key, clock)
         self.enrichment = enrichment and EnrichmentStage(*enrichment, policy, self.detector)
-        self._runner = ActionRunner(self._order, tiers, self._committer, decisions, metrics)
+        self._runner = ActionRunner(
+            self._order, tiers, self._committer, decisions, metrics, journal
+        )
         self._retry_decisions = RetryDecisions(clock)
         self._schedule = Schedule(
             inbox, tiers, self._order, self._runner, self._retry_decisions, metrics, clock
@@ -137,6 +144,14 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         self._outcomes = self._made_outcomes(destination, tiers, clock, outcome_listener)
         self._senders = self._made_senders(destination, prefetch_schemas)
         self.gauges = DeliveryGauges(self.intake, self._tracker, self._order, metrics)
+
+    def _made_committer(self, broker: Broker, metrics: DeliveryMetrics) -> OffsetCommitter:
+        return OffsetCommitter(
+            *(self._inbox, self._tracker, broker, self.intake),
+            listener=self,
+            metrics=metrics,
+            urgent="" if self._journal is None else self._journal.topic,
+        )
 
     def _made_outcomes(
         self,
@@ -155,6 +170,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
             detector=self.detector,
             clock=clock,
             listener=listener,
+            journal=self._journal,
         )
 
     def _made_senders(
@@ -230,6 +246,10 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         waiting = found.waiting(self._broker.read_pending, self._decode) if self._ordered else ()
         self._order.begin(waiting, found.halted)
         self._tracker.begin(found.progress, found.unread())
+        if self._journal is not None:
+            calls, numbers = self._journal.topic, {at.partition for at in partitions}
+            every = [TopicPartition(calls, number, 0) for number in sorted(numbers)]
+            self._journal.begin(self._broker.read_pending(every))
         self._backpressure.begin()
         self._leaving = False
         self._lease.begin(began)
@@ -266,7 +286,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
 
     def _enter(self, message: Message) -> None:
         try:
-            event = event_of(message, self._decode, strict=True)
+            event = event_of(message, self._decoder_of(message), strict=True)
         except DataError as error:
             event = event_of(message, self._decode)
             self._outcomes.dead_letter_unreadable(event, error, message.key())
@@ -275,6 +295,14 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
             self._schedule.add(event, message.timestamp()[1] / 1000)
         else:
             self._runner.run(self._order.on_arrival(event))
+
+    def _decoder_of(self, message: Message) -> Decode:
+        """A call of an operation has its request for a value."""
+        if not self._decode_calls:
+            return self._decode
+        named = dict(message.headers() or ()).get(TL_OPERATION)
+        name = named.decode(errors="replace") if isinstance(named, bytes) else ""
+        return self._decode_calls.get(name, self._decode)
 
     def wake(self) -> None:
         """Something has changed that may let events through: a timer, a command, a limit."""

@@ -19,6 +19,7 @@ from trunkline.streams.flow.decorated import Definition
 from trunkline.streams.flow.definition import Destination, Route, Topic
 from trunkline.streams.flow.enrichment import Enrichment
 from trunkline.streams.flow.messages import Delete, Message
+from trunkline.streams.flow.operation import Call, Operation
 from trunkline.streams.flow.problems import FlowError, Problem
 
 
@@ -78,6 +79,16 @@ def type_of_event(route: Route[Any, Any]) -> Any:
             route, f"takes {format_annotation(annotation)}: write Event[…] with the topic's type"
         )
     return get_args(annotation)[0]
+
+
+def type_of_request(operation: Operation[Any]) -> type:
+    """The ``X`` of the operation's ``Call[X]``. Raises FlowError if it takes anything else."""
+    annotation = parameter(operation)
+    if get_origin(annotation) is not Call:
+        raise annotation_error(
+            operation, f"takes {format_annotation(annotation)}: write Call[…] with the request"
+        )
+    return _one_type(operation, get_args(annotation)[0], "takes Call of")
 
 
 def types_of_messages(route: Route[Any, Any]) -> list[Any]:

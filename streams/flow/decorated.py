@@ -18,6 +18,7 @@ class DeclaringFlow(Protocol):
     params: Any
     clients: list[Any]
     enrichments: list[Any]
+    operations: list[Any]
     tables: list[Any]
     problems: list[Problem]
 

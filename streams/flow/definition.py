@@ -7,17 +7,15 @@ groups come from them. Decorated functions stay callable, so a route is tested b
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Concatenate, Generic, Protocol, TypeAlias, TypeVar, Unpack, overload
+from typing import Any, Generic, TypeVar, Unpack, overload
 
 from trunkline import naming
-from trunkline.connectors.base import CallLimits, Sink
-from trunkline.errors import ConfigurationError
-from trunkline.event import Event, Record
+from trunkline.connectors.base import Sink
+from trunkline.event import Record
 from trunkline.params import Params
-from trunkline.streams.flow.decorated import Definition
 from trunkline.streams.flow.enrichment import (
     ClientDefinition,
     EnrichDecorator,
@@ -26,13 +24,29 @@ from trunkline.streams.flow.enrichment import (
     declared_client,
     enrich_decorator,
 )
-from trunkline.streams.flow.messages import Delete, Message, Otherwise
-from trunkline.streams.flow.policy import DestinationOptions, Policy, parse_policy
+from trunkline.streams.flow.messages import Otherwise
+from trunkline.streams.flow.operation import (
+    Operation,
+    OperationDecorator,
+    OperationOptions,
+    operation_decorator,
+)
+from trunkline.streams.flow.parts import (
+    Destination,
+    Route,
+    RouteDecorator,
+    RouteFunction,
+    Topic,
+    TopicDecorator,
+)
+from trunkline.streams.flow.policy import DestinationOptions, parse_policy
 from trunkline.streams.flow.problems import Problem, SourceLocation
 from trunkline.streams.flow.source import AnySource, SourceDefinition
-from trunkline.streams.flow.start import Start, declared_start
+from trunkline.streams.flow.start import declared_start
 from trunkline.streams.flow.table import StoreKind, TableDefinition, declared_table
 from trunkline.streams.flow.version import version_of
+
+__all__ = ["Destination", "Flow", "Route", "Topic"]
 
 EnvT = TypeVar("EnvT", bound=Params)
 T = TypeVar("T")
@@ -42,151 +56,7 @@ D = TypeVar("D")
 R_co = TypeVar("R_co", covariant=True)
 
 
-class Topic(Definition, Generic[T]):
-    """A canonical topic: call it with a record and it returns the canonical value, or None."""
-
-    def __init__(
-        self,
-        flow: Flow[Any],
-        function: Callable[[Record], T | None],
-        topic: str,
-        *,
-        sources: Sequence[SourceDefinition[Any]] = (),
-        key: Callable[[Record], str] | None = None,
-        event_type: str | Callable[[T], str] | None = None,
-        streams: tuple[str, ...] = (),
-        type: type[T] | None = None,
-    ) -> None:
-        super().__init__(flow, function, "topic")
-        self.topic = topic
-        self.sources = tuple(sources)
-        self.key = key
-        self.event_type = event_type
-        self.streams = streams
-        self.declared_type = type
-        self.start: Start = "earliest"
-
-    def __call__(self, record: Record) -> T | None:
-        value: T | None = self.function(record)
-        return value
-
-
-class Destination(Definition, Generic[EnvT, T]):
-    """A destination of a flow: call it with the parameters and it builds the sink."""
-
-    function: Callable[[EnvT], Sink[T]]
-
-    def __init__(
-        self, flow: Flow[Any], function: Callable[[EnvT], Sink[T]], *, policy: Policy
-    ) -> None:
-        super().__init__(flow, function, "destination")
-        self.policy = policy
-        self.enrichment: Enrichment[EnvT, Any, T, Any] | None = None
-
-    def __call__(self, env: EnvT) -> Sink[T]:
-        return self.function(env)
-
-    def build(self, env: EnvT) -> Sink[T]:
-        """The sink, with what this destination says of its calls. Raises ConfigurationError for
-        what the sink cannot honour."""
-        sink = self(env)
-        self.configure(sink)
-        return sink
-
-    def configure(self, sink: Sink[T]) -> None:
-        """Tell the sink what this destination says of its calls; raises as ``build`` does."""
-        limits = self.policy.limits
-        try:
-            sink.configure(
-                CallLimits(limits.timeout, limits.batch, limits.linger, limits.concurrent)
-            )
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{self.flow.name}.{self.name}: {error}") from error
-
-    @property
-    def inbox(self) -> str:
-        """The destination's own topic: everything that it is to receive passes through it."""
-        return naming.inbox(self.flow.name, self.name)
-
-    @property
-    def tiers(self) -> tuple[str, ...]:
-        """The topics where its events wait for another attempt, one for each delay of ``retry``."""
-        delays = self.policy.retry.delays
-        return tuple(naming.tier(self.flow.name, self.name, delay) for delay in delays)
-
-    @property
-    def dlq(self) -> str:
-        """The topic where this destination's undeliverable events end."""
-        return naming.dlq(self.flow.name, self.name)
-
-
-class Route(Definition, Generic[S, R_co]):
-    """A pure function from a canonical event, and what it looks up, to a destination's messages."""
-
-    function: Callable[..., R_co]
-
-    def __init__(
-        self,
-        flow: Flow[Any],
-        function: Callable[..., R_co],
-        topic: Topic[S],
-        to: Destination[Any, Any],
-        only: tuple[str, ...],
-        *,
-        deletes: bool = False,
-        otherwise: Otherwise | None = None,
-    ) -> None:
-        super().__init__(flow, function, "route")
-        self.topic = topic
-        self.to = to
-        self.only = only
-        self.deletes = deletes
-        self.otherwise = otherwise
-
-    def __call__(self, event: Event[S], *more: Any, **named: Any) -> R_co:
-        return self.function(event, *more, **named)
-
-
 _ARTICLE = {SourceDefinition: "a source", Topic: "a topic", Destination: "a destination"}
-
-
-_RouteFunction = Callable[Concatenate[Event[S], ...], T]
-_Sent: TypeAlias = D | Message[D] | Delete | Sequence[D] | Sequence[D | Message[D] | Delete] | None
-
-
-class _RouteDecorator(Protocol[S, D]):
-    """What ``@flow.route(...)`` accepts: the return type must be the destination's."""
-
-    @overload
-    def __call__(self, function: _RouteFunction[S, D]) -> Route[S, D]: ...
-    @overload
-    def __call__(self, function: _RouteFunction[S, D | None]) -> Route[S, D | None]: ...
-    @overload
-    def __call__(self, function: _RouteFunction[S, list[D]]) -> Route[S, list[D]]: ...
-    @overload
-    def __call__(self, function: _RouteFunction[S, Awaitable[D]]) -> Route[S, Awaitable[D]]: ...
-    @overload
-    def __call__(
-        self, function: _RouteFunction[S, Awaitable[D | None]]
-    ) -> Route[S, Awaitable[D | None]]: ...
-    @overload
-    def __call__(
-        self, function: _RouteFunction[S, Awaitable[D | Sequence[D] | None]]
-    ) -> Route[S, Awaitable[D | Sequence[D] | None]]: ...
-    @overload
-    def __call__(
-        self, function: _RouteFunction[S, D | Sequence[D] | None]
-    ) -> Route[S, D | Sequence[D] | None]: ...
-    @overload
-    def __call__(self, function: _RouteFunction[S, _Sent[D]]) -> Route[S, _Sent[D]]: ...
-    @overload
-    def __call__(
-        self, function: _RouteFunction[S, Awaitable[_Sent[D]]]
-    ) -> Route[S, Awaitable[_Sent[D]]]: ...
-
-
-class _TopicDecorator(Protocol):
-    def __call__(self, function: Callable[[Record], T | None]) -> Topic[T]: ...
 
 
 @dataclass
@@ -208,6 +78,7 @@ class Flow(Generic[EnvT]):
     tables: list[TableDefinition[Any]] = field(default_factory=list)
     clients: list[ClientDefinition[EnvT, Any]] = field(default_factory=list)
     enrichments: list[Enrichment[EnvT, Any, Any, Any]] = field(default_factory=list)
+    operations: list[Operation[Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     place: SourceLocation = field(init=False, compare=False)
 
@@ -256,7 +127,7 @@ class Flow(Generic[EnvT]):
         key: Callable[[Record], str] | None = None,
         event_type: str | Callable[[Any], str] | None = None,
         stream: str | Sequence[str] = (),
-    ) -> _TopicDecorator:
+    ) -> TopicDecorator:
         """Declare a canonical topic: a function from a source's record to its canonical value.
 
         None drops the record. ``key``: the entity's key, the record's own by default; for a
@@ -343,6 +214,15 @@ class Flow(Generic[EnvT]):
         only = partial(self._only, Destination, (to,), what="to=")
         return enrich_decorator(self, to, only, options)
 
+    def operation(
+        self, /, *, to: Destination[EnvT, Any], **options: Unpack[OperationOptions]
+    ) -> OperationDecorator:
+        """Declare an operation, which others call through the gateway: a function from a ``Call``
+        to the request that the destination's system gets. docs/operations-of-systems.md has the
+        rest."""
+        only = partial(self._only, Destination, (to,), what="to=")
+        return operation_decorator(self, to, only, options)
+
     def route(
         self,
         topic: Topic[S],
@@ -351,7 +231,7 @@ class Flow(Generic[EnvT]):
         only: str | Sequence[str] = (),
         deletes: bool = False,
         otherwise: Otherwise | None = None,
-    ) -> _RouteDecorator[S, D]:
+    ) -> RouteDecorator[S, D]:
         """Declare a route: a pure function from an event to the destination's message, several
         messages in a list, or None. A message is data, a ``Message`` or a ``Delete``.
 
@@ -368,7 +248,7 @@ class Flow(Generic[EnvT]):
         destination = to.to if isinstance(to, Enrichment) else to
         types = (only,) if isinstance(only, str) else tuple(only)
 
-        def declare(function: _RouteFunction[S, Any]) -> Route[S, Any]:
+        def declare(function: RouteFunction[S, Any]) -> Route[S, Any]:
             declared: Route[S, Any] = Route(
                 self, function, topic, destination, types, deletes=deletes, otherwise=otherwise
             )

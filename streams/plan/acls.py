@@ -20,10 +20,11 @@ from trunkline.streams.quota.client import limited
 from trunkline.streams.quota.client import topic as limits_topic
 
 WORKER_ROLES = ("source", "route", "deliver")
+GATEWAY_ROLE = "gateway"
 OPERATOR_ROLES = ("viewer", "operator")
 """``viewer``: who looks at states, dead letters and replays; ``operator``: who also pauses,
 re-drives, discards and replays."""
-ROLES = (*WORKER_ROLES, *OPERATOR_ROLES)
+ROLES = (*WORKER_ROLES, GATEWAY_ROLE, *OPERATOR_ROLES)
 
 _ORDER = ("Read", "Write", "Create", "Delete", "Describe", "DescribeConfigs")
 
@@ -75,6 +76,8 @@ def rights(flow: Flow[Any], roles: Collection[str], *, create: bool = False) -> 
         _of_routing(found, flow)
     if "deliver" in roles:
         _of_deliveries(found, flow)
+    if GATEWAY_ROLE in roles:
+        _of_gateways(found, flow, create=create)
     if any(role in OPERATOR_ROLES for role in roles):
         _of_viewers(found, flow)
     if "operator" in roles:
@@ -126,8 +129,19 @@ def _of_deliveries(found: _Rights, flow: Flow[Any]) -> None:
         for tier in destination.tiers:
             found.topic(tier, "Read", "Write", "Delete")  # what is done with is deleted
         found.topic(destination.dlq, "Write")
+        if destination.operations:
+            found.topic(destination.calls, "Read", "Write")
         found.group(naming.delivery_group(flow.name, destination.name), "Read")
         found.transactions(naming.transactional_ids(flow.name, destination.name))
+
+
+def _of_gateways(found: _Rights, flow: Flow[Any], *, create: bool) -> None:
+    for destination in flow.destinations:
+        if destination.operations:
+            made = ["Create"] if create else []
+            found.topic(destination.inbox, "Write", *made)
+            found.topic(destination.calls, "Read", "Write", *made)
+            found.group(naming.GATEWAY_GROUP, "Describe")
 
 
 def _of_viewers(found: _Rights, flow: Flow[Any]) -> None:
@@ -160,7 +174,8 @@ def _topics(flow: Flow[Any]) -> list[str]:
 
 
 def _topics_of(destination: Destination[Any, Any]) -> list[str]:
-    return [destination.inbox, *destination.tiers, destination.dlq]
+    calls = [destination.calls] if destination.operations else []
+    return [destination.inbox, *destination.tiers, destination.dlq, *calls]
 
 
 def as_commands(needed: Iterable[Right], principal: str, bootstrap: str) -> str:

@@ -13,8 +13,9 @@ from trunkline.kafka import TopicSpec, configured
 from trunkline.params import Backbone
 from trunkline.schemas.subjects import subject, topic_of
 from trunkline.schemas.types import schema_of
-from trunkline.streams.flow.annotations import type_of_inbox, type_of_topic
+from trunkline.streams.flow.annotations import type_of_inbox, type_of_request, type_of_topic
 from trunkline.streams.flow.definition import Destination, Flow
+from trunkline.streams.flow.operation import Operation
 from trunkline.streams.plan.resources import Resource, ResourceKind, ResourceState
 from trunkline.streams.plan.topics import required_topics
 from trunkline.streams.publish.publishers import published_by, publishers_topic
@@ -126,9 +127,16 @@ def _schemas(flow: Flow[Any], strategy: str) -> Iterator[tuple[str, str]]:
     written = [(t.topic, type_of_topic(t)) for t in flow.topics if t.sources]
     destinations = {id(route.to): route.to for route in flow.routes}.values()
     written += [(to.inbox, type_of_inbox(to)) for to in destinations]
+    for one in flow.operations:
+        written.append((operation_subject(one), type_of_request(one)))
     for topic, type in written:
         schema = schema_of(type).json
         yield subject(topic, schema, strategy), schema
+
+
+def operation_subject(operation: Operation[Any]) -> str:
+    """What the schema of an operation's request is registered under, as a topic would be."""
+    return naming.operation(operation.flow.name, operation.to.name, operation.name)
 
 
 def _delays(flow: Flow[Any]) -> Iterator[tuple[str, float]]:

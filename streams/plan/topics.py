@@ -16,6 +16,13 @@ from trunkline.streams.quota.client import topic as limits_topic
 _POSITIONS = {"segment.bytes": "10485760", "min.cleanable.dirty.ratio": "0.1"}
 # Nothing in it may go before it was dealt with, however long that takes.
 _KEPT = {"retention.ms": "-1"}
+# The newest state of each call, for a day: so long a repeated call is known for one.
+_CALLS = {
+    "cleanup.policy": "compact,delete",
+    "retention.ms": "86400000",
+    "segment.ms": "3600000",
+    "min.cleanable.dirty.ratio": "0.2",
+}
 # What is done with is deleted (``kafka/purge.py``), a segment at a time.
 _TIER = {**_KEPT, "segment.bytes": str(SEGMENT)}
 
@@ -42,8 +49,10 @@ def required_topics(flow: Flow[Any], partitions: int) -> list[TopicSpec]:
 def _topics_of_destination(destination: Destination[Any, Any], partitions: int) -> list[TopicSpec]:
     """Partition i of all of them belongs to one worker, so they have equally many."""
     inbox = destination.inbox
+    calls = [TopicSpec(destination.calls, partitions, True, _CALLS, like=inbox)]
     return [
         TopicSpec(inbox, partitions),
         *(TopicSpec(name, partitions, config=_TIER, like=inbox) for name in destination.tiers),
         TopicSpec(destination.dlq, partitions, config=_KEPT, like=inbox),
+        *(calls if destination.operations else ()),
     ]

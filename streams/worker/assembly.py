@@ -53,6 +53,7 @@ from trunkline.streams.worker.compiler import Compiler
 from trunkline.streams.worker.enrichment import breaker_of, enrichment_of
 from trunkline.streams.worker.faust_app import FlowApp
 from trunkline.streams.worker.listeners import delivery_listener
+from trunkline.streams.worker.operations import with_operations
 from trunkline.streams.worker.routing_supervisor import RoutingSupervisor
 from trunkline.streams.worker.source_supervisor import SourceSupervisor
 from trunkline.streams.worker.supervisor import ControlledHaltDecisions, DestinationSupervisor
@@ -307,6 +308,7 @@ class Assembly:
         )
         monitor = self._alerts.monitor(name, destination.policy.alert)
         batches = self._app.queue(f"deliver-{name}")
+        sink, journal = with_operations(destination, sink)
         step = DeliveryStep(
             sink,
             destination,
@@ -322,6 +324,8 @@ class Assembly:
             clock=time.time,
             random=random.random,
             drain=self._drain,
+            journal=journal,
+            decode_calls=self._compiler.call_decoders_of(destination),
         )
         batches.consume(step.accept)
         for limit in limits:

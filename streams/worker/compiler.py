@@ -18,6 +18,7 @@ from trunkline.streams.flow.annotations import (
     annotation_error,
     type_of_destination,
     type_of_inbox,
+    type_of_request,
     type_of_topic,
 )
 from trunkline.streams.flow.definition import Destination, Flow, Route, Topic
@@ -98,6 +99,15 @@ class Compiler:
         """What reads the values of a destination's inbox."""
         decode: Callable[[bytes], Any] = self._codec.decoder(type_of_inbox(destination))
         return decode
+
+    def call_decoders_of(
+        self, destination: Destination[Any, Any]
+    ) -> dict[str, Callable[[bytes], Any]]:
+        """What reads the requests of a destination's operations, by their names."""
+        return {
+            operation.name: self._codec.decoder(type_of_request(operation))
+            for operation in destination.operations
+        }
 
     def enrichment_of(
         self,

@@ -127,6 +127,7 @@ class Parts:
             cast(Any, self.consumer),
             listener=self.heard,
             metrics=self.metrics,
+            urgent=FLOW.destinations[0].calls,
         )
         self.tiers = Tiers(FLOW.destinations[0], self._now, lambda: 0.0)
         self.order = KeyOrder(self.backpressure, self.tiers.delays, ordered=True, clock=self._now)

@@ -17,7 +17,7 @@ HEADER = re.compile(
 )
 """The names of headers that are Trunkline's or CloudEvents'."""
 
-TOPIC = re.compile(r"(^|[\w}])\.(inbox|retry|dlq|control|audit|positions|route)(?![\w(])")
+TOPIC = re.compile(r"(^|[\w}])\.(inbox|retry|dlq|calls|control|audit|positions|route)(?![\w(])")
 """What the names of topics and groups end with; ``@flow.route(…)`` in a message is none."""
 
 CONTROL_KEY = re.compile(r"^(destination|status|alert|replay|dlq|release)/")

@@ -5,11 +5,13 @@ from typing import TypedDict, assert_type
 
 from trunkline import (
     Alert,
+    Call,
     CircuitBreaker,
     DeadLetterLimit,
     Delete,
     Event,
     Flow,
+    HttpRequest,
     Index,
     Message,
     Params,
@@ -276,3 +278,11 @@ async def awaited_stay_awaitable(event: Event[Order]) -> None:
     assert_type(await with_shelf(event.data, Env.model_construct(), Client()), PickList | None)
     assert_type(await awaited_maybe(event), PickList | None)
     assert_type(await awaited_several(event), PickList | Sequence[PickList] | None)
+
+
+@flow.operation(to=crm, verb="update", resource="orders", key="id", wait="5s", expires="1h")
+def correct(call: Call[Order]) -> HttpRequest:
+    return HttpRequest("PATCH", f"/orders/{call.data['id']}", json=call.data)
+
+
+corrected: HttpRequest = correct(Call(Order(id="1", status="paid"), "id", "crm"))

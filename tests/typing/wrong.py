@@ -4,7 +4,18 @@ other line may be one."""
 from collections.abc import Sequence
 from typing import TypedDict
 
-from trunkline import Event, Flow, Message, Params, Record, Retry, Secret, Table
+from trunkline import (
+    Call,
+    Event,
+    Flow,
+    HttpRequest,
+    Message,
+    Params,
+    Record,
+    Retry,
+    Secret,
+    Table,
+)
 from trunkline.connectors.base import Sink, Source
 from trunkline.connectors.http import HttpSink
 
@@ -241,3 +252,18 @@ def into_an_enrichment(order: Event[Order]) -> PickList:
 right("an event")  # wrong
 orders({"id": "1"})  # wrong
 warehouse(OtherEnv(dsn=""))  # wrong
+
+
+@flow.operation(to=warehouse, verb="update", resource="orders")  # wrong
+def answers_something_else(call: Call[Order]) -> Order:
+    return call.data
+
+
+@flow.operation(to=warehouse, verb="update", resource="orders", wait=5)  # wrong
+def waits_a_number(call: Call[Order]) -> HttpRequest:
+    return HttpRequest("PATCH")
+
+
+@flow.operation(to=orders, verb="update", resource="orders")  # wrong
+def of_a_topic(call: Call[Order]) -> HttpRequest:
+    return HttpRequest("PATCH", f"/{call.data['ident']}")  # wrong

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from trunkline.cli import acls, audit, check, demo, destroy, diff, graph, plan, run, stack
+from trunkline.cli import acls, audit, check, demo, destroy, diff, gateway, graph, plan, run, stack
 from trunkline.cli.access import access_app
 from trunkline.cli.alert import alert_app
 from trunkline.cli.connector import connector_app
@@ -60,6 +60,7 @@ app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.status)
 app.command()(run.run)
+app.command()(gateway.gateway)
 app.command()(demo.demo)
 app.command()(audit.audit)
 app.add_typer(destination_app)

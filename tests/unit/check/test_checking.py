@@ -14,14 +14,15 @@ import pytest
 
 from checking_cases import FUTURE, HEAD, RIGHT, ROUTED, WRONG
 from checking_enrichments import RIGHT_ENRICHMENTS, WRONG_ENRICHMENTS
+from checking_operations import RIGHT_OPERATIONS, WRONG_OPERATIONS
 from checking_tables import RIGHT_TABLES, WRONG_TABLES
 from trunkline.streams.check.flows import check, check_together
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.loading import load
 from trunkline.streams.flow.problems import Problem
 
-ALL_RIGHT = {**RIGHT, **RIGHT_ENRICHMENTS, "tables": RIGHT_TABLES}
-ALL_WRONG = {**WRONG, **WRONG_ENRICHMENTS, "tables": WRONG_TABLES}
+ALL_RIGHT = {**RIGHT, **RIGHT_ENRICHMENTS, **RIGHT_OPERATIONS, "tables": RIGHT_TABLES}
+ALL_WRONG = {**WRONG, **WRONG_ENRICHMENTS, **WRONG_OPERATIONS, "tables": WRONG_TABLES}
 
 
 @pytest.fixture(autouse=True)

@@ -134,3 +134,24 @@ def test_who_is_told_how_far_it_is_is_told_in_portions() -> None:
         assert told == [PORTION, 1]
 
     run(scene)
+
+
+def test_what_somebody_waits_for_is_committed_at_once() -> None:
+    """A call of an operation: its caller holds a connection."""
+    told = RETRY._replace(topic="sales.erp.calls")
+
+    async def scene(parts: Parts) -> None:
+        parts.read(0, 1)
+        parts.committer.start()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        parts.committer.complete([event(0)], told)
+        await asyncio.sleep(INTERVAL / 4)
+        assert parts.broker.commits == [([told], {INBOX: 1})]
+        parts.committer.complete([event(1)], RETRY)
+        await asyncio.sleep(INTERVAL / 4)
+        assert len(parts.broker.commits) == 1, "others wait for more"
+        assert loop.time() < began + INTERVAL
+        await parts.committer.stop()
+
+    run(scene)

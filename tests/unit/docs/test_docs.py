@@ -26,6 +26,7 @@ from trunkline.connectors.postgres import PostgresCDC
 from trunkline.connectors.sql import SqlPolling, SqlSink
 from trunkline.connectors.webhook import WebhookSource
 from trunkline.event import Event, Record
+from trunkline.gateway.metrics import GatewayMetrics
 from trunkline.headers import CONTENT_TYPE
 from trunkline.params import Backbone, Secret
 from trunkline.streams.metrics import Metrics
@@ -165,21 +166,23 @@ def test_each_key_of_the_backbone_is_documented_with_its_default(key: str) -> No
 # Metrics and headers
 
 
-def exported() -> set[str]:
-    """The metrics' names as Prometheus sees them."""
-    families = Metrics().registry.collect()
+def exported(metrics: Metrics | GatewayMetrics | None = None) -> set[str]:
+    """The metrics' names as Prometheus sees them: a worker's, if no others."""
+    families = (metrics or Metrics()).registry.collect()
     return {f.name + ("_total" if f.type == "counter" else "") for f in families}
 
 
 def test_the_metrics_are_documented() -> None:
     table = OPERATIONS.split("## Metrics")[1].split("\n## ")[0]
     assert first_column(table) == exported()
+    gateway = first_column(TEXTS[DOCS / "gateway.md"])
+    assert {name for name in gateway if name.startswith("trunkline_")} == exported(GatewayMetrics())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_metrics_that_are_named_exist(page: Path) -> None:
     named = re.findall(r"\btrunkline_[a-z_]+\b", TEXTS[page])
-    assert set(named) <= exported()
+    assert set(named) <= exported() | exported(GatewayMetrics())
 
 
 def test_the_headers_are_documented() -> None:

@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from delivery_kit import flow_of
-from trunkline import Flow
+from trunkline import Call, Flow, HttpRequest
 from trunkline.cli import app
 from trunkline.kafka.rights import Right
+from trunkline.schemas.commerce import Order
 from trunkline.streams.plan.acls import (
     ROLES,
     WORKER_ROLES,
@@ -134,4 +135,23 @@ def test_the_command_prints_them(monkeypatch: pytest.MonkeyPatch) -> None:
     group = {"resource": "group", "name": "orders.route", "operations": ["Read"]}
     assert {**group, "prefixed": False} in found
     refused = CliRunner().invoke(app, ["acls", str(FLOW_FILE), "--role", "boss"])
-    assert "the roles are source, route, deliver, viewer, operator" in str(refused.exception)
+    assert "the roles are source, route, deliver, gateway, viewer, operator" in str(
+        refused.exception
+    )
+
+
+def test_a_gateway_may_write_calls_and_follow_how_they_stand_and_nothing_else() -> None:
+    flow = flow_of()
+    assert of(flow, "gateway") == {}, "it has no operation"
+
+    @flow.operation(to=flow.destinations[0], verb="update", resource="orders")
+    def correct(call: Call[Order]) -> HttpRequest:
+        return HttpRequest("PATCH")
+
+    found = rights(flow, ["gateway"])
+    assert {(right.resource, right.name, right.operations) for right in found} == {
+        ("topic", "sales.erp.inbox", ("Write", "Describe")),
+        ("topic", "sales.erp.calls", ("Read", "Write", "Describe")),
+        ("group", "trunkline.gateway", ("Describe",)),
+    }
+    assert of(flow, "deliver")["sales.erp.calls"] == ("Read", "Write", "Describe")

@@ -1,0 +1,89 @@
+"""How every call stands that is not a day old, and who waits for one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from trunkline.streams.journal.journal import KEPT
+from trunkline.streams.journal.record import CallRecord
+
+
+class CallBook:
+    """The newest record of each call. For the event loop. ``clock``: epoch seconds.
+
+    A worker's word counts over a gateway's, and a final state over any other, in whatever order
+    they are read: the records of one call come from two topics' partitions. The first gateway's
+    word stays: a second one of the same key is another request, which its sender must be told.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._calls: dict[str, tuple[CallRecord, str, bool]] = {}
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def get(self, call: str) -> CallRecord | None:
+        """The newest record of a call."""
+        found = self._calls.get(call)
+        return found[0] if found else None
+
+    def topic_of(self, call: str) -> str:
+        """The topic that the record of a call came from."""
+        return self._calls[call][1]
+
+    def is_taken_up(self, call: str) -> bool:
+        """Whether a worker has said anything of it."""
+        found = self._calls.get(call)
+        return found is not None and not found[2]
+
+    def apply(self, topic: str, record: CallRecord, *, by_gateway: bool) -> None:
+        """Take in a record that was read."""
+        before = self._calls.get(record.call)
+        if before is not None and (by_gateway or (before[0].is_over and not record.is_over)):
+            # Only a re-drive leads out of an end, to attempts that say nothing until they end.
+            return
+        self._calls.pop(record.call, None)
+        self._calls[record.call] = record, topic, by_gateway
+        self._prune()
+        for waiter in self._waiting.pop(record.call, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _prune(self) -> None:
+        over = self._clock() - KEPT
+        while (oldest := next(iter(self._calls))) and self._calls[oldest][0].at < over:
+            del self._calls[oldest]
+
+    def close(self) -> None:
+        """The gateway stops: whoever waits is answered with what is known now."""
+        self._closed = True
+        for waiter in [one for waiters in self._waiting.values() for one in waiters]:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def wait_change(self, call: str, seconds: float) -> None:
+        """Return when another record of the call has come, or after that time."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiters = self._waiting.setdefault(call, set())
+        waiters.add(waiter)
+        try:
+            await asyncio.wait([waiter], timeout=max(0.0, seconds))
+        finally:
+            waiters.discard(waiter)
+            if not waiters and self._waiting.get(call) is waiters:
+                del self._waiting[call]
+
+    async def wait_over(self, call: str, seconds: float) -> CallRecord | None:
+        """The call's record once it is over, or as it is after that time."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while (found := self.get(call)) is None or not found.is_over:
+            left = until - loop.time()
+            if left <= 0 or self._closed:
+                return found
+            await self.wait_change(call, left)
+        return found

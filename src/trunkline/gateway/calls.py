@@ -1,0 +1,100 @@
+"""Calls as a gateway makes them: each once, whatever is repeated, and by whichever replica."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from trunkline.access.policy import Client
+from trunkline.gateway.book import CallBook
+from trunkline.gateway.catalog import Offered
+from trunkline.gateway.problems import Problem
+from trunkline.gateway.writer import CallWriter
+from trunkline.streams.journal.record import CallRecord
+
+_NAMESPACE = uuid.UUID("6d1b3a4e-27a5-5c0e-9a3f-2c1f6f0f7e55")
+"""Of the ids of calls: any UUID, the same for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A call that is on its way or over, as it is known here now. ``fingerprint``: of what was
+    asked for; ``repeated``: its key was used before, for the same."""
+
+    call: CallRecord
+    fingerprint: str
+    repeated: bool
+
+
+def call_id(client: str, offered: Offered, key: str) -> str:
+    """The id of a call: the same in every gateway for one client, operation and key (UUID 5 of
+    RFC 9562)."""
+    named = "\n".join((client, offered.system, offered.name, key))
+    return str(uuid.uuid5(_NAMESPACE, named))
+
+
+class Calls:
+    """Submits calls and waits for them. For the event loop. ``clock``: epoch seconds."""
+
+    def __init__(self, book: CallBook, writer: CallWriter, clock: Callable[[], float]) -> None:
+        self._book = book
+        self._writer = writer
+        self._clock = clock
+
+    async def submit(
+        self, offered: Offered, client: Client, key: str, request: Any, traceparent: str
+    ) -> Submitted:
+        """Write the call, unless a worker has it already. Raises Problem.
+
+        1. A key that was used for something else is refused.
+        2. A call that a worker knows of is joined: nothing is written.
+        3. Any other is written, also where a gateway has accepted it before: that one may have died
+           before the inbox had it. The worker runs one of the records, and skips the others.
+        """
+        value = offered.encode(request)
+        fingerprint = hashlib.sha256(value[5:]).hexdigest()  # without the schema's id
+        id_ = call_id(client.name, offered, key)
+        known = self._book.get(id_)
+        self.require_same(known, fingerprint)
+        if known is not None and self._book.is_taken_up(id_):
+            return Submitted(known, fingerprint, True)
+        now = self._clock()
+        call = CallRecord(
+            call=id_,
+            state="accepted",
+            operation=offered.name,
+            client=client.name,
+            key=offered.entity_key(request) or id_,
+            fingerprint=fingerprint,
+            accepted_at=now,
+            expires_at=now + offered.policy.expires,
+            at=now,
+        )
+        try:
+            await self._writer.write(offered, call, value, traceparent)
+        except KafkaException as failure:
+            raise Problem(
+                "not-written",
+                f"Kafka has not confirmed it ({failure.args[0].name()}): it may still be run, so "
+                "repeat it with the same Idempotency-Key",
+                call=id_,
+                headers={"Retry-After": "2"},
+            ) from failure
+        return Submitted(call, fingerprint, known is not None)
+
+    @staticmethod
+    def require_same(known: CallRecord | None, fingerprint: str) -> None:
+        """Refuse a call whose key stands for another request. Asked before it is written, and
+        again when its answer is there: two replicas may have got the key at the same moment, with
+        two bodies, and the worker has run one of them."""
+        if known is not None and known.fingerprint != fingerprint:
+            raise Problem(
+                "idempotency-key-reused",
+                "the key stands for another request of the last 24 hours: use a new one",
+                call=known.call,
+            )

@@ -1,0 +1,118 @@
+"""The operations that the gateway offers, from the flows' definitions alone."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from trunkline.access.policy import Client
+from trunkline.errors import ConfigurationError
+from trunkline.params import Backbone
+from trunkline.schemas.codec import Codec
+from trunkline.schemas.plain.read import PlainReader
+from trunkline.schemas.subjects import subject
+from trunkline.schemas.types import AvroSchema, schema_of
+from trunkline.streams.flow.annotations import type_of_request
+from trunkline.streams.flow.definition import Flow
+from trunkline.streams.flow.operation import REPEATABLE, Operation, OperationPolicy
+from trunkline.streams.plan.needs import operation_subject
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """An operation as callers see it. ``flow``: its name; ``inbox``, ``calls``: its destination's
+    topics; ``encode``: a request to bytes of the inbox; ``reader``: JSON to a request."""
+
+    system: str
+    name: str
+    flow: str
+    inbox: str
+    calls: str
+    policy: OperationPolicy
+    schema: AvroSchema
+    reader: PlainReader
+    encode: Callable[[Any], bytes]
+    described: str
+
+    @property
+    def path(self) -> str:
+        """Where it is called."""
+        return f"/v1/systems/{self.system}/operations/{self.name}"
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether a call needs an Idempotency-Key."""
+        return self.policy.verb not in REPEATABLE
+
+    def entity_key(self, request: Any) -> str:
+        """The key of the entity that a request is about, "" for none."""
+        name = self.policy.key
+        return str(request[name]) if name else ""
+
+
+class Catalog:
+    """All operations, by system and name."""
+
+    def __init__(self, offered: Iterable[Offered]) -> None:
+        self._offered = {(one.system, one.name): one for one in offered}
+
+    @classmethod
+    def of(cls, flows: Iterable[Flow[Any]], backbone: Backbone, codec: Codec) -> Catalog:
+        """The operations of these flows. Asks the registry for the ids of their schemas. Raises
+        ConfigurationError, also where there is none; RegistryUnavailable."""
+        found = [_offered(one, backbone, codec) for flow in flows for one in flow.operations]
+        if not found:
+            raise ConfigurationError(
+                "no flow of these has an operation: declare one with @flow.operation(to=…)"
+            )
+        return cls(found)
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics that say how calls stand."""
+        return sorted({one.calls for one in self._offered.values()})
+
+    @property
+    def inboxes(self) -> list[str]:
+        """The topics that calls go into."""
+        return sorted({one.inbox for one in self._offered.values()})
+
+    def find(self, system: str, name: str) -> Offered | None:
+        """The operation of this name."""
+        return self._offered.get((system, name))
+
+    def by_topic(self, calls: str, name: str) -> Offered | None:
+        """The operation that a record of a topic of calls is of."""
+        return next((o for o in self._offered.values() if (o.calls, o.name) == (calls, name)), None)
+
+    def allowed(self, client: Client) -> list[Offered]:
+        """What a client may call, sorted."""
+        mine = [one for one in self._offered.values() if client.may_call(one.system, one.name)]
+        return sorted(mine, key=lambda one: (one.system, one.name))
+
+    def nearest(self, system: str, name: str, client: Client) -> str:
+        """The path of the operation that was probably meant, of those that the client may call."""
+        mine = {f"{one.system}/{one.name}": one.path for one in self.allowed(client)}
+        near = difflib.get_close_matches(f"{system}/{name}"[:200], mine, 1)
+        return mine[near[0]] if near else ""
+
+
+def _offered(operation: Operation[Any], backbone: Backbone, codec: Codec) -> Offered:
+    request = type_of_request(operation)
+    schema = schema_of(request)
+    named = subject(operation_subject(operation), schema.json, backbone.registry_subjects)
+    return Offered(
+        system=operation.system,
+        name=operation.name,
+        flow=operation.flow.name,
+        inbox=operation.to.inbox,
+        calls=operation.to.calls,
+        policy=operation.policy,
+        schema=schema,
+        reader=PlainReader(schema.parsed),
+        encode=codec.encoder(request, named, register=backbone.create),
+        described=inspect.cleandoc(operation.__doc__ or operation.name),
+    )

@@ -1,0 +1,86 @@
+"""What a caller is told that goes wrong: problem details (RFC 9457), in one shape everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from starlette.responses import Response
+
+from trunkline.schemas.plain.read import FieldError
+
+
+class Kind(NamedTuple):
+    """A kind of problem. ``retryable``: whether the same request may succeed later."""
+
+    status: int
+    title: str
+    retryable: bool = False
+
+
+KINDS = {
+    "not-json": Kind(400, "The body is no JSON"),
+    "idempotency-key-missing": Kind(400, "This operation needs an Idempotency-Key"),
+    "idempotency-key-wrong": Kind(400, "The Idempotency-Key is none"),
+    "preference-wrong": Kind(400, "The Prefer header cannot be obeyed"),
+    "unauthorized": Kind(401, "The API key is missing or not known"),
+    "forbidden": Kind(403, "Your key does not allow this"),
+    "not-found": Kind(404, "There is nothing here"),
+    "method-not-allowed": Kind(405, "This URL has another method"),
+    "body-too-slow": Kind(408, "The body did not arrive in time", True),
+    "body-too-large": Kind(413, "The body is too large"),
+    "not-json-type": Kind(415, "The body must be application/json"),
+    "not-acceptable": Kind(422, "The request is not acceptable"),
+    "idempotency-key-reused": Kind(422, "This Idempotency-Key was used for something else"),
+    "rejected-by-system": Kind(422, "The system refused the request"),
+    "internal-error": Kind(500, "The gateway has failed", True),
+    "system-failed": Kind(502, "The system did not do it"),
+    "system-credentials-rejected": Kind(502, "The system refused the credentials of the flow"),
+    "busy": Kind(503, "Too many requests wait", True),
+    "not-ready": Kind(503, "The gateway is not ready", True),
+    "not-written": Kind(503, "The call could not be written", True),
+    "call-expired": Kind(504, "The call was not attempted in time"),
+}
+"""By the last part of ``type``."""
+PROBLEM_JSON = "application/problem+json"
+
+
+class Problem(Exception):
+    """Something that ends a request. ``more``: further members of its body; ``errors``: what is
+    wrong with fields; ``headers``: of the answer; ``status``: where it is not its kind's."""
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str = "",
+        *,
+        status: int | None = None,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(detail or KINDS[kind].title)
+        self.kind = kind
+        self.detail = detail
+        self.status = status or KINDS[kind].status
+        self.errors = errors
+        self.headers = dict(headers or {})
+        self.more = more
+
+    def response(self) -> Response:
+        """The answer."""
+        kind = KINDS[self.kind]
+        body: dict[str, Any] = {
+            "type": f"/problems/{self.kind}",
+            "title": kind.title,
+            "status": self.status,
+            **({"detail": self.detail} if self.detail else {}),
+            "retryable": kind.retryable,
+            **{name: value for name, value in self.more.items() if value is not None},
+        }
+        if self.errors:
+            body["errors"] = [error._asdict() for error in self.errors]
+        return Response(
+            orjson.dumps(body), self.status, headers=self.headers, media_type=PROBLEM_JSON
+        )

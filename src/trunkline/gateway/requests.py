@@ -1,0 +1,137 @@
+"""What a request says, read within limits: its key, its preferences, its body."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+
+from trunkline.gateway.catalog import Offered
+from trunkline.gateway.problems import Problem
+from trunkline.schemas.plain.parse import NotJson, parse
+from trunkline.streams.flow.operation import MAX_WAIT
+
+DISCARDED = 4_194_304
+"""Bytes of a body that is too large which are read and dropped."""
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)
+_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the gateway takes. ``body``: bytes; ``body_seconds``: until a body is there;
+    ``waiting``: requests at a time; ``connections``: at a time; ``head_seconds``: until the head of
+    a request is there."""
+
+    body: int = 1_048_576
+    body_seconds: float = 10.0
+    waiting: int = 2_000
+    connections: int = 10_000
+    head_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """The ``Prefer`` header (RFC 7240). ``wait``: seconds, None for the operation's own."""
+
+    respond_async: bool = False
+    wait: float | None = None
+
+
+def preferences(request: Request) -> Preferences:
+    """What is preferred; preferences that are not known are ignored, as the RFC has it. Raises
+    Problem for a ``wait`` beyond what is allowed."""
+    parts = [part.strip() for part in ",".join(request.headers.getlist("prefer")).split(",")]
+    wait = next((found for part in parts if (found := _WAIT.fullmatch(part))), None)
+    if wait is not None and int(wait[1]) > MAX_WAIT:
+        raise Problem("preference-wrong", f"wait={wait[1]}: at most {MAX_WAIT:.0f} seconds")
+    respond_async = any(part.lower() == "respond-async" for part in parts)
+    return Preferences(respond_async, None if wait is None else float(wait[1]))
+
+
+def idempotency_key(request: Request, offered: Offered) -> str:
+    """The key of a call; a random one where there is none and the operation needs none. Raises
+    Problem."""
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        if offered.needs_key:
+            raise Problem(
+                "idempotency-key-missing",
+                f"a call of verb {offered.policy.verb!r} that is repeated could be run twice: send "
+                "the header Idempotency-Key, the same one when you repeat it",
+            )
+        return str(uuid.uuid4())
+    key = given[0].removeprefix('"').removesuffix('"') if len(given[0]) > 1 else given[0]
+    if len(given) > 1 or not _KEY.fullmatch(key):
+        raise Problem(
+            "idempotency-key-wrong", "send one of up to 255 visible ASCII characters, as a UUID"
+        )
+    return key
+
+
+def traceparent(request: Request) -> str:
+    """The W3C trace context of the caller, "" for none, and for what is none."""
+    given = request.headers.get("traceparent", "")
+    return given if _TRACE.fullmatch(given) else ""
+
+
+async def json_body(request: Request, limits: Limits) -> Any:
+    """The JSON value of the body. Raises Problem for one that is too large, before it is read where
+    its length is told; too slow; of another type; or no JSON."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json":
+        raise Problem("not-json-type", f"it is {media[:100]!r}" if media else "it says no type")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Problem("not-json-type", "send it without Content-Encoding")
+    told = request.headers.get("content-length", "0")
+    if told.isdecimal() and int(told) > limits.body:
+        await _discard(request.stream())
+        raise _too_large(limits)
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            body = await _read(request, limits)
+    except TimeoutError:
+        message = f"it was not there after {limits.body_seconds:g} s"
+        # The connection is not closed with it: that would be a reset, in which the answer is lost.
+        # Whoever drips on is ended by the time that the head of a next request has.
+        raise Problem("body-too-slow", message) from None
+    except ClientDisconnect:
+        raise Problem("body-too-slow", "the caller has gone") from None
+    try:
+        return parse(body)
+    except NotJson as error:
+        line, column = error.line or None, error.column or None
+        raise Problem("not-json", str(error), line=line, column=column) from None
+
+
+async def _read(request: Request, limits: Limits) -> bytes:
+    body, stream = bytearray(), request.stream()
+    async for chunk in stream:
+        body += chunk
+        if len(body) > limits.body:
+            await _discard(stream)
+            raise _too_large(limits)
+    return bytes(body)
+
+
+async def _discard(stream: AsyncIterator[bytes]) -> None:
+    """Read on for a moment: a connection that is closed while its caller still sends is reset, and
+    the caller never sees why."""
+    left = DISCARDED
+    with suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(1.0):
+            async for chunk in stream:
+                left -= len(chunk)
+                if left < 0:
+                    return
+
+
+def _too_large(limits: Limits) -> Problem:
+    return Problem("body-too-large", f"at most {limits.body} bytes")

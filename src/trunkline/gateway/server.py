@@ -1,0 +1,191 @@
+"""A gateway as a process: it reads what there is, opens its doors, and closes them again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from trunkline import kafka
+from trunkline.access.file import PolicyFile
+from trunkline.errors import ConfigurationError
+from trunkline.gateway.app import Doors, Gateway
+from trunkline.gateway.book import CallBook
+from trunkline.gateway.calls import Calls
+from trunkline.gateway.catalog import Catalog
+from trunkline.gateway.requests import Limits
+from trunkline.gateway.tail import CallTail, Told
+from trunkline.gateway.writer import CallWriter
+from trunkline.params import Backbone
+from trunkline.schemas.codec import Codec
+from trunkline.schemas.registry import registry_of
+from trunkline.streams.flow.definition import Flow
+from trunkline.streams.plan.topics import required_topics
+
+log = logging.getLogger(__name__)
+
+MAX_HEAD = 16_384
+"""Bytes of a request's head."""
+GRACE = 10
+"""Seconds that requests have to end when the gateway stops; who waits is answered at once."""
+
+
+class Server:
+    """One gateway. ``flows``: checked ones; ``access``: the file of clients, followed each second.
+
+    Raises ConfigurationError, RegistryUnavailable and KafkaUnavailable when it is made. Blocks.
+    """
+
+    def __init__(
+        self,
+        flows: Sequence[Flow[Any]],
+        backbone: Backbone,
+        access: Path,
+        *,
+        host: str,
+        port: int,
+        limits: Limits,
+        version: str,
+    ) -> None:
+        self._access = PolicyFile(access)
+        with closing(registry_of(backbone)) as registry:
+            catalog = Catalog.of(flows, backbone, Codec(registry))
+        topics = _topics(flows, catalog, backbone)
+        self._book = CallBook(time.time)
+        self._writer = CallWriter(backbone)
+        self._tail = CallTail(backbone, topics, self._received)
+        doors = Doors(
+            catalog=catalog,
+            book=self._book,
+            calls=Calls(self._book, self._writer, time.time),
+            policy=lambda: self._access.policy,
+            not_ready=self._not_ready,
+            dead=lambda: str(self._tail.failure or ""),
+            version=version,
+            limits=limits,
+        )
+        self._server = _Server(
+            uvicorn.Config(
+                Gateway(doors).app(),
+                host=host,
+                port=port,
+                http=protocol(limits),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                h11_max_incomplete_event_size=MAX_HEAD,
+                timeout_graceful_shutdown=GRACE,
+            )
+        )
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or Ctrl-C; requests under way are answered before it ends."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        self._writer.start()
+        self._tail.start()
+        following = asyncio.create_task(self._follow_access(), name="access-file")
+        try:
+            await self._server.serve()
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await self._tail.stop()
+            await self._writer.stop()
+
+    def _stop(self) -> None:
+        self._server.should_exit = True
+        self._book.close()
+
+    def _received(self, told: list[Told]) -> None:
+        for topic, record, by_gateway in told:
+            self._book.apply(topic, record, by_gateway=by_gateway)
+
+    def _not_ready(self) -> str:
+        if self._tail.failure is not None:
+            return "what workers say of calls cannot be followed any more"
+        return "" if self._tail.caught_up.is_set() else "it still reads the calls of the last day"
+
+    async def _follow_access(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            if self._access.refresh():
+                if self._access.trouble:
+                    log.error("the file of clients is left as it was: %s", self._access.trouble)
+                else:
+                    log.info("the file of clients was read again")
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn raises them again once it has ended, which would end the
+    process before what was written is confirmed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _topics(flows: Sequence[Flow[Any]], catalog: Catalog, backbone: Backbone) -> dict[str, int]:
+    """The topics of calls and their partitions; they and the inboxes are made if they are missing
+    and the environment allows it."""
+    specs = [spec for flow in flows for spec in required_topics(flow, backbone.partitions)]
+    needed = {*catalog.topics, *catalog.inboxes}
+    kafka.ensure_topics(backbone, [spec for spec in specs if spec.name in needed])
+    there = kafka.existing_topics(kafka.admin(backbone), expected=catalog.topics)
+    if missing := [topic for topic in catalog.topics if topic not in there]:
+        raise ConfigurationError(f"topics are missing: {', '.join(missing)}")
+    return {topic: there[topic] for topic in catalog.topics}
+
+
+def protocol(limits: Limits) -> type[H11Protocol]:
+    """uvicorn's HTTP/1.1 with limits that it has not: of connections, and of the time in which the
+    head of a request must be there, however slowly its bytes drip."""
+
+    class _Limited(H11Protocol):
+        _deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            if len(self.connections) > limits.connections:
+                transport.abort()
+            else:
+                self._expect_head()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._awaits_head():
+                self._expect_head()
+            elif self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+            super().connection_lost(exc)
+
+        def _awaits_head(self) -> bool:
+            return self.cycle is None or self.cycle.response_complete
+
+        def _expect_head(self) -> None:
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(limits.head_seconds, self._too_late)
+
+        def _too_late(self) -> None:
+            self._deadline = None
+            if self._awaits_head():
+                self.transport.abort()
+
+    return _Limited

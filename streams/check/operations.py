@@ -1,0 +1,110 @@
+"""What is wrong with operations: what they take and return, their key, and their destinations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from trunkline.connectors.base import HttpRequest, Sink
+from trunkline.schemas import avro
+from trunkline.schemas.exact.logical import logical_of
+from trunkline.schemas.types import has_schema, schema_of
+from trunkline.streams.flow.annotations import (
+    annotation_error,
+    format_annotation,
+    is_a,
+    returned,
+    type_of_request,
+)
+from trunkline.streams.flow.definition import Destination, Flow
+from trunkline.streams.flow.operation import Operation
+from trunkline.streams.flow.problems import FlowError, Problem
+
+KEYS = ("string", "int", "long")
+"""The types of a field that names an entity; a UUID is a string or fixed."""
+
+
+def operation_problems(flow: Flow[Any]) -> Iterator[Problem]:
+    """All that is wrong with the operations of a flow."""
+    for operation in flow.operations:
+        for message in (*_types(operation), *_destination(operation.to)):
+            yield _problem(operation, message)
+
+
+def operations_collide(flows: Sequence[Flow[Any]]) -> Iterator[Problem]:
+    """Two flows that offer an operation of one name of one system: callers could not tell them
+    apart."""
+    first: dict[tuple[str, str], Operation[Any]] = {}
+    for operation in (one for flow in flows for one in flow.operations):
+        before = first.setdefault((operation.system, operation.name), operation)
+        if before is not operation:
+            message = f"the system {operation.system!r} has it already, at {before.place}"
+            yield _problem(operation, f"{message}: choose another name")
+
+
+def call_problem(sink: Sink[Any]) -> str:
+    """Why a destination's sink cannot run operations; "" if it can."""
+    if not sink.takes_calls:
+        return f"its destination's {type(sink).__name__} runs no operations: use an HttpSink"
+    if sink.max_batch > 1:
+        return (
+            "its destination sends several events in one request: a call is one, so leave batch= "
+            "out, or declare the operation for a destination of its own"
+        )
+    return ""
+
+
+def _types(operation: Operation[Any]) -> Iterator[str]:
+    try:
+        request, returns = type_of_request(operation), returned(operation)
+    except FlowError as error:
+        yield error.problem.message.removeprefix(f"operation {operation.name}: ")
+        return
+    if returns is not HttpRequest:
+        yield f"returns {format_annotation(returns)}: an operation returns HttpRequest"
+    if not has_schema(request):
+        yield (
+            f"Call[{format_annotation(request)}] has no Avro schema: describe it in "
+            "avro_schemas/<domain>/, run `trunkline schemas generate`, and import the type"
+        )
+        return
+    if key := operation.policy.key:
+        yield from _key(key, schema_of(request).parsed)
+
+
+def _key(key: str, schema: Any) -> Iterator[str]:
+    named = avro.named_types(schema)
+    fields = {field["name"]: field["type"] for field in schema["fields"]}
+    if key not in fields:
+        yield f"key={key!r} is no field of the request: there are {', '.join(fields)}"
+        return
+    type_ = fields[key]
+    type_ = named.get(type_, type_) if isinstance(type_, str) else type_
+    logical = logical_of(type_)
+    plain = avro.kind(type_) in KEYS and logical is None
+    if not plain and (logical is None or logical.python != "uuid.UUID"):
+        yield f"key={key!r} is no string, int, long or UUID, which alone can name an entity"
+
+
+def _destination(to: Destination[Any, Any]) -> Iterator[str]:
+    if to.policy.order != "key":
+        yield (
+            f"the destination {to.name} has order={to.policy.order!r}: two attempts of one call "
+            "could run side by side; leave order= out"
+        )
+    if to.enrichment is not None:
+        yield (
+            f"the destination {to.name} has the enrichment {to.enrichment.name}, which takes other "
+            "messages: declare the operation for a destination of its own"
+        )
+    try:
+        sink = returned(to)
+    except FlowError:
+        return  # the check of the destination has said so
+    if is_a(sink, (Sink,)) and not getattr(sink, "takes_calls", False):
+        kind = format_annotation(sink)
+        yield f"the destination {to.name} is a {kind}, which runs no operations: use an HttpSink"
+
+
+def _problem(operation: Operation[Any], message: str) -> Problem:
+    return annotation_error(operation, message).problem

@@ -1,0 +1,182 @@
+"""Operations as a flow declares them: predefined requests of a system, which others may call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar
+
+from trunkline.connectors.base import HttpRequest
+from trunkline.errors import ConfigurationError
+from trunkline.streams.flow.decorated import DeclaringFlow, Definition
+from trunkline.streams.flow.problems import Problem
+from trunkline.times import parse_duration
+
+D = TypeVar("D")
+
+MAX_WAIT = 60.0
+"""Seconds that a caller may wait for the answer."""
+MAX_EXPIRES = 86_400.0
+"""Seconds that a call may wait to be attempted: its record is kept for a day."""
+REPEATABLE = ("replace", "delete")
+"""Verbs of which two are as good as one: a call needs no Idempotency-Key."""
+_VERB = re.compile(r"[a-z][a-z0-9_]{0,49}")
+_READS = ("get", "list", "search")
+
+Doubt = Literal["retry"]
+"""What becomes of a call whose worker died before it could write what came of it: it is sent again,
+with the same id."""
+
+
+class OperationOptions(TypedDict, total=False):
+    """What an operation can be given, as a user writes it."""
+
+    verb: str
+    resource: str
+    key: str
+    wait: str
+    expires: str
+    doubt: Doubt
+
+
+@dataclass(frozen=True, slots=True)
+class OperationPolicy:
+    """How an operation is called. ``key``: the field of the request that names the entity, "" for
+    none; ``wait``, ``expires``: seconds."""
+
+    verb: str = ""
+    resource: str = ""
+    key: str = ""
+    wait: float = 10.0
+    expires: float = 3600.0
+    doubt: Doubt = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[D]):
+    """One call of an operation, as its function sees it.
+
+    ``data``: the request; ``id``: the same in each attempt and in no other call; ``client``: who
+    called; ``key``: the entity's; ``attempt``: 1 for the first.
+    """
+
+    data: D
+    id: str
+    client: str
+    key: str = ""
+    attempt: int = 1
+
+
+class Operation(Definition, Generic[D]):
+    """An operation: call it with a ``Call`` and it returns the request. ``to``: the Destination."""
+
+    function: Callable[[Call[D]], HttpRequest]
+
+    def __init__(
+        self,
+        flow: DeclaringFlow,
+        function: Callable[[Call[D]], HttpRequest],
+        to: Any,
+        policy: OperationPolicy,
+    ) -> None:
+        super().__init__(flow, function, "operation")
+        self.to = to
+        self.policy = policy
+
+    def __call__(self, call: Call[D]) -> HttpRequest:
+        return self.function(call)
+
+    @property
+    def system(self) -> str:
+        """The system that callers name: the destination's ``system=``, else its own name."""
+        system = self.to.policy.system
+        return str(self.to.name if system is None else system.name)
+
+
+class OperationDecorator(Protocol):
+    """What ``@flow.operation(...)`` accepts."""
+
+    def __call__(self, function: Callable[[Call[D]], HttpRequest]) -> Operation[D]: ...
+
+
+def operation_decorator(
+    flow: DeclaringFlow, to: Any, only: Callable[..., tuple[Any, ...]], options: OperationOptions
+) -> OperationDecorator:
+    """What adds an operation of the destination ``to`` to the flow. ``only``: the destination, if
+    it is one; else what is wrong with it becomes a problem of the function."""
+    policy, wrong = parse_operation(options)
+
+    def declare(function: Callable[[Call[D]], HttpRequest]) -> Operation[D]:
+        declared: Operation[D] = Operation(flow, function, to, policy)
+        said = [f"operation {declared.name}: {message}" for message in wrong]
+        flow.problems += [Problem(declared.place, message) for message in said]
+        for destination in only(function):
+            destination.operations.append(declared)
+            flow.operations.append(declared)
+        return declared
+
+    return declare
+
+
+def parse_operation(options: Mapping[str, Any]) -> tuple[OperationPolicy, list[str]]:
+    """The policy that the arguments mean, and what is wrong with them, in sentences. A wrong
+    argument counts as not given, so that everything that is wrong is found at once."""
+    parsers: dict[str, Callable[[Any], Any]] = {
+        "verb": _verb,
+        "resource": _name,
+        "key": _name,
+        "wait": lambda text: _time(text, MAX_WAIT),
+        "expires": lambda text: _time(text, MAX_EXPIRES),
+        "doubt": _doubt,
+    }
+    found: dict[str, Any] = {}
+    wrong = [
+        f"{name}= is missing: {why}"
+        for name, why in (("verb", "write verb='update'"), ("resource", "write resource='orders'"))
+        if name not in options
+    ]
+    for name, value in options.items():
+        try:
+            if name not in parsers:
+                raise ConfigurationError(f"it is no argument: there are to, {', '.join(parsers)}")
+            found[name] = parsers[name](value)
+        except ConfigurationError as error:
+            wrong.append(f"{name}=: {error}")
+    policy = OperationPolicy(**found)
+    if policy.wait > policy.expires:
+        wrong.append("wait= is longer than expires=: a caller would wait for a call that is over")
+    return policy, wrong
+
+
+def _verb(value: Any) -> str:
+    if not isinstance(value, str) or not _VERB.fullmatch(value):
+        raise ConfigurationError(
+            f"{value!r} is no verb: write create, update, replace, delete, or a word of your own"
+        )
+    if value in _READS:
+        raise ConfigurationError(
+            f"{value!r} only reads: operations are commands, which change something in order"
+        )
+    return value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", value):
+        raise ConfigurationError(f"{value!r} is no name of letters, digits and '_'")
+    return value
+
+
+def _time(text: Any, most: float) -> float:
+    found = parse_duration(text)
+    if not 0 < found <= most:
+        raise ConfigurationError(f"{text!r} is not more than nothing and at most {most:.0f}s")
+    return found
+
+
+def _doubt(value: Any) -> str:
+    if value != "retry":
+        raise ConfigurationError(
+            f"{value!r} is not 'retry': the system must know a repeat by its Idempotency-Key"
+        )
+    return "retry"

@@ -1,0 +1,115 @@
+"""One call of an operation: its state, and the record of the topic ``.calls`` that says it.
+
+The gateway writes ``accepted`` under another key than the worker: in a compacted topic a late
+``accepted``, of a second gateway that got the same call, would erase the result else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+import orjson
+
+from trunkline.event import Event
+from trunkline.headers import (
+    TL_ACCEPTED_AT,
+    TL_CLIENT,
+    TL_EXPIRES_AT,
+    TL_FINGERPRINT,
+    TL_OPERATION,
+)
+
+CallState = Literal[
+    "accepted", "attempting", "succeeded", "rejected", "dead", "expired", "cancelled"
+]
+STATES: frozenset[str] = frozenset(get_args(CallState))
+FINAL: frozenset[str] = frozenset(("succeeded", "rejected", "dead", "expired", "cancelled"))
+"""States that a call keeps."""
+ACCEPTED = "/accepted"
+"""What the key of a gateway's record ends with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """How a call stands. Moments are epoch seconds.
+
+    ``operation``: its name in the flow; ``key``: the entity's; ``fingerprint``: of what was asked
+    for; ``at``: when it came into this state; ``attempt``: attempts that were made; ``due_at``:
+    when the next one is due, 0 if nobody knows; ``why``: in words, what it waits for or why it
+    failed; ``status``: the system's; ``reply``: what the system answered, as JSON text; None: there
+    is none that was kept.
+    """
+
+    call: str
+    state: CallState
+    operation: str
+    client: str
+    key: str
+    fingerprint: str
+    accepted_at: float
+    expires_at: float
+    at: float
+    attempt: int = 0
+    due_at: float = 0.0
+    why: str = ""
+    status: int | None = None
+    reply: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more becomes of it."""
+        return self.state in FINAL
+
+    def record_key(self, *, by_gateway: bool = False) -> bytes:
+        """The key of its record."""
+        return f"{self.call}{ACCEPTED if by_gateway else ''}".encode()
+
+    def encoded(self) -> bytes:
+        """The value of its record: JSON."""
+        return orjson.dumps(asdict(self))
+
+
+def parsed_call(key: bytes | None, value: bytes | None) -> tuple[CallRecord, bool] | None:
+    """The call that a record tells of, and whether a gateway wrote it; None for what is no such
+    record: the topic's other writers, whoever they are, must not end a worker."""
+    try:
+        record = CallRecord(**orjson.loads(value or b""))
+        name = (key or b"").decode()
+    except (ValueError, TypeError):
+        return None
+    by_gateway = name.endswith(ACCEPTED)
+    if record.state not in STATES or name.removesuffix(ACCEPTED) != record.call:
+        return None
+    return record, by_gateway
+
+
+def call_of(event: Event[Any], state: CallState, now: float, **more: Any) -> CallRecord:
+    """The call that an inbox event is, in this state. ``more``: further fields."""
+    return CallRecord(
+        call=event.id,
+        state=state,
+        operation=event.header(TL_OPERATION),
+        client=event.header(TL_CLIENT),
+        key=event.key,
+        fingerprint=event.header(TL_FINGERPRINT),
+        accepted_at=epoch_of(event.header(TL_ACCEPTED_AT)),
+        expires_at=epoch_of(event.header(TL_EXPIRES_AT)),
+        at=now,
+        **more,
+    )
+
+
+def epoch_of(moment: str) -> float:
+    """Epoch seconds of a header's moment; 0 for none, and for what is none."""
+    try:
+        return datetime.fromisoformat(moment).timestamp() if moment else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def moment_of(seconds: float) -> str:
+    """The moment of epoch seconds, as headers and answers have it: UTC, to a millisecond."""
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")

@@ -1,0 +1,122 @@
+"""Calls through gateways and workers that are killed: none is lost, and none that is completed is
+run again."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway_kit import FLOW, Caller, GatewayProcess, System, client_key, order, wait_ready
+from trunkline.params import Backbone
+from worker_kit import Feed, Workers, environ_of, eventually
+
+CALLS = 240
+CALLERS = 12
+PATIENCE = 100.0
+
+
+class Crowd:
+    """Callers of two gateways, each of which sends every call of its own until it has the answer,
+    two to four times, to either gateway. ``answered``: when a call had its first one, monotonic."""
+
+    def __init__(self, gateways: list[GatewayProcess], key: str, seed: int) -> None:
+        self._callers = [
+            [Caller(one.url, key, timeout=15) for one in gateways] for _ in range(CALLERS)
+        ]
+        self._random = random.Random(seed)
+        self._lock = threading.Lock()
+        self.answered: dict[str, float] = {}
+        self.wrong: list[str] = []
+        self.given_up: list[str] = []
+
+    def send(self, number: int) -> None:
+        """One call, until it is answered as often as it is to be."""
+        id_, mine = f"o{number}", self._callers[number % CALLERS]
+        with self._lock:
+            times = self._random.randint(2, 4)
+        until = time.monotonic() + PATIENCE
+        while times:
+            if time.monotonic() > until:
+                self.given_up.append(id_)
+                return
+            with self._lock:
+                caller = self._random.choice(mine)
+            try:
+                answer = caller.post("correct_order", order(id_, number), key=f"key-{number}")
+            except httpx.TransportError:
+                time.sleep(0.05)  # it was killed, and comes again
+                continue
+            if answer.status_code == 200:
+                times -= 1
+                with self._lock:
+                    self.answered.setdefault(id_, time.monotonic())
+            elif answer.status_code not in (202, 503):
+                self.wrong.append(f"{id_}: {answer.status_code} {answer.text}")
+                return
+
+    def close(self) -> None:
+        for caller in (one for mine in self._callers for one in mine):
+            caller.close()
+
+
+@pytest.mark.timeout(400)
+def test_no_completed_call_runs_twice_and_none_is_lost(
+    bootstrap: str, registry_url: str, tmp_path: Path
+) -> None:
+    name, backbone = (
+        f"killed-{uuid.uuid4().hex[:8]}",
+        Backbone(bootstrap=bootstrap, registry=registry_url),
+    )
+    flow, access = tmp_path / "shop.py", tmp_path / "access.toml"
+    flow.write_text(FLOW)
+    key = client_key(access, "crm", "erp/*")
+    with System(delay=0.02) as erp:
+        feed = Feed(backbone, f"{name}.orders")
+        environ = environ_of(backbone, erp_url=erp.url, flow=name, topic=feed.topic)
+        gateways = [GatewayProcess(flow, access, environ, tmp_path / f"{n}.log") for n in (1, 2)]
+        with Workers(flow, tmp_path, environ) as workers, gateways[0], gateways[1]:
+            both = [workers.start("deliver") for _ in range(2)]
+            wait_ready(*gateways)
+            eventually(lambda: all(one.ready for one in both), "the workers are ready")
+            crowd = Crowd(gateways, key, seed=7)
+            with ThreadPoolExecutor(CALLERS) as pool:
+                sent = [pool.submit(crowd.send, number) for number in range(CALLS)]
+
+                def done(share: float) -> None:
+                    told = f"{share:.0%} are through"
+                    eventually(lambda: len(crowd.answered) >= share * CALLS, told)
+
+                done(0.1)
+                gateways[0].kill()
+                gateways[0].restart()
+                done(0.3)
+                workers.kill(workers.of("deliver")[0])
+                done(0.6)
+                gateways[1].kill()
+                gateways[1].restart()
+                for future in sent:
+                    future.result()
+            crowd.close()
+            wait_ready(*gateways)
+            for gateway in gateways:
+                gateway.stop()
+    assert (crowd.wrong, crowd.given_up) == ([], [])
+    runs: dict[str, list[float]] = defaultdict(list)
+    for seen in erp.seen:
+        runs[seen.path.split("/")[2]].append(seen.at)
+    assert runs.keys() == {f"o{number}" for number in range(CALLS)}, "none is lost"
+    late = {id_: at for id_, at in crowd.answered.items() if max(runs[id_]) > at}
+    assert late == {}, "run again after its answer"
+    keys = {(seen.path.split("/")[2], seen.key) for seen in erp.seen}
+    assert len(keys) == CALLS, "a call has one id, whoever sends it"
+    twice = sum(len(times) > 1 for times in runs.values())
+    # What was under way when a worker died is sent again, and no more.
+    assert twice <= CALLERS, f"{twice} of {CALLS} calls were sent to the system twice"

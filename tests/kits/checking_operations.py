@@ -1,0 +1,80 @@
+"""Flow files with operations, right and wrong; their marks are those of ``checking_cases``."""
+
+from __future__ import annotations
+
+from checking_cases import ROUTED
+
+DECLARED = (
+    ROUTED
+    + """
+from trunkline import Call, HttpRequest
+from trunkline.connectors.http import HttpSink
+@flow.destination
+def erp(env: Env) -> HttpSink[Order]: never(env)
+"""
+)
+
+RIGHT_OPERATIONS = {
+    "operations": DECLARED
+    + """
+@flow.operation(to=erp, verb="update", resource="orders", key="id", wait="5s", expires="1h")
+def correct(call: Call[Order]) -> HttpRequest: ...
+@flow.operation(to=erp, verb="cancel", resource="orders", doubt="retry")
+def cancel(call: Call[PickList]) -> HttpRequest: ...
+""",
+}
+
+WRONG_OPERATIONS = {
+    "types of operations": DECLARED
+    + """
+class Loose(TypedDict):
+    id: str
+@flow.operation(to=erp, verb="create", resource="orders")  # !! takes Order: write Call[…]
+def a(call: Order) -> HttpRequest: ...
+@flow.operation(to=erp, verb="create", resource="orders")  # !! returns Order: an operation returns
+def b(call: Call[Order]) -> Order: ...
+@flow.operation(to=erp, verb="create", resource="orders")  # !! Call[Loose] has no Avro schema
+def c(call: Call[Loose]) -> HttpRequest: ...
+@flow.operation(to=erp, verb="create", resource="orders")  # !! takes 2 parameters: an operation
+def d(call: Call[Order], more: int) -> HttpRequest: ...
+""",
+    "arguments of operations": DECLARED
+    + """
+@flow.operation(to=erp)  # !! verb= is missing # !! resource= is missing
+def a(call: Call[Order]) -> HttpRequest: ...
+@flow.operation(to=erp, verb="get", resource="a b")  # !! 'get' only reads # !! 'a b' is no name
+def b(call: Call[Order]) -> HttpRequest: ...
+@flow.operation(  # !! wait=: '2m' is # !! expires=: '2d' is # !! 'ask' is not # !! cost=: it is no
+    to=erp, verb="x", resource="orders", wait="2m", expires="2d", doubt="ask", cost=1
+)
+def c(call: Call[Order]) -> HttpRequest: ...
+@flow.operation(to=erp, verb="x", resource="o", wait="10s", expires="5s")  # !! wait= is longer
+def d(call: Call[Order]) -> HttpRequest: ...
+@flow.operation(to=erp, verb="x", resource="o", key="ident")  # !! key='ident' is no field
+def e(call: Call[Order]) -> HttpRequest: ...
+""",
+    "destinations of operations": DECLARED
+    + """
+@flow.destination(order="none")
+def loose(env: Env) -> HttpSink[Order]: never(env)
+@flow.operation(to=loose, verb="x", resource="o")  # !! the destination loose has order='none'
+def a(call: Call[Order]) -> HttpRequest: ...
+@flow.operation(to=warehouse, verb="x", resource="o")  # !! which runs no operations: use an
+def b(call: Call[Order]) -> HttpRequest: ...
+@flow.operation(to=orders, verb="x", resource="o")  # !! name a destination of this flow
+def c(call: Call[Order]) -> HttpRequest: ...
+@flow.operation(to=erp, verb="x", resource="o")
+def d(call: Call[Order]) -> HttpRequest: ...
+@flow.operation(to=erp, verb="x", resource="o")  # !! the name is taken by the operation in line
+def d(call: Call[Order]) -> HttpRequest: ...
+""",
+    "operations of an enriched destination": DECLARED
+    + """
+@flow.enrich(to=erp)
+async def more(order: PickList) -> Order: ...
+@flow.route(orders, to=more)
+def z(order: Event[Order]) -> PickList: ...
+@flow.operation(to=erp, verb="x", resource="o")  # !! the destination erp has the enrichment more
+def a(call: Call[Order]) -> HttpRequest: ...
+""",
+}

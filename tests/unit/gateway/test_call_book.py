@@ -1,0 +1,104 @@
+"""What a gateway knows of calls, in whatever order it reads of them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+import pytest
+
+from trunkline.gateway.book import CallBook
+from trunkline.streams.journal.journal import KEPT
+from trunkline.streams.journal.record import CallRecord, CallState
+
+NOW = 1_800_000_000.0
+
+
+def record(state: CallState, call: str = "c", **more: Any) -> CallRecord:
+    fields: dict[str, Any] = {
+        "operation": "correct",
+        "client": "crm",
+        "key": "o",
+        "fingerprint": "f",
+        "accepted_at": NOW,
+        "expires_at": NOW + 60,
+        "at": NOW,
+        **more,
+    }
+    return CallRecord(call=call, state=state, **fields)
+
+
+ACCEPTED = (record("accepted"), True)
+ATTEMPTING = (record("attempting", attempt=1), False)
+SUCCEEDED = (record("succeeded"), False)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([ACCEPTED, ATTEMPTING, SUCCEEDED])))
+def test_the_end_counts_in_whatever_order_it_is_read(
+    order: tuple[tuple[CallRecord, bool], ...],
+) -> None:
+    book = CallBook(lambda: NOW)
+    for one, by_gateway in order:
+        book.apply("t", one, by_gateway=by_gateway)
+    found = book.get("c")
+    assert found is not None
+    assert found.state == "succeeded"
+    assert book.is_taken_up("c")
+
+
+def test_the_first_gateways_word_stays() -> None:
+    book = CallBook(lambda: NOW)
+    book.apply("t", record("accepted", fingerprint="one"), by_gateway=True)
+    book.apply("t", record("accepted", fingerprint="two"), by_gateway=True)
+    found = book.get("c")
+    assert found is not None
+    assert found.fingerprint == "one"
+    assert not book.is_taken_up("c")
+
+
+def test_a_dead_call_that_was_sent_again_has_its_new_end() -> None:
+    book = CallBook(lambda: NOW)
+    for state in ("dead", "attempting", "succeeded"):
+        book.apply("t", record(state), by_gateway=False)  # type: ignore[arg-type]
+        assert book.get("c").state in ("dead", "succeeded")  # type: ignore[union-attr]
+    assert book.get("c").state == "succeeded"  # type: ignore[union-attr]
+
+
+def test_calls_are_forgotten_after_a_day() -> None:
+    now = NOW
+    book = CallBook(lambda: now)
+    book.apply("t", record("succeeded", "old"), by_gateway=False)
+    now += KEPT + 1
+    book.apply("t", record("succeeded", "new", at=now), by_gateway=False)
+    assert (book.get("old"), len(book)) == (None, 1)
+
+
+def test_all_who_wait_are_told_when_it_is_over() -> None:
+    async def run() -> list[CallRecord | None]:
+        book = CallBook(lambda: NOW)
+        waiting = [asyncio.create_task(book.wait_over("c", 30)) for _ in range(3)]
+        for one, by_gateway in (ACCEPTED, ATTEMPTING):
+            await asyncio.sleep(0)
+            book.apply("t", one, by_gateway=by_gateway)
+            assert not any(task.done() for task in waiting)
+        await asyncio.sleep(0)
+        book.apply("t", SUCCEEDED[0], by_gateway=False)
+        return list(await asyncio.gather(*waiting))
+
+    assert asyncio.run(run()) == [SUCCEEDED[0]] * 3
+
+
+def test_who_waits_is_answered_when_the_gateway_stops_and_when_the_time_is_over() -> None:
+    async def run() -> None:
+        book = CallBook(lambda: NOW)
+        assert await book.wait_over("c", 0.01) is None
+        book.apply("t", ATTEMPTING[0], by_gateway=False)
+        waiting = asyncio.create_task(book.wait_over("c", 30))
+        await asyncio.sleep(0)
+        book.close()
+        found = await asyncio.wait_for(waiting, 5)
+        assert found is not None
+        assert found.state == "attempting"
+
+    asyncio.run(run())

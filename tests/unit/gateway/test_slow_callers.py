@@ -1,0 +1,226 @@
+"""Slow, large and too many callers against a real server: each is ended in time, and good ones are
+answered meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from trunkline.access.file import AccessEditor, load_policy
+from trunkline.access.keys import new_key
+from trunkline.access.policy import AccessPolicy
+from trunkline.gateway.app import Doors, Gateway
+from trunkline.gateway.book import CallBook
+from trunkline.gateway.calls import Calls
+from trunkline.gateway.catalog import Catalog, Offered
+from trunkline.gateway.requests import Limits
+from trunkline.gateway.server import protocol
+from trunkline.schemas.commerce import Order
+from trunkline.schemas.plain.read import PlainReader
+from trunkline.schemas.types import schema_of
+from trunkline.streams.flow.operation import OperationPolicy
+
+LIMITS = Limits(body=1000, body_seconds=0.5, waiting=5, connections=50, head_seconds=0.5)
+PATH = "/v1/systems/erp/operations/correct"
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> tuple[AccessPolicy, str]:
+    key, file = new_key(), tmp_path / "access.toml"
+    AccessEditor(file).add_key("crm", key, now=datetime.now(UTC))
+    AccessEditor(file).allow("crm", "*/*")
+    return load_policy(file), key.text
+
+
+@asynccontextmanager
+async def serving(policy: AccessPolicy, not_ready: str = "it still reads") -> AsyncIterator[int]:
+    """A gateway without Kafka: what gets as far as that is answered 503."""
+    schema = schema_of(Order)
+    offered = Offered(
+        *("erp", "correct", "shop", "shop.erp.inbox", "shop.erp.calls"),
+        policy=OperationPolicy("update", "orders", "id"),
+        schema=schema,
+        reader=PlainReader(schema.parsed),
+        encode=lambda value: b"",
+        described="Correct.",
+    )
+    book = CallBook(lambda: 0.0)
+    doors = Doors(
+        catalog=Catalog([offered]),
+        book=book,
+        calls=Calls(book, None, lambda: 0.0),  # type: ignore[arg-type]  # never asked
+        policy=lambda: policy,
+        not_ready=lambda: not_ready,
+        dead=lambda: "",
+        version="0",
+        limits=LIMITS,
+    )
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        Gateway(doors).app(),
+        http=protocol(LIMITS),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        h11_max_incomplete_event_size=4096,
+    )
+    server = uvicorn.Server(config)
+    server.capture_signals = _no_signals  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(server.serve([listening]))
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+        listening.close()
+
+
+class _no_signals:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *failure: object) -> None: ...
+
+
+def head(key: str, length: int) -> bytes:
+    return (
+        f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nIdempotency-Key: k\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    ).encode()
+
+
+async def dripped(port: int, text: bytes, first: int) -> bytes:
+    """What is answered to a request that comes a byte at a time after ``first`` of them."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def drip() -> None:
+        for byte in text[first:]:
+            await asyncio.sleep(0.05)
+            writer.write(bytes([byte]))
+
+    writer.write(text[:first])
+    dripping = asyncio.create_task(drip())
+    try:
+        return await asyncio.wait_for(reader.read(), 10)
+    except ConnectionError:
+        return b""
+    finally:
+        dripping.cancel()
+        await asyncio.gather(dripping, return_exceptions=True)
+        writer.close()
+
+
+def test_a_head_that_drips_is_ended_and_good_callers_are_answered_meanwhile(
+    access: tuple[AccessPolicy, str],
+) -> None:
+    policy, key = access
+
+    async def run() -> None:
+        async with serving(policy) as port:
+            slow = [asyncio.create_task(dripped(port, head(key, 2) + b"{}", 20)) for _ in range(30)]
+            async with httpx.AsyncClient() as client:
+                answer = await client.get(f"http://127.0.0.1:{port}/healthz")
+            assert answer.status_code == 200
+            assert await asyncio.wait_for(asyncio.gather(*slow), 10) == [b""] * 30
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_says_nothing_is_ended(access: tuple[AccessPolicy, str]) -> None:
+    async def run() -> None:
+        async with serving(access[0]) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+
+    asyncio.run(run())
+
+
+def test_a_body_that_drips_is_told_and_ended(access: tuple[AccessPolicy, str]) -> None:
+    policy, key = access
+
+    async def run() -> bytes:
+        async with serving(policy) as port:
+            text = head(key, 100) + b'{"id":' + b" " * 94
+            return await dripped(port, text, len(text) - 90)
+
+    answer = asyncio.run(run())
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"body-too-slow" in answer
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "chunked"])
+def test_a_body_that_is_too_large_is_refused(access: tuple[AccessPolicy, str], told: bool) -> None:
+    policy, key = access
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b" " * 100
+
+    async def run() -> httpx.Response:
+        headers = {
+            "Authorization": f"Bearer {key}",
+            "Idempotency-Key": "k",
+            "Content-Type": "application/json",
+        }
+        async with serving(policy) as port, httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{port}{PATH}"
+            content = b" " * 2000 if told else chunks()
+            return await client.post(url, content=content, headers=headers)
+
+    answer = asyncio.run(run())
+    assert (answer.status_code, answer.json()["type"]) == (413, "/problems/body-too-large")
+
+
+def test_too_many_requests_and_too_many_connections(access: tuple[AccessPolicy, str]) -> None:
+    policy, key = access
+
+    async def run() -> None:
+        async with serving(policy) as port:
+            whole = head(key, 10)
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(6)]
+            for _, writer in held:
+                writer.write(whole)  # and no body
+            answers = [await asyncio.wait_for(reader.readline(), 5) for reader, _ in held]
+            statuses = sorted(int(line.split()[1]) for line in answers)
+            assert statuses == [408] * 5 + [503]
+            more = [await asyncio.open_connection("127.0.0.1", port) for _ in range(60)]
+            ended = [asyncio.create_task(_ended_soon(reader)) for reader, _ in more]
+            assert sum(await asyncio.gather(*ended)) >= 10
+            for _, writer in [*held, *more]:
+                writer.close()
+
+    asyncio.run(run())
+
+
+async def _ended_soon(reader: asyncio.StreamReader) -> bool:
+    """Whether a connection is refused, and not ended later for its silence."""
+    try:
+        await asyncio.wait_for(reader.read(), 0.3)
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+    return True
+
+
+def test_while_it_is_not_ready_calls_are_to_be_repeated(access: tuple[AccessPolicy, str]) -> None:
+    policy, key = access
+
+    async def run() -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "k"}
+        body = {"id": "o", "status": "paid", "total_cents": "1"}
+        async with serving(policy) as port, httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{port}"
+            assert (await client.get(f"{url}/readyz")).status_code == 503
+            return await client.post(f"{url}{PATH}", json=body, headers=headers)
+
+    answer = asyncio.run(run())
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert answer.json()["retryable"] is True
