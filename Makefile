@@ -23,8 +23,8 @@ setup: $(STAMP)  ## make the virtual environment
 demo: $(STAMP)  ## real flights from PostgreSQL through Kafka to three destinations, with proof
 	@$(BIN)/trunkline demo $(ARGS)
 
-test: $(STAMP)  ## all tests, on real servers
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP)  ## all tests, on real servers (ARGS=tests/unit some of them; AGAIN=1 a second look)
+	@$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(BIN)/python tests/side_by_side.py $(if $(AGAIN),--again))
 
 crash: $(STAMP)  ## delivery through anything (SECONDS=600 long; SEED=… repeats a run)
 	@CRASH_SECONDS=$(SECONDS) CRASH_SEED=$(SEED) $(BIN)/python -m pytest -s \
