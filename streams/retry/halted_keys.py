@@ -59,6 +59,9 @@ class HaltedKeys:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._keys
+
     def add(self, halted: HaltedKey) -> None:
         """The event halts its key."""
         self._keys[halted.key] = halted

@@ -290,9 +290,8 @@ class KeyOrder:
 
         1. The inbox was read up to it: nothing before it is unknown.
         2. There is room in memory.
-        3. Those before it will be through before a retry topic's delay would be over, by the time
-           that events of a key take. Case: 5,000 events of a key at 100 ms each: those at the end
-           would hold memory for eight minutes.
+        3. Those before it will be through soon, by the time that events of a key take. Case: 5,000
+           events of a key at 100 ms each: those at the end would hold memory for eight minutes.
         4. Its key is under way, or reading surely goes on (see ``spill``).
         5. The one before it is in memory, too, or already sent. Otherwise memory could fill with
            successors of an event that is itself still in a retry topic. So a key leaves its
@@ -314,12 +313,14 @@ class KeyOrder:
         )
 
     def _first_is_soon(self, key: str) -> bool:
-        """Whether the first of the key is under way, or due before a retry topic's delay is
-        over."""
+        """Whether the first of the key is under way, or due soon."""
         return key in self.queues or self._first_is_due_soon(key)
 
     def _first_is_due_soon(self, key: str) -> bool:
-        return self.blocked.due(key) <= self._clock() + self._delays.soon
+        # A halted event is due again every few seconds, and maybe for days: its successors would
+        # hold back the committed offsets all the time.
+        due_soon = self.blocked.due(key) <= self._clock() + self._delays.soon
+        return due_soon and key not in self.halted
 
     def _send_successors(self, key: str) -> None:
         """Put the successors whose turn it is, one behind the other, into the key's queue."""

@@ -22,6 +22,14 @@ from trunkline.naming import is_inbox
 from trunkline.streams.flow.definition import Destination
 from trunkline.times import iso_rounded_up
 
+PATIENCE = 10.0
+"""Seconds that successors of a failed event wait in memory for it, whatever the shortest delay.
+
+Case: delays of 0.5 s, 2 s and 5 s, and 4,000 events of 40 keys, one in five of which fails. Were
+each written to the tier of 0.5 s whenever the first of its key goes to one of 2 s, and back again,
+each would be written 22 times before its turn comes, 3,700 a second, and nothing be sent meanwhile.
+"""
+
 AHEAD = 1.5
 """Seconds that a tier is read ahead of what is due, beyond its jitter."""
 
@@ -49,9 +57,9 @@ class Tier:
 class Delays:
     """What the order of keys must know of a destination's retry topics, all in seconds.
 
-    ``shortest``: the shortest delay; ``soon``: that, with its longest jitter: what is due by then
-    is waited for in memory; ``halt_recheck``: after which a halted event asks again for an
-    operator's decision.
+    ``shortest``: the shortest delay; ``soon``: what is due by then is waited for in memory: that
+    delay with its longest jitter, or PATIENCE; ``halt_recheck``: after which a halted event asks
+    again for an operator's decision.
     """
 
     shortest: float
@@ -84,7 +92,7 @@ class Tiers:
         shortest, longest = self._tiers[0], self._tiers[-1]
         self.delays = Delays(
             shortest.delay,
-            shortest.delay + shortest.spread,
+            max(shortest.delay + shortest.spread, min(longest.delay + longest.spread, PATIENCE)),
             min(HALT_RECHECK, longest.delay),
         )
 
