@@ -57,6 +57,7 @@ DOWN: Codes = frozenset(
         *("42P01", "3F000", 1146),  # no such table: renamed by a migration, it comes back
         *("42703", 1054),  # no such column
         *("42501", 1142, 1143),  # no right to the table or a column
+        1364,  # a NOT NULL column was added that no statement of ours names
     }
 )
 # PyMySQL's own, for a connection that is closed, and those of the client library that it copies.
@@ -64,6 +65,8 @@ CLIENT = (0, *range(2000, 3000))
 
 NOT_THERE = re.compile(r"no such (table|column)|has no column named")
 """SQLite tells them apart from other mistakes in SQL in words alone."""
+UNFILLED = re.compile(r"NOT NULL constraint failed: (.+)\.(.+)")
+"""SQLite again."""
 BUSY = frozenset({5, 6})
 """SQLite: SQLITE_BUSY, SQLITE_LOCKED."""
 BROKEN = frozenset({3, 7, 8, 10, 11, 13, 14, 26})
@@ -79,12 +82,15 @@ def delivery_error(
     ``error`` and what it was raised from lose the values, too: a dead letter shows all of it.
 
     Rejected: the row itself is the reason, another one may well be accepted. Retryable: deadlocks
-    and other conflicts. Unavailable: no connection, a server that serves nobody now, or a table,
-    column or right that is not there, for whatever row.
+    and other conflicts. Unavailable: no connection, a server that serves nobody now, a table,
+    column or right that is not there, or a column that nobody fills, for whatever row.
     """
     codes = _codes(error.orig) if isinstance(error, exc.DBAPIError) else frozenset()
+    instruction = _instruction(error, codes)
+    if isinstance(error, exc.IntegrityError) and _is_of_no_row(error.orig, names):
+        instruction = Unavailable
     what, cause = withhold(error, values, names)
-    return _instruction(error, codes)(what, cause=cause)
+    return instruction(what, cause=cause)
 
 
 Instruction = type[Rejected] | type[Retryable] | type[Unavailable]
@@ -100,6 +106,22 @@ def _instruction(error: Exception, codes: Codes) -> Instruction:
     if error.connection_invalidated or codes & DOWN or _sqlite_code(error.orig) in BROKEN:
         return Unavailable
     return _without_a_known_code(error, codes)
+
+
+def _is_of_no_row(original: Any, names: Collection[str]) -> bool:
+    """Whether a NOT NULL column is empty that no row fills, as it is not among ``names``.
+
+    Case: a migration adds one under the running sink. Every event would be a dead letter until
+    somebody gives it a default.
+    """
+    diag = getattr(original, "diag", None)
+    if getattr(original, "pgcode", None) == "23502" and diag is not None:
+        table, column = diag.table_name, diag.column_name
+    elif match := UNFILLED.fullmatch(str(original)):
+        table, column = match.groups()
+    else:
+        return False
+    return table in names and bool(column) and column not in names
 
 
 def _without_a_known_code(error: exc.DBAPIError, codes: Codes) -> Instruction:

@@ -173,7 +173,7 @@ class Event(Generic[T_co]):
             *place, message = made_from
         else:  # a canonical event, or a record that somebody put into the inbox by hand
             number = str(self.sequence).encode()
-            place, message = [self.topic.encode(), str(self.partition).encode(), number], b""
+            place, message = [self.inbox.encode(), str(self.partition).encode(), number], b""
         # Producers that write no CloudEvents headers: the record's place is its identity.
         source = self.raw_header(CE_SOURCE) or place[0]
         id_ = self.raw_header(CE_ID) or b"/".join(place)

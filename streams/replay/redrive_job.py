@@ -14,16 +14,19 @@ from contextlib import aclosing
 
 from confluent_kafka import Message
 
+from trunkline.event import replaced
 from trunkline.headers import (
     TL_ATTEMPT,
     TL_DUE_AT,
     TL_FIRST_FAILED_AT,
+    TL_FROM,
     TL_HALTED,
     TL_SEQ,
 )
 from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import AnyMessage, StoredMessage
 from trunkline.kafka.offsets import Partition
+from trunkline.naming import inbox_of, is_inbox
 from trunkline.streams.control.records import HaltKey, HandledKey
 from trunkline.streams.control.topic import Value, control_record
 from trunkline.streams.dlq.envelope import DEAD_LETTER_HEADERS
@@ -276,8 +279,21 @@ class RedriveJob(PartitionJob):
         if letter.stage == "route":
             records = await self._routed(letter, kept)
         else:
+            kept = replaced(kept, self._own_place(letter))
             records = [ProducerRecord(self._path.inbox, letter.key, letter.value, kept)]
         return with_replay_headers(records, "redrive", self.request.id)
+
+    def _own_place(self, letter: DeadLetter) -> dict[str, bytes]:
+        """For a record that somebody put into the inbox by hand: where it stood there.
+
+        Of that its idempotency key is made, and it is to have it again, wherever it stands then.
+        """
+        topic, _, place = letter.came_from.partition("/")
+        partition, _, offset = place.partition("/")
+        if letter.header(TL_FROM).count("/") >= 3 or inbox_of(topic) != self._path.inbox:
+            return {}
+        sequence = offset if is_inbox(topic) else letter.header(TL_SEQ) or offset
+        return {TL_FROM: f"{self._path.inbox}/{partition}/{sequence}/".encode()}
 
     async def _routed(
         self, letter: DeadLetter, kept: list[tuple[str, bytes]]

@@ -118,6 +118,28 @@ def test_a_table_dropped_meanwhile_is_not_the_events_fault(postgres: Database) -
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("nullable", [False, True])
+def test_a_column_added_meanwhile_that_nobody_fills_is_not_the_events_fault(
+    db: Database, nullable: bool
+) -> None:
+    """``nullable``: of the very column that is refused for a null, where the row is to blame."""
+    wanted = errors.Rejected if nullable else errors.Unavailable
+    null = "count INT NOT NULL" if nullable else "count INT, made INT NOT NULL"
+    columns = {"id": "id", "count": "count"}
+
+    async def run() -> None:
+        db.run("CREATE TABLE {table} (id {key} PRIMARY KEY, count INT)")
+        sink = db.sink(columns=columns)
+        await sink.open()
+        db.run("DROP TABLE {table}")
+        db.run(f"CREATE TABLE {{table}} (id {{key}} PRIMARY KEY, {null})")
+        with pytest.raises(wanted, match="count" if nullable else "made"):
+            await sink.deliver([put("a", 1, count=None)])
+        await sink.close()
+
+    asyncio.run(run())
+
+
 # Tables.
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from test_replay_state import EVENTS, happening
 
 from replay_world import CONTROL, DLQ, INBOX, PARTITION, TOPIC, World
+from trunkline.event import Event
 from trunkline.kafka.messages import StoredMessage
 from trunkline.streams.control.records import HandledKey
 from trunkline.streams.dlq.handled import Handled, owner_of
@@ -195,6 +196,36 @@ def test_headers_of_death_are_gone() -> None:
     assert set(headers) == {"ce_id", "ce_type", "tl_from", "tl_origin", "tl_replay_id"}
     progress = [orjson.loads(value) for topic, _, value, _ in written if topic == CONTROL]
     assert progress[-1] == {"next": None, "counts": {"sent": 1}, "done": True}
+
+
+@pytest.mark.parametrize("stood", ["by a route", "by hand", "by hand, in a tier"])
+@pytest.mark.parametrize("ids", [[], [("ce_id", b"7")]])
+def test_what_is_sent_again_has_its_idempotency_key_again(
+    stood: str, ids: list[tuple[str, bytes]]
+) -> None:
+    """Its producer may write no ids, or no headers at all: then it is told by its place, which is
+    another one now."""
+    world = world_of([(b"a", "paid")])
+    made = [("tl_from", f"{TOPIC}/0/0/r/1".encode())] if stood == "by a route" else []
+    tier = stood.endswith("tier")
+    died_in, at = ("f.erp.retry.5s", 2) if tier else (INBOX, 40)
+    headers = [*ids, *made, ("tl_seq", b"40")] if tier else [*ids, *made]
+    before = Event("a", b"{}", headers, bytes, died_in, 3, at)
+    died = [("tl_stage", b"deliver"), ("tl_dead_from", f"{died_in}/3/{at}".encode())]
+    log = world.logs[DLQ]
+    log.append(StoredMessage(DLQ, 0, 0, b"a", b"{}", [*headers, *died]))
+    written: list[Any] = []
+    write = world.write
+
+    async def spy(records: Any, at: Any, epoch: int) -> None:
+        written.extend(records)
+        await write([record for record in records if record.topic != INBOX], at, epoch)
+
+    world.write = spy  # type: ignore[method-assign]
+    assert run(world) == {"sent": 1}
+    (again,) = [headers for topic, _, _, headers in written if topic == INBOX]
+    after = Event("a", b"{}", again, bytes, INBOX, 3, 99)
+    assert after.idempotency_key == before.idempotency_key
 
 
 def test_a_message_under_another_key_is_superseded_by_its_events_key() -> None:

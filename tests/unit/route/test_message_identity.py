@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,6 +90,17 @@ def test_events_without_an_id_are_told_by_their_place() -> None:
 def test_records_put_into_an_inbox_by_hand_have_keys_of_their_own() -> None:
     keys = {in_topic("f.erp.inbox", b"{}", [], offset).idempotency_key for offset in range(3)}
     assert len(keys) == 3
+
+
+@pytest.mark.parametrize("ids", [[], [("ce_id", b"7")], [("ce_id", b"7"), ("ce_source", b"s")]])
+def test_a_record_put_there_by_hand_keeps_its_key_through_retries(
+    ids: list[tuple[str, bytes]],
+) -> None:
+    first = in_topic("f.erp.inbox", b"{}", ids, 40)
+    for tier, at in (("5s", 3), ("1m", 9)):
+        headers = [*ids, ("tl_seq", b"40"), ("tl_attempt", b"1")]
+        again = in_topic(naming.tier("f", "erp", tier), b"{}", headers, at)
+        assert again.idempotency_key == first.idempotency_key
 
 
 def test_ids_that_are_no_utf8_are_not_taken_for_each_other() -> None:
