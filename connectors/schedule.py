@@ -38,7 +38,7 @@ class Schedule:
     def wait(self, last: datetime | None, now: datetime) -> float:
         """Seconds from ``now`` to the next look. ``last``: the end of the last one, None if there
         was none. A cron time that passed while nobody looked is made up for, once."""
-        if last is None:
+        if last is None or last > now:  # a clock that was ahead must not hold it up for so long
             last = now if self._cron else now - timedelta(seconds=self._seconds)
         at = self._following(last) if self._cron else last + timedelta(seconds=self._seconds)
         return max(0.0, (at - now).total_seconds())

@@ -16,8 +16,8 @@ import orjson
 from aiohttp import web
 
 from trunkline.connectors.base import Publish, PushSource
+from trunkline.connectors.content_coding import TooLarge, UnknownCoding, unpacked
 from trunkline.connectors.json_values import pointed
-from trunkline.connectors.webhook.content import TooLarge, UnknownCoding, unpacked
 from trunkline.connectors.webhook.listener import Listener, answered, refusal
 from trunkline.errors import ConfigurationError, SourceError
 from trunkline.event import Record, join_key

@@ -10,10 +10,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
+from trunkline.connectors.content_coding import TooLarge, unpacked
 from trunkline.connectors.http.answers import DOWN, LATER
 from trunkline.connectors.http.oauth import (
     MARGIN,
@@ -23,7 +24,7 @@ from trunkline.connectors.http.oauth import (
     reason_of,
 )
 from trunkline.connectors.waiting import Calls, Stopped
-from trunkline.errors import SourceError, Unavailable
+from trunkline.errors import ConfigurationError, SourceError, Unavailable
 from trunkline.params import Secret, revealed
 from trunkline.times import seconds_until
 
@@ -74,16 +75,33 @@ class HttpExchange:
         tls_context: ssl.SSLContext | None,
     ) -> None:
         self._params = {name: revealed(value) for name, value in params.items()}
+        self._secret_params = [name for name, value in params.items() if isinstance(value, Secret)]
         given = {name: revealed(value) for name, value in headers.items()}
         if token is not None:
             given["Authorization"] = f"Bearer {revealed(token)}"
         if auth is not None:
             pair = base64.b64encode(f"{auth[0]}:{revealed(auth[1])}".encode()).decode()
             given["Authorization"] = f"Basic {pair}"
+        for name, value in given.items():
+            # A secret of a file often ends with a line feed. The client's error would show it.
+            if not value.isprintable() or value != value.strip():
+                raise ConfigurationError(
+                    f"HttpPolling: what is sent as {name} has a line break, or blanks around it"
+                )
         secrets = [*params.values(), *headers.values(), token, auth and auth[1]]
-        self._hidden = [revealed(each) for each in secrets if isinstance(each, Secret)]
-        self._hidden += [revealed(each) for each in (token, auth and auth[1]) if each]
-        self._headers = {"User-Agent": "trunkline", "Accept": "application/json", **given}
+        hidden = [revealed(each) for each in secrets if isinstance(each, Secret)]
+        hidden += [revealed(each) for each in (token, auth and auth[1]) if each]
+        # As they are sent, too: an API that echoes what it was asked is shown in errors.
+        hidden += [quote(each, safe="") for each in hidden]
+        if auth is not None:
+            hidden.append(given["Authorization"].removeprefix("Basic "))
+        self._hidden = sorted(set(hidden), key=len, reverse=True)
+        self._headers = {
+            "User-Agent": "trunkline",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            **given,
+        }
         self._oauth = oauth
         self._token, self._renew_at = "", 0.0
         self._timeout = timeout
@@ -117,6 +135,18 @@ class HttpExchange:
             if stop.wait(seconds):
                 raise Stopped
 
+    def without_secrets(self, url: str) -> str:
+        """A URL without the parameters that are secret, and are sent anyway: APIs write them into
+        the next page's URL, which stands in the position."""
+        try:
+            found = httpx.URL(url)
+            for name in self._secret_params:
+                if name in found.params:
+                    found = found.copy_remove_param(name)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise SourceError(self._masked(f"the next page's URL is none: {error}")) from None
+        return str(found)
+
     def close(self) -> None:
         """Release the connections."""
         if self._client is not None:
@@ -141,30 +171,46 @@ class HttpExchange:
         end = time.monotonic() + self._timeout
         try:
             sent = {**self._headers, **headers, **self._authorization(end)}
-            query = {**self._params, **params}
-            full = httpx.URL(url).copy_merge_params(query) if query else httpx.URL(url)
-            with self._opened().stream("GET", full, headers=sent) as answer:
+            with self._opened().stream("GET", self._full(url, params), headers=sent) as answer:
                 body = self._body(answer, end)
                 found = {name.lower(): value for name, value in answer.headers.items()}
                 return HttpAnswer(url, answer.status_code, found, body)
+        except httpx.LocalProtocolError:  # it shows the header, and so the secret
+            said = f"GET {_shown(url)}: a header has characters that HTTP does not take"
+            raise SourceError(said) from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
             said = f"GET {_shown(url)}: {type(error).__name__}: {error}"
             raise SourceError(self._masked(said)[:500]) from None
 
+    def _full(self, url: str, params: Mapping[str, str]) -> httpx.URL:
+        """What is asked for: what a next page's URL says counts more than what is always sent."""
+        full = httpx.URL(url)
+        always = {name: value for name, value in self._params.items() if name not in full.params}
+        query = {**always, **params}
+        return full.copy_merge_params(query) if query else full
+
     def _body(self, answer: httpx.Response, end: float) -> bytes:
+        """Unpacked here: httpx unpacks as often as the server says, and 800 bytes that are packed
+        twice are 400 MB before anybody can count them."""
+        shown = _shown(str(answer.url))
+        large = (
+            f"GET {shown} answered more than max_body={self._max_body} bytes: ask for smaller "
+            "pages, or raise it"
+        )
         body = bytearray()
-        for chunk in answer.iter_bytes():
+        for chunk in answer.iter_raw():
             body += chunk
             if len(body) > self._max_body:
-                raise SourceError(
-                    f"GET {_shown(str(answer.url))} answered more than max_body={self._max_body} "
-                    "bytes: ask for smaller pages, or raise it"
-                )
+                raise SourceError(large)
             if time.monotonic() > end:
-                raise SourceError(
-                    f"GET {_shown(str(answer.url))} took longer than timeout={self._timeout:g} s"
-                )
-        return bytes(body)
+                raise SourceError(f"GET {shown} took longer than timeout={self._timeout:g} s")
+        if not body:  # 304 has the headers of what it does not send
+            return b""
+        try:
+            coding = answer.headers.get("content-encoding", "")
+            return unpacked(bytes(body), coding, self._max_body)
+        except TooLarge:
+            raise SourceError(large) from None
 
     def _opened(self) -> httpx.Client:
         if self._client is None:
@@ -189,7 +235,7 @@ class HttpExchange:
         form, headers = oauth.form(), oauth.headers()
         try:
             with self._opened().stream("POST", where, data=form, headers=headers) as answer:
-                for chunk in answer.iter_bytes():
+                for chunk in answer.iter_raw():
                     body += chunk
                     if len(body) > MAX_ANSWER or time.monotonic() > end:
                         raise SourceError(f"no token: POST {where} answers too much, or too slowly")

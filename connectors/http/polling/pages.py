@@ -10,13 +10,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from trunkline.connectors.json_values import pointed
 from trunkline.errors import ConfigurationError, SourceError
 
 Place = Mapping[str, str]
-"""``{"url": …}``, or parameters of the query."""
+"""``{BY_URL: …}``, or parameters of the query."""
+BY_URL = ""
+"""No parameter has this name: a cursor that is sent as ``url`` must not be taken for an address."""
 
 _LINK = re.compile(r'<([^>]*)>((?:\s*;\s*[\w*-]+\s*=\s*(?:"[^"]*"|[^",;\s]+))*)')
 _NEXT = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^",;\s]+))', re.IGNORECASE)
@@ -92,7 +94,11 @@ class Cursor:
         text = str(found)
         if len(text) > LONGEST_PLACE:
             raise SourceError(f"{self.field} has more than {LONGEST_PLACE} characters")
-        return {self.parameter: text} if self.parameter else of_same_host(text, page.url)
+        if not self.parameter:
+            return of_same_host(text, page.url)
+        # With all else that the first page was asked for: a cursor alone would list everything,
+        # also what was not changed since.
+        return {**place, self.parameter: text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +160,11 @@ def of_same_host(target: str, base: str) -> Place:
     try:
         url = urljoin(base, target)
         there, here = urlsplit(url), urlsplit(base)
-        same = (there.scheme, there.hostname, there.port) == (here.scheme, here.hostname, here.port)
+        same = (there.scheme, there.hostname, _port(there)) == (
+            here.scheme,
+            here.hostname,
+            _port(here),
+        )
     except ValueError as error:
         raise SourceError(f"the next page's URL is none: {error}") from error
     if not same:
@@ -162,7 +172,11 @@ def of_same_host(target: str, base: str) -> Place:
             f"the next page is at {there.scheme}://{there.hostname}, another host, which must not "
             "get this one's credentials"
         )
-    return {"url": url}
+    return {BY_URL: url}
+
+
+def _port(url: SplitResult) -> int | None:
+    return url.port or {"https": 443, "http": 80}.get(url.scheme)
 
 
 def _check_size(name: str, size: int | None, parameter: str) -> None:

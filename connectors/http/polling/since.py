@@ -8,9 +8,10 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
-from trunkline.connectors.json_values import pointed
+from trunkline.connectors.json_values import MOST_DIGITS, pointed
 from trunkline.errors import ConfigurationError
 from trunkline.times import parse_duration
 
@@ -57,18 +58,19 @@ class SinceState:
         self._field = pointed(since.field, "an item")
         self._overlap = parse_duration(since.overlap)
         stored = stored or {}
-        self._value: Any = stored.get("value")
-        self._newest: Any = stored.get("newest", self._value)
         try:
+            self._value: Any = _from_position(stored.get("value"))
+            self._newest: Any = _from_position(stored.get("newest", stored.get("value")))
             packed = base64.b64decode(stored.get("seen", ""))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
             raise ConfigurationError(f"the position is none of HttpPolling's: {error}") from error
         self._seen = dict.fromkeys(packed[at : at + 8] for at in range(0, len(packed), 8))
 
     def position(self) -> dict[str, Any]:
         """The part of a source's position that is this one's."""
         seen = base64.b64encode(b"".join(self._seen)).decode()
-        return {"value": self._value, "newest": self._newest, "seen": seen}
+        value, newest = _to_position(self._value), _to_position(self._newest)
+        return {"value": value, "newest": newest, "seen": seen}
 
     def parameters(self) -> dict[str, str]:
         """What is sent."""
@@ -114,9 +116,9 @@ class SinceState:
 
     def _before(self, value: Any) -> str:
         if not self._overlap:
-            return str(value)
-        if isinstance(value, int | float):
-            return str(type(value)(value - self._overlap))
+            return _text(value)
+        if isinstance(value, int | float | Decimal):
+            return _text(type(value)(Decimal(str(value)) - Decimal(str(self._overlap))))
         try:
             at = datetime.fromisoformat(value) - timedelta(seconds=self._overlap)
         except (ValueError, OverflowError):
@@ -136,11 +138,29 @@ def _moment(value: Any) -> datetime | None:
         return None
 
 
+def _text(value: Any) -> str:
+    """As it is sent: 1700000000.123, never 1.7E+9."""
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def _to_position(value: Any) -> Any:
+    """JSON, of numbers with more digits than a ``float`` has, too."""
+    return {"decimal": str(value)} if isinstance(value, Decimal) else value
+
+
+def _from_position(stored: Any) -> Any:
+    return Decimal(stored["decimal"]) if isinstance(stored, dict) else stored
+
+
 def _order(value: Any) -> tuple[int, Any] | None:
     """Numbers, then texts, then times; None for what has no order."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
-        return None
-    if isinstance(value, int | float):
+    if isinstance(value, Decimal) and abs(value.adjusted()) > MOST_DIGITS:
+        return None  # "1e999999999", which nobody could be sent
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         return 0, value
+    if not isinstance(value, str) or value == "":
+        return None
     at = _moment(value)
     return (1, value) if at is None else (2, at.timestamp())

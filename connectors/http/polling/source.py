@@ -7,14 +7,23 @@ import logging
 import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from trunkline.connectors.base import Batch, Finding, Position, Source
 from trunkline.connectors.comparing import Comparison
 from trunkline.connectors.http.oauth import ClientCredentials
 from trunkline.connectors.http.polling.exchange import AnswerError, HttpAnswer, HttpExchange
-from trunkline.connectors.http.polling.pages import FetchedPage, Pages, Place
+from trunkline.connectors.http.polling.pages import (
+    BY_URL,
+    Cursor,
+    FetchedPage,
+    Offset,
+    PageNumber,
+    Pages,
+    Place,
+)
 from trunkline.connectors.http.polling.reading import (
     ItemKey,
     Items,
@@ -35,6 +44,7 @@ log = logging.getLogger(__name__)
 
 _EXPIRED = frozenset({400, 404, 409, 410, 416, 422})
 """What a server answers to a page that it knows no more."""
+SETTLED = timedelta(minutes=1)
 
 
 class HttpPolling(Source):
@@ -197,8 +207,8 @@ class HttpPolling(Source):
         return first | ({} if self._state is None else self._state.parameters())
 
     def _ask(self, place: Place, headers: Mapping[str, str], stop: threading.Event) -> HttpAnswer:
-        if "url" in place and len(place) == 1:
-            return self._exchange.get(place["url"], {}, headers, stop)
+        if BY_URL in place:
+            return self._exchange.get(place[BY_URL], {}, headers, stop)
         return self._exchange.get(self._url, place, headers, stop)
 
     def _look(self, stop: threading.Event) -> Iterator[Batch]:
@@ -230,7 +240,7 @@ class HttpPolling(Source):
             body, items = self._reader.items(answer.body)
             self._refuse_circle(items, contents)
             page = FetchedPage(answer.url, answer.headers, body, len(items))
-            following = None if self._pages is None else self._pages.following(place, page)
+            following = self._following(place, page)
             for item in items:
                 if len(records) == self._batch:  # what it knows is stored with it, and no more
                     yield self._given(records)
@@ -250,8 +260,21 @@ class HttpPolling(Source):
                 yield self._given(records)
                 records = []
         unseen = self._comparison.unseen() if self._state is None else ()
-        same = _validators(place, answer) if begun and count == 1 else None
+        alone = begun and count == 1 and self._body_tells_pages
+        same = _validators(place, answer) if alone else None
         yield from self._ended(records, unseen=unseen, same=same)
+
+    def _following(self, place: Place, page: FetchedPage) -> Place | None:
+        following = None if self._pages is None else self._pages.following(place, page)
+        if following is None or BY_URL not in following:
+            return following
+        return {BY_URL: self._exchange.without_secrets(following[BY_URL])}
+
+    @property
+    def _body_tells_pages(self) -> bool:
+        """Whether a list has another page as soon as the first one's body is another. A validator
+        tells of the body alone: where the page is full, a second one changes only its Link."""
+        return self._pages is None or isinstance(self._pages, Cursor | PageNumber | Offset)
 
     def _ended(
         self, records: list[Record], *, unseen: Sequence[str], same: dict[str, str] | None
@@ -327,6 +350,15 @@ def _digest(place: Place) -> str:
 
 
 def _validators(place: Place, answer: HttpAnswer) -> dict[str, str] | None:
-    found = {"etag": answer.headers.get("etag"), "modified": answer.headers.get("last-modified")}
+    """What the next look is asked with. A time of modification only if it is a minute in the past,
+    by the server's clock: it tells seconds, and what changes again within the same one keeps it
+    (RFC 9110, 8.8.2.2)."""
+    modified = answer.headers.get("last-modified", "")
+    try:
+        age = parsedate_to_datetime(answer.headers["date"]) - parsedate_to_datetime(modified)
+        settled = age >= SETTLED
+    except (KeyError, ValueError, TypeError, OverflowError):
+        settled = False
+    found = {"etag": answer.headers.get("etag"), "modified": modified if settled else None}
     kept = {name: value for name, value in found.items() if value and len(value) <= 1_000}
     return {"of": _digest(place), **kept} if kept else None

@@ -160,11 +160,13 @@ def test_what_a_page_shifted_out_of_one_look_is_no_delete(api: PolledApi) -> Non
 
 
 def test_an_unchanged_list_costs_no_body(api: PolledApi) -> None:
+    modified = "Sun, 01 Mar 2026 12:00:00 GMT"
+
     def handle(asked: Asked) -> Answered:
         if asked.headers.get("if-none-match") == '"v1"' and len(api.asked) < 4:
             return Answered(status=304)
         tag = '"v1"' if len(api.asked) < 4 else '"v2"'
-        return Answered(items(len(api.asked)), headers={"ETag": tag, "Last-Modified": "then"})
+        return Answered(items(len(api.asked)), headers={"ETag": tag, "Last-Modified": modified})
 
     api.handle = handle
     (first,) = once(polling(api))
@@ -172,7 +174,7 @@ def test_an_unchanged_list_costs_no_body(api: PolledApi) -> None:
     batches = looks(polling(api), position, until=lambda got: bool(changes(got)))
     assert changes(batches) == [("create", "4")]
     assert [asked.headers.get("if-none-match") for asked in api.asked] == [None, *['"v1"'] * 3]
-    assert api.asked[1].headers["if-modified-since"] == "then"
+    assert api.asked[1].headers["if-modified-since"] == modified
 
 
 def test_a_list_of_several_pages_is_asked_for_without_a_validator(api: PolledApi) -> None:

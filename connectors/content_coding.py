@@ -1,4 +1,4 @@
-"""A request's body as it was sent, and unpacked."""
+"""A body as it was sent by HTTP, and unpacked, within bounds."""
 
 from __future__ import annotations
 
