@@ -117,7 +117,7 @@ class Gateway:
         doors = self._doors
         key, prefer = idempotency_key(request, offered), preferences(request)
         body = await json_body(request, doors.limits)
-        value, errors = offered.reader.read(body)
+        value, errors = offered.read(body)
         if errors:
             several = "1 field is" if len(errors) == 1 else f"{len(errors)} fields are"
             raise Problem("not-acceptable", f"{several} not acceptable", errors=errors)
@@ -172,11 +172,11 @@ class Gateway:
         book, id_ = self._doors.book, request.path_params["id"]
         if book.get(id_) is None:
             await book.wait_change(id_, KNOWN_IN)
-        call = book.get(id_)
+        call, topic = book.get(id_), book.topic_of(id_)  # a day may be over while it is waited for
         if call is None or call.client != client.name:  # nobody learns that another one's is there
             raise Problem("not-found", "there is no such call of yours of the last 24 hours")
         call = await book.wait_over(id_, prefer.wait or 0.0) or call
-        offered = self._doors.catalog.by_topic(book.topic_of(id_), call.operation)
+        offered = self._doors.catalog.by_topic(topic, call.operation)
         return call, offered.system if offered else ""
 
     # What describes the gateway

@@ -32,8 +32,9 @@ class CallBook:
         return found[0] if found else None
 
     def topic_of(self, call: str) -> str:
-        """The topic that the record of a call came from."""
-        return self._calls[call][1]
+        """The topic that the record of a call came from, "" for one that is not known."""
+        found = self._calls.get(call)
+        return found[1] if found else ""
 
     def is_taken_up(self, call: str) -> bool:
         """Whether a worker has said anything of it."""
@@ -55,7 +56,12 @@ class CallBook:
 
     def _prune(self) -> None:
         over = self._clock() - KEPT
-        while (oldest := next(iter(self._calls))) and self._calls[oldest][0].at < over:
+        # The record that was just taken in may be the only one, and itself too old: Kafka deletes
+        # a segment at a time, so a gateway that starts reads calls of more than a day.
+        while self._calls:
+            oldest = next(iter(self._calls))
+            if self._calls[oldest][0].at >= over:
+                return
             del self._calls[oldest]
 
     def close(self) -> None:
