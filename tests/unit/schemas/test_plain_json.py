@@ -250,3 +250,10 @@ def test_the_json_schema_says_what_is_read() -> None:
     assert outer["properties"]["c"] == {"$ref": "#/components/schemas/t.Colour"}
     assert outer["properties"]["p"]["anyOf"][1] == {"$ref": "#/components/schemas/t.Card"}
     assert found["t.Colour"]["enum"] == ["RED", "BLUE"]
+
+
+def test_a_name_that_stands_twice_is_found_among_many() -> None:
+    """Counting each name anew, an object of a megabyte took minutes, in the gateway's loop."""
+    names = [f'"{n}":0' for n in range(120_000)]
+    with pytest.raises(NotJson, match="'119999' twice"):
+        parse(f"{{{','.join(names)},{names[-1]}}}".encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -44,9 +45,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         # Readers disagree on which of the two counts, and what one of them checked another runs.
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise NotJson(f"an object has the name {twice!r} twice")
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise NotJson(f"an object has the name {twice[:100]!r} twice")
     return found
 
 
