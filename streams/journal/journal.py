@@ -11,9 +11,16 @@ from confluent_kafka import Message
 from trunkline.connectors.base import HttpReply
 from trunkline.errors import Rejected
 from trunkline.event import Event, header_number
-from trunkline.headers import TL_ATTEMPT, TL_ERROR, TL_HALTED, TL_OPERATION, TL_REPLAY_ID
+from trunkline.headers import (
+    TL_ACCEPTED_AT,
+    TL_ATTEMPT,
+    TL_ERROR,
+    TL_HALTED,
+    TL_OPERATION,
+    TL_REPLAY_ID,
+)
 from trunkline.kafka import PartitionRecord
-from trunkline.streams.journal.record import CallState, call_of, parsed_call
+from trunkline.streams.journal.record import CallState, call_of, epoch_of, parsed_call
 
 KEPT = 86_400.0
 """Seconds that the topic keeps a call, and that a repeated one is known."""
@@ -23,7 +30,11 @@ MAX_WHY = 1_000
 OUR_CREDENTIALS = (401, 403)
 """Statuses by which a system refuses us and not what the caller asked for."""
 BEHIND = "it waits behind an earlier event of the same entity"
+EXPIRED = "its time was over before the system had answered an attempt"
 HALTED = "it was given up, and waits for a person's decision: "
+
+_Place = tuple[str, int, int]
+"""Topic, partition and offset of an event."""
 
 
 class CallJournal:
@@ -38,7 +49,7 @@ class CallJournal:
         self.topic = topic
         self._clock = clock
         self._over: dict[str, float] = {}  # id → when; in the order of these moments, or nearly
-        self._ended: dict[str, tuple[CallState, dict[str, Any]] | None] = {}
+        self._ended: dict[_Place, tuple[CallState, dict[str, Any]]] = {}
 
     def begin(self, messages: Iterable[Message]) -> None:
         """Begin with what the topic says of the assigned partitions."""
@@ -57,23 +68,28 @@ class CallJournal:
 
     def is_over(self, event: Event[Any]) -> bool:
         """Whether this call has its result already, and this record is a repeat of it. One that an
-        operator sends again from the dead-letter queue is none."""
-        return event.id in self._over and not event.header(TL_REPLAY_ID)
+        operator sends again from the dead-letter queue is none.
+
+        Nor is one that was accepted a day after that result: the gateway knew nothing of it any
+        more, and a caller of today would never hear of a call that was skipped. Measured by when
+        it was accepted, not by our clock: what a gateway has forgotten is a new call everywhere.
+        """
+        over = self._over.get(event.id)
+        if over is None or event.header(TL_REPLAY_ID):
+            return False
+        return epoch_of(event.header(TL_ACCEPTED_AT)) <= over + KEPT
 
     # What the sink learns, before the step has judged the event.
 
     def answered(self, event: Event[Any], reply: HttpReply) -> None:
         """The system has done it."""
         text, why = _json_text(reply.body)
-        self._ended[event.id] = "succeeded", {"status": reply.status, "reply": text, "why": why}
+        more = {"status": reply.status, "reply": text, "why": why}
+        self._ended[_place(event)] = "succeeded", more
 
     def expired(self, event: Event[Any]) -> None:
-        """Nobody waits for it any more, and it was not attempted."""
-        self._ended[event.id] = "expired", {"why": "it was not attempted in time"}
-
-    def repeated(self, event: Event[Any]) -> None:
-        """It has its result: nothing is written."""
-        self._ended[event.id] = None
+        """Nobody waits for it any more, and no attempt of it has ended."""
+        self._ended[_place(event)] = "expired", {"why": EXPIRED}
 
     # What the step writes, with the event's completion.
 
@@ -81,7 +97,9 @@ class CallJournal:
         """The records of events that the sink took."""
         records = []
         for event in events:
-            if self.is_call(event) and (ended := self._ended.pop(event.id, None)) is not None:
+            # By its place: two requests under one key, for two entities, may be under way at once,
+            # and each is told its own answer.
+            if self.is_call(event) and (ended := self._ended.pop(_place(event), None)) is not None:
                 state, more = ended
                 attempt = header_number(event.header(TL_ATTEMPT)) + (state != "expired")
                 records.append(self._final(event, state, attempt=attempt, **more))
@@ -107,13 +125,13 @@ class CallJournal:
         self, event: Event[Any], failure: Exception, attempts: int
     ) -> tuple[PartitionRecord, ...]:
         """The record of a call that is dead-lettered; none of another event."""
-        if not self.is_call(event):
+        if not self._is_open_call(event):
             return ()
         return (self._final(event, "dead", attempt=attempts, **_told(failure)),)
 
     def discarded(self, event: Event[Any]) -> tuple[PartitionRecord, ...]:
         """The record of a call that an operator has discarded; none of another event."""
-        if not self.is_call(event):
+        if not self._is_open_call(event):
             return ()
         attempt = header_number(event.header(TL_ATTEMPT))
         return (self._final(event, "dead", attempt=attempt, why="an operator has discarded it"),)
@@ -123,7 +141,7 @@ class CallJournal:
     ) -> tuple[PartitionRecord, ...]:
         """The record of a call that goes to a retry topic; none of another event. ``headers``: what
         that topic's record gets."""
-        if not self.is_call(event):
+        if not self._is_open_call(event):
             return ()
         attempt = header_number(headers.get(TL_ATTEMPT) or event.header(TL_ATTEMPT))
         error = headers.get(TL_ERROR) or event.header(TL_ERROR)
@@ -131,6 +149,12 @@ class CallJournal:
         state: CallState = "attempting" if attempt else "accepted"
         due_at = 0.0 if headers.get(TL_HALTED) else due
         return (self._record(event, state, attempt=attempt, due_at=due_at, why=why[:MAX_WHY]),)
+
+    def _is_open_call(self, event: Event[Any]) -> bool:
+        """Whether a record may say something new of it. A repeat of a call that is over may wait
+        behind an event that fails: a record of that would, in the compacted topic, be all that is
+        left of the call, whose answer is gone then, and which the next worker runs once more."""
+        return self.is_call(event) and not self.is_over(event)
 
     def _final(self, event: Event[Any], state: CallState, **more: Any) -> PartitionRecord:
         now = self._clock()
@@ -149,6 +173,10 @@ class CallJournal:
             headers=headers,
             timestamp=int(now * 1000),
         )
+
+
+def _place(event: Event[Any]) -> _Place:
+    return event.topic, event.partition, event.offset
 
 
 def _told(failure: Exception) -> dict[str, Any]:

@@ -61,7 +61,6 @@ class OperationSink(Sink[Any]):
         that dies between leaves the call to the next one, which sends it again with the same id.
         """
         if self._journal.is_over(event):
-            self._journal.repeated(event)
             return
         expires = epoch_of(event.header(TL_EXPIRES_AT))
         # What was attempted goes its retries, and what an operator sends again is wanted, however

@@ -40,7 +40,7 @@ KINDS = {
     "busy": Kind(503, "Too many requests wait", True),
     "not-ready": Kind(503, "The gateway is not ready", True),
     "not-written": Kind(503, "The call could not be written", True),
-    "call-expired": Kind(504, "The call was not attempted in time"),
+    "call-expired": Kind(504, "The time of the call was over"),
 }
 """By the last part of ``type``."""
 PROBLEM_JSON = "application/problem+json"

@@ -126,7 +126,6 @@ def test_a_repeat_of_a_call_that_is_over_writes_nothing() -> None:
     told(calls.refused(one, Rejected("qty", status=422), 1))
     again = call()
     assert calls.is_over(again)
-    calls.repeated(again)
     assert calls.finished([again]) == []
 
 
@@ -212,3 +211,37 @@ def test_a_record_of_another_form_is_none(change: bytes) -> None:
     assert parsed_call(b"c1", sound) is not None
     assert parsed_call(b"c1", sound.replace(b'"state":"dead"', change)) is None
     assert parsed_call(b"c2", sound) is None
+
+
+def test_a_repeat_that_waits_leaves_the_answer_in_the_topic() -> None:
+    """A call is done, a second record of it stands in the inbox, behind an event that fails. In the
+    compacted topic a record of that would be all that is left: no answer, and run once more."""
+    calls, one = journal(), call()
+    calls.answered(one, HttpReply(200, b"1"))
+    done = calls.finished([one])
+    more = [*calls.waiting(call(), NOW, {}), *calls.discarded(call())]
+    more += calls.dead(call(), Rejected("x"), 1)
+    newest = {record.key: record for record in [*done, *more]}
+    next_worker = journal()
+    next_worker.begin(map(message, newest.values()))
+    assert next_worker.is_over(call())
+    assert more == []
+
+
+def test_what_a_gateway_has_forgotten_is_a_new_call() -> None:
+    """It forgets a call a day after its end. A worker that still knew it would skip the new one,
+    and nobody would ever tell of it."""
+    calls = journal()
+    calls.refused(call(), Rejected("x"), 1)
+    assert calls.is_over(call(tl_accepted_at=moment_of(NOW + KEPT)))
+    assert not calls.is_over(call(tl_accepted_at=moment_of(NOW + KEPT + 0.1)))
+    assert calls.is_over(call(tl_accepted_at="")), "whoever wrote it has no say"
+
+
+def test_two_requests_under_one_key_are_told_their_own_answers() -> None:
+    calls, one, two = journal(), call(tl_fingerprint="1"), call(tl_fingerprint="2")
+    two.offset = 8
+    calls.answered(one, HttpReply(200, b'"one"'))
+    calls.answered(two, HttpReply(200, b'"two"'))
+    found = [told(record) for record in calls.finished([one, two])]
+    assert [(one.fingerprint, one.reply) for one in found] == [("1", '"one"'), ("2", '"two"')]
