@@ -17,17 +17,29 @@ PathOf = Callable[[Event[Any]], str]
 _ENCODED = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*")
 """What a path and a query may consist of (RFC 3986, 3.3 and 3.4)."""
 
+_DOTS = re.compile(r"[^?]*/(?:\.|%2[Ee]){1,2}(?:[/?]|\Z)")
+"""A path with a segment that means this one, or the one above (RFC 3986, 5.2.4)."""
+
 
 def require_encoded(path: str) -> None:
-    """Raises Rejected unless a path begins with / or ? and is percent-encoded.
+    """Raises Rejected unless a path begins with / or ?, is percent-encoded, and has no segment
+    ``.`` or ``..``.
 
     Why: a function that forgets to encode makes a broken request line of a blank, a broken escape
-    of ``100%``, and another host of ``@elsewhere``.
+    of ``100%``, and another host of ``@elsewhere``. And ``quote`` leaves dots as they are: of an
+    order with the id ``..``, ``/orders/..`` is a request for something else.
     """
     if path[0] not in "/?":
         raise Rejected(f"the path {path!r} must begin with / or ?")
     if not _ENCODED.fullmatch(path):
         raise Rejected(f"the path {path!r} is not percent-encoded: use urllib.parse.quote")
+    if "/." in path or "/%2" in path:
+        _require_no_dots(path)
+
+
+def _require_no_dots(path: str) -> None:
+    if _DOTS.match(path):
+        raise Rejected(f"the path {path!r} has a segment of dots, which makes another path")
 
 
 def path_template(template: str, type: type, *, deletes: bool) -> PathOf:

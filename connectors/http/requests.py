@@ -15,7 +15,7 @@ from trunkline.connectors.http.paths import PathOf, path_template, require_encod
 from trunkline.connectors.json_values import to_json
 from trunkline.errors import ConfigurationError, DataError, Rejected
 from trunkline.event import Event, split_key
-from trunkline.headers import TRACEPARENT
+from trunkline.headers import TL_OPERATION, TRACEPARENT
 from trunkline.masking import mask
 
 BatchForm = Literal["array", "lines"]
@@ -98,6 +98,7 @@ class RequestFactory:
 
     def of_event(self, event: Event[Any]) -> Request:
         """The request of one event. Raises Rejected for one that none can be made of."""
+        _require_no_call(event)
         identity, trace = event.idempotency_key, event.traceparent
         headers = {self._idempotency_header: identity}
         if trace:
@@ -135,6 +136,7 @@ class RequestFactory:
 
     def item(self, event: Event[Any]) -> bytes:
         """One event of a batch. Raises Rejected for one that is no JSON."""
+        _require_no_call(event)
         try:
             return to_json(event.data)
         except DataError as error:
@@ -161,6 +163,13 @@ class RequestFactory:
         if self._path_is_foreign:
             require_encoded(path)
         return URL(self._before[path[0]] + path, encoded=True)
+
+
+def _require_no_call(event: Event[Any]) -> None:
+    """Raises Rejected for a call: its flow has no operations any more, or it would have been run.
+    Its request may be of the events' type, and is none of them."""
+    if name := event.header(TL_OPERATION):
+        raise Rejected(f"it is a call of the operation {name!r}, which the flow has no more")
 
 
 def _headers_of(given: EventHeaders | None, type: type, *, deletes: bool) -> HeadersOf | None:

@@ -6,7 +6,15 @@ from typing import Any
 
 from trunkline.errors import Rejected
 from trunkline.event import Event, replaced
-from trunkline.headers import CONTENT_TYPE, TL_CHANGE, TL_EVENT_KEY, TL_FROM, TL_ORIGIN, TRACEPARENT
+from trunkline.headers import (
+    CONTENT_TYPE,
+    TL_CHANGE,
+    TL_EVENT_KEY,
+    TL_FROM,
+    TL_OPERATION,
+    TL_ORIGIN,
+    TRACEPARENT,
+)
 from trunkline.kafka import MAX_VALUE, ProducerRecord
 from trunkline.streams.flow.messages import Delete, Message
 from trunkline.streams.route.compiled import CompiledRoute
@@ -14,7 +22,8 @@ from trunkline.streams.route.compiled import CompiledRoute
 _Headers = list[tuple[str, bytes]]
 
 _ORIGINAL = (TL_ORIGIN, b"original")
-_REPLACED = frozenset((TL_FROM, TL_ORIGIN, TL_EVENT_KEY))
+# A foreign producer's event that says tl_operation would be run as a call that nobody has allowed.
+_REPLACED = frozenset((TL_FROM, TL_ORIGIN, TL_EVENT_KEY, TL_OPERATION))
 _DELETED = {TL_CHANGE: b"delete"}
 _UPDATED = {TL_CHANGE: b"update"}
 

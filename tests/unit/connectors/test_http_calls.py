@@ -14,6 +14,7 @@ from http_api import Handler, Item, api
 from trunkline.connectors.base import HttpReply, HttpRequest
 from trunkline.connectors.http import Answer, HttpSink
 from trunkline.errors import DeliveryError, Rejected, Retryable, Unavailable
+from trunkline.event import Event
 
 TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
 
@@ -127,3 +128,23 @@ def test_a_path_that_is_not_encoded_is_rejected_and_nothing_sent(path: str) -> N
         raise AssertionError("nothing is sent")
 
     assert isinstance(called(handle, HttpRequest("POST", path)), Rejected)
+
+
+@pytest.mark.parametrize("batch", [None, "array"])
+def test_a_call_whose_flow_has_no_operations_any_more_is_no_event(batch: Any) -> None:
+    """Its request may be of the events' type, and would be sent as one of them."""
+
+    async def handle(request: web.Request) -> web.Response:
+        raise AssertionError("nothing is sent")
+
+    async def run() -> None:
+        async with api(handle) as url:
+            sink: HttpSink[Item] = HttpSink(url, Item, batch=batch)
+            await sink.open()
+            headers = [("ce_id", b"1"), ("tl_operation", b"correct_order")]
+            event: Event[Any] = Event("o", b"{}", headers, lambda _: {"id": "o"}, "f.erp.inbox")
+            with pytest.raises(Rejected, match="correct_order"):
+                await sink.deliver([event])
+            await sink.close()
+
+    asyncio.run(run())

@@ -65,6 +65,23 @@ def test_a_path_that_is_not_encoded_is_refused(path: str) -> None:
         require_encoded(path)
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/orders/..", "/..", "/orders/../admin", "/orders/./x", "/a/%2e%2E?x=1", "/a/.%2e", "/a/.?b"],
+)
+def test_a_path_that_leads_elsewhere_is_refused(path: str) -> None:
+    """``quote`` leaves dots as they are, and servers and proxies walk up by them."""
+    with pytest.raises(Rejected, match="dots"):
+        require_encoded(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/...", "/.well-known/x", "/a/..b", "/a/x..", "?next=/../a", "/a?b=/..", "/a%2F..b"]
+)
+def test_dots_in_names_and_queries_are_taken(path: str) -> None:
+    require_encoded(path)
+
+
 @pytest.mark.parametrize("path", ["/", "?a=b&c=%20", "/orders/a%2Fb", "/a;v=1/(b)'!*~:@,$+"])
 def test_an_encoded_path_is_taken(path: str) -> None:
     require_encoded(path)

@@ -207,3 +207,19 @@ def test_a_sink_that_takes_no_deletes_is_refused_at_the_start() -> None:
 )
 def test_wrong_arguments_are_told(wrong: dict[str, Any], why: str) -> None:
     assert why in "\n".join(map(str, check(flow_to(Erp, **wrong))))
+
+
+def test_an_event_never_becomes_a_call() -> None:
+    """Who writes into a canonical topic could have an operation run that nobody allows them."""
+    event = StoredMessage("orders", 0, 4, b"k", b"1", [("tl_operation", b"refund")])
+    compiled = CompiledRoute.of(
+        lambda event: event.data,
+        name="r",
+        inbox="f.erp.inbox",
+        dlq="f.erp.dlq",
+        encode=lambda data: json.dumps(data).encode(),
+        accepts_deletes=True,
+    )
+    topic = CompiledTopic(json.loads, [compiled])
+    (record,) = asyncio.run(Router({"orders": topic}).route([event])).records
+    assert "tl_operation" not in dict(record.headers)
