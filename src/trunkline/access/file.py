@@ -37,10 +37,13 @@ def parsed_table(path: Path, text: str) -> AccessTable:
         found = error.errors(include_url=False, include_input=False)
         told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found]
         raise ConfigurationError(f"{path} is wrong: " + "; ".join(told)) from None
+    except (ValueError, RecursionError):  # tomllib's own, of a number without end, or deep lists
+        raise ConfigurationError(f"{path} is no TOML that can be read") from None
     ids = [key.id for client in table.clients.values() for key in client.keys]
     if twice := sorted({id_ for id_ in ids if ids.count(id_) > 1}):
         raise ConfigurationError(f"{path}: the key {twice[0]} is there twice: take one of them out")
     for name, client in table.clients.items():
+        _require_name(f"{path}: ", name)
         for pattern in client.call:
             _require_pattern(f"{path}: clients.{name}.call: ", pattern)
     return table
@@ -92,18 +95,15 @@ class AccessEditor:
             raise MissingExtra("editing access.toml", "gateway") from None
         self._kit: Any = tomlkit
         self._path = path
-        text = _read(path) if path.exists() else ""
-        self.policy = AccessPolicy(parsed_table(path, text))
-        self._document: Any = tomlkit.parse(text)
+        self._text = _read(path) if path.exists() else ""
+        self.policy = AccessPolicy(parsed_table(path, self._text))
+        self._document: Any = tomlkit.parse(self._text)
 
     def add_key(
         self, client: str, key: NewKey, *, now: datetime, expires: datetime | None = None
     ) -> None:
         """Give a client, who may be new, a key."""
-        if not re.fullmatch(NAME, client):
-            raise ConfigurationError(
-                f"client {client!r}: a name has up to 100 letters, digits, '.', '_' and '-'"
-            )
+        _require_name("", client)
         entry = self._client(client, create=True)
         good = [k for k in self._keys(client) if k.expires is None or k.expires > now]
         if len(good) >= MAX_KEYS:
@@ -170,6 +170,11 @@ class AccessEditor:
     def _write(self) -> None:
         text = self._kit.dumps(self._document)
         self.policy = AccessPolicy(parsed_table(self._path, text))
+        # Case: revoked by one, and allowed something by another who has read the file before. The
+        # key would be good again, and nobody be told.
+        if (_read(self._path) if self._path.exists() else "") != self._text:
+            raise ConfigurationError(f"{self._path} was changed meanwhile: do it once more")
+        self._text = text
         mode = self._path.stat().st_mode & 0o777 if self._path.exists() else 0o644
         handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -187,6 +192,14 @@ def _read(path: Path) -> str:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from None
+
+
+def _require_name(where: str, client: str) -> None:
+    # A call's id is made of its client's name and others, a line each: none may hold a line's end.
+    if not re.fullmatch(NAME, client):
+        raise ConfigurationError(
+            f"{where}client {client!r}: a name has up to 100 letters, digits, '.', '_' and '-'"
+        )
 
 
 def _require_pattern(where: str, pattern: str) -> None:

@@ -29,6 +29,7 @@ from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import registry_of
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.plan.topics import required_topics
+from trunkline.tasks import supervised_task
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Server:
         limits: Limits,
         version: str,
     ) -> None:
+        self._failure: BaseException | None = None
         self._access = PolicyFile(access)
         with closing(registry_of(backbone)) as registry:
             catalog = Catalog.of(flows, backbone, Codec(registry))
@@ -68,7 +70,7 @@ class Server:
             calls=Calls(self._book, self._writer, time.time),
             policy=lambda: self._access.policy,
             not_ready=self._not_ready,
-            dead=lambda: str(self._tail.failure or ""),
+            dead=self._dead,
             version=version,
             limits=limits,
         )
@@ -96,7 +98,7 @@ class Server:
             loop.add_signal_handler(number, self._stop)
         self._writer.start()
         self._tail.start()
-        following = asyncio.create_task(self._follow_access(), name="access-file")
+        following = supervised_task(self._follow_access(), "access-file", self._access_failed)
         try:
             await self._server.serve()
         finally:
@@ -113,9 +115,19 @@ class Server:
         for topic, record, by_gateway in told:
             self._book.apply(topic, record, by_gateway=by_gateway)
 
+    def _access_failed(self, failure: BaseException) -> None:
+        log.error("the file of clients cannot be followed any more", exc_info=failure)
+        self._failure = failure
+
+    def _dead(self) -> str:
+        failure = self._tail.failure or self._failure
+        return "" if failure is None else f"{type(failure).__name__}: {failure}"
+
     def _not_ready(self) -> str:
         if self._tail.failure is not None:
             return "what workers say of calls cannot be followed any more"
+        if self._failure is not None:  # whoever was revoked since would still be let in
+            return "the file of clients cannot be followed any more"
         return "" if self._tail.caught_up.is_set() else "it still reads the calls of the last day"
 
     async def _follow_access(self) -> None:

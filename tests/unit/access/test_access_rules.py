@@ -206,3 +206,31 @@ def test_what_cannot_be_is_told_and_changes_nothing(
     with pytest.raises(ConfigurationError, match=says):
         run(*arguments, file=file)
     assert file.read_text() == before
+
+
+@pytest.mark.parametrize("text", ["x = " + "9" * 5000, "x = " + "[" * 20_000])
+def test_a_file_that_the_parser_gives_up_is_left_aside_like_any_other(
+    file: Path, text: str
+) -> None:
+    with_key(file)
+    followed = PolicyFile(file)
+    file.write_text(text)
+    assert followed.refresh()
+    assert followed.trouble
+
+
+def test_a_name_with_a_lines_end_is_no_clients(file: Path) -> None:
+    """With one, two clients could share ids of calls, and so answers."""
+    file.write_text('[clients."a\\nb"]\n')
+    with pytest.raises(ConfigurationError, match="a name has"):
+        load_policy(file)
+
+
+def test_of_two_who_edit_at_once_the_second_is_told(file: Path) -> None:
+    """Else a key that the first has revoked would be good again."""
+    text = with_key(file)
+    late = AccessEditor(file)
+    AccessEditor(file).revoke(key_id(text))
+    with pytest.raises(ConfigurationError, match="changed meanwhile"):
+        late.allow("crm", "erp/*")
+    assert load_policy(file).client_of(text) is None
