@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from trunkline.access.policy import Client
 from trunkline.gateway.book import CallBook
@@ -78,6 +78,8 @@ class Calls:
         try:
             await self._writer.write(offered, call, value, traceparent)
         except KafkaException as failure:
+            if failure.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                raise Problem("body-too-large", "it is more than Kafka takes") from failure
             raise Problem(
                 "not-written",
                 f"Kafka has not confirmed it ({failure.args[0].name()}): it may still be run, so "

@@ -12,13 +12,16 @@ from trunkline.access.policy import Client
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
-from trunkline.schemas.plain.read import PlainReader
+from trunkline.schemas.plain.read import FieldError, PlainReader
 from trunkline.schemas.subjects import subject
 from trunkline.schemas.types import AvroSchema, schema_of
 from trunkline.streams.flow.annotations import type_of_request
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.operation import REPEATABLE, Operation, OperationPolicy
 from trunkline.streams.plan.needs import operation_subject
+
+MAX_KEY = 1_000
+"""Characters of the key of an entity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,18 @@ class Offered:
         """The key of the entity that a request is about, "" for none."""
         name = self.policy.key
         return str(request[name]) if name else ""
+
+    def read(self, body: Any) -> tuple[Any, list[FieldError]]:
+        """The request that a JSON value is, and all that is wrong with it.
+
+        Its key must name an entity: of an empty one ``/orders/{id}`` would be all orders, and the
+        key stands in each record of the call, which the gateways hold in memory for a day.
+        """
+        request, errors = self.reader.read(body)
+        if not errors and self.policy.key and not 0 < len(self.entity_key(request)) <= MAX_KEY:
+            pointer = f"#/{self.policy.key}"
+            errors = [FieldError(pointer, f"must have 1 to {MAX_KEY} characters: it is the key")]
+        return request, errors
 
 
 class Catalog:

@@ -45,6 +45,7 @@ class CallWriter:
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
         self._producer: Producer = kafka.producer(backbone, timeout=TIMEOUT)
+        self._retired: list[Producer] = []
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="gateway-write", daemon=True)
 
@@ -75,6 +76,7 @@ class CallWriter:
         except KafkaException as failure:
             # An idempotent producer that has lost its place can never go on.
             if failure.args[0].fatal() and producer is self._producer:
+                self._retired.append(producer)
                 self._producer = kafka.producer(self._backbone, timeout=TIMEOUT)
             raise
 
@@ -104,6 +106,12 @@ class CallWriter:
 
     def _serve(self) -> None:
         while not self._stopping.is_set():
+            # What others have given to a producer that can never go on fails: they are told of it,
+            # and would wait for ever else.
+            while self._retired:
+                retired = self._retired.pop()
+                retired.purge()
+                retired.flush(TIMEOUT)
             self._producer.poll(0.1)
 
 

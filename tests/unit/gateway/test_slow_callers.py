@@ -4,6 +4,7 @@ answered meanwhile."""
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,7 +29,8 @@ from trunkline.schemas.plain.read import PlainReader
 from trunkline.schemas.types import schema_of
 from trunkline.streams.flow.operation import OperationPolicy
 
-LIMITS = Limits(body=1000, body_seconds=0.5, waiting=5, connections=50, head_seconds=0.5)
+LIMITS = Limits(body=2000, body_seconds=0.5, waiting=5, connections=50, head_seconds=0.5)
+JSON = {"Content-Type": "application/json"}
 PATH = "/v1/systems/erp/operations/correct"
 
 
@@ -160,7 +162,7 @@ def test_a_body_that_is_too_large_is_refused(access: tuple[AccessPolicy, str], t
     policy, key = access
 
     async def chunks() -> AsyncIterator[bytes]:
-        for _ in range(20):
+        for _ in range(30):
             yield b" " * 100
 
     async def run() -> httpx.Response:
@@ -171,7 +173,7 @@ def test_a_body_that_is_too_large_is_refused(access: tuple[AccessPolicy, str], t
         }
         async with serving(policy) as port, httpx.AsyncClient() as client:
             url = f"http://127.0.0.1:{port}{PATH}"
-            content = b" " * 2000 if told else chunks()
+            content = b" " * 3000 if told else chunks()
             return await client.post(url, content=content, headers=headers)
 
     answer = asyncio.run(run())
@@ -224,3 +226,21 @@ def test_while_it_is_not_ready_calls_are_to_be_repeated(access: tuple[AccessPoli
     answer = asyncio.run(run())
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
     assert answer.json()["retryable"] is True
+
+
+@pytest.mark.parametrize(("key", "fits"), [("", False), ("x" * 1000, True), ("x" * 1001, False)])
+def test_a_key_must_name_an_entity(access: tuple[AccessPolicy, str], key: str, fits: bool) -> None:
+    """Of an empty one ``/orders/{id}`` would be all orders; a long one is kept for a day."""
+    policy, secret = access
+
+    async def run() -> httpx.Response:
+        headers = {"Authorization": f"Bearer {secret}", "Idempotency-Key": "k"}
+        body = {"id": key, "status": "paid", "total_cents": "1"}
+        async with serving(policy) as port, httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{port}{PATH}"
+            return await client.post(url, content=json.dumps(body), headers={**headers, **JSON})
+
+    answer = asyncio.run(run())
+    assert answer.status_code == (503 if fits else 422)
+    if not fits:
+        assert answer.json()["errors"][0]["pointer"] == "#/id"
