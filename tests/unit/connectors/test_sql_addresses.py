@@ -1,0 +1,34 @@
+"""Addresses of databases: one that cannot be read is refused, and nothing of its password told."""
+
+from __future__ import annotations
+
+import pytest
+
+from trunkline.connectors.sql.engine import polling_engine, sql_engine
+from trunkline.errors import AddressError
+
+BEHIND_AN_AT = [
+    "postgresql://u:SECRET@MARKED@db/shop",
+    "mysql://u:SECRET@MARKED@db/shop",
+    "oracle+oracledb://u:SECRET@MARKED@db/shop",
+    "postgresql://u@SECRET:MARKED@db/shop",
+]
+
+
+@pytest.mark.parametrize("url", BEHIND_AN_AT)
+@pytest.mark.parametrize("connector", ["SqlPolling", "SqlSink"])
+def test_an_at_in_a_password_is_refused_and_not_shown(connector: str, url: str) -> None:
+    """What is behind it would be taken for the host, which every error names."""
+    with pytest.raises(AddressError, match=f"{connector}: the URL has more than one @") as caught:
+        if connector == "SqlPolling":
+            polling_engine(url, timeout=1)
+        else:
+            sql_engine(url, timeout=1, connections=1)
+    assert caught.value.__cause__ is None
+    assert "MARKED" not in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_an_encoded_one_is_the_passwords_own() -> None:
+    engine = polling_engine("postgresql://u:a%40b@db/shop", timeout=1)
+    assert (engine.url.password, engine.url.host) == ("a@b", "db")

@@ -1,0 +1,57 @@
+"""A worker's process: what becomes of steps that cannot start."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from trunkline import Flow, Params
+from trunkline.params import Backbone
+from trunkline.streams.worker.process import Options, Worker
+
+
+class Step:
+    """``start`` does what a test says."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.stopped = False
+
+    async def start(self) -> None:
+        raise self.error
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+
+async def nothing() -> None:
+    pass
+
+
+def ended_by(step: Step) -> BaseException:
+    """What a worker with this step ends with, without any Kafka."""
+    worker: Any = Worker(Flow("start", Params), Params(), Backbone(), Options())
+    worker._access = SimpleNamespace(
+        start=lambda: None, stop=lambda: None, reason="", seen=True, failure=None
+    )
+    worker._assembly = SimpleNamespace(begin=nothing, end=nothing, parts=[], tables=None)
+    worker._ensure_topics = lambda: None
+    worker._assembled = lambda app: [step]
+    with pytest.raises((RuntimeError, LookupError)) as caught:
+        asyncio.run(asyncio.wait_for(worker.run(asyncio.Event()), 30))
+    assert step.stopped
+    return caught.value
+
+
+def test_a_start_that_fails_ends_the_worker() -> None:
+    assert str(ended_by(Step(LookupError("no such thing")))) == "no such thing"
+
+
+def test_a_start_whose_own_await_is_cancelled_ends_the_worker() -> None:
+    """By a pool that is closed, say. To asyncio that is no error: the worker would run on, without
+    that step and those beside it, and never be ready."""
+    error = ended_by(Step(asyncio.CancelledError()))
+    assert str(error) == "what the task start awaited was cancelled"
