@@ -188,6 +188,10 @@ class PushSource(ABC):
     """For whom it listens: the flow and its Kafka. The engine sets it before ``start``. What the
     workers of one owner on a machine share, as a port, must not be shared with another one's."""
 
+    refuses: bool = False
+    """Whether a call that the flow cannot read is refused: ``publish`` raises DataError with the
+    reason, and nothing of it is published. Else what cannot be read becomes a dead letter."""
+
     def streams(self) -> Sequence[str] | None:
         """As ``Source.streams``."""
         return None

@@ -19,7 +19,7 @@ from trunkline.connectors.base import Publish, PushSource
 from trunkline.connectors.content_coding import TooLarge, UnknownCoding, unpacked
 from trunkline.connectors.json_values import pointed
 from trunkline.connectors.webhook.listener import Listener, answered, refusal
-from trunkline.errors import ConfigurationError, SourceError
+from trunkline.errors import ConfigurationError, DataError, SourceError
 from trunkline.event import Record, join_key
 from trunkline.params import Secret, revealed
 
@@ -45,7 +45,8 @@ class WebhookSource(PushSource):
     ``webhook-id``. A call without one is an event of its own: equal bodies may be two payments.
     ``secret``: callers sign the body, ``<signature_header>: sha256=<hex of HMAC-SHA256>``, as
     GitHub does. ``token``: callers send ``Authorization: Bearer <token>``. ``max_body``: bytes.
-    ``stream``: the records' stream.
+    ``stream``: the records' stream. ``refuse``: a call of which the flow cannot read something is
+    answered 422 with the reason, and nothing of it is published; else that is a dead letter.
 
     Answers 202 only when Kafka has all records of the request; 401 wrong signature or token,
     400 no JSON, 413 too large, 415 packed otherwise than by gzip or deflate, 422 no key, 503 with
@@ -67,6 +68,7 @@ class WebhookSource(PushSource):
         token: Secret | str | None = None,
         max_body: int = 1_000_000,
         stream: str = "webhook",
+        refuse: bool = False,
     ) -> None:
         if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
             raise ConfigurationError(f"WebhookSource: port={port!r} is no port: 1 to 65535")
@@ -77,6 +79,7 @@ class WebhookSource(PushSource):
         self.host, self.port, self.path, self.stream = host, port, path, stream
         self._key = key if callable(key) else pointed(key)
         self._id = id
+        self.refuses = refuse
         self._secret = _given("secret", secret)
         self._signature_header = signature_header
         self._token = _given("token", token, prefix="Bearer ")
@@ -101,6 +104,7 @@ class WebhookSource(PushSource):
         owner = self.owner or f"process {os.getpid()}"
         await listener.join(self.path, self._accept, max_body=self._max_body, owner=owner)
         self._listener, self.port = listener, listener.port
+        log.info("webhook: %s:%d takes calls to %s", self.host, self.port, self.path)
 
     async def stop(self) -> None:
         """Accept nothing more, answer what was accepted (up to a minute), release the port."""
@@ -128,6 +132,8 @@ class WebhookSource(PushSource):
         assert self._publish is not None
         try:
             await self._publish(records)
+        except DataError as error:
+            return refusal(422, str(error))
         except SourceError as error:  # an operator has paused it
             log.warning("webhook: %d records were not published: %s", len(records), error)
         except Exception:  # whatever it is, the caller keeps its message and sends it again

@@ -55,8 +55,11 @@ class LineBudget:
 class JsonFormatter(logging.Formatter):
     """A record as JSON: time, level, logger, message, the traceback, and every ``extra=``.
 
-    A record about an event carries ``event_id`` and ``trace_id``.
+    A record about an event carries ``event_id`` and ``trace_id``; each carries the process, and
+    the ``flow`` once it is known: several workers write to one place.
     """
+
+    flow = ""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -64,7 +67,10 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            "pid": record.process,
         }
+        if self.flow:
+            line["flow"] = self.flow
         line |= {k: v for k, v in vars(record).items() if k not in _STANDARD}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -112,3 +118,10 @@ def set_up(style: str = "auto", level: str = "INFO") -> None:
     # What these say at info is about their own insides.
     for name in ("faust", "mode", "aiohttp.access", "httpx", "httpcore", "asyncio", "aiokafka"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def speak_for(flow: str) -> None:
+    """Have every JSON line of this process name its flow."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, JsonFormatter):
+            handler.formatter.flow = flow

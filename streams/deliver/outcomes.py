@@ -264,7 +264,7 @@ class OutcomeHandler:
         self._listener.on_held(reason)
         if self._clock() >= self._held_logged_at + LOG_INTERVAL:
             self._held_logged_at = self._clock()
-            log.warning("deliveries are held: %s", _told(reason))
+            log.warning("%s: deliveries are held: %s", self._destination.name, _told(reason))
 
     def _note_dead_letter(self, event: Event[Any], failure: Exception) -> None:
         kind = f"{self._destination.name}: {type(failure).__name__}, dead-lettered"

@@ -101,8 +101,11 @@ class Publisher:
         self._outputs = outputs
         self._ignored = frozenset(ignored)
 
-    def publish(self, records: Sequence[Record]) -> PublishingResult:
-        """Each record as an event of each topic that takes its stream, or as a dead letter."""
+    def publish(self, records: Sequence[Record], *, refuse: bool = False) -> PublishingResult:
+        """Each record as an event of each topic that takes its stream, or as a dead letter.
+
+        ``refuse``: raise DataError with the reason instead, if there would be a dead letter.
+        """
         done = PublishingResult(self._dlq)
         example: tuple[Record, Exception] | None = None
         for record in records:
@@ -136,6 +139,8 @@ class Publisher:
                 done.records.append(self._dead_letter(record, nobodys))
                 done.refuse(nobodys)
                 example = record, nobodys
+        if example is not None and refuse:
+            raise _refusal(*example)
         if example is not None:
             self._log_dead_letters(done.dead, *example)
         return done
@@ -178,6 +183,12 @@ class Publisher:
             error=error,
             flow_version=self._version,
         )
+
+
+def _refusal(record: Record, error: Exception) -> DataError:
+    """For the caller: what is wrong with its data, and of a defect of the flow's only the kind."""
+    why = str(error) if isinstance(error, DataError) else type(error).__name__
+    return DataError(f"{record.key!r} cannot be taken: {why}")
 
 
 def _nobodys(record: Record) -> DataError:

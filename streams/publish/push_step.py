@@ -84,11 +84,11 @@ class PushStep:
             await asyncio.to_thread(self._reports.join)
 
     async def publish(self, records: Sequence[Record]) -> None:
-        """Publish all records; returns when Kafka has them. Raises KafkaUnavailable, and
-        SourceError while it is paused."""
+        """Publish all records; returns when Kafka has them. Raises KafkaUnavailable, SourceError
+        while it is paused, and DataError for what the flow cannot read if the source refuses it."""
         if self._paused:
             raise SourceError(f"source {self.name} is paused: nothing is taken")
-        result = self._publisher.publish(records)
+        result = self._publisher.publish(records, refuse=self._source.refuses)
         await self._acknowledged(result.records)
         self._metrics.events_in.inc(len(records))
         result.tell(self._outcome_listener)

@@ -78,6 +78,7 @@ class Worker:
         self._metrics = Metrics()
         self._assembly: Assembly | None = None
         self._access = AccessMonitor(flow, self._options.roles, backbone)
+        self._was_ready = False
         self._waits = ""  # why the start does not go on
         self._steps: list[Step] = []
         self._starting: list[asyncio.Task[None]] = []
@@ -157,9 +158,24 @@ class Worker:
             ends: set[asyncio.Future[Any]] = {stopped, app.failed}
             await asyncio.wait(ends, timeout=WATCH_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
             self._refresh()
+            self._log_readiness()
             for failure in self._failures():
                 app.fail(failure)
         stopped.cancel()
+
+    def _log_readiness(self) -> None:
+        """Say when the worker becomes ready, and when it is not any more."""
+        status, body, _ = self._readiness()
+        ready = status == 200
+        if ready == self._was_ready:
+            return
+        self._was_ready = ready
+        host, port = self._options.host, self._options.port
+        if ready:
+            pages = f"; health pages at http://{host}:{port}" if port else ""
+            log.info("%s is ready: %s%s", self._flow.name, ", ".join(self._options.roles), pages)
+        else:
+            log.warning("%s is not ready: %s", self._flow.name, body.decode())
 
     async def _wait_for_kafka(self, app: FlowApp, stop: asyncio.Event) -> None:
         """Make topics, schemas and steps; while Kafka or the registry cannot be reached, again."""

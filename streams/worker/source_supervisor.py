@@ -88,7 +88,9 @@ class SourceSupervisor:
     def _commanded(self, key: str, value: Mapping[str, Any] | None) -> None:
         if key == self._command:
             command = OverrideRecord.of(value)
-            if value is not None:
+            # As of a destination: that a pause is over is no news at a start.
+            paused = self._step.status is not None and self._step.status.state == "paused"
+            if value is not None and (command.state != "auto" or paused):
                 log.warning("source %s: %s, says %s", self._step.name, command.state, command.by)
             self._step.pause(command.ends_at if command.state == "paused" else -inf)
         elif (asked := SnapshotKey.parse(key)) is not None:

@@ -24,7 +24,7 @@ from trunkline.streams.dlq.halted import HaltDecisions, HaltedEvent
 from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.streams.worker.retry_decisions import RetryDecisionFollower
 from trunkline.tasks import supervised_task
-from trunkline.times import iso
+from trunkline.times import format_duration, iso
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,7 @@ class DestinationSupervisor:
         self._status = DestinationStatus(control, step.name, clock=clock)
         self._retries = RetryDecisionFollower(control, step, clock)
         self._task: asyncio.Task[None] | None = None
+        self._down_since: float | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
 
     def start(self) -> None:
@@ -126,7 +127,8 @@ class DestinationSupervisor:
         if key != self._key:  # another's, whose name begins like ours
             return
         command = OverrideRecord.of(value)
-        if value is not None:
+        # A pause that is over stands in the control topic as "auto": no news at a start.
+        if value is not None and not command.state == self._admission.manual.state == "auto":
             log.warning("%s: %s, says %s", self._destination, command.state, command.by)
         self._admission.override(command.state, command.ends_at)
         self._step.wake()
@@ -152,6 +154,7 @@ class DestinationSupervisor:
         self._metrics.breaker_state.set(_STATES.get(state, 0))
         self._metrics.breaker_open_seconds.set(open_for)
         self._metrics.dead_letter_limit_tripped.set(tripped)
+        self._log_outage(state)
         held, halted = self._held(), self._step.halted
         if state == CLOSED:
             state = HOLDING if held else HALTED if halted else CLOSED
@@ -168,6 +171,16 @@ class DestinationSupervisor:
             }
         )
         self._step.wake()  # a command's end, or a window's, may have come
+
+    def _log_outage(self, state: str) -> None:
+        """Say once that it is down, and once that it is up again: not each time it is probed."""
+        if state in ("open", "half-open") and self._down_since is None:
+            self._down_since = self._clock()
+            log.warning("%s: its system is down, and its events wait", self._destination)
+        elif state == CLOSED and self._down_since is not None:
+            lasted = format_duration(self._clock() - self._down_since)
+            log.warning("%s: its system is up again, after %s", self._destination, lasted)
+            self._down_since = None
 
     def _state_and_since(self) -> tuple[str, float | None]:
         """How it is, and since when it is down, in the loop's time; None: it is not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,8 +79,8 @@ class WorkerProcess:
     @property
     def partitions(self) -> int:
         """How many partitions its last assignment had, of a worker with one group."""
-        lines = [line for line in self.log.read_text().splitlines() if "assigned " in line]
-        return lines[-1].count("/") if lines else 0
+        found = re.findall(r"assigned (\d+|nothing)", self.log.read_text())
+        return int(found[-1]) if found and found[-1] != "nothing" else 0
 
     def _expect_alive(self) -> None:
         assert self.process.poll() is None, f"the worker ended:\n{self.log.read_text()[-4000:]}"

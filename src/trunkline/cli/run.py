@@ -58,6 +58,7 @@ def run(
     # In the parent of a fleet, too, though only the workers use it: a mistake in the flow is told
     # once and ends the command, instead of being restarted in each worker.
     loaded, params, backbone, alerts = prepare(flow, env)
+    logs.speak_for(loaded.name)
     if workers > 1:
         Fleet(workers, port).run()
         return

@@ -294,8 +294,33 @@ class PollLoop:
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
         self._in_flight.begin_epoch()
-        log.info("released %s", _named(partitions))
+        if partitions:
+            log.info("released %s", _named(partitions))
 
 
 def _named(partitions: list[TopicPartition]) -> str:
-    return ", ".join(sorted(f"{p.topic}/{p.partition}" for p in partitions)) or "nothing"
+    """Partitions in a few words: those of a destination's inbox and of all its retry topics, which
+    are assigned together, would be 500 characters each time that a worker comes or goes."""
+    topics: dict[str, list[int]] = {}
+    for partition in partitions:
+        topics.setdefault(partition.topic, []).append(partition.partition)
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for topic in sorted(topics):
+        alike.setdefault(tuple(sorted(topics[topic])), []).append(topic)
+    parts = [f"{_ranges(numbers)} of {_first(names)}" for numbers, names in alike.items()]
+    return f"{len(partitions)} partitions: {'; '.join(parts)}" if parts else "nothing"
+
+
+def _first(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and of {len(names) - 1} more topics"
+
+
+def _ranges(numbers: tuple[int, ...]) -> str:
+    """``0-3, 7``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    return ", ".join("-".join(map(str, run)) for run in runs)

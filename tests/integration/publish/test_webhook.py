@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from trunkline.connectors.webhook import WebhookSource
-from trunkline.errors import ConfigurationError, SourceError
+from trunkline.errors import ConfigurationError, DataError, SourceError
 from trunkline.event import Record
 from trunkline.params import Secret
 
@@ -43,6 +43,7 @@ def posted(
     headers: dict[str, str] | None = None,
     method: str = "POST",
     fail: bool = False,
+    odd: bool = False,
     **options: Any,
 ) -> Outcome:
     """What becomes of these bodies (bytes, or values to send as JSON)."""
@@ -51,6 +52,8 @@ def posted(
     async def publish(records: Sequence[Record]) -> None:
         if fail:
             raise ConnectionError("the broker is down")
+        if odd:
+            raise DataError("'7' cannot be taken: Order.at wants a time")
         outcome.records += records
 
     async def test() -> None:
@@ -85,6 +88,16 @@ def test_an_object_is_one_record() -> None:
 def test_a_wrong_trace_is_not_passed_on() -> None:
     (record,) = posted({"id": 7}, headers={"traceparent": "evil"}).records
     assert record.traceparent == ""
+
+
+def test_what_the_flow_refuses_is_422_with_the_reason_if_it_is_asked_for() -> None:
+    assert [WebhookSource(port=0, key="id", refuse=it).refuses for it in (True, False)] == [
+        True,
+        False,
+    ]
+    outcome = posted({"id": 7}, odd=True, refuse=True)
+    assert (outcome.status, outcome.records) == (422, [])
+    assert orjson.loads(outcome.texts[0]) == {"error": "'7' cannot be taken: Order.at wants a time"}
 
 
 def test_an_array_is_acknowledged_as_a_whole() -> None:

@@ -278,7 +278,7 @@ def test_nonsense_is_refused_in_a_line_and_fills_no_log(
 
     with caplog.at_level(logging.INFO):
         run(scene)
-    assert caplog.records == []
+    assert [text for text in caplog.messages if "takes calls to" not in text] == []
 
 
 def test_an_upload_that_breaks_off_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -296,7 +296,7 @@ def test_an_upload_that_breaks_off_fills_no_log(caplog: pytest.LogCaptureFixture
 
     with caplog.at_level(logging.INFO):
         run(scene)
-    assert caplog.records == []
+    assert [text for text in caplog.messages if "takes calls to" not in text] == []
 
 
 def test_a_caller_that_asks_before_it_sends_is_told_to_go_on() -> None:

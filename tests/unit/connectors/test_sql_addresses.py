@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from trunkline.connectors.sql.engine import polling_engine, sql_engine
@@ -16,14 +19,19 @@ BEHIND_AN_AT = [
 
 
 @pytest.mark.parametrize("url", BEHIND_AN_AT)
-@pytest.mark.parametrize("connector", ["SqlPolling", "SqlSink"])
-def test_an_at_in_a_password_is_refused_and_not_shown(connector: str, url: str) -> None:
+@pytest.mark.parametrize(
+    ("connector", "engine"),
+    [
+        ("SqlPolling", partial(polling_engine, timeout=1)),
+        ("SqlSink", partial(sql_engine, timeout=1, connections=1)),
+    ],
+)
+def test_an_at_in_a_password_is_refused_and_not_shown(
+    connector: str, engine: Callable[[str], object], url: str
+) -> None:
     """What is behind it would be taken for the host, which every error names."""
     with pytest.raises(AddressError, match=f"{connector}: the URL has more than one @") as caught:
-        if connector == "SqlPolling":
-            polling_engine(url, timeout=1)
-        else:
-            sql_engine(url, timeout=1, connections=1)
+        engine(url)
     assert caught.value.__cause__ is None
     assert "MARKED" not in str(caught.value)
     assert "SECRET" not in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -48,6 +49,7 @@ def event(traceparent: str) -> Event[Any]:
 def test_a_line_says_when_who_how_bad_and_what() -> None:
     line = written("%d of %s", 3, "orders")
     assert line.pop("time").endswith("+00:00")
+    assert line.pop("pid") == os.getpid()
     assert line == {"level": "warning", "logger": "trunkline.test", "message": "3 of orders"}
 
 
@@ -88,6 +90,19 @@ def test_json_is_the_form_where_nobody_watches(
     logs.set_up()
     logging.getLogger("trunkline.test").info("hello")
     assert json.loads(capsys.readouterr().err)["message"] == "hello"
+
+
+def test_each_line_names_its_flow_and_its_process(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The workers of several flows write to one place."""
+    logs.set_up("json")
+    logs.speak_for("shop")
+    logging.getLogger("trunkline.test").info("hello")
+    line = json.loads(capsys.readouterr().err)
+    assert (line["flow"], line["pid"]) == ("shop", os.getpid())
+    logs.set_up("text")
+    logs.speak_for("shop")
 
 
 def test_text_is_for_a_person(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:

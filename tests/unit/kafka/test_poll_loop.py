@@ -19,7 +19,7 @@ from fake_consumer import FakeConsumer, Log
 from trunkline import kafka
 from trunkline.kafka import poll_loop
 from trunkline.kafka.offsets import Partition
-from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
+from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop, _named
 from trunkline.params import Backbone
 
 
@@ -279,3 +279,13 @@ def raising(failure: Exception) -> Callable[..., NoReturn]:
         raise failure
 
     return call
+
+
+def test_partitions_are_told_in_a_few_words() -> None:
+    """A destination with five retry topics has six times as many as its inbox."""
+    topics = [f"shop.erp.{name}" for name in ("inbox", "retry.10s", "retry.1m")]
+    every = [TopicPartition(topic, number) for number in (7, 0, 1, 2, 3) for topic in topics]
+    assert _named(every) == "15 partitions: 0-3, 7 of shop.erp.inbox and of 2 more topics"
+    more = _named([*every, TopicPartition("orders", 2)])
+    assert more.startswith("16 partitions: 2 of orders; 0-3, 7 of shop.erp.inbox and of 2 more")
+    assert _named([]) == "nothing"

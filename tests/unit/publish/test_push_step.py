@@ -87,6 +87,8 @@ def run(producer: Acknowledging | Producer, scene: Callable[[Caller], Any]) -> S
 def function(record: Record) -> Any:
     if record.key == "odd":
         raise DataError("odd")
+    if record.key == "defect":
+        raise KeyError("a secret of ours")
     return None if record.key == "left out" else record.data
 
 
@@ -132,6 +134,28 @@ def test_what_is_refused_is_a_dead_letter_and_the_caller_is_answered() -> None:
     assert producer.topics == ["notices", "desk.hook.dlq"]
     counted = [count(metrics, name) for name in ("events_in", "events_out", "dead_letters")]
     assert counted == [3, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [("odd", "'odd' cannot be taken: odd"), ("defect", "'defect' .*: KeyError$")]
+)
+def test_what_is_refused_is_told_to_a_caller_that_wants_to_hear_it(
+    key: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A partner that mends its message and calls again needs no dead letter of ours."""
+    producer = Acknowledging()
+
+    async def scene(caller: Caller) -> None:
+        caller.refuses = True
+        with pytest.raises(DataError, match=said) as caught:
+            await caller.publish(records("a", key))
+        assert "secret of ours" not in str(caught.value)
+        await caller.publish(records("left out", "b"))
+
+    metrics = run(producer, scene)
+    assert producer.topics == ["notices"], "nothing of the refused call"
+    assert [count(metrics, name) for name in ("events_in", "dead_letters")] == [2, 0]
+    assert "dead letter" not in caplog.text
 
 
 def test_a_call_of_which_nothing_is_left_is_answered_at_once() -> None:

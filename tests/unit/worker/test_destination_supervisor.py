@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from delivery_kit import ErpTest
-from trunkline import Retry, Retryable
+from trunkline import Retry, Retryable, Unavailable
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.control.records import HaltKey, OverrideKey, StatusKey
 from trunkline.streams.dlq.halted import HaltedEvent
@@ -29,8 +30,46 @@ def metric(test: ErpTest, name: str) -> float | None:
     return test._parts.metrics.registry.get_sample_value(name, labels)
 
 
+async def raises_unavailable(events: Sequence[Any]) -> None:
+    raise Unavailable("503", status=503)
+
+
 def write(test: ErpTest, destination: str, value: Mapping[str, Any] | None) -> None:
     test._do(test._control.put(OverrideKey(destination).text, value))
+
+
+# The log
+
+
+def test_an_outage_is_told_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with ErpTest() as test:
+        test.script.does(raises_unavailable)
+        test.send(*(f"k{number}" for number in range(30)))
+        test.advance("3m")
+        assert caplog.messages.count("erp: its system is down, and its events wait") == 1
+        assert any(text.startswith("erp: deliveries are held: 503") for text in caplog.messages)
+        assert "up again" not in caplog.text
+        test.script.recovers()
+        test.run_until_idle()
+        test.advance("2m")
+    (told,) = [text for text in caplog.messages if "up again" in text]
+    assert re.fullmatch("erp: its system is up again, after [34] min", told)
+
+
+def test_a_pause_is_told_and_so_is_its_end_and_at_a_start_what_is_over_is_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with ErpTest() as test:
+        write(test, "erp", {"state": "paused", "by": "ada", "at": "2026-01-01T00:00:00+00:00"})
+        test.advance("2s")
+        for _ in range(2):  # the second is as the control topic is read at a start
+            write(test, "erp", {"state": "auto", "by": "bob", "at": "2026-01-01T00:00:02+00:00"})
+            test.advance("2s")
+    assert [text for text in caplog.messages if "says" in text] == [
+        "erp: paused, says ada",
+        "erp: auto, says bob",
+    ]
 
 
 # The status

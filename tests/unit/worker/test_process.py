@@ -46,6 +46,19 @@ def ended_by(step: Step) -> BaseException:
     return caught.value
 
 
+def test_it_is_told_when_the_worker_is_ready_and_when_it_is_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    worker: Any = Worker(Flow("shop", Params), Params(), Backbone(), Options(port=8086))
+    found = [(503, b'{"ready":false}'), (200, b""), (200, b""), (503, b'{"reason":"no rights"}')]
+    for status, body in [*found, found[-1], (200, b"")]:
+        worker._readiness = lambda told=(status, body, ""): told
+        worker._log_readiness()
+    ready = "shop is ready: source, route, deliver; health pages at http://127.0.0.1:8086"
+    assert caplog.messages == [ready, 'shop is not ready: {"reason":"no rights"}', ready]
+
+
 def test_a_start_that_fails_ends_the_worker() -> None:
     assert str(ended_by(Step(LookupError("no such thing")))) == "no such thing"
 
