@@ -16,6 +16,7 @@ from trunkline import naming
 from trunkline.connectors.base import Sink
 from trunkline.event import Record
 from trunkline.params import Params
+from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 from trunkline.streams.flow.enrichment import (
     ClientDefinition,
     EnrichDecorator,
@@ -100,7 +101,11 @@ class Flow(Generic[EnvT]):
     def source(self, build: Callable[[EnvT], AnySource], /) -> SourceDefinition[EnvT]: ...
     @overload
     def source(
-        self, /, *, ignore: str | Sequence[str] = ()
+        self,
+        /,
+        *,
+        ignore: str | Sequence[str] = (),
+        dead_letter_limit: DeadLetterLimit | None = None,
     ) -> Callable[[Callable[[EnvT], AnySource]], SourceDefinition[EnvT]]: ...
     def source(
         self,
@@ -108,12 +113,16 @@ class Flow(Generic[EnvT]):
         /,
         *,
         ignore: str | Sequence[str] = (),
+        dead_letter_limit: DeadLetterLimit | None = None,
     ) -> Any:
         """Declare a source: a function from the parameters to a connector. ``ignore``: streams of
-        it, as ``public.audit_log``, that no topic takes on purpose."""
+        it, as ``public.audit_log``, that no topic takes on purpose. ``dead_letter_limit``: when so
+        much cannot be mapped that it stops, before it publishes that; None for never."""
 
         def declare(function: Callable[[EnvT], AnySource]) -> SourceDefinition[EnvT]:
-            source: SourceDefinition[EnvT] = SourceDefinition(self, function, ignore=ignore)
+            source: SourceDefinition[EnvT] = SourceDefinition(
+                self, function, ignore=ignore, dead_letter_limit=dead_letter_limit
+            )
             self.sources.append(source)
             return source
 

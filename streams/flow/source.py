@@ -7,7 +7,9 @@ from typing import Generic, TypeVar
 
 from trunkline import naming
 from trunkline.connectors.base import PushSource, Source
+from trunkline.errors import ConfigurationError
 from trunkline.params import Params
+from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 from trunkline.streams.flow.decorated import DeclaringFlow, Definition
 
 EnvT = TypeVar("EnvT", bound=Params)
@@ -18,7 +20,8 @@ AnySource = Source | PushSource
 class SourceDefinition(Definition, Generic[EnvT]):
     """A source of a flow: call it with the parameters and it builds the connector.
 
-    ``ignore``: streams whose records are left out on purpose."""
+    ``ignore``: streams whose records are left out on purpose. ``dead_letter_limit``: when so much
+    cannot be mapped that it stops; None for never."""
 
     function: Callable[[EnvT], AnySource]
 
@@ -28,9 +31,16 @@ class SourceDefinition(Definition, Generic[EnvT]):
         function: Callable[[EnvT], AnySource],
         *,
         ignore: str | Sequence[str] = (),
+        dead_letter_limit: DeadLetterLimit | None = None,
     ) -> None:
         super().__init__(flow, function, "source")
         self.ignore: tuple[str, ...] = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+        if dead_letter_limit is not None and not isinstance(dead_letter_limit, DeadLetterLimit):
+            raise ConfigurationError(
+                f"{self}: dead_letter_limit={dead_letter_limit!r} is none: "
+                "DeadLetterLimit(share=0.2), say"
+            )
+        self.dead_letter_limit = dead_letter_limit
 
     def __call__(self, env: EnvT) -> AnySource:
         return self.function(env)

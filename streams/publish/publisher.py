@@ -161,7 +161,7 @@ class Publisher:
     def _log_dead_letters(self, count: int, record: Record, error: Exception) -> None:
         """One line a batch: a table full of what is refused floods no log."""
         log.warning(
-            "%d dead letters to %s, as of %r: %s: %s",
+            "%d records cannot be mapped, for the dead letters of %s, as %r: %s: %s",
             count,
             self._dlq,
             record.place or record.key,

@@ -20,6 +20,7 @@ from trunkline.event import Record
 from trunkline.kafka import ProducerRecord, produce, unavailable
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import StepMetrics
+from trunkline.streams.publish.letter_limit import LetterLimit
 from trunkline.streams.publish.publisher import Publisher
 from trunkline.streams.publish.source_lag import SourceStatus
 
@@ -42,8 +43,10 @@ class PushStep:
         make_producer: Callable[[], Producer],
         metrics: StepMetrics,
         outcome_listener: OutcomeListener,
+        limit: LetterLimit | None = None,
     ) -> None:
         self.name = name
+        self._limit = limit or LetterLimit(None)
         self._publisher = publisher
         self._source = source
         self._make_producer = make_producer
@@ -61,9 +64,15 @@ class PushStep:
         are told to send again, so whoever does not loses what he sends meanwhile."""
         self._paused_until = until
 
+    def allow(self) -> None:
+        """Take again what comes, if the dead-letter limit has stopped it: a person has looked."""
+        self._limit.reset()
+
     @property
     def status(self) -> SourceStatus:
         """How it is in this worker."""
+        if self._limit.reason and not self._paused:
+            return SourceStatus("dead-letter-limit", self._limit.reason)
         return SourceStatus("paused" if self._paused else "listening")
 
     @property
@@ -84,11 +93,18 @@ class PushStep:
             await asyncio.to_thread(self._reports.join)
 
     async def publish(self, records: Sequence[Record]) -> None:
-        """Publish all records; returns when Kafka has them. Raises KafkaUnavailable, SourceError
-        while it is paused, and DataError for what the flow cannot read if the source refuses it."""
+        """Publish all records; returns when Kafka has them. Raises KafkaUnavailable; SourceError
+        while it is paused, or its dead-letter limit has tripped: then nothing is published; and
+        DataError for what the flow cannot read if the source refuses it."""
         if self._paused:
             raise SourceError(f"source {self.name} is paused: nothing is taken")
+        if self._limit.reason:
+            raise SourceError(f"source {self.name}: {self._limit.reason}")
         result = self._publisher.publish(records, refuse=self._source.refuses)
+        if why := self._limit.trips(result):
+            failure = SourceError(f"source {self.name}: {why}")
+            self._outcome_listener.on_held(failure)
+            raise failure
         await self._acknowledged(result.records)
         self._metrics.events_in.inc(len(records))
         result.tell(self._outcome_listener)

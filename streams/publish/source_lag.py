@@ -8,10 +8,19 @@ from typing import Literal
 
 from trunkline.connectors.base import Batch, Gauge
 
-SourceState = Literal["running", "waiting", "failing", "paused", "stopped", "ended", "listening"]
+SourceState = Literal[
+    "running",
+    "waiting",
+    "failing",
+    "paused",
+    "stopped",
+    "ended",
+    "listening",
+    "dead-letter-limit",
+]
 """``waiting``: it has given nothing since its start; ``failing``: it is tried again and again;
 ``stopped``: a person must mend something; ``ended``: it has nothing more to give; ``listening``:
-its system calls it."""
+its system calls it; ``dead-letter-limit``: a person must look at what cannot be mapped."""
 
 
 @dataclass(frozen=True, slots=True)

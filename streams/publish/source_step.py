@@ -25,6 +25,7 @@ from trunkline.kafka import is_forbidden, transact, unavailable
 from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import SourceMetrics
+from trunkline.streams.publish.letter_limit import LetterLimit
 from trunkline.streams.publish.publisher import Publisher, PublishingResult
 from trunkline.streams.publish.source_lag import SourceLag, SourceState, SourceStatus
 from trunkline.streams.publish.source_watch import SourceWatch
@@ -69,8 +70,10 @@ class SourceStep(PollListener):
         stored: StoredPosition,
         metrics: SourceMetrics,
         outcome_listener: OutcomeListener,
+        limit: LetterLimit | None = None,
     ) -> None:
         self.name = name
+        self._limit = limit or LetterLimit(None)
         self._publisher = publisher
         self._build = build
         self._make_producer = make_producer
@@ -160,6 +163,8 @@ class SourceStep(PollListener):
         state: SourceState = "paused" if self._paused else self._lag.state
         if self._ended:
             state = "ended"
+        elif self._limit.reason and not self._paused:
+            state = "dead-letter-limit"
         return SourceStatus(state, self._error, self._lag.since, self._watch.gauges)
 
     # What an operator commands, in the event loop.
@@ -168,6 +173,12 @@ class SourceStep(PollListener):
         """Read nothing before the epoch second ``until``; one that is over ends a pause."""
         before, self._paused_until = self._paused, until
         if self._paused != before:
+            self._interrupt.set()
+
+    def allow(self) -> None:
+        """Go on, if the dead-letter limit has stopped the source: a person has looked."""
+        if self._limit.reason:
+            self._limit.reset()
             self._interrupt.set()
 
     def request_snapshots(self, requests: Sequence[SnapshotRequest]) -> None:
@@ -184,6 +195,10 @@ class SourceStep(PollListener):
     def _paused(self) -> bool:
         return time.time() < self._paused_until
 
+    @property
+    def _waits(self) -> bool:
+        return self._paused or bool(self._limit.reason)
+
     # The source's own thread.
 
     def _run(self) -> None:
@@ -195,7 +210,7 @@ class SourceStep(PollListener):
             # First clear, then look: a revocation says that the position is gone before it
             # interrupts, and so does a pause, so that one of the two is seen whenever it comes.
             self._interrupt.clear()
-            if self._owned and (delay or self._paused):
+            if self._owned and (delay or self._waits):
                 self._interrupt.wait(delay or self._pause_left())
                 delay = 0.0
                 continue
@@ -217,7 +232,7 @@ class SourceStep(PollListener):
             except Exception as error:  # noqa: BLE001 - of a connector, of any kind
                 if self._committed_any:  # it ran: this is another trouble than the last one
                     waits = backoff(FIRST_PAUSE, LONGEST_PAUSE)
-                delay = next(waits)
+                delay = 0.0 if self._limit.reason else next(waits)
                 self._failed(error, delay)
 
     def _failed(self, error: Exception, delay: float) -> None:
@@ -227,8 +242,8 @@ class SourceStep(PollListener):
         self._outcome_listener.on_held(error)
         # What a system refuses needs no traceback, least of all at each attempt.
         shown = None if isinstance(error, SourceError) else error
-        text = "source %s starts again in %.1f s: %s"
-        log.error(text, self.name, delay, error, exc_info=shown)
+        again = "waits for a person" if self._limit.reason else f"starts again in {delay:.1f} s"
+        log.error("source %s %s: %s", self.name, again, error, exc_info=shown)
 
     def _rest(self) -> None:
         """The source has nothing more to give, unless somebody resets it."""
@@ -238,6 +253,8 @@ class SourceStep(PollListener):
         self._ended = False
 
     def _pause_left(self) -> float:
+        if self._limit.reason and not self._paused:
+            return _PAUSE_CHECK
         self._lag.paused()  # also where it failed before
         return max(0.0, min(self._paused_until - time.time(), _PAUSE_CHECK))
 
@@ -279,7 +296,8 @@ class SourceStep(PollListener):
     ) -> None:
         """Read, publish, commit, acknowledge, batch by batch.
 
-        1. Make the batch's records. Meanwhile the batch before may still be committing.
+        1. Make the batch's records. Meanwhile the batch before may still be committing. Too many
+           dead letters end it here, before anything of the batch is written.
         2. Settle that one: acknowledge it at the source, which may forget it then.
         3. Commit records and position in one transaction, in a thread.
         4. Wait for it, unless the batch is large. Behind a small one nothing may come for hours,
@@ -291,6 +309,8 @@ class SourceStep(PollListener):
             for batch in source.read(position, self._interrupt):
                 self._lag.read(batch)
                 started, result = time.monotonic(), self._publisher.publish(batch.records)
+                if why := self._limit.trips(result):
+                    raise SourceError(why)
                 if pending is not None:
                     self._settle(source, pending)
                 stored = self._stored.records(batch.position, result.left_out)

@@ -33,6 +33,7 @@ from trunkline.streams.flow.source import AnySource, SourceDefinition
 from trunkline.streams.flow.start import Start
 from trunkline.streams.listener import Listeners
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, RoutingMetrics, SourceMetrics
+from trunkline.streams.publish.letter_limit import LetterLimit
 from trunkline.streams.publish.publishers import Announcement, published_by
 from trunkline.streams.publish.push_step import ANSWER_TIMEOUT, PushStep
 from trunkline.streams.publish.source_step import SourceStep
@@ -195,6 +196,7 @@ class Assembly:
                 make_producer=partial(kafka.producer, self._backbone, timeout=ANSWER_TIMEOUT),
                 metrics=metrics,
                 outcome_listener=listener,
+                limit=LetterLimit(definition.dead_letter_limit),
             )
         group = naming.source_group(self._flow.name, name)
         # The same id in each worker that gets the source: Kafka fences the one before, which may be
@@ -215,6 +217,7 @@ class Assembly:
             ),
             metrics=metrics,
             outcome_listener=listener,
+            limit=LetterLimit(definition.dead_letter_limit),
         )
 
     def _routing(self, sinks: dict[str, Sink[Any]], batch: int) -> list[Step]:

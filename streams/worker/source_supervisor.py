@@ -93,6 +93,8 @@ class SourceSupervisor:
             if value is not None and (command.state != "auto" or paused):
                 log.warning("source %s: %s, says %s", self._step.name, command.state, command.by)
             self._step.pause(command.ends_at if command.state == "paused" else -inf)
+            if command.state != "paused":
+                self._step.allow()
         elif (asked := SnapshotKey.parse(key)) is not None:
             self._requested(asked.id, value)
         elif key == self._reset and value is not None and isinstance(self._step, SourceStep):

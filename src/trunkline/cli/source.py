@@ -122,7 +122,10 @@ def pause(
 
 @source_app.command()
 def resume(source: SourceArgument, why: WhyOption = "", env: EnvOption = None) -> None:
-    """End a pause: the source goes on from its position."""
+    """Go on after a pause or the dead-letter limit.
+
+    The source begins at its position. What tripped the limit becomes dead letters.
+    """
     target = Target.parse(source)
     command = resume_source(backbone_of(env), target, why=why)
     typer.echo(f"{target}: {command_in_words(command, time.time())}")

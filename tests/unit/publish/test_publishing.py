@@ -207,7 +207,9 @@ def test_what_is_refused_is_a_dead_letter_of_the_source(
     assert headers["tl_dead_from"] == b"public.orders"
     assert headers["tl_flow_version"] == b"v1"
     (line,) = caplog.records
-    assert line.message.startswith("2 dead letters to shop.db.dlq")
+    assert line.message.startswith(
+        "2 records cannot be mapped, for the dead letters of shop.db.dlq"
+    )
     assert line.event_id == "lsn-2"  # type: ignore[attr-defined]
     assert line.trace_id == TRACE.split("-")[1]  # type: ignore[attr-defined]
 

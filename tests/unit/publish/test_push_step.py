@@ -17,7 +17,9 @@ from trunkline.connectors.base import Publish, PushSource
 from trunkline.errors import DataError
 from trunkline.kafka import KafkaUnavailable
 from trunkline.params import Backbone
+from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 from trunkline.streams.metrics import Metrics, StepMetrics
+from trunkline.streams.publish.letter_limit import LetterLimit
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.publish.push_step import ANSWER_TIMEOUT, PushStep
 
@@ -60,7 +62,11 @@ class Caller(PushSource):
         self.stopped = True
 
 
-def run(producer: Acknowledging | Producer, scene: Callable[[Caller], Any]) -> StepMetrics:
+def run(
+    producer: Acknowledging | Producer,
+    scene: Callable[[Caller], Any],
+    limit: DeadLetterLimit | None = None,
+) -> StepMetrics:
     async def inside() -> StepMetrics:
         caller = Caller()
         metrics = StepMetrics(Metrics(), "desk", "publish", "hook")
@@ -72,6 +78,7 @@ def run(producer: Acknowledging | Producer, scene: Callable[[Caller], Any]) -> S
             make_producer=lambda: cast(Producer, producer),
             metrics=metrics,
             outcome_listener=metrics,
+            limit=LetterLimit(limit),
         )
         await step.start()
         try:

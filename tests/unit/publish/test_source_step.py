@@ -15,9 +15,11 @@ from keeping_producer import KeepingProducer
 from trunkline import ConfigurationError, Record
 from trunkline.connectors.base import Batch, Position, Source
 from trunkline.errors import SourceError
+from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import Metrics, SourceMetrics
 from trunkline.streams.publish import source_step
+from trunkline.streams.publish.letter_limit import LetterLimit
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.publish.stored_position import StoredPosition, reset_record
@@ -70,6 +72,7 @@ class Running:
         *,
         failures: int = 0,
         function: Callable[[Record], Any] = lambda record: record.data,
+        limit: DeadLetterLimit | None = None,
     ) -> None:
         self.source = source
         self.producer = KeepingProducer()
@@ -86,6 +89,7 @@ class Running:
             stored=StoredPosition("db", "shop.db.positions", newest=self.newest, every=list),
             metrics=self.metrics,
             outcome_listener=self.metrics,
+            limit=LetterLimit(limit),
         )
 
     def build(self) -> Source:

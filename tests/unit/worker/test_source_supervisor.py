@@ -35,6 +35,9 @@ class Step(SourceStep):
     def pause(self, until: float) -> None:
         self.told.append(until)
 
+    def allow(self) -> None:
+        self.told.append("allow")
+
     def request_snapshots(self, requests: Sequence[SnapshotRequest]) -> None:
         self.told.append([(one.id, one.stream, one.where, one.state) for one in requests])
 
@@ -153,7 +156,7 @@ def test_commands_are_obeyed_and_those_of_another_are_not() -> None:
         await world.put("command", None)
         await world.control.put("source/db2/command", {"state": "paused"})
         await turns()
-        assert world.step.told == [inf, -inf, "restart", -inf]
+        assert world.step.told == [inf, -inf, "allow", "restart", -inf, "allow"]
 
     run(test)
 
