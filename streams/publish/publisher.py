@@ -14,12 +14,16 @@ from typing import Any
 import orjson
 
 from trunkline.errors import DataError
-from trunkline.event import Record, event_headers, trace_id
+from trunkline.event import Record, event_headers, replaced, trace_id
+from trunkline.headers import CONTENT_TYPE
 from trunkline.kafka import MAX_VALUE, ProducerRecord
 from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.listener import OutcomeListener
 
 log = logging.getLogger(__name__)
+
+JSON, RAW = b"application/json", b"application/octet-stream"
+"""What the value of a source's dead letter is: no Avro, as that of its events."""
 
 
 @dataclass(slots=True)
@@ -172,12 +176,13 @@ class Publisher:
 
     def _dead_letter(self, record: Record, error: Exception) -> ProducerRecord:
         bad = record.unreadable
-        value = bad.raw if bad is not None else _as_json(record)
+        value, media = (_as_json(record), JSON) if bad is None else (bad.raw, RAW)
+        headers = event_headers(record, source=self._source, type=f"record.{record.change}")
         return dead_letter(
             self._dlq,
             key=record.key.encode(errors="replace"),
             value=value[:MAX_VALUE],
-            headers=event_headers(record, source=self._source, type=f"record.{record.change}"),
+            headers=replaced(headers, {CONTENT_TYPE: media}),
             came_from=record.place or record.stream or self._source,
             stage="publish",
             error=error,

@@ -279,6 +279,9 @@ class Registry:
         kind = answer.body.get("schemaType", "AVRO")
         if kind != "AVRO":
             self._refuse(id, f"schema {id} is not Avro but {str(kind)[:100]}", for_good=True)
+        elif answer.member("references", list):
+            why = "refers to other subjects, which is not supported: its producer must register it "
+            self._refuse(id, f"schema {id} {why}complete in itself", for_good=True)
         else:
             self._schemas[id] = text
 

@@ -203,6 +203,7 @@ def test_what_is_refused_is_a_dead_letter_of_the_source(
     assert orjson.loads(value or b"")["data"] == {"id": 7}
     assert (headers["ce_id"], headers["traceparent"]) == (b"lsn-1", TRACE.encode())
     assert headers["tl_stage"] == b"publish"
+    assert headers["content-type"] == b"application/json"
     assert headers["tl_error_class"] == name
     assert headers["tl_dead_from"] == b"public.orders"
     assert headers["tl_flow_version"] == b"v1"
@@ -242,6 +243,7 @@ def test_what_a_source_cannot_read_is_one_dead_letter_with_its_raw_bytes() -> No
     topic, key, value, headers = only(made)
     assert (topic, key, value) == ("shop.db.dlq", b"", b"a,\xff,c\r\n")
     assert (headers["tl_dead_from"], headers["tl_stage"]) == (b"orders.csv:17", b"publish")
+    assert headers["content-type"] == b"application/octet-stream"
     assert headers["tl_error"] == b"3 fields where the header has 4"
 
 

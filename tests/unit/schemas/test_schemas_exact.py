@@ -217,6 +217,27 @@ def test_what_would_come_back_changed_is_refused_with_its_field(type_: Any, valu
             refused(["null", type_, record("Other", zzz="null")], value)
 
 
+@pytest.mark.parametrize(
+    ("type_", "value", "told"),
+    [
+        (COLOUR, "blue", r"a wants a symbol of enum Colour \(red, green\), not another text"),
+        (["null", COLOUR], "blue", r"a wants a symbol of enum Colour \(red, green\), not another"),
+        (DECIMAL, 1.5, "a wants a Decimal, not float"),
+        (DECIMAL, D("NaN"), "a wants a finite Decimal, not an infinity or NaN"),
+        (DECIMAL, D("0.001"), "a wants a Decimal of at most 2 digits after the point, not a finer"),
+        (DECIMAL, D("12345678"), "a wants a Decimal of at most 7 digits before the point, not a l"),
+    ],
+)
+def test_what_is_wanted_is_told_in_words_that_help(type_: Any, value: Any, told: str) -> None:
+    with pytest.raises(SerializationError, match=told):
+        Codec(Known({})).encoder(typed(record(a=type_)), "s", register=True)({"a": value})  # type: ignore[typeddict-item]
+
+
+def test_of_many_symbols_some_are_told() -> None:
+    many = {"type": "enum", "name": "E", "symbols": [f"S{n}" for n in range(5_000)]}
+    assert len(refused(many, "blue")) < 400
+
+
 def test_the_place_of_a_value_deep_inside_is_told() -> None:
     inner = record("Line", amounts={"type": "map", "values": LONGS})
     lines = {"type": "array", "items": ["null", inner]}

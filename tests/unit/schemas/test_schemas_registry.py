@@ -168,6 +168,18 @@ def test_another_kind_of_schema_is_asked_for_once(server: Server, registry: Regi
     assert len(server.requests) == 1
 
 
+def test_a_schema_that_refers_to_others_is_told_as_that(server: Server, registry: Registry) -> None:
+    """It is Avro: "no Avro schema: x.Addr" would send everybody the wrong way."""
+    other = [{"name": "x.Addr", "subject": "x.Addr", "version": 1}]
+    server.answer = (200, {"schema": ORDER, "references": other})
+    for _ in range(3):
+        with pytest.raises(SerializationError, match="schema 7 refers to other subjects"):
+            registry.schema(7)
+    assert len(server.requests) == 1
+    server.answer = (200, {"schema": ORDER, "references": []})
+    assert registry.schema(8) == ORDER
+
+
 @pytest.mark.parametrize("id", [2**31, 2**32 - 2, 2**32 - 1])
 def test_an_id_that_cannot_exist_is_not_asked_for(
     server: Server, registry: Registry, id: int

@@ -23,6 +23,8 @@ SINGLE = struct.Struct("<f")
 DOUBLE = struct.Struct("<d")
 WIDER = ["int", "long", "float", "double"]
 """Numbers, the narrower first."""
+MAX_TOLD = 200
+"""Characters of an enum's symbols that an error tells."""
 _BYTES = (bytes, bytearray, memoryview)
 TAKEN: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
@@ -116,7 +118,9 @@ class Writers:
 
     def _enum(self, schema: Any) -> Write:
         symbols = {symbol: zigzag(index) for index, symbol in enumerate(schema["symbols"])}
-        wanted = f"a symbol of enum {schema['name']}"
+        told = ", ".join(schema["symbols"])
+        told = f"{told[:MAX_TOLD]}…" if len(told) > MAX_TOLD else told
+        wanted = f"a symbol of enum {schema['name']} ({told})"
 
         def write(value: Any) -> bytes:
             if not isinstance(value, str):
