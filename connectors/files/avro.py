@@ -16,7 +16,7 @@ import cramjam
 import fastavro
 
 from trunkline.connectors.files.formats import FileError, Row
-from trunkline.connectors.files.lines import Lines
+from trunkline.connectors.files.lines import Lines, TooLong
 from trunkline.errors import DataError
 
 _MAGIC = b"Obj\x01"
@@ -37,6 +37,8 @@ _LARGEST_BLOCK = 32 << 20
 """Bytes of a block, packed or unpacked: writers make blocks of 16 kB to some MB."""
 _LONG = 10
 """Bytes of the longest number."""
+_MOST_VALUES = 100_000
+"""Values that a row may have besides those of its arrays and maps."""
 _LOOKED = 1 << 20
 """Bytes that are looked through at once for the next marker."""
 
@@ -100,10 +102,14 @@ def _rows(
         while row < number + block.number:
             at = data.tell()
             value: Any = fastavro.schemaless_reader(data, schema, None)
-            row += 1
+            row, size = row + 1, data.tell() - at
             if row > done:
                 lines.mark(row)
-                yield Row(value, row, row - 1, size=data.tell() - at)
+                if size > lines.limit:
+                    long = TooLong(f"the row has more than {lines.limit} bytes")
+                    yield Row({}, row, row - 1, long, plain[at : at + lines.limit])
+                else:
+                    yield Row(value, row, row - 1, size=size)
     except Exception as error:  # noqa: BLE001 - of codecs and of what is in their bytes, any kind
         said = f"the rest of the block, {number + block.number - row} rows, cannot be read: {error}"
         if row >= done:
@@ -132,6 +138,8 @@ def _header(lines: Lines) -> tuple[Any, _Unpack, bytes, int]:
         raise FileError(f"the codec {codec} is none of {', '.join(_CODECS)}", raw[:100])
     if _is_recursive(schema, frozenset()):
         raise FileError("the schema is recursive: rows may be nested to any depth", raw[:100])
+    if _values(schema, named, {}) > _MOST_VALUES:
+        raise FileError(f"the schema has rows of more than {_MOST_VALUES} values", raw[:100])
     if _holds_weightless(schema, named):
         raise FileError("the schema has arrays of nothing, which may be of any length", raw[:100])
     return schema, _CODECS[codec], header["sync"], data.tell()
@@ -154,26 +162,47 @@ def _is_recursive(schema: Any, above: frozenset[str]) -> bool:
     return any(_is_recursive(one, within) for one in _inner(schema))
 
 
+def _values(schema: Any, named: dict[str, Any], known: dict[str, int]) -> int:
+    """How many values one of this type is made of, those of each array and map counted once.
+
+    A record of two records of two records … has a thousand in a schema of ten, and values that are
+    null take no bytes: 60 such types are a file of 5 kB whose one row would never be read.
+    ``known``: those of the types that have a name.
+    """
+    if isinstance(schema, list):
+        return max((_values(one, named, known) for one in schema), default=1)
+    if isinstance(schema, str):
+        if schema in named and schema not in known:
+            known[schema] = _values(named[schema], named, known)
+        return known.get(schema, 1)
+    return 1 + sum(_values(one, named, known) for one in _inner(schema))
+
+
 def _holds_weightless(schema: Any, named: dict[str, Any]) -> bool:
     """Whether there is an array whose items take no bytes: a few bytes could be 2^63 of them."""
-    if isinstance(schema, list):
-        return any(_holds_weightless(one, named) for one in schema)
-    if not isinstance(schema, dict):
-        return False
-    if schema["type"] == "array" and _is_weightless(schema["items"], named):
-        return True
-    return any(_holds_weightless(one, named) for one in _inner(schema))
+    known: dict[str, bool] = {}
+
+    def holds(schema: Any) -> bool:
+        if isinstance(schema, list):
+            return any(holds(one) for one in schema)
+        if not isinstance(schema, dict):
+            return False
+        if schema["type"] == "array" and _is_weightless(schema["items"], named, known):
+            return True
+        return any(holds(one) for one in _inner(schema))
+
+    return holds(schema)
 
 
-def _is_weightless(schema: Any, named: dict[str, Any]) -> bool:
+def _is_weightless(schema: Any, named: dict[str, Any], known: dict[str, bool]) -> bool:
     if isinstance(schema, str):
-        # Without the name that is being looked at: a record that holds itself is no nothing.
-        others = {name: known for name, known in named.items() if name != schema}
-        return schema == "null" or (schema in named and _is_weightless(named[schema], others))
+        if schema in named and schema not in known:
+            known[schema] = _is_weightless(named[schema], named, known)
+        return schema == "null" or known.get(schema, False)
     if isinstance(schema, dict):
         if schema["type"] in ("record", "error"):
-            return all(_is_weightless(field["type"], named) for field in schema["fields"])
-        return _is_weightless(schema["type"], named) or schema.get("size") == 0
+            return all(_is_weightless(field["type"], named, known) for field in schema["fields"])
+        return _is_weightless(schema["type"], named, known) or schema.get("size") == 0
     return False
 
 

@@ -33,10 +33,11 @@ class Calls:
         return self._loop.run_until_complete(_until(call, stop))
 
     def close(self) -> None:
-        """Release the loop and its threads."""
+        """Release the loop, without waiting for what its threads still ask for."""
         if self._loop is not None:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            # Its threads end by themselves. Waiting for one that asks a name server which does not
+            # answer would hold up the worker's stop for as long.
             self._loop.close()
             self._loop = None
 

@@ -14,7 +14,7 @@ from stat import S_ISREG
 from typing import BinaryIO, NamedTuple, Protocol
 
 from trunkline.connectors.files.lines import Stopped
-from trunkline.errors import SourceError
+from trunkline.errors import ConfigurationError, SourceError
 
 
 class State(NamedTuple):
@@ -155,6 +155,8 @@ class Folder:
         self._wanted = wanted
         self._archive = root / wanted.archive if wanted.archive else None
         self._settling = Settling(wanted.settle)
+        if self._archive and os.path.abspath(self._archive) == os.path.abspath(root):
+            raise ConfigurationError(f"FileSource: after={wanted.after!r} is the folder itself")
 
     def look(self, stop: threading.Event) -> list[Found]:
         """See Place."""

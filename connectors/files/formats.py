@@ -215,8 +215,7 @@ class JsonLines:
 
     def rows(self, lines: Lines, needed: Sequence[str]) -> Iterator[Row]:
         """See FileFormat."""
-        if not lines.offset and (first := _first(lines, 0)) is not None:
-            lines.seek(*first)
+        _to_rows(lines, 0)
         decoder = json.JSONDecoder(
             parse_float=Decimal if self.decimals else None, parse_constant=_no_number
         )
@@ -264,8 +263,7 @@ class FixedWidth:
         """See FileFormat."""
         if missing := [name for name in needed if name not in dict(self.fields)]:
             raise FileError(f"fields= lacks {', '.join(missing)}")
-        if not lines.offset and (first := _first(lines, self.skip)) is not None:
-            lines.seek(*first)
+        _to_rows(lines, self.skip)
         slices, width = [], 0
         for name, part in self.fields:
             slices.append((name, slice(width, width + part)))
@@ -314,6 +312,14 @@ def _first(lines: Lines, skip: int) -> tuple[int, int] | None:
             return None
         mark, line = lines.offset, lines.next()
     return mark, skip
+
+
+def _to_rows(lines: Lines, skip: int) -> None:
+    """Go behind what is no row, if ``lines`` stands before: a file may have been read when it had
+    only some of the ``skip`` lines."""
+    offset, number = lines.offset, lines.number
+    first = _first(lines, skip) or (lines.offset, lines.number)
+    lines.seek(*max(first, (offset, number)))
 
 
 def _said(error: Exception) -> DataError:

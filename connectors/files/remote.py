@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import BinaryIO, NamedTuple, Protocol
 
 from trunkline.connectors.files.folder import Found, OpenFile, Settling, State, Wanted, id_of
-from trunkline.errors import SourceError
+from trunkline.connectors.files.lines import Truncated
+from trunkline.errors import ConfigurationError, SourceError
 
 
 class Entry(NamedTuple):
@@ -43,7 +44,8 @@ class Store(Protocol):
         ...
 
     def move(self, name: str, path: str, digest: str, stop: threading.Event) -> None:
-        """Move a file to this path, or beside it, by its digest, if it is taken."""
+        """Move a file to this path, or beside it, by its digest, if it is taken. Raises Truncated
+        if it is another one by now."""
         ...
 
     def delete(self, name: str, stop: threading.Event) -> None:
@@ -68,6 +70,8 @@ class RemoteFolder:
         self._settling = Settling(wanted.settle)
         archive = posixpath.join(store.root, wanted.archive)
         self._archive = posixpath.normpath(archive) if wanted.archive else ""
+        if self._archive and self._archive == posixpath.normpath(store.root):
+            raise ConfigurationError(f"FileSource: after={wanted.after!r} is the folder itself")
         self._times: dict[str, int] = {}
 
     @property
@@ -107,9 +111,9 @@ class RemoteFolder:
 
     def put_away(self, file: Found, digest: bytes, stop: threading.Event) -> None:
         """See Place."""
-        if not self._store.is_same(Entry(file.name, file.state), stop):
-            return
         try:
+            if not self._store.is_same(Entry(file.name, file.state), stop):
+                return
             if self._archive:
                 path = posixpath.join(self._archive, file.name)
                 self._store.move(file.name, path, digest.hex(), stop)
@@ -117,6 +121,8 @@ class RemoteFolder:
                 self._store.delete(file.name, stop)
             if self._wanted.marker and file.name + self._wanted.marker in self._times:
                 self._store.delete(file.name + self._wanted.marker, stop)
+        except Truncated:  # replaced, since we looked: that one is read before it goes away
+            return
         except OSError as error:
             what = f"moved to {self._archive}" if self._archive else "deleted"
             raise SourceError(f"{file.path} cannot be {what}: {error}") from error

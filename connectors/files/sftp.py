@@ -134,6 +134,7 @@ class SftpStore:
                 known_hosts=lambda host, address, port: ([], [], []),
                 config=None,
                 agent_path=None,
+                gss_host=None,
                 connect_timeout=_CONNECT_SECONDS,
             )
         except asyncssh.HostKeyNotVerifiable as error:
@@ -232,11 +233,15 @@ async def _ended(connection: asyncssh.SSHClientConnection) -> None:
 async def _followed(
     sftp: asyncssh.SFTPClient, path: str, attrs: asyncssh.SFTPAttrs
 ) -> asyncssh.SFTPAttrs | None:
-    """What an entry is, or what a link leads to; None if it has gone, or is a link to nothing."""
-    if attrs.permissions is not None and not stat.S_ISLNK(attrs.permissions):
-        return attrs
+    """What an entry is, or the file that a link leads to; None if it has gone, or is a link to
+    nothing, or to a folder: one to a folder above would lead in circles."""
     try:
-        return await sftp.stat(path)
+        if attrs.permissions is None:
+            attrs = await sftp.lstat(path)
+        if not stat.S_ISLNK(attrs.permissions or 0):
+            return attrs
+        found = await sftp.stat(path)
+        return None if _is_folder(found) else found
     except (*_NONE, asyncssh.SFTPPermissionDenied):
         return None
 

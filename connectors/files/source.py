@@ -18,7 +18,7 @@ from trunkline.connectors.files.places import S3, Sftp
 from trunkline.connectors.files.reading import EPOCH, OpenContent, fingerprints
 from trunkline.connectors.files.stores import place_of
 from trunkline.connectors.json_values import text_of, to_json
-from trunkline.errors import ConfigurationError, DataError, SourceError
+from trunkline.errors import ConfigurationError, DataError, SerializationError, SourceError
 from trunkline.event import Record, Unreadable, join_key
 from trunkline.times import parse_duration
 
@@ -251,7 +251,7 @@ class FileSource(Source):
                 record = self._record(row, content, lines)
                 self._records.append(record)
                 clean = record.unreadable is None
-                self._bytes += row.size or lines.offset - row.start
+                self._bytes += max(row.size or lines.offset - row.start, len(row.raw))
                 if len(self._records) >= self._batch or self._bytes >= _BATCH_BYTES:
                     if not (intact := content.unchanged(stop)):
                         break
@@ -303,7 +303,7 @@ class FileSource(Source):
             except Exception as raised:  # noqa: BLE001 - a flow's own function, of any kind
                 said = raised if isinstance(raised, DataError) else DataError(f"key=: {raised!r}")
                 error = said
-                raw = lines.raw(row.start) if self._format.by_lines else to_json(data)
+                raw = lines.raw(row.start) if self._format.by_lines else _shown(data)
             if self._name_field:
                 data[self._name_field] = name
         return Record(
@@ -358,6 +358,13 @@ class FileSource(Source):
                 unreadable=Unreadable(error, raw),
             )
         )
+
+
+def _shown(data: dict[str, Any]) -> bytes:
+    try:
+        return to_json(data)[:_BATCH_BYTES]
+    except SerializationError:  # of a format of the flow's own
+        return repr(data)[:_BATCH_BYTES].encode(errors="backslashreplace")
 
 
 def _names(key: str | Sequence[str]) -> list[str]:

@@ -119,6 +119,23 @@ def test_a_new_file_is_seen_at_the_next_look_each_time(world: World) -> None:
     assert len({record.id for record in records(given)}) == 100
 
 
+def test_a_bucket_is_listed_page_by_page(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store gives a thousand at once; here it gives three."""
+    world, call, pages = on_s3(s3), S3Store._call, []
+
+    async def small(store: S3Store, name: str, **given: Any) -> Any:
+        if name == "list_objects_v2":
+            pages.append(given.get("ContinuationToken"))
+            given["MaxKeys"] = 3
+        return await call(store, name, **given)
+
+    monkeypatch.setattr(S3Store, "_call", small)
+    for number in range(10):
+        world.write(f"{'below/' * (number % 2)}{number}.csv", number)
+    assert sorted(rows(batches(world.source(recursive=True)))) == [str(n) for n in range(10)]
+    assert len(set(pages)) == 4
+
+
 def test_it_goes_on_in_the_middle_of_a_file(world: World) -> None:
     world.write("a.csv", *range(1000))
     whole = batches(world.source(batch=100))
@@ -183,6 +200,48 @@ def test_no_file_is_read_that_changes_while_it_is_copied(world: World) -> None:
     with pytest.raises(FileNotFoundError):
         store.fetch(gone, BytesIO(), threading.Event())
     store.close()
+
+
+def test_a_file_that_is_replaced_while_it_is_put_away_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(world.place, Sftp):
+        pytest.skip("SFTP renames whatever has the name")
+    world.write("a.csv", 1)
+    looked = S3Store.is_same
+    replaced = [2]
+
+    def is_same(*given: Any) -> bool:
+        same = looked(*given)
+        if replaced:
+            world.write("a.csv", replaced.pop())
+        return same
+
+    monkeypatch.setattr(S3Store, "is_same", is_same)
+    given = batches(world.source(after="read"), None, *[lambda: None] * 4)
+    assert rows(given) == ["1", "2"]
+    assert list(world.contents()) == ["read/a.csv"]
+
+
+def test_links_to_folders_lead_in_no_circle(sftp: SftpServer) -> None:
+    world = on_sftp(sftp)
+    assert isinstance(world.place, Sftp)
+    world.write("below/a.csv", 1)
+    folder = Path(world.place.folder)
+    for name in ("one", "two"):
+        (folder / name).symlink_to(folder)
+    (folder / "b.csv").symlink_to(folder / "below" / "a.csv")
+    assert rows(batches(world.source(recursive=True))) == ["1", "1"]
+
+
+def test_an_archive_is_another_folder(tmp_path: Path) -> None:
+    """Files would come back under another name, and be read again, for ever."""
+    inbox = Sftp(host="h", user="u", password="p", folder="/in")
+    bucket = S3(bucket="b", folder="in", endpoint="http://h", access_key="k", secret_key="s")
+    wrong: list[tuple[Any, str]] = [(tmp_path, "."), (tmp_path, str(tmp_path)), (inbox, "/in/")]
+    for place, after in [*wrong, (bucket, "x/..")]:
+        with pytest.raises(ConfigurationError, match="the folder itself"):
+            FileSource(place, after=after)
 
 
 def test_a_folder_that_is_not_there_is_a_source_error(sftp: SftpServer, s3: S3Server) -> None:
@@ -251,3 +310,31 @@ def test_a_stop_waits_for_no_server_that_hangs(kind: str) -> None:
         assert time.monotonic() - began < 1.0 + 1.0
         source.close()
         timer.join()
+
+
+@pytest.mark.parametrize("kind", ["sftp", "s3"])
+def test_a_stop_waits_for_no_name_server(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
+
+    def never(*_: object, **__: object) -> list[Any]:
+        answers.wait(20)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    place: Sftp | S3 = (
+        Sftp(host="slow.example", user="u", password="p", host_key="SHA256:x")
+        if kind == "sftp"
+        else S3(bucket="b", endpoint="http://slow.example", access_key="k", secret_key="s")
+    )
+    source, stop = FileSource(place, key="id"), threading.Event()
+    timer = threading.Timer(0.5, stop.set)
+    timer.start()
+    assert list(source.read(None, stop)) == []
+    closing = threading.Thread(target=source.close)
+    closing.start()
+    closing.join(5)
+    closed = not closing.is_alive()
+    answers.set()
+    closing.join()
+    assert closed
+    timer.join()

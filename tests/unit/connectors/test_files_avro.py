@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -139,6 +140,14 @@ def record_of(kind: Any) -> dict[str, Any]:
 EMPTY = {"type": "record", "name": "Empty", "fields": []}
 
 
+def laughing(levels: int) -> Any:
+    """A record of two records of two records …, all of which take no bytes."""
+    inner = "null" if levels == 0 else laughing(levels - 1)
+    again = inner["name"] if isinstance(inner, dict) else inner
+    fields = [{"name": "a", "type": inner}, {"name": "b", "type": again}]
+    return {"type": "record", "name": f"L{levels}", "fields": fields}
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -151,7 +160,10 @@ EMPTY = {"type": "record", "name": "Empty", "fields": []}
         (container(["a"], "string"), "not one of a record"),
         (container([], record_of({"type": "array", "items": "null"})), "arrays of nothing"),
         (container([], record_of({"type": "array", "items": EMPTY})), "arrays of nothing"),
+        (container([], record_of({"type": "array", "items": laughing(9)})), "arrays of nothing"),
         (container([], record_of(["null", "R"])), "recursive"),
+        (container([], record_of(laughing(60))), "more than 100000 values"),
+        (container([], record_of({"type": "map", "values": laughing(60)})), "more than 100000"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_dead_letter(
@@ -172,6 +184,28 @@ def test_no_block_is_unpacked_beyond_its_bound(tmp_path: Path) -> None:
     ((_, error, raw),) = bad(batches(avro(tmp_path)))
     assert "when it is unpacked" in error
     assert len(raw) <= 1_000_000
+
+
+def test_a_row_that_is_too_long_is_one_dead_letter(tmp_path: Path) -> None:
+    content = container([row(1), row("2" * 3000), row(3)])
+    (tmp_path / "a.avro").write_bytes(content)
+    given = batches(avro(tmp_path, max_row=2000))
+    assert rows(given) == ["1", "3"]
+    ((place, error, raw),) = bad(given)
+    assert (place, len(raw)) == ("a.avro:2", 2000)
+    assert "more than 2000 bytes" in error
+
+
+def test_what_is_wrong_counts_for_the_bytes_of_a_batch(tmp_path: Path) -> None:
+    """Blocks of a kilobyte each, whose dead letters show a megabyte."""
+    begin = container([], codec="deflate").removesuffix(MARKER) + MARKER
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = squeeze.compress(b"\xfe\xff\xff\xff\x0f" + bytes(2_000_000)) + squeeze.flush()
+    blocks = (number(1) + number(len(packed)) + packed + MARKER) * 30
+    (tmp_path / "a.avro").write_bytes(begin + blocks)
+    given = batches(avro(tmp_path))
+    assert len(bad(given)) == 30
+    assert max(sum(len(raw) for _, _, raw in bad([batch])) for batch in given) <= 5_000_000
 
 
 def test_a_row_without_its_key_is_a_dead_letter_with_its_values(tmp_path: Path) -> None:
@@ -210,6 +244,18 @@ def test_fields_of_fixed_widths(tmp_path: Path) -> None:
     trimmed = fixed(encoding="latin-1", skip=1, trimmed=True)
     given = batches(source_of(tmp_path, pattern="*.txt", format=trimmed))
     assert rows(given) == ["1", "22", "3", "5"]
+
+
+def test_titles_that_arrive_later_are_no_rows(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("REPORT\n")
+
+    def more() -> None:
+        file.write_text("REPORT\nof a day    \n1   ..a     \n")
+
+    form = fixed(skip=2)
+    given = batches(source_of(tmp_path, pattern="*.txt", format=form), None, more)
+    assert (rows(given), bad(given)) == (["1"], [])
 
 
 def test_what_is_appended_to_lines_of_fixed_width_is_read(tmp_path: Path) -> None:
