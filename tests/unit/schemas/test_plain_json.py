@@ -257,3 +257,20 @@ def test_a_name_that_stands_twice_is_found_among_many() -> None:
     names = [f'"{n}":0' for n in range(120_000)]
     with pytest.raises(NotJson, match="'119999' twice"):
         parse(f"{{{','.join(names)},{names[-1]}}}".encode())
+
+
+def test_an_object_that_may_be_a_record_or_a_map_is_read_once_at_each_depth() -> None:
+    """Twice as often at each: 98 of them in one another would be read for ever."""
+    of_kind = ["null", "N", {"type": "map", "values": "N"}]
+    field = {"name": "next", "type": of_kind, "default": None}
+    reader = PlainReader({"type": "record", "name": "N", "fields": [field]})
+    value: dict[str, Any] = {"wrong": 1}
+    for _ in range(98):
+        value = {"next": value}
+    _, errors = reader.read(value)
+    assert [error.detail for error in errors] == ["is no field"]
+    # Names that are alike in what an error shows of them are two all the same.
+    long = "n" * 200
+    two = {"next": {f"{long}1": {"next": None}, f"{long}2": {"next": {"next": {}}}}}
+    found, errors = reader.read(two)
+    assert (found, errors) == (two, [])
