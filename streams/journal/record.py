@@ -27,6 +27,7 @@ CallState = Literal[
 STATES: frozenset[str] = frozenset(get_args(CallState))
 FINAL: frozenset[str] = frozenset(("succeeded", "rejected", "dead", "expired", "cancelled"))
 """States that a call keeps."""
+_NONE = type(None)
 ACCEPTED = "/accepted"
 """What the key of a gateway's record ends with."""
 
@@ -80,9 +81,23 @@ def parsed_call(key: bytes | None, value: bytes | None) -> tuple[CallRecord, boo
     except (ValueError, TypeError):
         return None
     by_gateway = name.endswith(ACCEPTED)
-    if record.state not in STATES or name.removesuffix(ACCEPTED) != record.call:
+    if (
+        not _is_sound(record)
+        or record.state not in STATES
+        or name.removesuffix(ACCEPTED) != record.call
+    ):
         return None
     return record, by_gateway
+
+
+def _is_sound(record: CallRecord) -> bool:
+    """Whether each field is what it must be; by sets of types, since a worker that begins asks for
+    millions of records."""
+    r = record
+    texts = {*map(type, (r.call, r.state, r.operation, r.client, r.key, r.fingerprint, r.why))}
+    numbers = {*map(type, (r.accepted_at, r.expires_at, r.at, r.due_at))}
+    others = type(r.attempt) is int and type(r.status) in (int, _NONE)
+    return texts == {str} and numbers <= {float, int} and others and type(r.reply) in (str, _NONE)
 
 
 def call_of(event: Event[Any], state: CallState, now: float, **more: Any) -> CallRecord:
