@@ -5,6 +5,6 @@ credentials of one. ``server`` runs ``app`` (the URLs) on uvicorn; ``catalog`` k
 of the flows, ``writer`` puts a call into its destination's inbox, ``tail`` follows what workers
 say of all calls into ``book``, ``calls`` puts the three together, ``answers`` makes HTTP of a
 call's state and ``problems`` of what is wrong. Everything runs in one event loop, but ``tail``,
-which reads Kafka in a thread of its own, and the delivery reports of ``writer``. Replicas know
-nothing of each other: they meet in the topics.
+which reads Kafka in a thread of its own, bodies that are large, and the delivery reports of
+``writer``. Replicas know nothing of each other: they meet in the topics.
 """

@@ -23,9 +23,10 @@ from trunkline.gateway.metrics import GatewayMetrics
 from trunkline.gateway.openapi import openapi
 from trunkline.gateway.problems import KINDS, Problem
 from trunkline.gateway.requests import (
+    BodyReader,
     Limits,
+    body_of,
     idempotency_key,
-    json_body,
     preferences,
     traceparent,
 )
@@ -60,6 +61,7 @@ class Gateway:
 
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
+        self._bodies = BodyReader()
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -75,7 +77,11 @@ class Gateway:
             Route("/metrics", self.metrics, methods=["GET"]),
         ]
         handlers = {Problem: _problem, HTTPException: _http_problem, Exception: _defect}
-        return Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
+        app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
+        # A slash too many would be sent on to http:// and the host that the caller says: behind TLS
+        # the key would follow in the clear.
+        app.router.redirect_slashes = False
+        return app
 
     def _counted(self, endpoint: Endpoint) -> Endpoint:
         """The endpoint, while not too many requests are under way."""
@@ -116,11 +122,7 @@ class Gateway:
         """Read what is asked for, submit it, and wait for what comes of it as long as is wanted."""
         doors = self._doors
         key, prefer = idempotency_key(request, offered), preferences(request)
-        body = await json_body(request, doors.limits)
-        value, errors = offered.read(body)
-        if errors:
-            several = "1 field is" if len(errors) == 1 else f"{len(errors)} fields are"
-            raise Problem("not-acceptable", f"{several} not acceptable", errors=errors)
+        value = await self._bodies.request(await body_of(request, doors.limits), offered)
         if reason := doors.not_ready():
             raise Problem("not-ready", reason, headers={"Retry-After": "2"})
         sent = await doors.calls.submit(offered, client, key, value, traceparent(request))

@@ -6,6 +6,7 @@ import asyncio
 import re
 import uuid
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from trunkline.streams.flow.operation import MAX_WAIT
 
 DISCARDED = 4_194_304
 """Bytes of a body that is too large which are read and dropped."""
+LARGE = 32_768
+"""Bytes of a body that is read out of the event loop."""
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -82,9 +85,9 @@ def traceparent(request: Request) -> str:
     return given if _TRACE.fullmatch(given) else ""
 
 
-async def json_body(request: Request, limits: Limits) -> Any:
-    """The JSON value of the body. Raises Problem for one that is too large, before it is read where
-    its length is told; too slow; of another type; or no JSON."""
+async def body_of(request: Request, limits: Limits) -> bytes:
+    """The body. Raises Problem for one that is too large, before it is read where its length is
+    told; too slow; or of another type than JSON."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json":
         raise Problem("not-json-type", f"it is {media[:100]!r}" if media else "it says no type")
@@ -96,7 +99,7 @@ async def json_body(request: Request, limits: Limits) -> Any:
         raise _too_large(limits)
     try:
         async with asyncio.timeout(limits.body_seconds):
-            body = await _read(request, limits)
+            return await _read(request, limits)
     except TimeoutError:
         message = f"it was not there after {limits.body_seconds:g} s"
         # The connection is not closed with it: that would be a reset, in which the answer is lost.
@@ -104,11 +107,37 @@ async def json_body(request: Request, limits: Limits) -> Any:
         raise Problem("body-too-slow", message) from None
     except ClientDisconnect:
         raise Problem("body-too-slow", "the caller has gone") from None
+
+
+class BodyReader:
+    """Makes requests of bodies, large ones in a thread of its own, one after the other.
+
+    A megabyte of small values takes seconds of a CPU. In the event loop nobody else would be
+    answered meanwhile; several threads would share its time among themselves and leave it little.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="gateway-body")
+
+    async def request(self, body: bytes, offered: Offered) -> Any:
+        """The request of an operation that a body is. Raises Problem for one that is no JSON, and
+        for one that is not acceptable, with all that is wrong."""
+        if len(body) <= LARGE:
+            return _request(body, offered)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, _request, body, offered)
+
+
+def _request(body: bytes, offered: Offered) -> Any:
     try:
-        return parse(body)
+        value, errors = offered.read(parse(body))
     except NotJson as error:
         line, column = error.line or None, error.column or None
         raise Problem("not-json", str(error), line=line, column=column) from None
+    if errors:
+        several = "1 field is" if len(errors) == 1 else f"{len(errors)} fields are"
+        raise Problem("not-acceptable", f"{several} not acceptable", errors=errors)
+    return value
 
 
 async def _read(request: Request, limits: Limits) -> bytes:

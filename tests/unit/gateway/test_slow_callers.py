@@ -6,10 +6,12 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -22,10 +24,10 @@ from trunkline.gateway.app import Doors, Gateway
 from trunkline.gateway.book import CallBook
 from trunkline.gateway.calls import Calls
 from trunkline.gateway.catalog import Catalog, Offered
-from trunkline.gateway.requests import Limits
+from trunkline.gateway.requests import BodyReader, Limits
 from trunkline.gateway.server import protocol
 from trunkline.schemas.commerce import Order
-from trunkline.schemas.plain.read import PlainReader
+from trunkline.schemas.plain.read import FieldError, PlainReader
 from trunkline.schemas.types import schema_of
 from trunkline.streams.flow.operation import OperationPolicy
 
@@ -244,3 +246,34 @@ def test_a_key_must_name_an_entity(access: tuple[AccessPolicy, str], key: str, f
     assert answer.status_code == (503 if fits else 422)
     if not fits:
         assert answer.json()["errors"][0]["pointer"] == "#/id"
+
+
+def test_a_large_body_is_read_out_of_the_event_loop() -> None:
+    """Nobody else would be answered while it is."""
+    threads: dict[int, str] = {}
+
+    class Reads:
+        def read(self, value: str) -> tuple[str, list[FieldError]]:
+            threads[len(value)] = threading.current_thread().name
+            return value, []
+
+    async def run() -> list[str]:
+        bodies, offered = BodyReader(), cast(Offered, Reads())
+        return [await bodies.request(b'"' + b"x" * n + b'"', offered) for n in (10, 100_000)]
+
+    assert [len(value) for value in asyncio.run(run())] == [10, 100_000]
+    assert threads[10] == threading.current_thread().name
+    assert threads[100_000].startswith("gateway-body")
+
+
+def test_a_slash_too_many_sends_no_key_elsewhere(access: tuple[AccessPolicy, str]) -> None:
+    policy, key = access
+
+    async def run() -> httpx.Response:
+        async with serving(policy) as port, httpx.AsyncClient() as client:
+            headers = {"Authorization": f"Bearer {key}", "Host": "elsewhere"}
+            return await client.post(f"http://127.0.0.1:{port}{PATH}/", headers=headers)
+
+    answer = asyncio.run(run())
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
+    assert "Location" not in answer.headers
