@@ -6,13 +6,13 @@ change topic"; and the flat rows that its transformation ExtractNewRecordState m
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from trunkline.connectors.debezium import mongodb
+from trunkline.connectors.debezium.placeholders import Placeholder
 from trunkline.connectors.kafka.source import Interpreted
 from trunkline.errors import DataError
 from trunkline.event import Change
@@ -37,7 +37,7 @@ class EnvelopeReader:
     """
 
     documents: bool
-    placeholder: str
+    placeholder: Placeholder
     unchanged: object
     metadata: str
 
@@ -58,13 +58,14 @@ class EnvelopeReader:
             return self._about_changes(payload, text, convert)
         if op == _MESSAGE:
             payload = convert(payload, None)
-            return self._with_metadata(payload, Interpreted(text, dict(payload["message"] or {})))
-        if op not in CHANGES:
+            return self._with_metadata(payload, Interpreted(text, _message(payload)))
+        if not isinstance(op, str) or op not in CHANGES:
             raise DataError(f"Debezium's operation {str(op)[:20]!r} is none that is known")
         change = CHANGES[op]
-        name = "before" if op == "d" else "after"
+        name, other = ("before", "after") if op == "d" else ("after", "before")
         row = payload.get(name)
-        marked = self._take_placeholders(row)
+        marked = self.placeholder.take(row)
+        self.placeholder.take(payload.get(other))  # it is converted, too, and could not be
         payload = convert(payload, row)
         row = payload.get(name)
         if change == "truncate":
@@ -107,10 +108,10 @@ class EnvelopeReader:
     def _flat(
         self, row: dict[str, Any], text: str, convert: Callable[[Any, Any], Any]
     ) -> Interpreted:
-        marked = self._take_placeholders(row)
+        marked = self.placeholder.take(row)
         row = convert(row, row)
         op, deleted = row.pop("__op", None), str(row.pop("__deleted", "false")).lower() == "true"
-        change: Change = "delete" if deleted else CHANGES.get(op or "c", "update")
+        change: Change = "delete" if deleted else CHANGES.get(str(op or "c"), "update")
         at = row.get("__source_ts_ms", row.get("__ts_ms"))
         row.update(dict.fromkeys(marked, self.unchanged))
         return Interpreted(text, row, change, _time({"ts_ms": at}))
@@ -123,22 +124,6 @@ class EnvelopeReader:
             found.data[self.metadata] = {name: payload.get(name) for name in names}
         return found
 
-    def _take_placeholders(self, row: Any) -> list[str]:
-        """The columns whose values are not there; they are null in the row from then on, so that
-        nobody takes a placeholder for a value of their type."""
-        if not isinstance(row, dict):
-            return []
-        raw = self.placeholder.encode()
-        forms = (self.placeholder, raw, base64.b64encode(raw).decode())
-        found = [
-            name
-            for name, value in row.items()
-            if value in forms or (isinstance(value, list) and value and value[0] in forms)
-        ]
-        for name in found:
-            row[name] = None
-        return found
-
 
 def with_payload(value: Any) -> tuple[Any, Any]:
     """Schema and payload of a value as JsonConverter writes it; None, and the value itself, where
@@ -146,6 +131,13 @@ def with_payload(value: Any) -> tuple[Any, Any]:
     if isinstance(value, dict) and set(value) == {"schema", "payload"}:
         return value["schema"], value["payload"]
     return None, value
+
+
+def _message(payload: Mapping[str, Any]) -> dict[str, Any]:
+    content = payload.get("message")
+    if not isinstance(content, Mapping):
+        raise DataError("a logical message has no message")
+    return dict(content)
 
 
 def _is_mongodb(payload: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from trunkline.connectors.json_values import exact_json, to_json
+from trunkline.connectors.kafka.values import MALFORMED
 from trunkline.errors import DataError
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -41,7 +42,7 @@ def _parsed(text: Any) -> Any:
         )
     try:
         return _plain(exact_json(text))
-    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
+    except MALFORMED as error:
         raise DataError(f"this is no extended JSON of MongoDB: {error!r}") from error
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trunkline.connectors.debezium.semantics import JSON_TYPE, Convert, bytes_of, converter
+from trunkline.connectors.kafka.values import MALFORMED
 from trunkline.errors import DataError
 
 _DEEPEST = 50
@@ -31,7 +32,7 @@ def of_avro(schema: Any, *, json_as_text: bool = False) -> Convert | None:
 def _checked(compile_: Any) -> Convert | None:
     try:
         found: Convert | None = compile_()
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except MALFORMED as error:
         raise DataError(f"the message's schema makes no sense: {error!r}") from error
     return found
 
@@ -121,7 +122,7 @@ def table_converter(fields: list[tuple[str, Convert]]) -> Convert:
             if value is not None:
                 try:
                     table[name] = change(value)
-                except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+                except MALFORMED as error:
                     raise DataError(
                         f"field {name!r} is not what its schema says: {error!r}"
                     ) from error

@@ -26,6 +26,9 @@ _LOCAL = datetime(1970, 1, 1)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _DAY = 86_400_000_000
 _MOST_SCALE = 100_000
+_MOST_BYTES = 65_536
+"""Of a decimal: PostgreSQL's largest has 61,229. The time that one takes grows with the square: one
+of a megabyte keeps all threads for minutes."""
 _FINE = re.compile(r"\.(\d{6})(\d+)")
 _HINT = re.compile(r"([\w.]+?)(?:\((\d+)\))?")
 
@@ -59,7 +62,10 @@ def decimal_of(scale: int) -> Convert:
     def convert(value: Any) -> Decimal:
         if isinstance(value, Decimal):  # Avro's own logical type was read already
             return value
-        number = int.from_bytes(bytes_of(value), "big", signed=True)
+        raw = bytes_of(value)
+        if len(raw) > _MOST_BYTES:
+            raise ValueError(f"a decimal of {len(raw)} bytes")
+        number = int.from_bytes(raw, "big", signed=True)
         return Decimal(number).scaleb(-scale, _WIDE)
 
     return convert

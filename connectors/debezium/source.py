@@ -9,11 +9,13 @@ from typing import Any, Literal
 from trunkline.connectors.base import Position
 from trunkline.connectors.debezium import mongodb as documents
 from trunkline.connectors.debezium.envelope import EnvelopeReader, with_payload
+from trunkline.connectors.debezium.placeholders import Placeholder
 from trunkline.connectors.debezium.schemas import of_avro, of_connect, table_converter
 from trunkline.connectors.debezium.semantics import UNCHANGED, Convert, hinted
 from trunkline.connectors.kafka.cluster import KafkaCluster
 from trunkline.connectors.kafka.reader import Start, TopicReader
 from trunkline.connectors.kafka.source import Interpreted, KafkaSource, RawMessage
+from trunkline.connectors.kafka.values import MALFORMED
 from trunkline.errors import ConfigurationError, DataError
 
 PLACEHOLDER = "__debezium_unavailable_value"
@@ -69,7 +71,9 @@ class DebeziumSource(KafkaSource):
             raise ConfigurationError(f"DebeziumSource: format={format!r} is neither json nor avro")
         self._documents = mongodb
         self._json_as_text = json == "text"
-        self._envelopes = EnvelopeReader(mongodb, placeholder, unchanged, metadata_field)
+        self._envelopes = EnvelopeReader(
+            mongodb, Placeholder(placeholder), unchanged, metadata_field
+        )
         self._hints = _hints(types or {})
         self._gone: dict[str, dict[str, str]] = {}
         self._converters: dict[tuple[str, bool], tuple[Any, Convert | None]] = {}
@@ -154,7 +158,7 @@ def _applied(convert: Convert, payload: Any) -> Any:
     """Raises DataError for a payload that has another form than its schema says."""
     try:
         return convert(payload)
-    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise DataError(f"the message is not what its schema says: {error!r}") from error
 
 

@@ -15,6 +15,10 @@ ValueFormat = Literal["json", "avro", "text", "bytes"]
 
 Read = Callable[[bytes], Any]
 
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What code raises that meets a value of another form than it was told. Foreign programs write what
+they want: it says something about their message alone."""
+
 _FRAME = 5
 """Bytes of the registry's wire format in front of a value: a zero, and the schema's id."""
 

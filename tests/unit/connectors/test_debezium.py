@@ -11,6 +11,8 @@ import pytest
 
 from debezium_messages import envelope, message, records, source, with_schema
 from trunkline.connectors.debezium import UNCHANGED
+from trunkline.connectors.debezium.placeholders import Placeholder
+from trunkline.connectors.debezium.source import PLACEHOLDER
 from trunkline.errors import ConfigurationError
 
 KEY = {"ID": 7}
@@ -100,6 +102,58 @@ def test_large_values_that_an_update_left_alone() -> None:
     for value in (envelope("u", None, dict(row)), with_schema(envelope("u", None, row), columns)):
         (record,) = records(source(), message(value, KEY))
         assert record.data == {"ID": 7, "TEXT": UNCHANGED, "RAW": UNCHANGED, "TAGS": UNCHANGED}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        list(PLACEHOLDER.encode()),  # integer[], bigint[]
+        {PLACEHOLDER: PLACEHOLDER},  # hstore as a map
+        ["b68a35a7-17ad-35b3-af2a-ae46edb4545a"],  # uuid[]
+        {"wkb": "AQEAACDmEAAAAAAA/IPXl8EAAAD8g9eXwQ==", "srid": 4326},  # geometry
+        {"wkb": bytes.fromhex("0101000020E61000000C21E7FDFF7F66401842CEFBFF7F5640"), "srid": 4326},
+        {"x": -99999999.0, "y": -99999999.0, "wkb": "AQEAAAA=", "srid": None},  # point
+    ],
+)
+def test_each_form_of_what_stands_for_a_large_value(value: object) -> None:
+    assert Placeholder(PLACEHOLDER).stands_for(value)
+
+
+@pytest.mark.parametrize("value", [[], [95, 95], {}, {"x": 1.0, "y": 2.0, "wkb": "AQ=="}, 5, None])
+def test_what_is_a_value_and_stands_for_none(value: object) -> None:
+    assert not Placeholder(PLACEHOLDER).stands_for(value)
+
+
+def test_a_placeholder_in_the_image_that_is_not_read_spoils_nothing() -> None:
+    value = envelope("u", {"ID": 7, "DOC": PLACEHOLDER}, {"ID": 7, "DOC": "[1]"})
+    columns = [("DOC", "string", "io.debezium.data.Json", {})]
+    (record,) = records(source(), message(with_schema(value, columns), KEY))
+    assert record.data == {"ID": 7, "DOC": [1]}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"op": [], "source": {}},
+        {"op": "m", "source": {}},
+        {"op": "m", "source": {}, "message": "text"},
+        envelope("u", None, {"ID": 7, "DOC": "[" * 1500 + "]" * 1500}),
+    ],
+)
+def test_what_has_a_strange_form_is_a_dead_letter_and_stops_nothing(value: object) -> None:
+    (record,) = records(source(types={"DOC": "Json"}), message(value, KEY))
+    assert record.unreadable is not None
+
+
+def test_what_nobody_has_foreseen_is_a_dead_letter_and_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of = source()
+    monkeypatch.setattr(of, "_interpret", lambda *_: {}["what nobody has foreseen"])
+    (record,) = records(of, message({}, KEY))
+    assert record.unreadable is not None
+    assert "foreseen" in str(record.unreadable.error)
+    assert record.unreadable.raw == b"{}"
 
 
 def test_a_placeholder_and_a_marker_of_ones_own() -> None:

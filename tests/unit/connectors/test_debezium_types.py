@@ -13,6 +13,7 @@ import pytest
 
 from debezium_messages import envelope, message, records, source, unscaled, with_schema
 from trunkline.connectors.debezium.schemas import of_avro
+from trunkline.connectors.debezium.semantics import decimal_of
 from trunkline.schemas import avro
 from trunkline.schemas.exact.read import exact_reader
 from trunkline.schemas.exact.write import exact_writer
@@ -239,3 +240,10 @@ def test_a_value_that_its_schema_denies_is_unreadable(
     (record,) = records(source(), message(value, KEY))
     assert record.unreadable is not None
     assert record.key == "7", "a person finds it by its key"
+
+
+def test_a_decimal_that_would_keep_all_threads_for_minutes_is_refused() -> None:
+    convert = decimal_of(0)
+    assert convert(b"\x7f" * 1000).is_finite()
+    with pytest.raises(ValueError, match="100000 bytes"):
+        convert(bytes(100_000))

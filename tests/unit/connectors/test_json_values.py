@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from trunkline.connectors.http.paths import require_encoded
-from trunkline.connectors.json_values import text_of, to_json
+from trunkline.connectors.json_values import exact_json, text_of, to_json
 from trunkline.errors import Rejected, SerializationError
 
 
@@ -85,3 +85,8 @@ def test_dots_in_names_and_queries_are_taken(path: str) -> None:
 @pytest.mark.parametrize("path", ["/", "?a=b&c=%20", "/orders/a%2Fb", "/a;v=1/(b)'!*~:@,$+"])
 def test_an_encoded_path_is_taken(path: str) -> None:
     require_encoded(path)
+
+
+def test_a_text_that_is_nested_too_deep_is_no_json() -> None:
+    with pytest.raises(ValueError, match="too deep"):
+        exact_json("[" * 1500 + "]" * 1500)
