@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from trunkline import kafka_settings
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone, Secret, revealed
 from trunkline.schemas.registry import Registry, registry_of
+
+C = TypeVar("C")
+
+_OF_OUR_CLUSTER = (
+    "; trunkline acls FLOW says what a flow needs",
+    "; see [trunkline.kafka] of the environment's file, and TRUNKLINE_KAFKA__… variables",
+)
+"""What errors advise that is of no use for another cluster than Trunkline's own."""
 
 _VARIABLE = re.compile(r"(\(TRUNKLINE_KAFKA__\w+\)|TRUNKLINE_BOOTSTRAP|TRUNKLINE_REGISTRY\w*)")
 
@@ -63,6 +72,14 @@ class KafkaCluster:
             update={"kafka": {**texts, **{k.replace("_", "."): v for k, v in more.items()}}}
         )
 
+    def client(self, make: Callable[[Backbone], C], **more: str) -> C:
+        """A client, as ``make`` makes it of this cluster. Raises ConfigurationError."""
+        try:
+            return make(self.backbone(**more))
+        except ConfigurationError as error:
+            text = f"KafkaCluster({self.bootstrap!r}): {self.told(error)}"
+            raise ConfigurationError(text) from None
+
     def open_registry(self, who: str) -> Registry:
         """A client of its registry. Raises ConfigurationError, also where none was given."""
         if not self.registry:
@@ -79,9 +96,10 @@ class KafkaCluster:
         values = [*self.settings.values(), self.registry_password, self.registry_token]
         for secret in (revealed(value) for value in values if isinstance(value, Secret)):
             text = text.replace(secret, "***") if secret else text
-        return re.sub(r" +(?=[:;,.)]|$)", "", text).replace(
-            "; trunkline acls FLOW says what a flow needs", ""
-        )
+        text = re.sub(r" +(?=[:;,.)]|$)", "", text)
+        for of_ours in _OF_OUR_CLUSTER:
+            text = text.replace(of_ours, "")
+        return text
 
 
 def _ours(found: re.Match[str]) -> str:

@@ -79,7 +79,9 @@ class TopicReader:
         self._interval = interval
         self._questions = TopicQuestions(cluster, stop)
         # Not "earliest": where the beginning is gone, somebody has to hear of it.
-        self._client = kafka.consumer(cluster.backbone(auto_offset_reset="error"), GROUP, eof=True)
+        self._client = cluster.client(
+            lambda of: kafka.consumer(of, GROUP, eof=True), auto_offset_reset="error"
+        )
         self._parts: dict[str, _Part] = {}
         self._at_end: set[Partition] = set()
         self._cluster_id = ""
@@ -97,17 +99,17 @@ class TopicReader:
                 f"{self._cluster.bootstrap} is {self._cluster_id!r}: give the address of that one; "
                 f"if it moved, offsets are others, and {_RESET}"
             )
-        there = self._questions.topics(self._names)
+        known = [name for name in self._names if name in stored and stored[name]["next"]]
+        there = self._questions.topics(self._names, known)
         for name in self._names:
             self._parts[name] = self._part(name, stored.get(name), there.get(name))
-        self._check_offsets()
-        self._client.assign(
-            [
-                TopicPartition(name, partition, offset)
-                for name, part in self._parts.items()
-                for partition, offset in part.next.items()
-            ]
-        )
+        at = [
+            TopicPartition(name, partition, offset)
+            for name, part in self._parts.items()
+            for partition, offset in part.next.items()
+        ]
+        self._check_offsets(at)
+        self._client.assign(at)
         self._look_at, self.moved = time.monotonic() + self._interval, True
 
     def read(self, limit: int) -> tuple[list[Message], Exception | None]:
@@ -172,18 +174,18 @@ class TopicReader:
             first = self._questions.offsets([(name, number) for number in numbers], self._start)
             return _Part(topic.id, {number: first[name, number] for number in numbers})
         offsets = {int(number): int(offset) for number, offset in stored["next"].items()}
-        if offsets and stored["id"] != topic.id:
+        if offsets and _is_other(stored["id"], topic.id):
             raise ConfigurationError(_anew(name, stored["id"], topic.id))
         # One that was not there before is ours from its first record on.
-        return _Part(topic.id, {number: offsets.get(number, 0) for number in numbers})
+        return _Part(
+            topic.id or stored["id"], {number: offsets.get(number, 0) for number in numbers}
+        )
 
-    def _check_offsets(self) -> None:
-        """Raise ConfigurationError where a log no longer holds what comes next, or ends before."""
-        next_ = {
-            (name, number): offset
-            for name, part in self._parts.items()
-            for number, offset in part.next.items()
-        }
+    def _check_offsets(self, at: Sequence[TopicPartition]) -> None:
+        """Raise ConfigurationError where a log no longer holds what comes next, or ends before.
+        ``at``: where we stand in the partitions that are looked at. Not in all at any time: what a
+        log has lost since may wait in our client already, and is read."""
+        next_ = {(one.topic, one.partition): one.offset for one in at}
         earliest = self._questions.offsets(list(next_), "earliest")
         latest = self._questions.offsets(list(next_), "latest")
         for (name, number), offset in next_.items():
@@ -205,7 +207,8 @@ class TopicReader:
     def _look(self) -> None:
         """Look whether the topics are the same, and for those and partitions that are new."""
         self._look_at = time.monotonic() + self._interval
-        there = self._questions.topics(self._names)
+        known = [name for name, part in self._parts.items() if part.next]
+        there = self._questions.topics(self._names, known)
         new: list[TopicPartition] = []
         for name, part in self._parts.items():
             topic = there.get(name)
@@ -213,9 +216,10 @@ class TopicReader:
                 if part.next:
                     raise ConfigurationError(_gone(name))
                 continue
-            if part.next and topic.id != part.id:
+            if part.next and _is_other(part.id, topic.id):
                 raise ConfigurationError(_anew(name, part.id, topic.id))
-            part.id = topic.id
+            if topic.id and part.id != topic.id:
+                part.id, part.stored, self.moved = topic.id, None, True
             for number in range(topic.partitions):
                 if number not in part.next:
                     part.next[number], part.stored, self.moved = 0, None, True
@@ -224,28 +228,36 @@ class TopicReader:
             log.info(
                 "new partitions are read: %s", ", ".join(f"{n.topic}/{n.partition}" for n in new)
             )
-            self._check_offsets()
+            self._check_offsets(new)
             self._client.incremental_assign(new)
 
     def _heard(self, message: Message, error: KafkaError) -> None:
-        """Raise what an error of a partition means; what passes by itself is logged."""
-        topic, code = message.topic(), error.code()
-        if code in _OUT_OF_RANGE:
-            self._look()
-            self._check_offsets()
-            raise SourceError(self._cluster.told(f"topic {topic!r}: {error.str()}"))
-        if code in _NOT_THERE:
-            self._look()
-            raise SourceError(self._cluster.told(f"topic {topic!r}: {error.str()}"))
+        """Raise what an error means: of a partition always, since what follows may be behind a gap
+        (a batch whose checksum is wrong, or that cannot be unpacked, is passed over by the client).
+        What is of no partition passes by itself, and is logged."""
+        topic, number, code = message.topic(), message.partition(), error.code()
         if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             raise SourceError(
                 f"this account has no right to topic {topic!r} at {self._cluster.bootstrap}: grant "
                 "it Read and Describe"
             )
-        if is_fatal(error):
+        if code in _OUT_OF_RANGE or code in _NOT_THERE:
+            self._look()
+        if topic is not None and number is not None and number >= 0:
+            if code in _OUT_OF_RANGE:
+                offset = self._parts[topic].next[number]
+                self._check_offsets([TopicPartition(topic, number, offset)])
+            raise SourceError(self._cluster.told(f"topic {topic!r}: {error.str()}"))
+        if is_fatal(error) or code in _NOT_THERE:
             raise SourceError(self._cluster.told(error.str()))
         if code != KafkaError.GROUP_AUTHORIZATION_FAILED:  # we are in no group
             log.warning("Kafka: %s", self._cluster.told(error.str()), extra={"topic": topic})
+
+
+def _is_other(before: str, now: str) -> bool:
+    """Whether a topic is another one than before. A cluster that tells no ids tells nothing; once
+    it is upgraded, its topics have some and are the same."""
+    return bool(before and now) and before != now
 
 
 def _gone(name: str) -> str:

@@ -36,6 +36,9 @@ T = TypeVar("T")
 
 JSON = "application/json"
 _HANDED_ON = frozenset((TL_CHANGE, TRACEPARENT))
+_TIMEOUTS = {"message.timeout.ms", "delivery.timeout.ms"}
+"""With a longer one a record could be written after the sink has given it up, and sent a newer one
+of its key."""
 _GRACE = 5.0
 """Seconds beyond its timeout until a record counts as lost whose report has not come."""
 
@@ -86,6 +89,10 @@ class KafkaSink(Sink[T]):
         if not topic or max_batch < 1 or timeout <= 0:
             raise ConfigurationError(
                 "KafkaSink: topic= is named, max_batch= is 1 or more, timeout= above 0"
+            )
+        if named := _TIMEOUTS & cluster.settings.keys():
+            raise ConfigurationError(
+                f"KafkaSink: {', '.join(sorted(named))} in settings= of the cluster: give timeout="
             )
         self.type = type
         self.max_batch = max_batch
@@ -150,7 +157,7 @@ class KafkaSink(Sink[T]):
         if isinstance(self._topic, str):
             self._encoder(self._topic)
         try:
-            kafka.existing_topics(kafka.admin(self._cluster.backbone()), self._timeout)
+            kafka.existing_topics(self._cluster.client(kafka.admin), self._timeout)
         except kafka.KafkaUnavailable as error:
             raise Unavailable(self._cluster.told(error)) from error
 
@@ -171,13 +178,29 @@ class KafkaSink(Sink[T]):
                 failures[index] = error
         failed = self._send(made)
         if any(isinstance(error, Rejected) for error in failed.values()) and len(made) > 1:
-            again, failed = failed, {}
-            for index in again:
-                failed |= self._send({index: made[index]})
+            failed = self._send_one_by_one({index: made[index] for index in failed})
         return failures | failed
 
+    def _send_one_by_one(self, records: Mapping[int, tuple[Any, ...]]) -> dict[int, DeliveryError]:
+        """As ``_send``, each record for itself. What is behind one of its key that comes again is
+        not sent before it; and a cluster that goes away meanwhile is waited for once, not by each
+        of a thousand records."""
+        found: dict[int, DeliveryError] = {}
+        waits: dict[tuple[str, bytes], DeliveryError] = {}
+        last: DeliveryError | None = None
+        deadline = time.monotonic() + self._timeout
+        for index, record in records.items():
+            topic, key, *_ = record
+            error = waits.get((topic, key)) or (last if time.monotonic() >= deadline else None)
+            error = error or self._send({index: record}).get(index)
+            if error is not None:
+                found[index] = error
+                if not isinstance(error, Rejected):
+                    waits[topic, key] = last = error
+        return found
+
     def _record(self, event: Event[T]) -> tuple[str, bytes, bytes | None, list[tuple[str, bytes]]]:
-        topic = self._topic if isinstance(self._topic, str) else self._topic(event)
+        topic = self._topic_of(event)
         value = None
         if event.value is not None:
             data = event.data
@@ -185,6 +208,20 @@ class KafkaSink(Sink[T]):
         elif event.change == "truncate":
             raise Rejected("a truncate is no record of a topic: leave it out in the route")
         return topic, event.key.encode(), value, self._headers(event)
+
+    def _topic_of(self, event: Event[T]) -> str:
+        """Raises Rejected for an event that has none: it must not fail the others of its call."""
+        if isinstance(self._topic, str):
+            return self._topic
+        try:
+            topic = self._topic(event)
+        except (DataError, DeliveryError):
+            raise
+        except Exception as error:
+            raise Rejected(f"topic= raised {type(error).__name__}: {error}") from error
+        if not isinstance(topic, str) or not topic:
+            raise Rejected(f"topic= returned {topic!r}, which is no topic's name")
+        return topic
 
     def _headers(self, event: Event[T]) -> list[tuple[str, bytes]]:
         found: list[tuple[str, bytes]] = []
@@ -276,5 +313,7 @@ class KafkaSink(Sink[T]):
 
     def _ready(self) -> Producer:
         if self._producer is None:
-            self._producer = kafka.producer(self._cluster.backbone(), timeout=self._timeout)
+            self._producer = self._cluster.client(
+                lambda of: kafka.producer(of, timeout=self._timeout)
+            )
         return self._producer

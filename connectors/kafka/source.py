@@ -18,6 +18,7 @@ from trunkline.connectors.kafka.cluster import KafkaCluster
 from trunkline.connectors.kafka.reader import Start, TopicReader
 from trunkline.connectors.kafka.topics import Stopped, TopicQuestions
 from trunkline.connectors.kafka.values import (
+    MALFORMED,
     KeyFormat,
     ValueFormat,
     key_reader,
@@ -31,6 +32,8 @@ from trunkline.kafka.messages import partition_of
 from trunkline.times import parse_duration
 
 _TRACEPARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_MOST = 100_000
 _LATER = 10.0
 """Seconds until a batch without records tells that offsets moved, as behind transaction markers."""
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -219,8 +222,13 @@ class KafkaSource(Source):
                 return None
             record.key, record.data, record.change = found.key, found.data, found.change
             record.time = found.time or record.time
+        except SCHEMA_UNAVAILABLE:
+            raise
         except DataError as error:
             record.unreadable = Unreadable(error, raw.value or b"")
+        except MALFORMED as error:  # else the same message would stop the source at each start
+            told = DataError(f"the message has a form that nobody has foreseen: {error!r}")
+            record.unreadable = Unreadable(told, raw.value or b"")
         if self._headers_field and record.unreadable is None:
             record.data[self._headers_field] = {name: _header(value) for name, value in headers}
         return record
@@ -231,8 +239,13 @@ class KafkaSource(Source):
             raise ConfigurationError(f"{who}: topics= is empty: name at least one topic")
         if len(set(self._topics)) < len(self._topics):
             raise ConfigurationError(f"{who}: topics= names a topic twice")
-        if self._batch < 1:
-            raise ConfigurationError(f"{who}: batch={self._batch}: must be at least 1")
+        if illegal := [name for name in self._topics if not _LEGAL.fullmatch(name)]:
+            raise ConfigurationError(
+                f"{who}: topics= names {illegal[0]!r}, which is no topic's name: patterns are not "
+                "taken, name each topic"
+            )
+        if not 1 <= self._batch <= _MOST:
+            raise ConfigurationError(f"{who}: batch={self._batch}: must be from 1 to {_MOST:,}")
         if self._start not in ("earliest", "latest"):
             raise ConfigurationError(f"{who}: start={self._start!r} is neither earliest nor latest")
         self._open()

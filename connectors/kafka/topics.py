@@ -30,6 +30,10 @@ from trunkline.kafka.offsets import Partition
 
 PATIENCE = 10.0
 """Seconds that one answer may take."""
+GONE_AFTER = 5.0
+"""Seconds for which a topic that was there must be unknown, or it counts as there. A broker that
+has just started, or hears of the cluster late, knows none of its topics for a moment; and a source
+that stops for good over that is read again only after a person has come."""
 _LOOK = 0.05
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 """How Kafka writes the id of a topic that has none, as in clusters before 2.8."""
@@ -54,15 +58,25 @@ class TopicQuestions:
     def __init__(self, cluster: KafkaCluster, stop: threading.Event) -> None:
         self._cluster = cluster
         self._stop = stop
-        self._client: AdminClient = kafka.admin(cluster.backbone())
+        self._client: AdminClient = cluster.client(kafka.admin)
 
     def cluster_id(self) -> str:
         """The cluster's id."""
         answer = self._client.describe_cluster(request_timeout=PATIENCE)
         return str(self._answer(answer, "be looked at").cluster_id)
 
-    def topics(self, names: Sequence[str]) -> dict[str, Topic]:
-        """Those of these topics that there are."""
+    def topics(self, names: Sequence[str], known: Sequence[str] = ()) -> dict[str, Topic]:
+        """Those of these topics that there are. ``known``: those that were there before: one that
+        is missing has been so for some seconds."""
+        deadline = time.monotonic() + GONE_AFTER
+        while True:
+            found = self._there_now(names)
+            if time.monotonic() > deadline or all(name in found for name in known):
+                return found
+            if self._stop.wait(0.2):
+                raise Stopped
+
+    def _there_now(self, names: Sequence[str]) -> dict[str, Topic]:
         asked = self._client.describe_topics(TopicCollection(list(names)), request_timeout=PATIENCE)
         found = {}
         for name, answer in asked.items():
@@ -98,7 +112,8 @@ class TopicQuestions:
             except _NotThere as error:
                 if time.monotonic() > deadline:
                     raise SourceError(str(error)) from None
-            self._stop.wait(0.1)
+            if self._stop.wait(0.1):
+                raise Stopped
 
     def _answer(self, answer: Future[Any], what: str, topic: str = "") -> Any:
         reasons = reasons_of(self._client)
