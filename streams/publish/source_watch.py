@@ -33,7 +33,9 @@ class SourceWatch:
     """Asks for the gauges of one source, between ``start`` and ``stop``, which follow each other.
 
     ``build``: makes the connector. ``position``: where the source stands; None: nobody knows yet.
-    ``gauges``: as they were told last, () if they cannot be asked for.
+    ``gauges``: as they were told last, () if they cannot be asked for. ``warnings``: what
+    threatens the source, or its system; while that cannot be asked, what it has said last: it is no
+    less threatened.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class SourceWatch:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._warned: frozenset[str] = frozenset()
+        self.warnings: list[str] = []
         self._silent = ""
         self.gauges: Sequence[Gauge] = ()
 
@@ -71,31 +74,40 @@ class SourceWatch:
             self._thread = None
         self._told(())
 
-    @property
-    def warnings(self) -> list[str]:
-        """What threatens the source, or its system."""
-        return [gauge.warning for gauge in self.gauges if gauge.warning]
-
     def _run(self, stop: threading.Event) -> None:
         source: Source | None = None
-        while not stop.is_set():
-            if (asked := self._position()) is None:  # it comes in a moment
-                stop.wait(_SOON)
-                continue
-            try:
-                if source is None:
-                    source = self._build()
-                    if type(source).gauges is Source.gauges:
-                        return
-                told = tuple(source.gauges(asked, stop))[:MAX_GAUGES]
-                self._silent = ""
-            except Exception as error:  # noqa: BLE001 - of a connector, of any kind
-                told = tuple[Gauge, ...]()
-                if not stop.is_set():
-                    self._cannot_ask(error)
-            if not stop.is_set():
-                self._told(told)
-            stop.wait(INTERVAL)
+        try:
+            while not stop.is_set():
+                if (asked := self._position()) is None:  # it comes in a moment
+                    if self.gauges:  # it was reset: what they tell is of a position that is gone
+                        self._told(())
+                    stop.wait(_SOON)
+                    continue
+                try:
+                    if source is None:
+                        source = self._build()
+                        if type(source).gauges is Source.gauges:
+                            return
+                    told = tuple(source.gauges(asked, stop))[:MAX_GAUGES]
+                except Exception as error:  # noqa: BLE001 - of a connector, of any kind
+                    if not stop.is_set():
+                        self._cannot_ask(error)
+                else:
+                    self._silent = ""
+                    if not stop.is_set():
+                        self._told(told)
+                stop.wait(INTERVAL)
+        finally:
+            if source is not None:
+                self._close(source)
+
+    def _close(self, source: Source) -> None:
+        try:
+            source.close()
+        except Exception:  # of a connector, of any kind
+            log.warning(
+                "source %s: what asked for its gauges is not closed", self._name, exc_info=True
+            )
 
     def _cannot_ask(self, error: Exception) -> None:
         """Once for each reason: most probably the source is not read either, and says so."""
@@ -109,9 +121,12 @@ class SourceWatch:
                 exc_info=shown,
             )
         self._silent = text
+        self.gauges = ()
+        self._metrics.told({}, at_risk=bool(self.warnings))
 
     def _told(self, gauges: Sequence[Gauge]) -> None:
         self.gauges = gauges
+        self.warnings = [gauge.warning for gauge in gauges if gauge.warning]
         known = {gauge.name: gauge.value for gauge in gauges if isfinite(gauge.value)}
         self._metrics.told(known, at_risk=bool(self.warnings))
         self._outcome_listener.on_at_risk(self.warnings)

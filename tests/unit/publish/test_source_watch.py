@@ -30,6 +30,7 @@ class Slot(Silent):
 
     def __init__(self, *answers: Sequence[Gauge] | Exception) -> None:
         self.answers = list(answers)
+        self.closed = 0
         self.asked: list[Position] = []
 
     def gauges(self, position: Position, stop: threading.Event) -> Sequence[Gauge]:
@@ -38,6 +39,9 @@ class Slot(Silent):
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def close(self) -> None:
+        self.closed += 1
 
 
 class Told(OutcomeListener):
@@ -135,6 +139,42 @@ def test_a_system_that_cannot_be_asked_tells_nothing_and_is_asked_again(
     assert caplog.messages == [
         "source db: its system cannot be asked for gauges: SourceError: away"
     ], "once, though it was asked three times"
+
+
+def test_a_source_is_no_less_at_risk_while_its_system_cannot_be_asked() -> None:
+    """The alert would tell that nothing threatens it any more, as soon as the database is down."""
+    source = Slot([Gauge("slot_state", 3.0, "lost", "the slot is lost")], SourceError("away"))
+    with Watched(source) as watched:
+        eventually(lambda: len(source.asked) > 3)
+        assert watched.watch.gauges == ()
+        assert watched.value("slot_state") is None, "nobody knows the number now"
+        assert watched.at_risk == 1
+        assert watched.told.warnings == [["the slot is lost"]]
+        source.answers = [[Gauge("slot_state", 0.0)]]
+        eventually(lambda: watched.told.warnings[-1] == [])
+        assert watched.at_risk == 0
+
+
+def test_what_was_told_of_a_position_that_was_reset_is_told_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(source_watch, "_SOON", 0.005)
+    with Watched(Slot([Gauge("slot_state", 3.0, "lost", "the slot is lost")])) as watched:
+        eventually(lambda: watched.told.warnings)
+        watched.position = None
+        eventually(lambda: watched.told.warnings[-1] == [])
+        assert watched.watch.gauges == ()
+
+
+def test_what_asks_is_closed_when_it_is_over() -> None:
+    source = Slot([Gauge("behind_bytes", 5.0)])
+    with Watched(source) as watched:
+        eventually(lambda: source.asked)
+        assert source.closed == 0
+        watched.watch.stop()
+        assert source.closed == 1
+        watched.watch.start()
+    assert source.closed <= 2
 
 
 def test_nothing_is_asked_before_the_source_has_a_position(
