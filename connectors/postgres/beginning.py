@@ -50,6 +50,9 @@ class Beginning:
             attempt = 1 + (position or {}).get("attempt", 0)
             self._slow_down(attempt)
             tables, validity = capture.now(connection)
+            # Before any row is read: a partition that is attached from now on is new to the
+            # changes, and is read then. Its rows may be in no snapshot.
+            capture.know_partitions(connection, tables)
             if there:
                 point = slots.point(connection, capture.slot)
             elif self._with_snapshot:

@@ -119,12 +119,17 @@ class Capture:
         changed, self._lost, self._arrived = (self._lost, self._arrived), [], []
         return changed
 
-    def _compare_partitions(self, connection: Connection, tables: Sequence[Table]) -> None:
+    def know_partitions(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """The partitions of now are those that are known."""
         roots = {table.stream: table.oid for table in tables if table.partitioned}
-        now = partitions.present(connection, roots)
-        self._lost += partitions.losses(self.partitions, now)
-        self._arrived += partitions.arrivals(self.partitions, now)
-        self.partitions = now
+        self.partitions = partitions.present(connection, roots)
+
+    def _compare_partitions(self, connection: Connection, tables: Sequence[Table]) -> None:
+        before = self.partitions
+        self.know_partitions(connection, tables)
+        now = self.partitions
+        self._lost += partitions.losses(before, now)
+        self._arrived += partitions.arrivals(before, now)
 
     def _compare(self, connection: Connection) -> dict[int, Wanted]:
         before = self.validity

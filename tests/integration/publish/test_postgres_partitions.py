@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pg_kit import Database, Reading, let_go, new_database, read, start, until
-from trunkline.connectors.base import Position
+from trunkline.connectors.base import Batch, Position
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.event import Record
 
@@ -45,6 +45,20 @@ def begun(database: Database) -> Position:
     position = start(source_of(database))
     database.run("INSERT INTO orders VALUES (9, 1)")
     return read(source_of(database), position, until=lambda records, _: bool(records))[1]
+
+
+def test_a_partition_that_comes_while_the_first_snapshot_is_read_is_read_too(
+    database: Database,
+) -> None:
+    came: list[bool] = []
+
+    def attach(records: list[Record], batch: Batch) -> bool:
+        if records and not came:  # the table is read already, without it
+            database.run("ALTER TABLE orders ATTACH PARTITION loaded FOR VALUES IN (3)")
+            came.append(True)
+        return {1, 2, 3, 4} <= {record.data["id"] for record in records}
+
+    read(source_of(database, batch=1), None, until=attach)
 
 
 def letters(records: list[Record]) -> list[str]:
