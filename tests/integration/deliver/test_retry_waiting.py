@@ -58,6 +58,9 @@ def test_what_waits_is_listed_attempted_and_discarded(kit: Kit) -> None:
             assert {one["attempts"] for one in listed if one["id"].endswith("/1")} == {1}
             assert {one["tier"] for one in listed} <= {"1m", "20m"}
             name = f"{flow.name}.erp"
+            arguments = ["destination", "status", name]
+            status = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+            assert "not delivered yet: 0 in the inbox, 12 in retry topics" in status.output
             told = await asyncio.to_thread(retry, "now", name, "--id", "k0/2", "--why", "mended")
             assert "2 events will be attempted now" in told
             await eventually(lambda: sink.ids == ["k0/1", "k0/2"], "k0 is delivered, in order")
