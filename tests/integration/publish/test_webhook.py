@@ -237,6 +237,15 @@ def test_the_id_from_a_named_header_or_field() -> None:
     assert posted({"id": 1}, id="/meta/uid").status == 422
 
 
+@pytest.mark.parametrize("headers", [None, {"webhook-id": "m"}], ids=["no id", "an id"])
+@pytest.mark.parametrize(("deep", "status"), [(200, 202), (300, 202), (1_000, 202), (1_025, 400)])
+def test_how_deep_a_body_may_be_does_not_depend_on_its_id(
+    headers: dict[str, str] | None, deep: int, status: int
+) -> None:
+    body = b'{"id":1,"deep":' + b"[" * deep + b"]" * deep + b"}"
+    assert posted(body, headers=headers).status == status
+
+
 def test_each_object_of_an_array_has_its_own_stable_id() -> None:
     body = [{"id": 1, "uid": "a"}, {"id": 1, "uid": "b"}]
     first, second, again, _ = posted(body, body, headers={"webhook-id": "m"}).ids

@@ -83,6 +83,18 @@ def test_two_sources_of_a_process_share_a_port_by_their_paths() -> None:
     run(scene)
 
 
+def test_where_it_listens_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        receiver = Receiver(0, "/payments")
+        await receiver.start()
+        told = f"webhook: 127.0.0.1:{receiver.source.port} takes calls to /payments"
+        assert caplog.messages == [told]
+        await receiver.source.stop()
+
+    with caplog.at_level(logging.INFO):
+        run(scene)
+
+
 def test_two_sources_of_a_process_on_one_path_are_a_mistake() -> None:
     async def scene() -> None:
         port = free_port()

@@ -20,7 +20,7 @@ from trunkline.streams.admission.controller import AdmissionController
 from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.metrics import Metrics
-from trunkline.streams.publish.push_step import PushStep
+from trunkline.streams.publish.push_step import ANSWER_TIMEOUT, PushStep
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.quota.limiter import QuotaGate
 from trunkline.streams.replay.step import ReplayStep
@@ -109,6 +109,22 @@ def test_steps_are_those_of_the_roles_in_the_order_in_which_they_stop(
 ) -> None:
     steps = assembled(two_sources(), lambda made: made.steps(roles, batch=100))
     assert [type(step) for step in steps] == expected
+
+
+def test_a_callers_records_are_given_up_before_the_caller_gives_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Kafka's own patience is five minutes; a caller listens for ten seconds."""
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(assembly.kafka, "producer", lambda *_, **more: asked.append(more))
+
+    def push_step(made: Assembly) -> None:
+        (step,) = [s for s in made.steps(["source"], batch=100) if isinstance(s, PushStep)]
+        asked.clear()
+        step._make_producer()
+
+    assembled(two_sources(), push_step)
+    assert asked == [{"timeout": ANSWER_TIMEOUT}]
 
 
 def test_a_worker_of_sources_alone_builds_no_sink() -> None:
