@@ -29,7 +29,8 @@ def test_a_call_is_run_and_answered_with_the_very_words_of_the_system(world: Wor
     (seen,) = world.erp.of(id_)
     assert (seen.method, seen.body["total_cents"]) == ("PATCH", 2**60)
     assert seen.key == answer.headers["Trunkline-Call"]
-    told = world.callers[1].get(f"/v1/calls/{seen.key}").json()
+    # The other one may not have read yet that it is over.
+    told = world.callers[1].get(f"/v1/calls/{seen.key}", prefer="wait=30").json()
     assert (told["state"], told["attempt"], told["system_status"]) == ("succeeded", 1, 200)
 
 
