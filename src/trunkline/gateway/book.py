@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from trunkline.streams.journal.journal import KEPT
 from trunkline.streams.journal.record import CallRecord
 
+REPLIES = 268_435_456
+"""Characters of answers that are held. 10,000 of 200 KB a day would end the process for want
+of memory, and again whenever it has read the topic: nobody could call anything."""
+GONE = "the answer is not held any more: newer ones take its place"
+
 
 class CallBook:
-    """The newest record of each call. For the event loop. ``clock``: epoch seconds.
+    """The newest record of each call. For the event loop. ``clock``: epoch seconds; ``replies``:
+    characters of answers that are held, the newest ones.
 
     A worker's word counts over a gateway's, and a final state over any other, in whatever order
     they are read: the records of one call come from two topics' partitions. The first gateway's
     word stays: a second one of the same key is another request, which its sender must be told.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], replies: int = REPLIES) -> None:
         self._clock = clock
         self._calls: dict[str, tuple[CallRecord, str, bool]] = {}
+        self._most = replies
+        self._held = 0
+        self._replies: dict[str, int] = {}  # call → characters; the oldest first
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._closed = False
 
@@ -47,14 +57,26 @@ class CallBook:
         if before is not None and (by_gateway or (before[0].is_over and not record.is_over)):
             # Only a re-drive leads out of an end, to attempts that say nothing until they end.
             return
-        self._calls.pop(record.call, None)
+        self._forget(record.call)
         self._calls[record.call] = record, topic, by_gateway
+        if record.reply:
+            self._replies[record.call] = len(record.reply)
+            self._held += len(record.reply)
         self._prune()
         for waiter in self._waiting.pop(record.call, ()):
             if not waiter.done():
                 waiter.set_result(None)
 
+    def _forget(self, call: str) -> None:
+        self._calls.pop(call, None)
+        self._held -= self._replies.pop(call, 0)
+
     def _prune(self) -> None:
+        while self._held > self._most:
+            oldest = next(iter(self._replies))
+            record, topic, by_gateway = self._calls[oldest]
+            self._held -= self._replies.pop(oldest)
+            self._calls[oldest] = replace(record, reply=None, why=GONE), topic, by_gateway
         over = self._clock() - KEPT
         # The record that was just taken in may be the only one, and itself too old: Kafka deletes
         # a segment at a time, so a gateway that starts reads calls of more than a day.
@@ -62,7 +84,7 @@ class CallBook:
             oldest = next(iter(self._calls))
             if self._calls[oldest][0].at >= over:
                 return
-            del self._calls[oldest]
+            self._forget(oldest)
 
     def close(self) -> None:
         """The gateway stops: whoever waits is answered with what is known now."""

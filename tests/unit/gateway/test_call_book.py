@@ -114,3 +114,17 @@ def test_a_gateway_that_starts_reads_calls_of_more_than_a_day() -> None:
     assert len(book) == 1
     assert book.get("new") is not None
     assert (book.get("old-0"), book.topic_of("old-0")) == (None, "")
+
+
+def test_of_answers_the_newest_are_held_and_of_calls_all() -> None:
+    book = CallBook(lambda: NOW, replies=100)
+    for number in range(10):
+        for reply in (None, "x" * 30):  # the second one replaces the first
+            one = record("succeeded", f"{number}", reply=reply)
+            book.apply("t", one, by_gateway=False)
+    found = [book.get(f"{number}") for number in range(10)]
+    assert [one.state for one in found if one] == ["succeeded"] * 10
+    assert [bool(one.reply) for one in found if one] == [False] * 7 + [True] * 3
+    assert "not held" in found[0].why  # type: ignore[union-attr]
+    book.apply("t", record("succeeded", "9", reply="y" * 40), by_gateway=False)
+    assert book.get("7").reply, "a replaced answer is counted once"  # type: ignore[union-attr]
