@@ -231,4 +231,34 @@ def _as_json(record: Record) -> bytes:
         option = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
         return orjson.dumps(row, default=str, option=option)
     except TypeError:  # numbers beyond 64 bits, text that is not Unicode: slower
-        return json.dumps(row, default=str, skipkeys=True).encode()
+        try:
+            return json.dumps(row, default=str, skipkeys=True).encode()
+        except RecursionError:  # a thousand lists in each other, as JSON may hold
+            return _deep_json(row).encode()
+
+
+class _Written(str):
+    """What is JSON already."""
+
+    __slots__ = ()
+
+
+def _deep_json(value: Any) -> str:
+    """JSON of a value that is nested deeper than Python's own writers go."""
+    parts: list[str] = []
+    todo: list[Any] = [value]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, _Written):
+            parts.append(one)
+        elif isinstance(one, dict):
+            inner: list[Any] = []
+            for name, item in one.items():
+                inner += [_Written(f"{',' if inner else ''}{json.dumps(str(name))}:"), item]
+            todo += [_Written("}"), *reversed(inner), _Written("{")]
+        elif isinstance(one, list | tuple):
+            inner = [part for item in one for part in (_Written(","), item)][1:]
+            todo += [_Written("]"), *reversed(inner), _Written("[")]
+        else:
+            parts.append(json.dumps(one, default=str))
+    return "".join(parts)

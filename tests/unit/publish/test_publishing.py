@@ -231,6 +231,16 @@ def test_any_row_can_be_written_as_a_dead_letter() -> None:
         assert json.loads(only(made)[2] or b"")["data"].keys() == {str(name) for name in row}
 
 
+def test_a_row_that_is_nested_deeper_than_python_writes_is_a_dead_letter_too() -> None:
+    """Else it would stop the source at each start."""
+    deep = b'{"a":' + b"[" * 1000 + b"{},1,null" + b"]" * 1000 + b"}"
+    refused = output(function=lambda record: record.data["missing"])
+    _, _, value, _ = only(published(record(data=orjson.loads(deep)), outputs=[refused]))
+    assert value is not None
+    assert b'"data":' + deep in value
+    assert orjson.loads(value)["time"] == str(NOON)
+
+
 def test_what_a_source_cannot_read_is_one_dead_letter_with_its_raw_bytes() -> None:
     def never(anything: Any) -> Any:
         raise AssertionError("called for what could not be read")
