@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -16,6 +17,7 @@ connector_app = typer.Typer(name="connector", help="Connectors of yours.", no_ar
 
 Kind = Literal["source", "push", "sink"]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_TAKEN = {"trunkline", "pytest"}
 _CLASS = {"source": "Source", "push": "Receiver", "sink": "Sink"}
 
 
@@ -51,6 +53,10 @@ def scaffold(name: str, kind: str) -> dict[str, str]:
     """The files of a new connector, by their names. Raises ConfigurationError."""
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise ConfigurationError(f"{name!r} is no name of a module: write one as legacy_erp")
+    if name in sys.stdlib_module_names or name in _TAKEN:
+        raise ConfigurationError(
+            f"{name!r} is a module already, which yours would hide: name it otherwise, as my_{name}"
+        )
     if kind not in get_args(Kind):
         raise ConfigurationError(f"--kind {kind}: it is one of {', '.join(get_args(Kind))}")
     class_ = "".join(part.capitalize() for part in name.split("_")) + _CLASS[kind]

@@ -70,6 +70,8 @@ def test_what_is_there_is_left_as_it_is(tmp_path: Path) -> None:
         ("1st", "sink", "no name"),
         ("../x", "sink", "no name"),
         ("class", "sink", "no name"),
+        ("json", "source", "would hide"),  # which the file itself imports
+        ("trunkline", "sink", "would hide"),
         ("erp", "both", "source, push, sink"),
     ],
 )
