@@ -38,22 +38,22 @@ class CallBook:
 
     def get(self, call: str) -> CallRecord | None:
         """The newest record of a call."""
-        found = self._calls.get(call)
+        found = self._known(call)
         return found[0] if found else None
 
     def topic_of(self, call: str) -> str:
         """The topic that the record of a call came from, "" for one that is not known."""
-        found = self._calls.get(call)
+        found = self._known(call)
         return found[1] if found else ""
 
     def is_taken_up(self, call: str) -> bool:
         """Whether a worker has said anything of it."""
-        found = self._calls.get(call)
+        found = self._known(call)
         return found is not None and not found[2]
 
     def apply(self, topic: str, record: CallRecord, *, by_gateway: bool) -> None:
         """Take in a record that was read."""
-        before = self._calls.get(record.call)
+        before = self._known(record.call)
         if before is not None and (by_gateway or (before[0].is_over and not record.is_over)):
             # Only a re-drive leads out of an end, to attempts that say nothing until they end.
             return
@@ -66,6 +66,12 @@ class CallBook:
         for waiter in self._waiting.pop(record.call, ()):
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _known(self, call: str) -> tuple[CallRecord, str, bool] | None:
+        """Not what is older than a day and still there: a gateway that has read partition after
+        partition has old calls behind new ones, and would answer a new call with their answers."""
+        found = self._calls.get(call)
+        return None if found is None or found[0].at < self._clock() - KEPT else found
 
     def _forget(self, call: str) -> None:
         self._calls.pop(call, None)

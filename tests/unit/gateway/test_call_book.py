@@ -128,3 +128,17 @@ def test_of_answers_the_newest_are_held_and_of_calls_all() -> None:
     assert "not held" in found[0].why  # type: ignore[union-attr]
     book.apply("t", record("succeeded", "9", reply="y" * 40), by_gateway=False)
     assert book.get("7").reply, "a replaced answer is counted once"  # type: ignore[union-attr]
+
+
+def test_an_old_call_behind_a_new_one_is_forgotten_too() -> None:
+    """A key that is used again after a day is a new call, whichever gateway is asked of it."""
+    now = NOW
+    book = CallBook(lambda: now)
+    book.apply("t", record("succeeded", "new", at=NOW + KEPT), by_gateway=False)
+    book.apply("t", record("succeeded", "old"), by_gateway=False)
+    now += KEPT + 1
+    assert (book.get("old"), book.is_taken_up("old")) == (None, False)
+    book.apply("t", record("accepted", "old", at=now), by_gateway=True)
+    assert book.get("old") is not None
+    assert book.get("old").state == "accepted"  # type: ignore[union-attr]
+    assert len(book) == 2
