@@ -25,6 +25,11 @@ from trunkline.times import parse_duration
 
 KEY = "outbox"
 """The part of a position that is the outbox's, beside that of ``through``."""
+MOST_RECORDS = 2_000
+"""Rows of a batch, whose ids stand in one position: with those of the batch before far below the
+800 kB of a stored record, of UUIDs."""
+MOST_PENDING = 200_000
+"""Characters of ids from which on they are removed before anything more is read."""
 
 
 class Outbox(Source):
@@ -77,6 +82,7 @@ class Outbox(Source):
         self._columns = columns or OutboxColumns()
         self._through = through
         self._table = table
+        self._mark = mark if after == "mark" else ""
         self.takes_snapshots = through is not None and through.takes_snapshots
         self._interval = parse_duration(interval)
         if not self._interval:
@@ -88,7 +94,7 @@ class Outbox(Source):
                 revealed(url),
                 table,
                 id=self._columns.id,
-                mark=mark if after == "mark" else "",
+                mark=self._mark,
                 order=order,
                 columns=self._columns.needed if through is None else None,
                 timeout=parse_duration(timeout),
@@ -98,6 +104,7 @@ class Outbox(Source):
         self._calls = Calls("outbox", cut)
         self._stop = threading.Event()
         self._pending: dict[str, None] = {}
+        self._is_current = False
 
     def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
         """See ``Source.read``. Positions: that of ``through``, and ``"outbox": {"of": the table,
@@ -148,7 +155,7 @@ class Outbox(Source):
             yield Batch([], self._position(inner), current=False)  # its rows are removed then
         for batch in self._through.read(inner, stop):
             records = [made for record in batch.records if (made := self._mapped(record))]
-            yield Batch(records, self._position(batch.position), batch.current)
+            yield from self._given(records, batch.position, current=batch.current)
 
     def _mapped(self, record: Record) -> Record | None:
         """The event of a row that was inserted; None for one that was changed or deleted."""
@@ -156,6 +163,8 @@ class Outbox(Source):
             return record
         if record.change not in ("create", "snapshot"):
             return None
+        if self._mark and record.data.get(self._mark) is not None:
+            return None  # a snapshot has the rows that were published long ago, too
         made = self._columns.record(record.data, self._table)
         if not self._columns.time:
             made.time = record.time
@@ -171,6 +180,7 @@ class Outbox(Source):
         committed late may stand in front."""
         rows = self._rows
         assert rows is not None
+        self._is_current = False
         yield Batch([], self._position({}), current=False)
         while not stop.is_set():
             place: Any = None
@@ -181,11 +191,23 @@ class Outbox(Source):
                 )
                 ids = {rows.stored_id(row): row for row in found}
                 new = {id_: row for id_, row in ids.items() if id_ not in self._pending}
-                records = [self._columns.record(row, self._table) for row in new.values()]
-                self._pending |= dict.fromkeys(new)
-                if records:
-                    yield Batch(records, self._position({}), current=not more)
+                yield from self._published(list(new.items()), current=not more)
             yield from self._told(stop)
+
+    def _published(self, rows: list[tuple[str, Any]], *, current: bool) -> Iterator[Batch]:
+        for at in range(0, len(rows), MOST_RECORDS):
+            part = rows[at : at + MOST_RECORDS]
+            records = [self._columns.record(row, self._table) for _, row in part]
+            self._pending |= dict.fromkeys(id_ for id_, _ in part)
+            yield from self._given(records, {}, current=current and at + len(part) == len(rows))
+
+    def _given(self, records: list[Record], inner: Position, *, current: bool) -> Iterator[Batch]:
+        """A batch; and where many ids stand in the position, an empty one: the engine acknowledges
+        the first then, which removes its rows. Without it the position would outgrow a record."""
+        self._is_current = current
+        yield Batch(records, self._position(inner), current)
+        if sum(map(len, self._pending)) > MOST_PENDING:
+            yield Batch([], self._position(inner), current)
 
     def _told(self, stop: threading.Event) -> Iterator[Batch]:
         """Nothing waits: said once in a while, so that its lag is known, and rows of large batches
@@ -194,8 +216,6 @@ class Outbox(Source):
             self._is_current = True
             yield Batch([], self._position({}))
         stop.wait(self._interval)
-
-    _is_current = False
 
     def _position(self, inner: Position) -> Position:
         return {**inner, KEY: {"of": self._table, "pending": list(self._pending)}}
@@ -233,9 +253,14 @@ class Outbox(Source):
         if self._rows is None:
             return found
         try:
-            self._rows.polled.look()
-            for name in self._columns.needed:
-                self._rows.polled.column(name)
+            polled = self._rows.polled
+            polled.look()
+            for name in [*self._columns.needed, *([self._mark] if self._mark else [])]:
+                polled.column(name)
+            if self._through is None and not self._rows.says_order:
+                what = f"rows of {self._table} are read by their primary key, which does not grow"
+                mend = 'name a column that does: order=["number"]'
+                found.append(Finding(f"{what}: events of a key get out of order", mend, True))
         except SourceError as error:
             return [*found, Finding(str(error), "mend the URL, the table or columns=")]
         finally:

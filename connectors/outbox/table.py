@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, literal_column, update
+from sqlalchemy import bindparam, delete, func, update
 from sqlalchemy import column as sql_column
 from sqlalchemy import table as sql_table
 
@@ -39,8 +39,9 @@ class OutboxTable:
         self._id = id
         self._mark = mark
         self._order = list(order)
-        where = f"{mark} IS NULL" if mark else ""
-        self.polled = PolledTable(url, name, columns=columns, where=where, timeout=timeout)
+        self.polled = PolledTable(url, name, columns=columns, where="", timeout=timeout)
+        if mark:
+            self.polled.only_empty(mark)
         self._name = name
 
     def waiting(self, after: Sequence[Any] | None, limit: int) -> tuple[list[Any], Any, bool]:
@@ -66,12 +67,16 @@ class OutboxTable:
         statement: Any = delete(table).where(some)
         if self._mark:
             now = {self._mark: func.current_timestamp()}
-            unmarked: Any = literal_column(f"({self._mark} IS NULL)")
-            statement = update(table).where(some, unmarked).values(now)
+            statement = update(table).where(some, table.c[self._mark].is_(None)).values(now)
         for at in range(0, len(values), AT_ONCE):
             with self.polled.connected() as connection:
                 connection.execute(statement, {"ids": values[at : at + AT_ONCE]})
                 connection.commit()
+
+    @property
+    def says_order(self) -> bool:
+        """Whether the columns that rows are read by may be of what grows: no text, UUID, bytes."""
+        return bool(self._order) or not all(self.polled.column(name).long for name in self._last())
 
     def stored_id(self, row: dict[str, Any]) -> str:
         """What a position has of a row's id."""

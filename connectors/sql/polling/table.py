@@ -120,25 +120,31 @@ class PolledTable:
         Each row has the values of ``order`` in front of those of ``columns``. ``upper``: what the
         first of ``order`` has at the most; None: whatever it has, NULL never.
         """
-        ordered = [self.column(name) for name in order]
-        chosen: list[Any] = [literal_column(c.expression) for c in [*ordered, *self.columns]]
-        names: list[ColumnElement[Any]] = [literal_column(self._quote(name)) for name in order]
         limit = min(limit, self._limit)
-        query = select(*chosen).select_from(self._from()).order_by(*names).limit(limit)
+        query, names = self._rows(order)
+        query = query.order_by(*names).limit(limit)
         query = query.where(*(name.is_not(None) for name in names))
-        if self._where:
-            query = query.where(literal_column(f"({self._where})"))
         if after is not None:
             query = query.where(_behind(names, after))
         if upper is not None:
             query = query.where(self._until(names[0], upper))
-        page = self._fetch(query, [at for at, c in enumerate([*ordered, *self.columns]) if c.long])
+        page = self._fetch(query, order)
         # Grows again by and by: of rows of megabytes a large limit has the server send, and the
         # driver throw away, what no page can hold.
         cut = page.size >= PAGE_BYTES
         self._limit = max(BUFFER, len(page.rows)) if cut else max(self._limit, 4 * limit)
         page.full = cut or len(page.rows) == limit
         return page
+
+    def lacking(self, names: Sequence[str], limit: int) -> Page:
+        """Rows that have no value in one of these columns, as those of ``page``."""
+        query, columns = self._rows(names)
+        absent = or_(*(column.is_(None) for column in columns))
+        return self._fetch(query.where(absent).limit(limit), names)
+
+    def only_empty(self, column: str) -> None:
+        """From now on only rows that have no value in this column are there."""
+        self._where = f"{self._quote(column)} IS NULL"
 
     def newest(self, column: str) -> Any:
         """The largest value of a column; None of an empty table."""
@@ -206,7 +212,18 @@ class PolledTable:
         wanted = [c.name for c in self._all] if self._wanted is None else self._wanted
         self.columns = [self.column(name) for name in wanted]
 
-    def _fetch(self, query: Any, long: Sequence[int]) -> Page:
+    def _rows(self, first: Sequence[str]) -> tuple[Any, list[ColumnElement[Any]]]:
+        """The query of all rows, with the columns ``first`` in front, and those columns."""
+        columns = [*(self.column(name) for name in first), *self.columns]
+        chosen: list[Any] = [literal_column(column.expression) for column in columns]
+        query: Any = select(*chosen).select_from(self._from())
+        if self._where:
+            query = query.where(literal_column(f"({self._where})"))
+        return query, [literal_column(self._quote(name)) for name in first]
+
+    def _fetch(self, query: Any, first: Sequence[str]) -> Page:
+        columns = [*(self.column(name) for name in first), *self.columns]
+        long = [at for at, column in enumerate(columns) if column.long]
         rows: list[Sequence[Any]] = []
         size = 0
         options = {"stream_results": True, "max_row_buffer": BUFFER}

@@ -194,6 +194,25 @@ def from_position(stored: Any) -> Any:
 
 
 def before(now: datetime, seconds: float, zone: Any, *, zoned: bool) -> datetime:
-    """The moment ``seconds`` before ``now``, as a column holds it that has zones, or has none."""
+    """The moment ``seconds`` before ``now``, as a column holds it that has zones, or has none.
+
+    The times of an hour that a zone has twice are read when both are over: whoever has read up to
+    2:59 would find nothing behind it of the hour that begins at 2:00 again.
+    """
     at = now - timedelta(seconds=seconds)
-    return at if zoned else at.astimezone(zone).replace(tzinfo=None)
+    if zoned:
+        return at
+    local = at.astimezone(zone)
+    if not _is_twice(local):
+        return local.replace(tzinfo=None)
+    begin = local.replace(second=0, microsecond=0)
+    while _is_twice(begin - _MINUTE):
+        begin -= _MINUTE
+    return begin.replace(tzinfo=None, fold=0) - timedelta(microseconds=1)
+
+
+_MINUTE = timedelta(minutes=1)
+
+
+def _is_twice(local: datetime) -> bool:
+    return local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from polling_kit import Polled, changes, looks, polled
-from trunkline.connectors.base import Batch
+from trunkline.connectors.base import Batch, Position, Source
 from trunkline.connectors.outbox import Outbox, OutboxColumns
+from trunkline.connectors.outbox import source as source_module
 from trunkline.errors import ConfigurationError, SourceError
 from trunkline.event import Record, event_headers
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
@@ -120,11 +121,80 @@ def test_rows_come_in_the_order_that_is_named(shop: Polled) -> None:
 def test_published_rows_may_be_marked(shop: Polled) -> None:
     put(shop, "a")
     put(shop, "b", published_at="long ago")
-    batches = looks(outbox(shop, after="mark"), until=lambda got: len(got) == 3)
+    batches = looks(outbox(shop, after="mark"), until=lambda got: bool(told(got)))
     assert [record.id for record in told(batches)] == ["a"]
     marked = dict(shop.run("SELECT id, published_at FROM {t}"))
     assert marked["b"] == "long ago"
     assert str(datetime.now(UTC).year) in marked["a"]
+
+
+def test_a_mark_may_have_any_name(shop: Polled) -> None:
+    shop.run('ALTER TABLE {t} ADD COLUMN "order" text')
+    put(shop, "a")
+    source = outbox(shop, after="mark", mark="order")
+    assert [record.id for record in told(looks(source, until=lambda got: bool(told(got))))] == ["a"]
+    assert shop.run('SELECT id FROM {t} WHERE "order" IS NULL') == []
+
+
+class Snapshot(Source):
+    """A source of changes that begins with the rows of its table."""
+
+    def __init__(self, *rows: dict[str, Any]) -> None:
+        self.rows = rows
+
+    def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
+        records = [Record(key=r["id"], data=r, change="snapshot", stream="o") for r in self.rows]
+        yield Batch(records, {"at": len(records)})
+
+
+def test_a_snapshot_publishes_no_row_that_is_marked(shop: Polled) -> None:
+    """As after a reset, or for a snapshot on demand: all of the past would come again."""
+    row = {"aggregatetype": "order", "aggregateid": "k", "type": "t", "payload": "{}"}
+    new, old = {**row, "id": "new", "published_at": None}, {**row, "id": "old", "published_at": "x"}
+    source = outbox(shop, through=Snapshot(old, new), after="mark")
+    assert [record.id for record in told(list(source.read(None, threading.Event())))] == ["new"]
+    source.close()
+
+
+def test_the_position_stays_small_whatever_ids_are_like(shop: Polled) -> None:
+    for n in range(20):
+        put(shop, f"{n:04}" + "x" * 250, n)
+    source, stop, sizes, unsettled = outbox(shop, order=["number"]), threading.Event(), [], None
+    source_module.MOST_PENDING, before = 1_000, source_module.MOST_PENDING
+    source_module.MOST_RECORDS, most = 3, source_module.MOST_RECORDS
+    try:
+        for batch in source.read(None, stop):  # as the engine: a large batch is settled later
+            sizes.append(len(json.dumps(batch.position)))
+            if unsettled is not None:
+                source.acknowledge(unsettled)
+            unsettled = batch.position if batch.records else None
+            if unsettled is None:
+                source.acknowledge(batch.position)
+            if not left(shop):
+                stop.set()
+    finally:
+        source_module.MOST_PENDING, source_module.MOST_RECORDS = before, most
+        source.close()
+    assert max(sizes) < 7 * 270
+
+
+def test_it_says_that_it_is_current_behind_a_page_that_was_full(shop: Polled) -> None:
+    def more(batches: list[Batch]) -> bool:
+        if batches[-1].current and not told(batches):  # it was current, and is late again
+            for n in range(4):
+                put(shop, f"{n}", n)
+        return len(told(batches)) == 4 and batches[-1].current
+
+    looks(outbox(shop, batch=2, order=["number"]), until=more)
+    assert left(shop) == []
+
+
+def test_a_payload_that_is_nested_too_deeply_is_a_dead_letter(shop: Polled) -> None:
+    deep = '{"n": 12345678901234567890, "x": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    put(shop, "a", payload=deep)
+    put(shop, "b")
+    batches = looks(outbox(shop), until=lambda got: len(told(got)) == 2)
+    assert [record.unreadable is None for record in told(batches)] == [False, True]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -175,4 +245,9 @@ def test_what_cannot_be_is_refused(shop: Polled) -> None:
         looks(outbox(shop, columns=columns), until=lambda got: bool(told(got)))
     (finding,) = outbox(shop, columns=columns).check()
     assert "no column body" in finding.what
-    assert outbox(shop).check() == []
+    assert outbox(shop, order=["number"]).check() == []
+    (finding,) = outbox(shop, order=["number"], after="mark", mark="told_at").check()
+    assert "no column told_at" in finding.what
+    (finding,) = outbox(shop).check()
+    assert finding.warning
+    assert "does not grow" in finding.what

@@ -171,6 +171,37 @@ def test_a_key_that_two_rows_have_is_refused(items: Polled) -> None:
         once(source(items, FullComparison(), key=["name"]))
 
 
+def test_a_key_that_two_rows_have_at_the_border_of_two_pages_is_refused(items: Polled) -> None:
+    items.run("UPDATE {t} SET name = 'b' WHERE id = 3")
+    for batch in (2, 3, 10):
+        with pytest.raises(ConfigurationError, match="two rows of the key 'b'"):
+            once(source(items, FullComparison(), key="name", batch=batch))
+    view = SqlPolling(items.url, "v", by=FullComparison(), key="name", batch=2)
+    items.run("CREATE VIEW v AS SELECT name FROM {t}")
+    with pytest.raises(ConfigurationError, match="two rows of the key 'b'"):
+        once(view)
+
+
+def test_keys_that_a_collation_takes_for_equal_are_all_read(erp: Polled) -> None:
+    erp.run("CREATE TABLE {t} (id integer PRIMARY KEY, code text COLLATE NOCASE, name text)")
+    for n, code in enumerate(("b", "a", "A", "c"), start=1):
+        erp.run("INSERT INTO {t} VALUES (:n, :code, '')", n=n, code=code)
+    for batch in (1, 2, 3):
+        told = changes(once(source(erp, FullComparison(), key="code", batch=batch)))
+        assert sorted(key for _, key in told) == ["A", "a", "b", "c"]
+
+
+def test_a_comparison_passes_over_no_row_without_a_key(items: Polled) -> None:
+    put(items, 2, None)
+    batches = looks(
+        source(items, FullComparison(), key="name", interval="1ms"),
+        until=lambda got: len(changes(got)) == 3,
+    )
+    records = [record for batch in batches for record in batch.records]
+    assert [record.key for record in records] == ["a", "c", ""]
+    assert records[2].unreadable is not None
+
+
 def test_the_same_change_twice_is_two_events(items: Polled) -> None:
     """A row that goes back and forth: equal rows, and an id each."""
     records, position = [], None
