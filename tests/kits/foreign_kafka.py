@@ -43,9 +43,12 @@ def nobody() -> KafkaCluster:
 @cache
 def _clients(bootstrap: str) -> tuple[AdminClient, Producer]:
     """Connected, and kept: tests count connections, and these must not come and go."""
+    # One request at a time: the first to a partition that was just made is refused and sent again,
+    # behind the second, and the order of a key would be another one than the test has written.
+    ordered = {"linger.ms": 0, "max.in.flight.requests.per.connection": 1}
     clients = (
         AdminClient({"bootstrap.servers": bootstrap}),
-        Producer({"bootstrap.servers": bootstrap, "linger.ms": 0}),
+        Producer({"bootstrap.servers": bootstrap, **ordered}),
     )
     for client in clients:
         client.list_topics(timeout=30)
