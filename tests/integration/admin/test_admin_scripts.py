@@ -204,6 +204,7 @@ def test_what_a_worker_tells_is_in_the_overview(world: World) -> None:
         async with world.kit.running(world.flow):
             world.publish(1)
             await eventually(lambda: overview().workers, "the worker tells", asks=True)
+            await eventually(lambda: overview().backlog.inbox, "the event is routed", asks=True)
             found: admin.DestinationOverview = await asyncio.to_thread(overview)
             return found
 
