@@ -42,11 +42,13 @@ class Comparison:
         self._phase: str = "snapshot" if stored is None else stored["phase"]
         self._number: int = 0 if stored is None else stored["n"]
         self._known = KnownRows({} if stored is None else stored.get("parts", {}), remember)
-        self._before = 0
+        self._before: int | None = None if stored is None else stored.get("before")
 
     def position(self) -> dict[str, Any]:
         """The part of a source's position that is the comparison's."""
+        under_way = {} if self._before is None else {"before": self._before}
         return {
+            **under_way,
             "phase": self._phase,
             "n": self._number,
             "progress": {"of": self._name, "rows": len(self._known), "about": None},
@@ -54,8 +56,10 @@ class Comparison:
         }
 
     def begin(self) -> None:
-        """A look begins."""
-        self._before = len(self._known)
+        """A look begins, or one that was interrupted begins again: then the rows that it had told
+        as new were not there before, and must not make those that have gone seem few."""
+        if self._before is None:
+            self._before = len(self._known)
         self._known.begin()
 
     def row(self, key: str, data: dict[str, Any], shown: bytes) -> tuple[str, Record | None]:
@@ -73,10 +77,11 @@ class Comparison:
     def unseen(self) -> list[str]:
         """The keys of rows that this look has not had. Raises SourceError for too many."""
         gone = self._known.unseen()
-        allowed = self._before * self._max_deleted
-        if self._before >= LEAST_ROWS and len(gone) > allowed and self._phase == "compare":
+        before = self._before or 0
+        many = before >= LEAST_ROWS and len(gone) > before * self._max_deleted
+        if many and self._phase == "compare":
             raise SourceError(
-                f"{len(gone)} of {self._before} rows of {self._name} have gone since the last "
+                f"{len(gone)} of {before} rows of {self._name} have gone since the last "
                 f"look, more than max_deleted={self._max_deleted}: is it just being loaded anew? "
                 "The next look tells; if they are meant to be deleted, raise max_deleted="
             )
@@ -91,7 +96,7 @@ class Comparison:
 
     def end(self) -> bool:
         """The look is over; whether it was the first one."""
-        ended, self._phase = self._phase == "snapshot", "compare"
+        ended, self._phase, self._before = self._phase == "snapshot", "compare", None
         return ended
 
     def _record(self, key: str, change: Change, data: dict[str, Any], digest: bytes) -> Record:
