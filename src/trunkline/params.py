@@ -127,9 +127,9 @@ class Backbone(BaseModel):
     their names may stand without quotes, as the tables ``sasl`` and ``security``."""
     create: bool = True
     """Whether missing topics are created and missing schemas registered at the start."""
-    partitions: int = 4
+    partitions: int = Field(default=4, ge=1, le=100_000)
     """Partitions of topics that are created."""
-    replication: int = 1
+    replication: int = Field(default=1, ge=1, le=1_000)
     """Replicas of topics that are created; 3 in production."""
     data: str = ".trunkline/data"
     """The folder of what workers keep between two starts: tables with ``store="disk"``."""

@@ -185,6 +185,14 @@ def test_the_backbones_problems_name_its_variables() -> None:
     assert "take it out of [trunkline]" in caught.value.problems["urk"]
 
 
+@pytest.mark.parametrize("given", [{"partitions": 0}, {"partitions": 10**9}, {"replication": -1}])
+def test_numbers_that_no_topic_can_have_are_refused(given: dict[str, int]) -> None:
+    """Of -1 replicas Kafka would make as many as it likes, and each plan want another number."""
+    with pytest.raises(ParameterError) as caught:
+        load_backbone({"trunkline": given}, environ={})
+    assert caught.value.problems.keys() == given.keys()
+
+
 def test_an_environments_file(tmp_path: Path) -> None:
     (tmp_path / "prod.toml").write_text('[params]\nurl = "x"\n[trunkline]\npartitions = 3\n')
     assert environment_file("prod", tmp_path) == {
