@@ -92,19 +92,25 @@ def new_database(server: str, name: str) -> Iterator[Database]:
 
 
 def drop_database(server: str, database: Database) -> None:
-    """With its slots, whose readers may have gone only a moment ago."""
+    """With its slots, whose readers may have gone only a moment ago. One that a failed test has
+    left is ended, or all tests behind it would find the slots in use, too."""
     with closing(connected(server)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             for slot in database.slots():
-                until(lambda: not database.senders(), "the slots' readers to go")
+                try:
+                    until(lambda: not database.senders(), "the slots' readers to go", 5)
+                except AssertionError:
+                    for pid in database.senders():
+                        cursor.execute("SELECT pg_terminate_backend(%s)", (pid,))
+                    until(lambda: not database.senders(), "the slots' readers to end")
                 cursor.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
             cursor.execute(f'DROP DATABASE "{database.name}" WITH (FORCE)')
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Returns when ``condition`` holds; fails after PATIENCE."""
-    deadline = time.monotonic() + PATIENCE
+def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+    """Returns when ``condition`` holds; fails after so many seconds."""
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.02)

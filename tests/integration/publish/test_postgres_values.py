@@ -221,7 +221,8 @@ def test_a_partitioned_table_is_one_stream(database: Database) -> None:
     database.run("INSERT INTO t VALUES (1), (11)")
     rows, position = read(source_of(database, "t"), until=streaming)
     database.run("DELETE FROM t WHERE id = 1; UPDATE t SET id = 2; TRUNCATE t")
-    changes, _ = read(source_of(database, "t"), position, until=count(4))
+    source = source_of(database, "t", lost_partitions="log")  # else each of both is a letter, too
+    changes, _ = read(source, position, until=count(4))
     assert {record.stream for record in rows + changes} == {"public.t"}
     assert sorted(record.key for record in rows) == ["1", "11"]
     assert [(r.change, r.key) for r in changes] == [
