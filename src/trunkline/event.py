@@ -257,8 +257,12 @@ def event_headers(record: Record, *, source: str, type: str) -> list[tuple[str, 
     if record.stream:
         headers.append((CE_SUBJECT, record.stream.encode()))
     if record.headers:
-        more = {name: value.encode(errors="replace") for name, value in record.headers.items()}
-        return [*headers, *(item for item in more.items() if item[0] not in dict(headers))]
+        own = dict(headers)
+        headers += [
+            (name, value.encode(errors="replace"))
+            for name, value in record.headers.items()
+            if name not in own
+        ]
     return headers
 
 
