@@ -19,7 +19,7 @@ from trunkline.errors import ConfigurationError
 from trunkline.params import Params
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 from trunkline.streams.flow.decorated import DeclaringFlow, Definition
-from trunkline.streams.flow.problems import Problem
+from trunkline.streams.flow.problems import Problem, parsed_arguments
 from trunkline.streams.flow.system import is_count
 from trunkline.times import parse_duration
 
@@ -133,23 +133,14 @@ def enrich_decorator(
 
 
 def parse_enrichment(options: Mapping[str, Any]) -> tuple[EnrichmentPolicy, list[str]]:
-    """The policy that the arguments mean, and what is wrong with them, in sentences. A wrong
-    argument counts as not given, so that everything that is wrong is found at once."""
+    """The policy that the arguments mean, and what is wrong with them: see ``parsed_arguments``."""
     parsers: dict[str, Callable[[Any], Any]] = {
         "cache": _some_time,
         "concurrent": _count,
         "timeout": _some_time,
         "breaker": _breaker,
     }
-    found: dict[str, Any] = {}
-    wrong = []
-    for name, value in options.items():
-        try:
-            if name not in parsers:
-                raise ConfigurationError(f"it is no argument: there are {', '.join(parsers)}")
-            found[name] = parsers[name](value)
-        except ConfigurationError as error:
-            wrong.append(f"{name}=: {error}")
+    found, wrong = parsed_arguments(options, parsers)
     more = tuple(f"{name} {options[name]}" for name in ("cache", "timeout") if name in found)
     return EnrichmentPolicy(**found, more=more), wrong
 

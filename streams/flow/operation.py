@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar
 from trunkline.connectors.base import HttpRequest
 from trunkline.errors import ConfigurationError
 from trunkline.streams.flow.decorated import DeclaringFlow, Definition
-from trunkline.streams.flow.problems import Problem
+from trunkline.streams.flow.problems import Problem, parsed_arguments
 from trunkline.times import parse_duration
 
 D = TypeVar("D")
@@ -120,8 +120,7 @@ def operation_decorator(
 
 
 def parse_operation(options: Mapping[str, Any]) -> tuple[OperationPolicy, list[str]]:
-    """The policy that the arguments mean, and what is wrong with them, in sentences. A wrong
-    argument counts as not given, so that everything that is wrong is found at once."""
+    """The policy that the arguments mean, and what is wrong with them: see ``parsed_arguments``."""
     parsers: dict[str, Callable[[Any], Any]] = {
         "verb": _verb,
         "resource": _name,
@@ -130,19 +129,13 @@ def parse_operation(options: Mapping[str, Any]) -> tuple[OperationPolicy, list[s
         "expires": lambda text: _time(text, MAX_EXPIRES),
         "doubt": _doubt,
     }
-    found: dict[str, Any] = {}
-    wrong = [
+    missing = [
         f"{name}= is missing: {why}"
         for name, why in (("verb", "write verb='update'"), ("resource", "write resource='orders'"))
         if name not in options
     ]
-    for name, value in options.items():
-        try:
-            if name not in parsers:
-                raise ConfigurationError(f"it is no argument: there are to, {', '.join(parsers)}")
-            found[name] = parsers[name](value)
-        except ConfigurationError as error:
-            wrong.append(f"{name}=: {error}")
+    found, bad = parsed_arguments(options, parsers, "to")
+    wrong = [*missing, *bad]
     policy = OperationPolicy(**found)
     if policy.wait > policy.expires:
         wrong.append("wait= is longer than expires=: a caller would wait for a call that is over")

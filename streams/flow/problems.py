@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,3 +58,22 @@ class FlowError(ConfigurationError):
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
         self.problem = problem
+
+
+def parsed_arguments(
+    options: Mapping[str, Any], parsers: Mapping[str, Callable[[Any], Any]], *besides: str
+) -> tuple[dict[str, Any], list[str]]:
+    """What the arguments of a decorator mean, by their names, and what is wrong with the others, in
+    sentences. A wrong argument counts as not given, so that everything that is wrong is found at
+    once. ``besides``: arguments that there are, too, and are read elsewhere."""
+    found: dict[str, Any] = {}
+    wrong: list[str] = []
+    for name, value in options.items():
+        try:
+            if name not in parsers:
+                known = ", ".join((*besides, *parsers))
+                raise ConfigurationError(f"it is no argument: there are {known}")
+            found[name] = parsers[name](value)
+        except ConfigurationError as error:
+            wrong.append(f"{name}=: {error}")
+    return found, wrong
