@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from trunkline.errors import ConfigurationError
 from trunkline.schemas.compatibility.exceptions import CompatibilityException
 from trunkline.schemas.compatibility.resolve import incompatibilities
 from trunkline.schemas.generate.sources import read_domains
 from trunkline.schemas.registry import Registry
+from trunkline.schemas.subjects import name_of
 
 LEVELS = {
     "NONE": (),
@@ -131,10 +132,11 @@ def versions_in_git(source: Path, ref: str, level: str) -> list[Version]:
     for what git does not know, or where the files of then are no schemas."""
     root = Path(_git(source, "rev-parse", "--show-toplevel").decode().strip())
     folder = source.resolve().relative_to(root.resolve()).as_posix()
-    commit = _git(source, "rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
-    if not _git(root, "ls-tree", commit.decode().strip(), "--", folder):
+    found = _git(source, "rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+    commit = found.decode().strip()
+    if not _git(root, "ls-tree", commit, "--", folder):
         return []
-    archive = _git(root, "archive", "--format=tar", commit.decode().strip(), "--", folder)
+    archive = _git(root, "archive", "--format=tar", commit, "--", folder)
     with tempfile.TemporaryDirectory() as scratch:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(scratch, filter="data")
@@ -174,15 +176,11 @@ def _of_subject(registry: Registry, subject: str, name: str) -> list[Version]:
 
 
 def _name_of(schema: str | None) -> str:
-    """The full name of a schema's type, "" if it has none or is no Avro."""
+    """The full name of a schema's type; "" if it is no Avro, and no type's name if it has none."""
     try:
-        parsed: Any = json.loads(schema or "null")
-    except ValueError:
+        return name_of(schema or "null")
+    except (ValueError, TypeError):
         return ""
-    if not isinstance(parsed, dict) or not isinstance(parsed.get("name"), str):
-        return ""
-    name, space = parsed["name"], parsed.get("namespace")
-    return name if "." in name or not space else f"{space}.{name}"
 
 
 def _git(where: Path, *arguments: str) -> bytes:
