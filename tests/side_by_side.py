@@ -19,7 +19,6 @@ ROOT = Path(__file__).resolve().parent.parent
 REST = "rest"
 """The group of every folder that no other group has."""
 GROUPS = {"unit": ["tests/unit"], "servers": ["tests/integration"]}
-NO_TESTS_RAN = 5
 
 
 def main() -> int:

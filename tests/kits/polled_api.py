@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from trunkline.connectors.http import HttpPolling
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -103,3 +105,14 @@ def polled_api() -> Iterator[PolledApi]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def polling(api: PolledApi, **more: Any) -> HttpPolling:
+    """A source of the API's orders that looks often."""
+    given: dict[str, Any] = {"key": "id", "every": "20ms", **more}
+    return HttpPolling(api.url + "/orders", **given)
+
+
+def items(*ids: Any) -> list[dict[str, Any]]:
+    """What the API lists: an item each."""
+    return [{"id": id_} for id_ in ids]

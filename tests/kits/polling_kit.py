@@ -75,3 +75,8 @@ def once(source: Source, position: Position | None = None) -> list[Batch]:
 def changes(batches: list[Batch]) -> list[tuple[str, str]]:
     """What was told: change and key."""
     return [(r.change, r.key) for batch in batches for r in batch.records]
+
+
+def keys(batches: list[Batch]) -> list[str]:
+    """Of the changes in batches, in their order."""
+    return [key for _, key in changes(batches)]

@@ -6,15 +6,13 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from polled_api import Answered, Asked, PolledApi, polled_api
-from polling_kit import changes, looks, once
-from trunkline.connectors.base import Batch
+from polled_api import Answered, Asked, PolledApi, items, polling
+from polling_kit import keys, looks, once
 from trunkline.connectors.http import (
     ClientCredentials,
     HttpPolling,
@@ -24,26 +22,6 @@ from trunkline.connectors.http import (
 from trunkline.connectors.schedule import Schedule
 from trunkline.errors import AddressError, ConfigurationError, SourceError
 from trunkline.params import Secret
-
-
-@pytest.fixture
-def api() -> Iterator[PolledApi]:
-    with polled_api() as running:
-        yield running
-
-
-def polling(api: PolledApi, **more: Any) -> HttpPolling:
-    given: dict[str, Any] = {"key": "id", "every": "20ms", **more}
-    return HttpPolling(api.url + "/orders", **given)
-
-
-def items(*ids: Any) -> list[dict[str, Any]]:
-    return [{"id": id_} for id_ in ids]
-
-
-def keys(batches: list[Batch]) -> list[str]:
-    return [key for _, key in changes(batches)]
-
 
 # Limits, and what goes wrong.
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from polled_api import Answered, Asked, PolledApi, polled_api
-from polling_kit import changes, looks, once
+from polled_api import Answered, Asked, PolledApi, items, polled_api, polling
+from polling_kit import changes, keys, looks, once
 from trunkline.connectors.base import Batch
 from trunkline.connectors.http import (
     Cursor,
@@ -23,26 +22,6 @@ from trunkline.connectors.http import (
     Since,
 )
 from trunkline.errors import SourceError
-
-
-@pytest.fixture
-def api() -> Iterator[PolledApi]:
-    with polled_api() as running:
-        yield running
-
-
-def polling(api: PolledApi, **more: Any) -> HttpPolling:
-    given: dict[str, Any] = {"key": "id", "every": "20ms", **more}
-    return HttpPolling(api.url + "/orders", **given)
-
-
-def items(*ids: Any) -> list[dict[str, Any]]:
-    return [{"id": id_} for id_ in ids]
-
-
-def keys(batches: list[Batch]) -> list[str]:
-    return [key for _, key in changes(batches)]
-
 
 # Pages.
 
