@@ -130,7 +130,9 @@ class RequestFactory:
                 headers["Content-Type"] = "application/json"
                 body = to_json(call.json)
         except DataError as error:
-            raise Rejected(str(error)) from error
+            bad = Rejected(str(error))
+            bad.unsent = True
+            raise bad from error
         url = URL(self._before[call.path[0]] + call.path, encoded=True) if call.path else self._url
         return Request(call.method, url, headers, body, "(an operation)", (id,))
 

@@ -226,15 +226,21 @@ class HttpSink(Sink[T]):
                 ) from error
         except (aiohttp.ClientError, HttpProcessingError) as error:
             if not this.is_accepted or self._judge is not None:
-                raise Unavailable(
+                down = Unavailable(
                     f"{request.what}: {self._masked(_named(error))}",
                     cause=f"{request.cause}: {type(error).__name__}",
-                ) from error
+                )
+                # Of a TCP or TLS connection that was never there. A pooled one that the server has
+                # closed is another error: what was written into it may have been read.
+                down.unsent = isinstance(error, aiohttp.ClientConnectorError)
+                raise down from error
         except ValueError as error:  # a line break in a header, and the like
-            raise Rejected(
+            bad = Rejected(
                 f"{request.what} cannot be sent: {self._masked(str(error))}",
                 cause=f"{request.cause} cannot be sent",
-            ) from error
+            )
+            bad.unsent = True
+            raise bad from error
 
     async def _ask(self, request: Request, count: int, reply: list[HttpReply] | None) -> None:
         """Send a request, with a token that may have to be renewed: once, and what is said then
@@ -242,7 +248,7 @@ class HttpSink(Sink[T]):
         assert self._session is not None, "deliver before open"
         renewed = self._tokens is None
         while True:
-            token = "" if self._tokens is None else await self._tokens.token()
+            token = "" if self._tokens is None else await self._token(self._tokens)
             headers = request.headers
             if token:
                 headers = {**headers, "Authorization": f"Bearer {token}"}
@@ -263,6 +269,14 @@ class HttpSink(Sink[T]):
             if renewed:
                 raise Unavailable(f"{error} (with a new token)", cause=error.cause, status=401)
             renewed = True
+
+    @staticmethod
+    async def _token(tokens: TokenSource) -> str:
+        try:
+            return await tokens.token()
+        except DeliveryError as error:
+            error.unsent = True
+            raise
 
     async def _accepted(
         self,

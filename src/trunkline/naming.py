@@ -14,6 +14,7 @@ _RETRY = ".retry."
 _DLQ = ".dlq"
 _POSITIONS = ".positions"
 _CALLS = ".calls"
+_QUERIES = ".queries"
 
 # A flow's name may hold dots, even ".retry."; a function's name holds none, and a delay begins
 # with a digit. So "a.retry.b.erp.inbox" is the inbox of flow a.retry.b, not a retry topic.
@@ -46,6 +47,15 @@ def dlq(flow: str, part: str) -> str:
 def calls(flow: str, destination: str) -> str:
     """The topic that says how each call of a destination's operations stands."""
     return f"{flow}.{destination}{_CALLS}"
+
+
+def queries(flow: str, destination: str) -> str:
+    """The topic of what a destination's system is asked, and nothing is changed by."""
+    return f"{flow}.{destination}{_QUERIES}"
+
+
+REPLIES = "trunkline.replies"
+"""The topic of the answers of all queries."""
 
 
 def operation(flow: str, destination: str, name: str) -> str:
@@ -105,6 +115,11 @@ def delivery_group(flow: str, destination: str) -> str:
     return qualified(flow, destination)
 
 
+def query_group(flow: str, destination: str) -> str:
+    """The consumer group of the workers that ask a destination's system."""
+    return queries(flow, destination)
+
+
 GATEWAY_GROUP = "trunkline.gateway"
 """The group that gateways name which read how calls stand. None of them joins it or commits."""
 
@@ -148,6 +163,11 @@ def part_of_dlq(topic: str) -> str:
     return topic.removesuffix(_DLQ).rpartition(".")[2] if topic.endswith(_DLQ) else ""
 
 
+def destination_of_calls(topic: str) -> str:
+    """The destination, without its flow, of a topic of calls."""
+    return topic.removesuffix(_CALLS).rpartition(".")[2]
+
+
 def part_of(topic: str, flow: str) -> str:
     """The destination or source of a flow that a topic is private to, by its name: ``erp`` of
     ``orders.erp.retry.10s``; "" for any other topic.
@@ -160,7 +180,9 @@ def part_of(topic: str, flow: str) -> str:
     if match := _TIER.fullmatch(topic):
         part = match[1].removeprefix(f"{flow}.")
     else:
-        suffix = next((end for end in (_INBOX, _DLQ, _POSITIONS, _CALLS) if rest.endswith(end)), "")
+        suffix = next(
+            (end for end in (_INBOX, _DLQ, _POSITIONS, _CALLS, _QUERIES) if rest.endswith(end)), ""
+        )
         part = rest.removesuffix(suffix) if suffix else ""
     return "" if "." in part else part
 

@@ -28,7 +28,7 @@ DestinationState = Literal[
 ]
 
 
-class _PermitOfAll:
+class PermitOfAll:
     """One permit of each gate, finished together."""
 
     __slots__ = ("_permits",)
@@ -55,7 +55,7 @@ class EnrichmentAdmission:
 
     def acquire(self, now: float, count: int) -> Permit:
         """A permit for a call that asks about so many events."""
-        return _PermitOfAll([self.breaker.acquire(now, count), self.throttle.acquire(now, count)])
+        return PermitOfAll([self.breaker.acquire(now, count), self.throttle.acquire(now, count)])
 
     def is_in_trouble(self, now: float) -> bool:
         """Whether it keeps the destination from being sent to as fast as could be."""
@@ -119,6 +119,16 @@ class AdmissionController:
     def _asked(self) -> Sequence[Gate]:
         return self._without_breaker if self.manual.state == "forced" else self._in_order
 
+    def of_system(self) -> list[Gate]:
+        """The gates that say whether anything at all may be sent to the system now."""
+        own: list[Gate] = [self.manual, self.maintenance]
+        breaker: list[Gate] = [self.breaker] if self._with_breaker else []
+        return [*own, *([] if self.manual.state == "forced" else breaker), self.throttle]
+
+    def learning(self) -> list[Gate]:
+        """The gates to which each call of the system matters, whatever it is about."""
+        return [self.breaker, self.throttle] if self._with_breaker else [self.throttle]
+
     def permits(self, now: float) -> int:
         """How many events may be sent now: as many as the strictest gate permits."""
         permits = UNLIMITED
@@ -132,7 +142,7 @@ class AdmissionController:
         """A permit of every gate that calls matter to, in one."""
         # Of the breaker, too, while an operator forces past it: when the forcing ends, it must know
         # what is under way.
-        return _PermitOfAll([gate.acquire(now, count) for gate in self._counting])
+        return PermitOfAll([gate.acquire(now, count) for gate in self._counting])
 
     def retry_at(self, now: float) -> float:
         """When to ask again, if nothing may be sent now; NEVER if that is not known."""

@@ -17,7 +17,7 @@ from trunkline.streams.flow.annotations import (
     type_of_request,
 )
 from trunkline.streams.flow.definition import Destination, Flow
-from trunkline.streams.flow.operation import Operation
+from trunkline.streams.flow.operation import QUERIES, Operation
 from trunkline.streams.flow.problems import FlowError, Problem
 
 KEYS = ("string", "int", "long")
@@ -27,7 +27,7 @@ KEYS = ("string", "int", "long")
 def operation_problems(flow: Flow[Any]) -> Iterator[Problem]:
     """All that is wrong with the operations of a flow."""
     for operation in flow.operations:
-        for message in (*_types(operation), *_destination(operation.to)):
+        for message in (*_types(operation), *_destination(operation.to), *_doubt(operation)):
             yield _problem(operation, message)
 
 
@@ -84,6 +84,30 @@ def _key(key: str, schema: Any) -> Iterator[str]:
     plain = avro.kind(type_) in KEYS and logical is None
     if not plain and (logical is None or logical.python != "uuid.UUID"):
         yield f"key={key!r} is no string, int, long or UUID, which alone can name an entity"
+
+
+def _doubt(operation: Operation[Any]) -> Iterator[str]:
+    """What is wrong with the query that tells whether a call was done."""
+    if not (name := operation.policy.check):
+        return
+    query = operation.check
+    if query is None:
+        verbs = ", ".join(QUERIES)
+        yield (
+            f"doubt='check:{name}': the destination {operation.to.name} has no operation {name} "
+            f"that only reads (verb {verbs})"
+        )
+        return
+    try:
+        given, asked = type_of_request(operation), type_of_request(query)
+    except FlowError:
+        return  # is said of that operation
+    if not (has_schema(given) and has_schema(asked)):
+        return
+    has = {field["name"] for field in schema_of(given).parsed["fields"]}
+    for field in schema_of(asked).parsed["fields"]:
+        if field["name"] not in has and "default" not in field:
+            yield f"doubt='check:{name}': {name} needs the field {field['name']}, which it has not"
 
 
 def _destination(to: Destination[Any, Any]) -> Iterator[str]:

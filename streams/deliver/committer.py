@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from confluent_kafka import KafkaException, Message
@@ -18,6 +19,7 @@ from confluent_kafka import KafkaException, Message
 from trunkline.event import Event
 from trunkline.kafka import PartitionRecord
 from trunkline.streams.deliver.broker import Broker, Consumer
+from trunkline.streams.deliver.ownership import OwnershipUncertain
 from trunkline.streams.deliver.tracker import OffsetTracker
 from trunkline.streams.metrics import StepMetrics
 from trunkline.tasks import supervised_task
@@ -124,6 +126,24 @@ class OffsetCommitter:
         if self._tracker.owns(event):
             self._records.append(record)
 
+    def tell(self, inbox: int, record: PartitionRecord) -> None:
+        """A record that no event becomes, written with the next commit, as far as this partition of
+        the inbox is still this worker's."""
+        if self._tracker.touch_inbox(inbox):
+            self._records.append(record)
+            self._dirty.set()
+            self._full.set()
+
+    async def written(self, event: Event[Any], record: PartitionRecord) -> None:
+        """Return when a commit has the record that the event is about to become something. Raises
+        OwnershipUncertain where its partition is another's."""
+        if not self._tracker.owns(event):
+            raise OwnershipUncertain("the partition went away before an attempt began")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._after.append(partial(_settle, done))
+        self.tell(event.partition, record)
+        await done
+
     def once_committed(self, event: Event[Any], call: Callable[[], None]) -> None:
         """Call this when a commit counts the event as completed; never, if its partition goes
         away before."""
@@ -198,3 +218,8 @@ class OffsetCommitter:
         if self._untold:
             self._listener.on_completed(self._untold)
             self._untold = 0
+
+
+def _settle(done: asyncio.Future[None]) -> None:
+    if not done.done():  # whoever waited may have been cancelled
+        done.set_result(None)

@@ -28,6 +28,7 @@ from trunkline.streams.deliver.schedule import Schedule
 from trunkline.streams.deliver.sink_call import Events, SinkCall
 from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.flow.definition import Destination
+from trunkline.streams.journal.doubt import InDoubt
 from trunkline.streams.journal.journal import CallJournal
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.retry.key_order import KeyOrder
@@ -198,7 +199,8 @@ class OutcomeHandler:
 
     def _dead_letter_or_halt(self, event: Event[Any], failure: Exception, failures: int) -> bool:
         """To the dead-letter queue; whether that halts the key."""
-        if self._policy.on_dead == "continue":
+        # What is in doubt waits for a person in the journal, who must not be asked in two places.
+        if self._policy.on_dead == "continue" or isinstance(failure, InDoubt):
             self._dead_letter(event, failure, failures)
             return False
         self._committer.add(event, self._dead_letter_record(event, failure, failures, halted=True))

@@ -25,6 +25,7 @@ from trunkline.streams.deliver.ownership import OwnershipLease, OwnershipUncerta
 from trunkline.streams.deliver.poison import PoisonDetector
 from trunkline.streams.deliver.sink_call import Events, SinkCall
 from trunkline.streams.flow.policy import Policy
+from trunkline.streams.journal.doubt import InDoubt, NotAsked
 from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.retry.key_queues import KeyQueues
 from trunkline.tasks import awaited_cancellation_fails, supervised_task
@@ -172,7 +173,8 @@ class SenderPool:
         sent, failure, again = 0, None, False
         try:
             await self._attempt(call)
-            if call.sent:  # without those that cannot be read or enriched: it was not asked about
+            # Without those that cannot be read or enriched: it was not asked about.
+            if call.sent and call.asked:
                 sent, failure = len(call.sent), self._meaning(call)
                 again = self._detector.on_call(call.sent, self._down(call, failure))
         finally:
@@ -213,7 +215,10 @@ class SenderPool:
         try:
             if call.sent:
                 await self._deliver(call.given)
+        except NotAsked:
+            call.asked = False
         except Exception as error:  # noqa: BLE001 - whatever a sink raises must lose nothing
+            call.asked = not isinstance(error, InDoubt) or error.asked
             call.failure = sound_failure(error, self._max_retry_after)
 
     async def _deliver(self, events: Events) -> None:

@@ -20,7 +20,8 @@ class SinkCall:
     ``batch``: what was taken from the key queues; ``permit``: the gate's, finished once; ``sent``:
     those of the batch that the sink was given; ``unreadable``: those that it cannot be given, each
     with the reason; ``failure``: what the sink raised, or None; ``held``: why nothing could be
-    read at all (a registry that is down).
+    read at all (a registry that is down). ``asked``: whether the system was asked at all; not of a
+    call of an operation that ends without it.
 
     Of a destination with an enrichment, ``enrichment_permit`` is of its breaker, and ``given`` is
     what the sink gets in place of ``sent``. Not among those are ``unenriched``, with the reason;
@@ -39,6 +40,7 @@ class SinkCall:
     unenriched: dict[Event[Any], Exception] = field(default_factory=dict)
     dropped: Events = field(default_factory=list)
     untried: Events = field(default_factory=list)
+    asked: bool = True
 
     def finish_enrichment(
         self,

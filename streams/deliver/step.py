@@ -34,6 +34,7 @@ from trunkline.streams.deliver.tracker import OffsetTracker
 from trunkline.streams.dlq.halted import HaltDecisions
 from trunkline.streams.enrichment.enricher import Enricher
 from trunkline.streams.flow.definition import Destination
+from trunkline.streams.journal.follower import CallFollower
 from trunkline.streams.journal.journal import CallJournal
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import DeliveryMetrics, HasGauges
@@ -81,13 +82,15 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
     operators about halted events. ``outcome_listener``: who wants to know what becomes of events.
     ``enrichment``: what is called for the events before the sink, and its breaker. ``drain``:
     seconds that deliveries under way may take when partitions go; then they are cancelled.
-    ``journal``, ``decode_calls``: of a destination with operations, how their calls stand, and what
-    reads their requests, by name.
+    ``journal``, ``follower``, ``decode_calls``: of a destination with operations, how their calls
+    stand, what reads of them besides, and what reads their requests, by name.
     """
 
     open_failure: str = ""
     """Why the sink cannot be opened, since ``open_failed_at`` (the loop's time); "": it is open."""
     open_failed_at: float | None = None
+    opened: bool = False
+    """Whether the sink is open."""
 
     def __init__(
         self,
@@ -107,14 +110,16 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         random: Callable[[], float],
         drain: float = DRAIN_TIMEOUT,
         journal: CallJournal | None = None,
+        follower: CallFollower | None = None,
         decode_calls: Mapping[str, Decode] | None = None,
     ) -> None:
         self.name = destination.name
-        self.failure: BaseException | None = None
+        self._failure: BaseException | None = None
         self.gate = gate
         self._sink = sink
         self._decode = decode
         self._journal, self._decode_calls = journal, decode_calls or {}
+        self._follower = follower
         self._broker = broker
         self._metrics = metrics
         self._enqueue = enqueue
@@ -130,6 +135,8 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         self._tracker = OffsetTracker(inbox, clock)
         self._backpressure = Backpressure(self.intake, self._tracker)
         self._committer = self._made_committer(broker, metrics)
+        if journal is not None:
+            journal.writer = self._committer
         self._lease = OwnershipLease(self._committer.force_commit)
         self._order = KeyOrder(self._backpressure, tiers.delays, ordered=self._ordered, clock=clock)
         self.detector = PoisonDetectors(self._order.queues.key, clock)
@@ -201,13 +208,18 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         self._schedule.start(self.wake)
         self._senders.start()
         self._committer.start()
+        if self._follower is not None and self._journal is not None:
+            self._follower.start(self._journal)
         self.intake.start(self)
 
     async def stop(self) -> None:
         """Deliver what is under way, commit, leave the group, close the sink."""
         await self.intake.stop()
+        if self._follower is not None:
+            await self._follower.stop()
         await self._committer.stop()
         await self._senders.end()
+        self.opened = False
         await self._sink.close()
         if self.enrichment is not None:
             await self.enrichment.close()
@@ -231,7 +243,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
             else:
                 if self.open_failure:
                     log.info("%s is open", self.name)
-                self.open_failure, self.open_failed_at = "", None
+                self.open_failure, self.open_failed_at, self.opened = "", None, True
                 return
 
     # What the consumer tells, in its thread.
@@ -249,7 +261,9 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         if self._journal is not None:
             calls, numbers = self._journal.topic, {at.partition for at in partitions}
             every = [TopicPartition(calls, number, 0) for number in sorted(numbers)]
-            self._journal.begin(self._broker.read_pending(every))
+            read = self._journal.begin(self._broker.read_pending(every))
+            if self._follower is not None:
+                self._follower.follow({number: read.get(number, 0) for number in numbers})
         self._backpressure.begin()
         self._leaving = False
         self._lease.begin(began)
@@ -322,6 +336,8 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         is committed, unless the partitions are another's already."""
         self._leaving = True
         self._forget()
+        if self._follower is not None:
+            self._follower.follow({})
         try:
             await asyncio.wait_for(self._senders.idle.wait(), 0 if lost else self._drain)
         except TimeoutError:
@@ -348,9 +364,14 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
 
     def on_fatal(self, error: BaseException) -> None:
         """A defect of ours ended a task: the worker must end too, and not stand still."""
-        self.failure = error
+        self._failure = error
 
     # What is asked of outside.
+
+    @property
+    def failure(self) -> BaseException | None:
+        """A defect that ended a part of it; the worker must end then."""
+        return self._failure or (self._follower.failure if self._follower else None)
 
     @property
     def halted(self) -> HaltedKeys:

@@ -91,6 +91,13 @@ class OffsetTracker:
         for offsets in self._partitions.values():
             offsets.changed = True
 
+    def touch_inbox(self, partition: int) -> bool:
+        """Let a partition of the inbox have something to commit; whether it is this worker's."""
+        offsets = self._partitions.get((self._inbox, partition))
+        if offsets is not None:
+            offsets.changed = True
+        return offsets is not None
+
     def owns_still(self, committed: dict[Partition, PartitionOffsets]) -> bool:
         """Whether these partitions were this worker's all the time since ``changed``."""
         return all(

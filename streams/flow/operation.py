@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypedDict, TypeVar
 
 from trunkline.connectors.base import HttpRequest
 from trunkline.errors import ConfigurationError
@@ -21,12 +21,11 @@ MAX_EXPIRES = 86_400.0
 """Seconds that a call may wait to be attempted: its record is kept for a day."""
 REPEATABLE = ("replace", "delete")
 """Verbs of which two are as good as one: a call needs no Idempotency-Key."""
+QUERIES = ("get", "list", "search")
+"""Verbs that change nothing: a call needs no order, and is never repeated."""
+CHECK = "check:"
 _VERB = re.compile(r"[a-z][a-z0-9_]{0,49}")
-_READS = ("get", "list", "search")
-
-Doubt = Literal["retry"]
-"""What becomes of a call whose worker died before it could write what came of it: it is sent again,
-with the same id."""
+_ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class OperationOptions(TypedDict, total=False):
@@ -37,20 +36,34 @@ class OperationOptions(TypedDict, total=False):
     key: str
     wait: str
     expires: str
-    doubt: Doubt
+    doubt: str
+    approve: str
 
 
 @dataclass(frozen=True, slots=True)
 class OperationPolicy:
     """How an operation is called. ``key``: the field of the request that names the entity, "" for
-    none; ``wait``, ``expires``: seconds."""
+    none; ``wait``, ``expires``: seconds; ``doubt``: what becomes of a call whose worker died before
+    it could write what came of it: ``retry``, ``ask``, or ``check:`` and the name of a query;
+    ``approve``: the role of those who must approve a call, "" for none."""
 
     verb: str = ""
     resource: str = ""
     key: str = ""
     wait: float = 10.0
     expires: float = 3600.0
-    doubt: Doubt = "retry"
+    doubt: str = "retry"
+    approve: str = ""
+
+    @property
+    def is_query(self) -> bool:
+        """Whether it changes nothing."""
+        return self.verb in QUERIES
+
+    @property
+    def check(self) -> str:
+        """The query that tells whether a call was done, "" for none."""
+        return self.doubt.removeprefix(CHECK) if self.doubt.startswith(CHECK) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +99,13 @@ class Operation(Definition, Generic[D]):
 
     def __call__(self, call: Call[D]) -> HttpRequest:
         return self.function(call)
+
+    @property
+    def check(self) -> Operation[Any] | None:
+        """The query that tells whether a call of it was done."""
+        name = self.policy.check
+        named = (one for one in self.to.operations if one.name == name and one.policy.is_query)
+        return next(named, None) if name else None
 
     @property
     def system(self) -> str:
@@ -128,6 +148,7 @@ def parse_operation(options: Mapping[str, Any]) -> tuple[OperationPolicy, list[s
         "wait": lambda text: _time(text, MAX_WAIT),
         "expires": lambda text: _time(text, MAX_EXPIRES),
         "doubt": _doubt,
+        "approve": _role,
     }
     missing = [
         f"{name}= is missing: {why}"
@@ -137,6 +158,11 @@ def parse_operation(options: Mapping[str, Any]) -> tuple[OperationPolicy, list[s
     found, bad = parsed_arguments(options, parsers, "to")
     wrong = [*missing, *bad]
     policy = OperationPolicy(**found)
+    if policy.is_query:
+        for name in ("expires", "doubt", "approve"):
+            if name in options:
+                wrong.append(f"{name}=: {policy.verb} changes nothing: it lasts as long as wait=")
+        return replace(policy, expires=policy.wait, doubt="retry", approve=""), wrong
     if policy.wait > policy.expires:
         wrong.append("wait= is longer than expires=: a caller would wait for a call that is over")
     return policy, wrong
@@ -146,10 +172,6 @@ def _verb(value: Any) -> str:
     if not isinstance(value, str) or not _VERB.fullmatch(value):
         raise ConfigurationError(
             f"{value!r} is no verb: write create, update, replace, delete, or a word of your own"
-        )
-    if value in _READS:
-        raise ConfigurationError(
-            f"{value!r} only reads: operations are commands, which change something in order"
         )
     return value
 
@@ -168,8 +190,16 @@ def _time(text: Any, most: float) -> float:
 
 
 def _doubt(value: Any) -> str:
-    if value != "retry":
-        raise ConfigurationError(
-            f"{value!r} is not 'retry': the system must know a repeat by its Idempotency-Key"
-        )
-    return "retry"
+    if value in ("retry", "ask"):
+        return str(value)
+    if isinstance(value, str) and value.startswith(CHECK) and len(value) > len(CHECK):
+        return value
+    raise ConfigurationError(
+        f"{value!r} is not 'retry', 'ask', or 'check:' and the name of a query, as check:get_order"
+    )
+
+
+def _role(value: Any) -> str:
+    if not isinstance(value, str) or not _ROLE.fullmatch(value):
+        raise ConfigurationError(f"{value!r} is no role, as 'finance-lead'")
+    return value

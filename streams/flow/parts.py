@@ -105,6 +105,12 @@ class Destination(Definition, Generic[EnvT, T]):
         return naming.calls(self.flow.name, self.name)
 
     @property
+    def queries(self) -> str:
+        """The topic of what its system is asked; "" where no operation only reads."""
+        asks = any(one.policy.is_query for one in self.operations)
+        return naming.queries(self.flow.name, self.name) if asks else ""
+
+    @property
     def dlq(self) -> str:
         """The topic where this destination's undeliverable events end."""
         return naming.dlq(self.flow.name, self.name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
-import orjson
 from confluent_kafka import Message
 
+from trunkline import naming
 from trunkline.connectors.base import HttpReply
 from trunkline.errors import Rejected
 from trunkline.event import Event, header_number
@@ -20,18 +22,38 @@ from trunkline.headers import (
     TL_REPLAY_ID,
 )
 from trunkline.kafka import PartitionRecord
-from trunkline.streams.journal.record import CallState, call_of, epoch_of, parsed_call
+from trunkline.streams.journal.doubt import InDoubt
+from trunkline.streams.journal.record import (
+    DONE,
+    CallRecord,
+    CallState,
+    call_of,
+    epoch_of,
+    parsed_call,
+    parsed_decision,
+)
+from trunkline.streams.journal.unanswered import Unanswered
+from trunkline.streams.journal.words import OUR_CREDENTIALS, json_text, shown
 
 KEPT = 86_400.0
 """Seconds that the topic keeps a call, and that a repeated one is known."""
 MAX_REPLY = 262_144
 """Bytes of a system's answer that are kept."""
-MAX_WHY = 1_000
-OUR_CREDENTIALS = (401, 403)
-"""Statuses by which a system refuses us and not what the caller asked for."""
 BEHIND = "it waits behind an earlier event of the same entity"
 EXPIRED = "its time was over before the system had answered an attempt"
 HALTED = "it was given up, and waits for a person's decision: "
+UNSURE = "an attempt was begun, and its answer is not known"
+
+
+class JournalWriter(Protocol):
+    """Who writes records of the journal apart from the completion of an event: the committer."""
+
+    async def written(self, event: Event[Any], record: PartitionRecord) -> None:
+        """Return when Kafka has the record, while the event's partition is ours."""
+
+    def tell(self, inbox: int, record: PartitionRecord) -> None:
+        """Write a record with the next commit of this partition of the inbox, if it is ours."""
+
 
 _Place = tuple[str, int, int]
 """Topic, partition and offset of an event."""
@@ -39,27 +61,60 @@ _Place = tuple[str, int, int]
 
 class CallJournal:
     """The calls of one destination, in one worker. ``topic``: the destination's ``.calls``, whose
-    partition i belongs to partition i of the inbox; ``clock``: epoch seconds.
+    partition i belongs to partition i of the inbox; ``clock``: epoch seconds. ``writer`` is set by
+    the delivery step.
 
     For the event loop; ``begin`` for the poll loop's thread, while nothing is under way. Repeats of
     a call have the key of the first one, so they come one after the other.
     """
 
+    writer: JournalWriter
+
     def __init__(self, topic: str, clock: Callable[[], float]) -> None:
         self.topic = topic
+        self._destination = naming.destination_of_calls(topic)
         self._clock = clock
-        self._over: dict[str, float] = {}  # id → when; in the order of these moments, or nearly
+        # id → when and how; in the order of these moments, or nearly
+        self._over: dict[str, tuple[float, str]] = {}
         self._ended: dict[_Place, tuple[CallState, dict[str, Any]]] = {}
+        self._unsure: set[str] = set()
+        self._under_way: set[str] = set()
+        self._cancelled: dict[str, CallRecord] = {}
+        self._unanswered = Unanswered()
+        self._left: list[tuple[CallRecord, int]] = []
 
-    def begin(self, messages: Iterable[Message]) -> None:
-        """Begin with what the topic says of the assigned partitions."""
-        over: dict[str, float] = {}
+    def begin(self, messages: Iterable[Message]) -> dict[int, int]:
+        """Begin with what the topic says of the assigned partitions; returns the offsets to go on
+        from, of those that have any."""
+        over: dict[str, tuple[float, str]] = {}
+        unsure: set[str] = set()
+        accepted: dict[str, tuple[CallRecord, int]] = {}
+        decisions: list[tuple[CallRecord, int]] = []
+        taken_up: set[str] = set()
+        ends: dict[int, int] = {}
         for message in messages:
-            found = parsed_call(message.key(), message.value())
-            # A dead call counts as over, too: a repeat of it is answered so. Re-driven it runs.
-            if found is not None and found[0].is_over and not found[1]:
-                over[found[0].call] = found[0].at
-        self._over, self._ended = over, {}
+            partition, key, value = message.partition() or 0, message.key(), message.value()
+            ends[partition] = (message.offset() or 0) + 1
+            if (decision := parsed_decision(key, value)) is not None:
+                decisions.append((decision, partition))
+            elif (found := parsed_call(key, value)) is not None and found[1]:
+                accepted[found[0].call] = found[0], partition
+            elif found is not None:
+                record = found[0]
+                taken_up.add(record.call)
+                # A dead call counts as over, too: a repeat of it is answered so. Re-driven it runs.
+                if record.is_over:
+                    over[record.call] = record.at, record.state
+                    unsure.discard(record.call)
+                elif record.unsure:
+                    unsure.add(record.call)
+        self._over, self._ended, self._unsure, self._under_way = over, {}, unsure, set()
+        self._unanswered = Unanswered(
+            one for id_, one in accepted.items() if id_ not in taken_up and id_ not in over
+        )
+        self._cancelled = {}
+        self._left = decisions
+        return ends
 
     @staticmethod
     def is_call(event: Event[Any]) -> bool:
@@ -68,22 +123,94 @@ class CallJournal:
 
     def is_over(self, event: Event[Any]) -> bool:
         """Whether this call has its result already, and this record is a repeat of it. One that an
-        operator sends again from the dead-letter queue is none.
+        operator sends again is none, unless it was done meanwhile.
 
         Nor is one that was accepted a day after that result: the gateway knew nothing of it any
         more, and a caller of today would never hear of a call that was skipped. Measured by when
         it was accepted, not by our clock: what a gateway has forgotten is a new call everywhere.
         """
         over = self._over.get(event.id)
-        if over is None or event.header(TL_REPLAY_ID):
+        if over is None or (event.header(TL_REPLAY_ID) and over[1] not in DONE):
             return False
-        return epoch_of(event.header(TL_ACCEPTED_AT)) <= over + KEPT
+        return epoch_of(event.header(TL_ACCEPTED_AT)) <= over[0] + KEPT
+
+    # What gateways say, apart from the inbox.
+
+    def heard(self, told: Sequence[tuple[int, bytes | None, bytes | None]]) -> None:
+        """Take in what gateways have written into the topic since ``begin``, as partition, key and
+        value; then end what is to be ended. To be called every second, also with nothing."""
+        left, self._left = self._left, []
+        for decision, partition in left:
+            self._decided(decision, partition)
+        for partition, key, value in told:
+            if (decided := parsed_decision(key, value)) is not None:
+                self._decided(decided, partition)
+            elif (found := parsed_call(key, value)) is not None and found[1]:
+                record = found[0]
+                if record.call not in self._over and record.call not in self._unsure:
+                    self._unanswered.add(record, partition)
+        # Accepted by a gateway that died before the inbox had it; or it waits for its approval, or
+        # in the inbox of a system that is down. Its record in the inbox is skipped then.
+        for record, partition in self._unanswered.expired(self._clock()):
+            if record.call not in self._under_way:
+                self._settle(replace(record, state="expired", why=EXPIRED), partition)
+
+    def _decided(self, wanted: CallRecord, partition: int) -> None:
+        """Bring a call into the state that a person wants, unless it is too late for that."""
+        over = self._over.get(wanted.call)
+        if wanted.state != "cancelled":  # what became of a call in doubt
+            if over is not None and over[1] == "in_doubt" and over[0] <= wanted.at:
+                self._settle(wanted, partition)
+        elif over is None or over[0] + KEPT < wanted.accepted_at:
+            # An attempt that is under way decides first; no other follows it then.
+            self._cancelled[wanted.call] = wanted
+            if wanted.call not in self._under_way and wanted.call not in self._unsure:
+                self._settle(wanted, partition)
+
+    def _settle(self, record: CallRecord, partition: int) -> None:
+        record = replace(record, at=self._clock(), unsure=False, request=None)
+        self._note_over(record.call, record.state)
+        self.writer.tell(partition, self._placed(record, partition))
 
     # What the sink learns, before the step has judged the event.
 
+    def is_unsure(self, event: Event[Any]) -> bool:
+        """Whether an attempt was begun of which nobody knows the answer: its worker died, or the
+        system did not say."""
+        return event.id in self._unsure
+
+    def cancelled(self, event: Event[Any]) -> bool:
+        """Whether somebody has cancelled it, who is told so then."""
+        wanted = self._cancelled.get(event.id)
+        if wanted is None or event.header(TL_REPLAY_ID):
+            return False
+        self._ended[_place(event)] = "cancelled", {"why": wanted.why}
+        return True
+
+    def begun(self, event: Event[Any]) -> None:
+        """An attempt begins; ``ended`` must follow."""
+        self._under_way.add(event.id)
+
+    def attempt_over(self, event: Event[Any]) -> None:
+        """The attempt is over, however."""
+        self._under_way.discard(event.id)
+
+    async def write_unsure(self, event: Event[Any]) -> None:
+        """Return when Kafka knows that an attempt begins: a worker that comes after us must not
+        take it for one that was never made."""
+        self._unsure.add(event.id)
+        self._unanswered.discard(event.id)
+        attempt = header_number(event.header(TL_ATTEMPT))
+        record = self._record(event, "attempting", attempt=attempt, why=UNSURE, unsure=True)
+        await self.writer.written(event, record)
+
+    def is_sure(self, event: Event[Any]) -> None:
+        """The system has done nothing: the attempt may be repeated."""
+        self._unsure.discard(event.id)
+
     def answered(self, event: Event[Any], reply: HttpReply) -> None:
         """The system has done it."""
-        text, why = _json_text(reply.body)
+        text, why = json_text(reply.body, MAX_REPLY)
         more = {"status": reply.status, "reply": text, "why": why}
         self._ended[_place(event)] = "succeeded", more
 
@@ -101,7 +228,7 @@ class CallJournal:
             # and each is told its own answer.
             if self.is_call(event) and (ended := self._ended.pop(_place(event), None)) is not None:
                 state, more = ended
-                attempt = header_number(event.header(TL_ATTEMPT)) + (state != "expired")
+                attempt = header_number(event.header(TL_ATTEMPT)) + (state == "succeeded")
                 records.append(self._final(event, state, attempt=attempt, **more))
         return records
 
@@ -119,7 +246,7 @@ class CallJournal:
 
     def refused(self, event: Event[Any], failure: Exception, attempts: int) -> PartitionRecord:
         """The record of a call that the system has refused."""
-        return self._final(event, "rejected", attempt=attempts, **_told(failure))
+        return self._final(event, "rejected", attempt=attempts, **self._told(failure))
 
     def dead(
         self, event: Event[Any], failure: Exception, attempts: int
@@ -127,7 +254,11 @@ class CallJournal:
         """The record of a call that is dead-lettered; none of another event."""
         if not self._is_open_call(event):
             return ()
-        return (self._final(event, "dead", attempt=attempts, **_told(failure)),)
+        more = self._told(failure)
+        if isinstance(failure, InDoubt) or self.is_unsure(event):
+            more["request"] = _kept(event.value)
+            return (self._final(event, "in_doubt", attempt=attempts, **more),)
+        return (self._final(event, "dead", attempt=attempts, **more),)
 
     def discarded(self, event: Event[Any]) -> tuple[PartitionRecord, ...]:
         """The record of a call that an operator has discarded; none of another event."""
@@ -148,7 +279,13 @@ class CallJournal:
         why = (HALTED if headers.get(TL_HALTED) else "") + error if attempt else BEHIND
         state: CallState = "attempting" if attempt else "accepted"
         due_at = 0.0 if headers.get(TL_HALTED) else due
-        return (self._record(event, state, attempt=attempt, due_at=due_at, why=why[:MAX_WHY]),)
+        self._unanswered.discard(event.id)
+        more = {
+            "due_at": due_at,
+            "why": shown(why, self._destination),
+            "unsure": self.is_unsure(event),
+        }
+        return (self._record(event, state, attempt=attempt, **more),)
 
     def _is_open_call(self, event: Event[Any]) -> bool:
         """Whether a record may say something new of it. A repeat of a call that is over may wait
@@ -157,45 +294,42 @@ class CallJournal:
         return self.is_call(event) and not self.is_over(event)
 
     def _final(self, event: Event[Any], state: CallState, **more: Any) -> PartitionRecord:
-        now = self._clock()
-        self._over.pop(event.id, None)
-        self._over[event.id] = now
-        while (oldest := next(iter(self._over))) and self._over[oldest] < now - KEPT:
-            del self._over[oldest]
+        self._note_over(event.id, state)
         return self._record(event, state, **more)
 
-    def _record(self, event: Event[Any], state: CallState, **more: Any) -> PartitionRecord:
+    def _note_over(self, id_: str, state: CallState) -> None:
         now = self._clock()
-        call = call_of(event, state, now, **more)
+        self._over.pop(id_, None)
+        self._over[id_] = now, state
+        while (oldest := next(iter(self._over))) and self._over[oldest][0] < now - KEPT:
+            del self._over[oldest]
+        self._unsure.discard(id_)
+        self._unanswered.discard(id_)
+        self._cancelled.pop(id_, None)
+
+    def _record(self, event: Event[Any], state: CallState, **more: Any) -> PartitionRecord:
+        return self._placed(call_of(event, state, self._clock(), **more), event.partition)
+
+    def _placed(self, call: CallRecord, partition: int) -> PartitionRecord:
         headers: list[tuple[str, bytes]] = []
         return PartitionRecord(
-            *(self.topic, event.partition, call.record_key(), call.encoded()),
+            *(self.topic, partition, call.record_key(), call.encoded()),
             headers=headers,
-            timestamp=int(now * 1000),
+            timestamp=int(call.at * 1000),
         )
+
+    def _told(self, failure: Exception) -> dict[str, Any]:
+        status = getattr(failure, "status", None)
+        return {
+            "why": shown(str(failure), self._destination),
+            "status": status if isinstance(status, int) else None,
+        }
 
 
 def _place(event: Event[Any]) -> _Place:
     return event.topic, event.partition, event.offset
 
 
-def _told(failure: Exception) -> dict[str, Any]:
-    status = getattr(failure, "status", None)
-    return {
-        "why": str(failure).encode(errors="replace").decode()[:MAX_WHY],
-        "status": status if isinstance(status, int) else None,
-    }
-
-
-def _json_text(body: bytes) -> tuple[str | None, str]:
-    """An answer's body as JSON text, the very characters where it is JSON, so that no digit of a
-    number is lost; and what is to be said of it."""
-    if not body.strip():
-        return None, ""
-    if len(body) > MAX_REPLY:
-        return None, f"the answer of {len(body)} bytes was not kept: at most {MAX_REPLY} are"
-    try:
-        orjson.loads(body)
-        return body.decode(), ""
-    except ValueError:
-        return orjson.dumps(body.decode(errors="replace")).decode(), "the answer is no JSON"
+def _kept(request: bytes | None) -> str | None:
+    """A request as the record of a call has it that waits for a person; None for one too large."""
+    return base64.b64encode(request).decode() if request and len(request) <= MAX_REPLY else None

@@ -22,14 +22,26 @@ from trunkline.headers import (
 )
 
 CallState = Literal[
-    "accepted", "attempting", "succeeded", "rejected", "dead", "expired", "cancelled"
+    "needs_approval",
+    "accepted",
+    "attempting",
+    "succeeded",
+    "rejected",
+    "dead",
+    "expired",
+    "cancelled",
+    "in_doubt",
 ]
 STATES: frozenset[str] = frozenset(get_args(CallState))
-FINAL: frozenset[str] = frozenset(("succeeded", "rejected", "dead", "expired", "cancelled"))
-"""States that a call keeps."""
+FINAL: frozenset[str] = STATES - {"needs_approval", "accepted", "attempting"}
+"""States that a call keeps, unless a person does something about it."""
+DONE: frozenset[str] = frozenset(("succeeded", "rejected", "cancelled"))
+"""Those of which a call never runs again, whoever sends it."""
 _NONE = type(None)
 ACCEPTED = "/accepted"
 """What the key of a gateway's record ends with."""
+DECISION = "/decision"
+"""What the key of a record ends with by which a gateway asks the worker to end a call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +52,8 @@ class CallRecord:
     for; ``at``: when it came into this state; ``attempt``: attempts that were made; ``due_at``:
     when the next one is due, 0 if nobody knows; ``why``: in words, what it waits for or why it
     failed; ``status``: the system's; ``reply``: what the system answered, as JSON text; None: there
-    is none that was kept.
+    is none that was kept. ``unsure``: an attempt was begun, and whether the system has done it
+    nobody has heard. ``request``: the request's bytes in base64, of a call that waits for a person.
     """
 
     call: str
@@ -57,6 +70,8 @@ class CallRecord:
     why: str = ""
     status: int | None = None
     reply: str | None = None
+    unsure: bool = False
+    request: str | None = None
 
     @property
     def is_over(self) -> bool:
@@ -67,6 +82,10 @@ class CallRecord:
         """The key of its record."""
         return f"{self.call}{ACCEPTED if by_gateway else ''}".encode()
 
+    def decision_key(self) -> bytes:
+        """The key of the record that asks for the call to be brought into this state."""
+        return f"{self.call}{DECISION}".encode()
+
     def encoded(self) -> bytes:
         """The value of its record: JSON."""
         return orjson.dumps(asdict(self))
@@ -75,19 +94,37 @@ class CallRecord:
 def parsed_call(key: bytes | None, value: bytes | None) -> tuple[CallRecord, bool] | None:
     """The call that a record tells of, and whether a gateway wrote it; None for what is no such
     record: the topic's other writers, whoever they are, must not end a worker."""
+    name = _named(key)
+    record = _record(value)
+    if record is None or name.removesuffix(ACCEPTED) != record.call:
+        return None
+    return record, name.endswith(ACCEPTED)
+
+
+def parsed_decision(key: bytes | None, value: bytes | None) -> CallRecord | None:
+    """The call in the state that somebody wants it to have; None for any other record."""
+    name = _named(key)
+    if not name.endswith(DECISION):
+        return None
+    record = _record(value)
+    if record is None or name.removesuffix(DECISION) != record.call or not record.is_over:
+        return None
+    return record
+
+
+def _named(key: bytes | None) -> str:
+    try:
+        return (key or b"").decode()
+    except ValueError:
+        return ""
+
+
+def _record(value: bytes | None) -> CallRecord | None:
     try:
         record = CallRecord(**orjson.loads(value or b""))
-        name = (key or b"").decode()
     except (ValueError, TypeError):
         return None
-    by_gateway = name.endswith(ACCEPTED)
-    if (
-        not _is_sound(record)
-        or record.state not in STATES
-        or name.removesuffix(ACCEPTED) != record.call
-    ):
-        return None
-    return record, by_gateway
+    return record if _is_sound(record) and record.state in STATES else None
 
 
 def _is_sound(record: CallRecord) -> bool:
@@ -96,8 +133,9 @@ def _is_sound(record: CallRecord) -> bool:
     r = record
     texts = {*map(type, (r.call, r.state, r.operation, r.client, r.key, r.fingerprint, r.why))}
     numbers = {*map(type, (r.accepted_at, r.expires_at, r.at, r.due_at))}
-    others = type(r.attempt) is int and type(r.status) in (int, _NONE)
-    return texts == {str} and numbers <= {float, int} and others and type(r.reply) in (str, _NONE)
+    others = {type(r.reply), type(r.request)} <= {str, _NONE} and type(r.unsure) is bool
+    others = others and type(r.attempt) is int and type(r.status) in (int, _NONE)
+    return texts == {str} and numbers <= {float, int} and others
 
 
 def call_of(event: Event[Any], state: CallState, now: float, **more: Any) -> CallRecord:

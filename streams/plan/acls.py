@@ -131,6 +131,10 @@ def _of_deliveries(found: _Rights, flow: Flow[Any]) -> None:
         found.topic(destination.dlq, "Write")
         if destination.operations:
             found.topic(destination.calls, "Read", "Write")
+        if destination.queries:
+            found.topic(destination.queries, "Read")
+            found.group(naming.query_group(flow.name, destination.name), "Read")
+            found.topic(naming.REPLIES, "Write")
         found.group(naming.delivery_group(flow.name, destination.name), "Read")
         found.transactions(naming.transactional_ids(flow.name, destination.name))
 
@@ -141,6 +145,9 @@ def _of_gateways(found: _Rights, flow: Flow[Any], *, create: bool) -> None:
             made = ["Create"] if create else []
             found.topic(destination.inbox, "Write", *made)
             found.topic(destination.calls, "Read", "Write", *made)
+            if destination.queries:
+                found.topic(destination.queries, "Write", *made)
+                found.topic(naming.REPLIES, "Read", *made)
             found.group(naming.GATEWAY_GROUP, "Describe")
 
 
@@ -175,6 +182,7 @@ def _topics(flow: Flow[Any]) -> list[str]:
 
 def _topics_of(destination: Destination[Any, Any]) -> list[str]:
     calls = [destination.calls] if destination.operations else []
+    calls += [destination.queries] if destination.queries else []
     return [destination.inbox, *destination.tiers, destination.dlq, *calls]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from trunkline import naming
 from trunkline.kafka import TopicSpec
 from trunkline.kafka.purge import SEGMENT
 from trunkline.streams.control.audit import audit_topic
@@ -23,6 +24,8 @@ _CALLS = {
     "segment.ms": "3600000",
     "min.cleanable.dirty.ratio": "0.2",
 }
+# What is older than any caller waits is of no use.
+_QUESTIONS = {"retention.ms": "600000", "segment.ms": "600000"}
 # What is done with is deleted (``kafka/purge.py``), a segment at a time.
 _TIER = {**_KEPT, "segment.bytes": str(SEGMENT)}
 
@@ -55,4 +58,12 @@ def _topics_of_destination(destination: Destination[Any, Any], partitions: int) 
         *(TopicSpec(name, partitions, config=_TIER, like=inbox) for name in destination.tiers),
         TopicSpec(destination.dlq, partitions, config=_KEPT, like=inbox),
         *(calls if destination.operations else ()),
+        *(_of_queries(destination, partitions) if destination.queries else ()),
+    ]
+
+
+def _of_queries(destination: Destination[Any, Any], partitions: int) -> list[TopicSpec]:
+    return [
+        TopicSpec(destination.queries, partitions, config=_QUESTIONS),
+        TopicSpec(naming.REPLIES, 1, config=_QUESTIONS),
     ]

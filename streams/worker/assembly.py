@@ -19,6 +19,7 @@ from trunkline.params import Backbone, Params
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import registry_of
 from trunkline.streams.admission.controller import AdmissionController
+from trunkline.streams.admission.queries import QueryAdmission
 from trunkline.streams.alerts.conditions import ConditionMonitor
 from trunkline.streams.alerts.listener import AlertListener
 from trunkline.streams.alerts.manager import AlertManager
@@ -31,8 +32,10 @@ from trunkline.streams.deliver.step import DRAIN_TIMEOUT, DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.flow.source import AnySource, SourceDefinition
 from trunkline.streams.flow.start import Start
+from trunkline.streams.journal.follower import CallFollower
 from trunkline.streams.listener import Listeners
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, RoutingMetrics, SourceMetrics
+from trunkline.streams.operations.queries import QueryStep
 from trunkline.streams.publish.letter_limit import LetterLimit
 from trunkline.streams.publish.publishers import Announcement, published_by
 from trunkline.streams.publish.push_step import ANSWER_TIMEOUT, PushStep
@@ -131,7 +134,8 @@ class Assembly:
                 self.tables = self._tables()
                 steps.append(self.tables)
         if "deliver" in roles:
-            steps += [self._delivery(d, sinks[d.name]) for d in flow.destinations]
+            for destination in flow.destinations:
+                steps += self._deliveries(destination, sinks[destination.name])
         return steps
 
     async def begin(self) -> None:
@@ -301,7 +305,8 @@ class Assembly:
             path_to=lambda name: paths[name](),
         )
 
-    def _delivery(self, destination: Destination[Any, Any], sink: Sink[Any]) -> Step:
+    def _deliveries(self, destination: Destination[Any, Any], given: Sink[Any]) -> list[Step]:
+        """What delivers to a destination, and what asks its system, if anything does."""
         name = destination.name
         metrics = DeliveryMetrics(self._metrics, self._flow.name, name)
         limits = self._quota.gates(self._flow.name, destination) if self._quota else []
@@ -311,7 +316,7 @@ class Assembly:
         )
         monitor = self._alerts.monitor(name, destination.policy.alert)
         batches = self._app.queue(f"deliver-{name}")
-        sink, journal = with_operations(destination, sink)
+        sink, journal = with_operations(destination, given)
         step = DeliveryStep(
             sink,
             destination,
@@ -328,6 +333,7 @@ class Assembly:
             random=random.random,
             drain=self._drain,
             journal=journal,
+            follower=None if journal is None else self._follower(destination),
             decode_calls=self._compiler.call_decoders_of(destination),
         )
         batches.consume(step.accept)
@@ -337,7 +343,32 @@ class Assembly:
         self._supervisors.append(
             DestinationSupervisor(admission, self._control, monitor, metrics, step, clock=time.time)
         )
+        return [step] if not destination.queries else [step, self._queries(step, admission, given)]
+
+    def _queries(
+        self, delivery: DeliveryStep, admission: AdmissionController, sink: Sink[Any]
+    ) -> QueryStep:
+        """What asks the system of a destination. It has shares of the limits of its own: however
+        many events wait, queries get theirs."""
+        destination = next(d for d in self._flow.destinations if d.name == delivery.name)
+        limits = self._quota.gates(self._flow.name, destination) if self._quota else []
+        step = QueryStep(
+            destination,
+            sink,
+            backbone=self._backbone,
+            admission=QueryAdmission(admission, limits),
+            opened=lambda: delivery.opened,
+            decode=self._compiler.call_decoders_of(destination),
+            prefetch_schemas=self._codec.prefetch_schemas,
+            clock=time.time,
+        )
+        for limit in limits:
+            limit.on_capacity = step.dispatch
         return step
+
+    def _follower(self, destination: Destination[Any, Any]) -> CallFollower:
+        group = naming.delivery_group(self._flow.name, destination.name)
+        return CallFollower(self._backbone, group, destination.calls)
 
     def _broker(self, destination: Destination[Any, Any]) -> KafkaBroker:
         group = naming.delivery_group(self._flow.name, destination.name)

@@ -120,3 +120,49 @@ def test_no_completed_call_runs_twice_and_none_is_lost(
     twice = sum(len(times) > 1 for times in runs.values())
     # What was under way when a worker died is sent again, and no more.
     assert twice <= CALLERS, f"{twice} of {CALLS} calls were sent to the system twice"
+
+
+@pytest.mark.timeout(400)
+def test_a_worker_that_dies_leaves_doubt_where_it_is_told_to(
+    bootstrap: str, registry_url: str, tmp_path: Path
+) -> None:
+    """Killed while the system works on calls of each kind. What must not be sent twice is not: a
+    query tells that it was done, or a person must. What may be repeated is."""
+    backbone = Backbone(bootstrap=bootstrap, registry=registry_url)
+    flow, access, name = tmp_path / "shop.py", tmp_path / "access.toml", uuid.uuid4().hex[:8]
+    flow.write_text(FLOW)
+    key = client_key(access, "crm", "erp/*")
+    kinds = {
+        f"{kind}_order": [f"{kind}{n}" for n in range(4)] for kind in ("ship", "pay", "correct")
+    }
+    with System(delay=1.5) as erp:
+        feed = Feed(backbone, f"doubt-{name}.orders")
+        environ = environ_of(backbone, erp_url=erp.url, flow=f"doubt-{name}", topic=feed.topic)
+        gateway = GatewayProcess(flow, access, environ, tmp_path / "gateway.log")
+        with Workers(flow, tmp_path, environ) as workers, gateway:
+            (first,) = workers.started("deliver")
+            wait_ready(gateway)
+            caller, paths = Caller(gateway.url, key), {}
+            for kind, ids in kinds.items():
+                for id_ in ids:
+                    sent = caller.post(kind, order(id_), key=id_, prefer="respond-async")
+                    paths[id_] = sent.headers["Location"]
+            eventually(lambda: len(erp.seen) == len(paths), "all are under way")
+            workers.kill(first)
+            erp.delay = 0.0
+            workers.started("deliver")
+            told = {}
+            for id_, path in paths.items():
+                left = 60.0
+                while (found := caller.get(path, prefer="wait=30").json())["state"] == "attempting":
+                    left -= 30.0
+                    assert left > 0, found
+                told[id_] = found["state"]
+            caller.close()
+            gateway.stop()
+    times = {id_: len(erp.of(id_)) for id_ in paths}
+    assert {told[id_] for id_ in kinds["ship_order"]} == {"in_doubt"}
+    assert {told[id_] for id_ in kinds["pay_order"]} == {"succeeded"}
+    assert {told[id_] for id_ in kinds["correct_order"]} == {"succeeded"}
+    assert {times[id_] for id_ in (*kinds["ship_order"], *kinds["pay_order"])} == {1}
+    assert {times[id_] for id_ in kinds["correct_order"]} == {2}

@@ -67,6 +67,34 @@ def hurry_order(call: Call[Order]) -> HttpRequest:
     return HttpRequest("PUT", f"/orders/{call.data['id']}/hurry", json=call.data)
 
 
+@flow.operation(to=erp, verb="get", resource="orders", key="id", wait="2s")
+def get_order(call: Call[Order]) -> HttpRequest:
+    """Whether the correction with this id was made."""
+    return HttpRequest("GET", f"/orders/{call.data['id']}/corrections/{call.id}")
+
+
+@flow.operation(to=erp, verb="ship", resource="orders", key="id", doubt="ask", wait="20s")
+def ship_order(call: Call[Order]) -> HttpRequest:
+    """Ship an order, once."""
+    return HttpRequest("POST", f"/orders/{call.data['id']}/ship", json=call.data)
+
+
+@flow.operation(
+    to=erp, verb="pay", resource="orders", key="id", doubt="check:get_order", wait="20s"
+)
+def pay_order(call: Call[Order]) -> HttpRequest:
+    """Pay an order, once."""
+    return HttpRequest("POST", f"/orders/{call.data['id']}/pay", json=call.data)
+
+
+@flow.operation(
+    to=erp, verb="refund", resource="orders", key="id", approve="order-lead", wait="20s"
+)
+def refund_order(call: Call[Order]) -> HttpRequest:
+    """Give the money back, if somebody approves."""
+    return HttpRequest("POST", f"/orders/{call.data['id']}/refund", json=call.data)
+
+
 @flow.operation(to=erp, verb="create", resource="orders", key="id")
 def broken_order(call: Call[Order]) -> HttpRequest:
     """A function with a defect."""
@@ -89,14 +117,17 @@ class Seen:
 class System:
     """An ERP in a thread of its own. A context manager.
 
-    ``status``: what it answers, and ``answers`` by order; ``delay``: seconds before. ``seen``: all
-    requests, in their order.
+    ``status``: what it answers, and ``answers`` by order; ``delay``: seconds before. ``breaks``: by
+    order, that the connection breaks once, "after" the request is done or "before". ``seen``: all
+    requests that were done, in their order; ``asked``: all that change nothing.
     """
 
     status: int = 200
+    breaks: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     answers: dict[str, int] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
     port: int = field(default_factory=free_port)
 
     @property
@@ -108,14 +139,31 @@ class System:
         return [one for one in self.seen if one.path.split("/")[2] == order]
 
     async def _take(self, request: web.Request) -> web.Response:
+        order, key = request.match_info["order"], request.headers["Idempotency-Key"]
+        if request.method == "GET":
+            return await self._tell(request, order)
         body = await request.json()
-        key = request.headers["Idempotency-Key"]
-        self.seen.append(Seen(time.monotonic(), request.method, request.path, key, body))
+        breaks = self.breaks.pop(order, "")
+        if breaks != "before":
+            self.seen.append(Seen(time.monotonic(), request.method, request.path, key, body))
+        if breaks and request.transport is not None:
+            request.transport.abort()
+            return web.Response()
         if self.delay:
             await asyncio.sleep(self.delay)
         status = self.answers.get(request.match_info["order"], self.status)
         text = '{"revision": 12345678901234567890.10, "seen": true}'
         return web.Response(status=status, text=text, content_type="application/json")
+
+    async def _tell(self, request: web.Request, order: str) -> web.Response:
+        """Whether what has this key was done."""
+        self.asked.append(request.path)
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        key = request.path.rpartition("/")[2]
+        done = any(one.key == key for one in self.seen) or order in self.answers
+        status = self.answers.get(order, 200 if done else 404)
+        return web.json_response({"asked": key}, status=status)
 
     async def _listen(self) -> None:
         app = web.Application()
@@ -241,6 +289,11 @@ class Caller:
         sent = {"Authorization": f"Bearer {self.key}", **({"Prefer": prefer} if prefer else {})}
         return self._http.get(self.url + path, headers=sent)
 
+    def decide(self, path: str, body: Any = None) -> httpx.Response:
+        """``POST`` to a call, as ``/v1/calls/x:cancel``."""
+        sent = {"Authorization": f"Bearer {self.key}"}
+        return self._http.post(self.url + path, json=body, headers=sent)
+
     def close(self) -> None:
         self._http.close()
 
@@ -256,12 +309,14 @@ def wait_ready(*gateways: GatewayProcess, patience: float = 150.0) -> None:
 
 @dataclass
 class World:
-    """Two gateways, a worker of each role, the system and two callers of the same client."""
+    """Two gateways, a worker of each role, the system, two callers of the same client, and one who
+    approves and resolves."""
 
     erp: System
     gateways: list[GatewayProcess]
     callers: list[Caller]
     stranger: Caller
+    boss: Caller
     workers: Workers
     feed: Feed
     access: Path

@@ -44,8 +44,9 @@ def parsed_table(path: Path, text: str) -> AccessTable:
         raise ConfigurationError(f"{path}: the key {twice[0]} is there twice: take one of them out")
     for name, client in table.clients.items():
         _require_name(f"{path}: ", name)
-        for pattern in client.call:
-            _require_pattern(f"{path}: clients.{name}.call: ", pattern)
+        for right in ("call", "resolve"):
+            for pattern in getattr(client, right):
+                _require_pattern(f"{path}: clients.{name}.{right}: ", pattern)
     return table
 
 

@@ -26,11 +26,15 @@ class KeyEntry(BaseModel):
 
 
 class ClientEntry(BaseModel):
-    """A client in the file: ``[clients.<name>]``. ``call``: patterns of ``system/operation``."""
+    """A client in the file: ``[clients.<name>]``. ``call``: patterns of ``system/operation`` that
+    it may call; ``resolve``: of those whose calls it may decide, in doubt or not; ``roles``: as
+    operations name them that must be approved."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     call: list[str] = []
+    resolve: list[str] = []
+    roles: list[str] = []
     keys: list[KeyEntry] = []
 
 
@@ -44,14 +48,20 @@ class AccessTable(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Somebody whose key was right. ``call``: patterns of what it may call."""
+    """Somebody whose key was right. ``call``, ``resolve``: patterns of operations; ``roles``."""
 
     name: str
     call: tuple[str, ...]
+    resolve: tuple[str, ...] = ()
+    roles: frozenset[str] = frozenset()
 
     def may_call(self, system: str, operation: str) -> bool:
         """Whether it may call an operation of a system."""
         return any(fnmatchcase(f"{system}/{operation}", pattern) for pattern in self.call)
+
+    def may_resolve(self, system: str, operation: str) -> bool:
+        """Whether it may decide of others' calls of an operation."""
+        return any(fnmatchcase(f"{system}/{operation}", pattern) for pattern in self.resolve)
 
 
 class AccessPolicy:
@@ -60,7 +70,7 @@ class AccessPolicy:
     def __init__(self, table: AccessTable) -> None:
         self.clients: Mapping[str, ClientEntry] = table.clients
         self._keys = {
-            key.id: (key, Client(name, tuple(client.call)))
+            key.id: (key, _client(name, client))
             for name, client in table.clients.items()
             for key in client.keys
         }
@@ -74,3 +84,7 @@ class AccessPolicy:
         if expires is not None and expires <= (now or datetime.now(UTC)):
             return None
         return found[1]
+
+
+def _client(name: str, entry: ClientEntry) -> Client:
+    return Client(name, tuple(entry.call), tuple(entry.resolve), frozenset(entry.roles))

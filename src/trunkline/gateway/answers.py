@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import orjson
 from starlette.responses import Response
 
-from trunkline.gateway.problems import Problem
-from trunkline.streams.journal.journal import OUR_CREDENTIALS
+from trunkline.gateway.catalog import Offered
+from trunkline.gateway.problems import KINDS, Problem
 from trunkline.streams.journal.record import CallRecord, moment_of
+from trunkline.streams.journal.reply import QueryReply
+from trunkline.streams.journal.words import OUR_CREDENTIALS
 
 CALL = "Trunkline-Call"
 REPLAYED = "Idempotent-Replayed"
 _AS_IT_IS = {404: 404, 409: 409, 412: 409}
 """What the system says that the caller hears as it is; any other refusal is 422."""
+
+_KINDS = {"expired": "call-expired", "cancelled": "call-cancelled", "in_doubt": "call-in-doubt"}
 
 
 def answer(call: CallRecord, system: str, *, replayed: bool = False) -> Response:
@@ -30,8 +35,8 @@ def answer(call: CallRecord, system: str, *, replayed: bool = False) -> Response
     heard: int | None = None
     if call.state == "rejected":
         kind, heard = "rejected-by-system", _AS_IT_IS.get(call.status or 0, 422)
-    elif call.state == "expired":
-        kind = "call-expired"
+    elif call.state in _KINDS:
+        kind = _KINDS[call.state]
     elif call.status in OUR_CREDENTIALS:
         kind = "system-credentials-rejected"
     # What the flow's credentials led to is for its operators, who are alerted.
@@ -47,6 +52,26 @@ def answer(call: CallRecord, system: str, *, replayed: bool = False) -> Response
     )
 
 
+def queried(reply: QueryReply, offered: Offered) -> Response:
+    """The answer of a query. Raises Problem for one that failed."""
+    if reply.kind == "done":
+        if reply.reply is None:
+            return Response(status_code=204)
+        return Response(reply.reply, 200, media_type="application/json")
+    refused = reply.kind == "rejected-by-system"
+    headers = {}
+    if KINDS[reply.kind].status == 503:
+        headers["Retry-After"] = str(max(1, math.ceil(reply.after)))
+    raise Problem(
+        reply.kind,
+        "" if reply.kind == "system-credentials-rejected" else reply.why,
+        status=_AS_IT_IS.get(reply.status or 0, 422) if refused else None,
+        headers=headers,
+        system=offered.system,
+        system_status=reply.status,
+    )
+
+
 def pending(call: CallRecord, system: str, *, preferred: bool, replayed: bool = False) -> Response:
     """The answer of a call that is not over: 202, where it is told, and what it waits for.
     ``preferred``: the caller wanted no other."""
@@ -58,9 +83,9 @@ def pending(call: CallRecord, system: str, *, preferred: bool, replayed: bool = 
     return _json(status_of(call, system), 202, headers)
 
 
-def state(call: CallRecord, system: str) -> Response:
+def state(call: CallRecord, system: str, *, status: int = 200) -> Response:
     """The answer to who asks how a call stands."""
-    return _json(status_of(call, system), 200, {CALL: call.call})
+    return _json(status_of(call, system), status, {CALL: call.call})
 
 
 def status_of(call: CallRecord, system: str) -> dict[str, Any]:
@@ -79,6 +104,8 @@ def status_of(call: CallRecord, system: str) -> dict[str, Any]:
     hidden = call.status in OUR_CREDENTIALS
     if call.why and not hidden:
         found["why"] = call.why
+    elif call.state == "needs_approval":
+        found["why"] = "somebody must approve it"
     elif not call.is_over and not call.why:
         found["why"] = "it waits for its turn, or for the system's answer"
     if call.status is not None:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 from starlette.applications import Starlette
@@ -15,18 +16,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from trunkline.access.policy import AccessPolicy, Client
-from trunkline.gateway.answers import answer, pending, state
+from trunkline.gateway.answers import answer, pending, queried, state, status_of
 from trunkline.gateway.book import CallBook
 from trunkline.gateway.calls import Calls
 from trunkline.gateway.catalog import Catalog, Offered
+from trunkline.gateway.decisions import Decisions, may_decide
 from trunkline.gateway.metrics import GatewayMetrics
 from trunkline.gateway.openapi import openapi
 from trunkline.gateway.problems import KINDS, Problem
+from trunkline.gateway.queries import Queries
 from trunkline.gateway.requests import (
     BodyReader,
     Limits,
     body_of,
     idempotency_key,
+    optional_json,
     preferences,
     traceparent,
 )
@@ -36,7 +40,10 @@ log = logging.getLogger(__name__)
 
 KNOWN_IN = 1.0
 """Seconds that a call has to become known to this gateway, which another one has accepted."""
+MAX_LISTED = 100
+"""Calls of one list."""
 Endpoint = Callable[[Request], Awaitable[Response]]
+Decide = Callable[[Client, CallRecord, Offered, Any], Awaitable[CallRecord]]
 
 
 @dataclass(slots=True)
@@ -47,6 +54,8 @@ class Doors:
     catalog: Catalog
     book: CallBook
     calls: Calls
+    queries: Queries
+    decisions: Decisions
     policy: Callable[[], AccessPolicy]
     not_ready: Callable[[], str]
     dead: Callable[[], str]
@@ -68,6 +77,10 @@ class Gateway:
         calls = "/v1/systems/{system}/operations/{operation}"
         routes = [
             Route(calls, self._counted(self.call), methods=["POST"]),
+            Route("/v1/calls", self._counted(self.for_person), methods=["GET"]),
+            Route("/v1/calls/{id}:cancel", self._counted(self.cancel), methods=["POST"]),
+            Route("/v1/calls/{id}:approve", self._counted(self.approve), methods=["POST"]),
+            Route("/v1/calls/{id}:resolve", self._counted(self.resolve), methods=["POST"]),
             Route("/v1/calls/{id}", self._counted(self.state), methods=["GET"]),
             Route("/v1/calls/{id}/reply", self._counted(self.reply), methods=["GET"]),
             Route("/openapi.json", self._counted(self.document), methods=["GET"]),
@@ -125,9 +138,15 @@ class Gateway:
         value = await self._bodies.request(await body_of(request, doors.limits), offered)
         if reason := doors.not_ready():
             raise Problem("not-ready", reason, headers={"Retry-After": "2"})
+        if offered.is_query:
+            seconds = offered.policy.wait if prefer.wait is None else prefer.wait
+            trace = traceparent(request)
+            return queried(await doors.queries.ask(offered, client, value, trace, seconds), offered)
         sent = await doors.calls.submit(offered, client, key, value, traceparent(request))
         if prefer.respond_async and not sent.call.is_over:
             return pending(sent.call, offered.system, preferred=True, replayed=sent.repeated)
+        if sent.call.state == "needs_approval":  # nobody approves within a request's time
+            return pending(sent.call, offered.system, preferred=False, replayed=sent.repeated)
         wait = offered.policy.wait if prefer.wait is None else prefer.wait
         found = await doors.book.wait_over(sent.call.call, wait) or sent.call
         doors.calls.require_same(found, sent.fingerprint)
@@ -161,25 +180,66 @@ class Gateway:
 
     async def state(self, request: Request) -> Response:
         """``GET /v1/calls/{id}``: how it stands; with ``Prefer: wait=N`` once it is over."""
-        call, system = await self._own_call(request)
-        return state(call, system)
+        call, offered = await self._seen_call(request, self._client(request))
+        return state(call, offered.system if offered else "")
 
     async def reply(self, request: Request) -> Response:
         """``GET /v1/calls/{id}/reply``: what the call was or would have been answered."""
-        call, system = await self._own_call(request)
+        call, offered = await self._seen_call(request, self._client(request))
+        system = offered.system if offered else ""
         return answer(call, system) if call.is_over else pending(call, system, preferred=False)
 
-    async def _own_call(self, request: Request) -> tuple[CallRecord, str]:
-        client, prefer = self._client(request), preferences(request)
-        book, id_ = self._doors.book, request.path_params["id"]
+    async def _seen_call(
+        self, request: Request, client: Client
+    ) -> tuple[CallRecord, Offered | None]:
+        """A call that a client may see: its own, and those that it may decide."""
+        prefer, id_ = preferences(request), request.path_params["id"]
+        book = self._doors.book
         if book.get(id_) is None:
             await book.wait_change(id_, KNOWN_IN)
         call, topic = book.get(id_), book.topic_of(id_)  # a day may be over while it is waited for
-        if call is None or call.client != client.name:  # nobody learns that another one's is there
+        offered = self._doors.catalog.by_topic(topic, call.operation) if call else None
+        seen = call is not None and (
+            call.client == client.name or (offered and may_decide(client, call, offered))
+        )
+        if call is None or not seen:  # nobody learns that another one's is there
             raise Problem("not-found", "there is no such call of yours of the last 24 hours")
-        call = await book.wait_over(id_, prefer.wait or 0.0) or call
-        offered = self._doors.catalog.by_topic(topic, call.operation)
-        return call, offered.system if offered else ""
+        return await book.wait_over(id_, prefer.wait or 0.0) or call, offered
+
+    async def for_person(self, request: Request) -> Response:
+        """``GET /v1/calls``: the calls that wait for a decision which the client may make."""
+        client, found = self._client(request), []
+        for call, topic in self._doors.book.for_person():
+            offered = self._doors.catalog.by_topic(topic, call.operation)
+            if offered is not None and may_decide(client, call, offered):
+                found.append(status_of(call, offered.system))
+        page = {"calls": found[:MAX_LISTED], "more": len(found) > MAX_LISTED}
+        return Response(orjson.dumps(page), media_type="application/json")
+
+    async def cancel(self, request: Request) -> Response:
+        """``POST /v1/calls/{id}:cancel``: make no attempt more."""
+        return await self._decided(request, self._doors.decisions.cancel)
+
+    async def approve(self, request: Request) -> Response:
+        """``POST /v1/calls/{id}:approve``: let it run."""
+        return await self._decided(request, self._doors.decisions.approve)
+
+    async def resolve(self, request: Request) -> Response:
+        """``POST /v1/calls/{id}:resolve``: say what became of it."""
+        return await self._decided(request, self._doors.decisions.resolve)
+
+    async def _decided(self, request: Request, decide: Decide) -> Response:
+        """200 with the call as it is wanted, or 202 while its worker has not said so."""
+        client = self._client(request)
+        call, offered = await self._seen_call(request, client)
+        if offered is None:
+            raise Problem("not-found", "its operation is offered no more")
+        body = await optional_json(request, self._doors.limits)
+        if reason := self._doors.not_ready():
+            raise Problem("not-ready", reason, headers={"Retry-After": "2"})
+        found = await decide(client, call, offered, body)
+        done = found.state != call.state
+        return state(found, offered.system, status=200 if done or found.is_over else 202)
 
     # What describes the gateway
 

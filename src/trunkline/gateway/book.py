@@ -12,6 +12,7 @@ from trunkline.streams.journal.record import CallRecord
 REPLIES = 268_435_456
 """Characters of answers that are held. 10,000 of 200 KB a day would end the process for want
 of memory, and again whenever it has read the topic: nobody could call anything."""
+WAITS_FOR_PERSON = ("needs_approval", "in_doubt")
 GONE = "the answer is not held any more: newer ones take its place"
 
 
@@ -30,6 +31,7 @@ class CallBook:
         self._most = replies
         self._held = 0
         self._replies: dict[str, int] = {}  # call → characters; the oldest first
+        self._for_person: dict[str, None] = {}
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._closed = False
 
@@ -54,11 +56,12 @@ class CallBook:
     def apply(self, topic: str, record: CallRecord, *, by_gateway: bool) -> None:
         """Take in a record that was read."""
         before = self._known(record.call)
-        if before is not None and (by_gateway or (before[0].is_over and not record.is_over)):
-            # Only a re-drive leads out of an end, to attempts that say nothing until they end.
+        if before is not None and not _follows(record, by_gateway, before[0], before[2]):
             return
         self._forget(record.call)
         self._calls[record.call] = record, topic, by_gateway
+        if record.state in WAITS_FOR_PERSON:
+            self._for_person[record.call] = None
         if record.reply:
             self._replies[record.call] = len(record.reply)
             self._held += len(record.reply)
@@ -73,8 +76,14 @@ class CallBook:
         found = self._calls.get(call)
         return None if found is None or found[0].at < self._clock() - KEPT else found
 
+    def for_person(self) -> list[tuple[CallRecord, str]]:
+        """The calls that wait for a person, and the topics of their records; the oldest first."""
+        known = [found for call in self._for_person if (found := self._known(call)) is not None]
+        return [(record, topic) for record, topic, _ in known]
+
     def _forget(self, call: str) -> None:
         self._calls.pop(call, None)
+        self._for_person.pop(call, None)
         self._held -= self._replies.pop(call, 0)
 
     def _prune(self) -> None:
@@ -121,3 +130,15 @@ class CallBook:
                 return found
             await self.wait_change(call, left)
         return found
+
+
+def _follows(record: CallRecord, by_gateway: bool, before: CallRecord, first: bool) -> bool:
+    """Whether a record is newer than the one before. ``first``: that one is a gateway's.
+
+    Of gateways only the approval of the same request follows. Only a re-drive leads out of an end,
+    to attempts that say nothing until they end.
+    """
+    if by_gateway:
+        approved = before.state == "needs_approval" and record.state == "accepted"
+        return first and approved and record.fingerprint == before.fingerprint
+    return record.is_over or not before.is_over

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -53,7 +55,8 @@ class Calls:
 
         1. A key that was used for something else is refused.
         2. A call that a worker knows of is joined: nothing is written.
-        3. Any other is written, also where a gateway has accepted it before: that one may have died
+        3. One that waits for its approval is joined, too; a new one that needs it waits so.
+        4. Any other is written, also where a gateway has accepted it before: that one may have died
            before the inbox had it. The worker runs one of the records, and skips the others.
         """
         value = offered.encode(request)
@@ -61,7 +64,8 @@ class Calls:
         id_ = call_id(client.name, offered, key)
         known = self._book.get(id_)
         self.require_same(known, fingerprint)
-        if known is not None and self._book.is_taken_up(id_):
+        waits = known is not None and known.state == "needs_approval"
+        if known is not None and (waits or self._book.is_taken_up(id_)):
             return Submitted(known, fingerprint, True)
         now = self._clock()
         call = CallRecord(
@@ -75,18 +79,15 @@ class Calls:
             expires_at=now + offered.policy.expires,
             at=now,
         )
-        try:
-            await self._writer.write(offered, call, value, traceparent)
-        except KafkaException as failure:
-            if failure.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                raise Problem("body-too-large", "it is more than Kafka takes") from failure
-            raise Problem(
-                "not-written",
-                f"Kafka has not confirmed it ({failure.args[0].name()}): it may still be run, so "
-                "repeat it with the same Idempotency-Key",
-                call=id_,
-                headers={"Retry-After": "2"},
-            ) from failure
+        # Approved a moment ago, and not taken up yet: it is past that, and only completed here.
+        if offered.policy.approve and known is None:
+            kept = base64.b64encode(value).decode()
+            call = replace(call, state="needs_approval", request=kept)
+            with confirmed(id_):
+                await self._writer.write_pending(offered, call)
+        else:
+            with confirmed(id_):
+                await self._writer.write(offered, call, value, traceparent)
         return Submitted(call, fingerprint, known is not None)
 
     @staticmethod
@@ -100,3 +101,20 @@ class Calls:
                 "the key stands for another request of the last 24 hours: use a new one",
                 call=known.call,
             )
+
+
+@contextmanager
+def confirmed(id_: str) -> Iterator[None]:
+    """Writing a record of a call: raises Problem where Kafka does not confirm it."""
+    try:
+        yield
+    except KafkaException as failure:
+        if failure.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            raise Problem("body-too-large", "it is more than Kafka takes") from failure
+        raise Problem(
+            "not-written",
+            f"Kafka has not confirmed it ({failure.args[0].name()}): it may still be done, so "
+            "repeat it with the same Idempotency-Key",
+            call=id_,
+            headers={"Retry-After": "2"},
+        ) from failure

@@ -17,7 +17,7 @@ from trunkline.schemas.subjects import subject
 from trunkline.schemas.types import AvroSchema, schema_of
 from trunkline.streams.flow.annotations import type_of_request
 from trunkline.streams.flow.definition import Flow
-from trunkline.streams.flow.operation import REPEATABLE, Operation, OperationPolicy
+from trunkline.streams.flow.operation import QUERIES, REPEATABLE, Operation, OperationPolicy
 from trunkline.streams.plan.needs import operation_subject
 
 MAX_KEY = 1_000
@@ -27,7 +27,8 @@ MAX_KEY = 1_000
 @dataclass(frozen=True, slots=True)
 class Offered:
     """An operation as callers see it. ``flow``: its name; ``inbox``, ``calls``: its destination's
-    topics; ``encode``: a request to bytes of the inbox; ``reader``: JSON to a request."""
+    topics, and ``queries`` if it only reads; ``encode``: a request to the bytes of these;
+    ``reader``: JSON to a request."""
 
     system: str
     name: str
@@ -39,6 +40,12 @@ class Offered:
     reader: PlainReader
     encode: Callable[[Any], bytes]
     described: str
+    queries: str = ""
+
+    @property
+    def is_query(self) -> bool:
+        """Whether it changes nothing."""
+        return self.policy.is_query
 
     @property
     def path(self) -> str:
@@ -48,7 +55,7 @@ class Offered:
     @property
     def needs_key(self) -> bool:
         """Whether a call needs an Idempotency-Key."""
-        return self.policy.verb not in REPEATABLE
+        return self.policy.verb not in (*REPEATABLE, *QUERIES)
 
     def entity_key(self, request: Any) -> str:
         """The key of the entity that a request is about, "" for none."""
@@ -92,8 +99,14 @@ class Catalog:
 
     @property
     def inboxes(self) -> list[str]:
-        """The topics that calls go into."""
-        return sorted({one.inbox for one in self._offered.values()})
+        """The topics that calls and queries go into."""
+        topics = {topic for one in self._offered.values() for topic in (one.inbox, one.queries)}
+        return sorted(topics - {""})
+
+    @property
+    def has_queries(self) -> bool:
+        """Whether any operation only reads."""
+        return any(one.is_query for one in self._offered.values())
 
     def find(self, system: str, name: str) -> Offered | None:
         """The operation of this name."""
@@ -129,5 +142,6 @@ def _offered(operation: Operation[Any], backbone: Backbone, codec: Codec) -> Off
         schema=schema,
         reader=PlainReader(schema.parsed),
         encode=codec.encoder(request, named, register=backbone.create),
+        queries=operation.to.queries if operation.policy.is_query else "",
         described=inspect.cleandoc(operation.__doc__ or operation.name),
     )

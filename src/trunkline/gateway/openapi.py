@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from trunkline.gateway.catalog import Offered
+from trunkline.gateway.decisions import MAX_WHY, OUTCOMES, REPEAT
 from trunkline.schemas.plain.document import json_schemas
+from trunkline.streams.journal.record import STATES
 
 _PROBLEM = {
     "type": "object",
@@ -37,7 +39,7 @@ _CALL = {
     "properties": {
         "call": {"type": "string", "format": "uuid"},
         "state": {
-            "enum": ["accepted", "attempting", "succeeded", "rejected", "dead", "expired"],
+            "enum": sorted(STATES),
         },
         "system": {"type": "string"},
         "operation": {"type": "string"},
@@ -51,6 +53,12 @@ _CALL = {
     },
 }
 
+_DECISIONS = {
+    "cancel": "Make no attempt more",
+    "approve": "Let a call run that needs approval",
+    "resolve": "Say what became of a call in doubt",
+}
+
 
 def openapi(offered: Iterable[Offered], version: str) -> dict[str, Any]:
     """The document of these operations."""
@@ -61,6 +69,9 @@ def openapi(offered: Iterable[Offered], version: str) -> dict[str, Any]:
         schemas |= json_schemas(one.schema.parsed)
     call = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     paths["/v1/calls/{id}"] = {"get": _state(call, "How a call stands", "Call")}
+    for verb, summary in _DECISIONS.items():
+        paths[f"/v1/calls/{{id}}:{verb}"] = {"post": _decision(call, verb, summary)}
+    paths["/v1/calls"] = {"get": _list()}
     paths["/v1/calls/{id}/reply"] = {"get": _state(call, "The answer of a call", None)}
     return {
         "openapi": "3.1.0",
@@ -74,6 +85,15 @@ def openapi(offered: Iterable[Offered], version: str) -> dict[str, Any]:
     }
 
 
+_COMMAND = {
+    "201": {"description": "done and created; what the system answered"},
+    "202": {
+        "description": "not done yet",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Call"}}},
+    },
+}
+
+
 def _operation(one: Offered) -> dict[str, Any]:
     summary, _, rest = one.described.partition("\n")
     key = {"name": "Idempotency-Key", "in": "header", "required": one.needs_key}
@@ -83,12 +103,11 @@ def _operation(one: Offered) -> dict[str, Any]:
         "summary": summary,
         **({"description": rest.strip()} if rest.strip() else {}),
         "tags": [one.policy.resource],
-        "parameters": [key, _prefer()],
+        "parameters": [_prefer()] if one.is_query else [key, _prefer()],
         "requestBody": {"required": True, "content": _json(one.schema.name)},
         "responses": {
             "200": {"description": "done; what the system answered"},
-            "201": {"description": "done and created; what the system answered"},
-            "202": {"description": "not done yet", "content": _json("Call")},
+            **({} if one.is_query else _COMMAND),
             "204": {"description": "done; the system answered nothing"},
             "default": _problem(),
         },
@@ -102,6 +121,38 @@ def _state(parameter: dict[str, Any], summary: str, schema: str | None) -> dict[
     return {
         "summary": summary,
         "parameters": [parameter, _prefer()],
+        "responses": {"200": done, "default": _problem()},
+    }
+
+
+def _decision(parameter: dict[str, Any], verb: str, summary: str) -> dict[str, Any]:
+    properties: dict[str, Any] = {"why": {"type": "string", "maxLength": MAX_WHY}}
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    if verb == "resolve":
+        properties["outcome"] = {"enum": [*OUTCOMES, REPEAT]}
+        schema["required"] = ["outcome"]
+    return {
+        "summary": summary,
+        "parameters": [parameter],
+        "requestBody": {
+            "required": verb == "resolve",
+            "content": {"application/json": {"schema": schema}},
+        },
+        "responses": {
+            "200": {"description": "so it is", "content": _json("Call")},
+            "202": {"description": "asked for, not decided yet", "content": _json("Call")},
+            "default": _problem(),
+        },
+    }
+
+
+def _list() -> dict[str, Any]:
+    items = {"type": "array", "items": {"$ref": "#/components/schemas/Call"}}
+    properties = {"calls": items, "more": {"type": "boolean"}}
+    schema = {"type": "object", "required": ["calls", "more"], "properties": properties}
+    done = {"description": "them", "content": {"application/json": {"schema": schema}}}
+    return {
+        "summary": "The calls that wait for a decision of yours",
         "responses": {"200": done, "default": _problem()},
     }
 

@@ -63,7 +63,7 @@ def idempotency_key(request: Request, offered: Offered) -> str:
     """The key of a call; a random one where there is none and the operation needs none. Raises
     Problem."""
     given = request.headers.getlist("idempotency-key")
-    if not given:
+    if not given or offered.is_query:
         if offered.needs_key:
             raise Problem(
                 "idempotency-key-missing",
@@ -109,6 +109,24 @@ async def body_of(request: Request, limits: Limits) -> bytes:
         raise Problem("body-too-slow", "the caller has gone") from None
 
 
+async def optional_json(request: Request, limits: Limits) -> Any:
+    """The JSON of a body that need not be there; None: it is not. Raises Problem as ``body_of``."""
+    if request.headers.get("content-length", "") in ("", "0") and not request.headers.get(
+        "transfer-encoding"
+    ):
+        return None
+    return json_of(await body_of(request, limits))
+
+
+def json_of(body: bytes) -> Any:
+    """What a body says. Raises Problem for what is no JSON."""
+    try:
+        return parse(body)
+    except NotJson as error:
+        line, column = error.line or None, error.column or None
+        raise Problem("not-json", str(error), line=line, column=column) from None
+
+
 class BodyReader:
     """Makes requests of bodies, large ones in a thread of its own, one after the other.
 
@@ -129,11 +147,7 @@ class BodyReader:
 
 
 def _request(body: bytes, offered: Offered) -> Any:
-    try:
-        value, errors = offered.read(parse(body))
-    except NotJson as error:
-        line, column = error.line or None, error.column or None
-        raise Problem("not-json", str(error), line=line, column=column) from None
+    value, errors = offered.read(json_of(body))
     if errors:
         several = "1 field is" if len(errors) == 1 else f"{len(errors)} fields are"
         raise Problem("not-acceptable", f"{several} not acceptable", errors=errors)

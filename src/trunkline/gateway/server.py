@@ -21,9 +21,12 @@ from trunkline.gateway.app import Doors, Gateway
 from trunkline.gateway.book import CallBook
 from trunkline.gateway.calls import Calls
 from trunkline.gateway.catalog import Catalog
+from trunkline.gateway.decisions import Decisions
+from trunkline.gateway.queries import Queries
 from trunkline.gateway.requests import Limits
 from trunkline.gateway.tail import CallTail, Told
 from trunkline.gateway.writer import CallWriter
+from trunkline.naming import REPLIES
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import registry_of
@@ -62,12 +65,16 @@ class Server:
             catalog = Catalog.of(flows, backbone, Codec(registry))
         topics = _topics(flows, catalog, backbone)
         self._book = CallBook(time.time)
-        self._writer = CallWriter(backbone)
-        self._tail = CallTail(backbone, topics, self._received)
+        self._writer = CallWriter(backbone, topics)
+        queries = Queries(self._writer, time.time)
+        replies = queries if catalog.has_queries else None
+        self._tail = CallTail(backbone, topics, self._received, replies)
         doors = Doors(
             catalog=catalog,
             book=self._book,
             calls=Calls(self._book, self._writer, time.time),
+            queries=queries,
+            decisions=Decisions(self._book, self._writer, time.time),
             policy=lambda: self._access.policy,
             not_ready=self._not_ready,
             dead=self._dead,
@@ -153,7 +160,7 @@ def _topics(flows: Sequence[Flow[Any]], catalog: Catalog, backbone: Backbone) ->
     """The topics of calls and their partitions; they and the inboxes are made if they are missing
     and the environment allows it."""
     specs = [spec for flow in flows for spec in required_topics(flow, backbone.partitions)]
-    needed = {*catalog.topics, *catalog.inboxes}
+    needed = {*catalog.topics, *catalog.inboxes, *([REPLIES] if catalog.has_queries else [])}
     kafka.ensure_topics(backbone, [spec for spec in specs if spec.name in needed])
     there = kafka.existing_topics(kafka.admin(backbone), expected=catalog.topics)
     if missing := [topic for topic in catalog.topics if topic not in there]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -24,26 +25,34 @@ from trunkline.headers import (
     TL_FINGERPRINT,
     TL_OPERATION,
     TL_ORIGIN,
+    TL_REPLAY_ID,
     TRACEPARENT,
 )
+from trunkline.kafka.partitioner import partition_of_key
 from trunkline.params import Backbone
 from trunkline.streams.journal.record import CallRecord, moment_of
 
 TIMEOUT = 10.0
 """Seconds that Kafka has to take a call."""
+ANY = -1
+"""The partition that the key decides."""
+_Record = tuple[str, bytes, bytes, list[tuple[str, bytes]], int]
+"""Topic, key, value, headers and partition."""
 
 
 class CallWriter:
     """Writes calls: that they are accepted, and the inbox record. No transaction: one that a dying
-    gateway leaves open would hold up the inbox of everybody until it is aborted.
+    gateway leaves open would hold up the inbox of everybody until it is aborted. ``partitions``:
+    of each topic of calls, as many as its inbox has.
 
     Both records are written side by side. A gateway that dies in between leaves one of them: an
     inbox record alone is run, and the worker tells of it; an ``accepted`` alone is not, and the
     caller, who has no answer, comes again with the same key and completes it.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, partitions: Mapping[str, int]) -> None:
         self._backbone = backbone
+        self._partitions = partitions
         self._producer: Producer = kafka.producer(backbone, timeout=TIMEOUT)
         self._retired: list[Producer] = []
         self._stopping = threading.Event()
@@ -62,17 +71,53 @@ class CallWriter:
         await asyncio.to_thread(self._producer.flush, TIMEOUT)
 
     async def write(
+        self,
+        offered: Offered,
+        call: CallRecord,
+        value: bytes,
+        traceparent: str,
+        replay: str = "",
+    ) -> None:
+        """Return when Kafka has both records. Raises KafkaException. ``replay``: the id under which
+        a person sends a call again that was at its end."""
+        headers = call_headers(offered, call, traceparent)
+        entity = (call.key or call.call).encode()
+        records: list[_Record] = [(offered.inbox, entity, value, headers, ANY)]
+        if replay:
+            headers.append((TL_REPLAY_ID, replay.encode()))
+        else:
+            records.append(self._accepted(offered, call))
+        await self._write(records)
+
+    async def write_pending(self, offered: Offered, call: CallRecord) -> None:
+        """Return when Kafka has it that a call waits for its approval. Raises as ``write``."""
+        await self._write([self._accepted(offered, call)])
+
+    async def write_query(
         self, offered: Offered, call: CallRecord, value: bytes, traceparent: str
     ) -> None:
-        """Return when Kafka has both records. Raises KafkaException."""
+        """Return when Kafka has a query. Raises as ``write``."""
+        headers = call_headers(offered, call, traceparent)
+        await self._write([(offered.queries, call.call.encode(), value, headers, ANY)])
+
+    async def write_decision(self, topic: str, wanted: CallRecord) -> None:
+        """Return when Kafka has it that somebody wants a call to be in this state; the worker of
+        its partition says whether it is. ``topic``: its own topic of calls. Raises as ``write``."""
+        await self._write([self._beside(topic, wanted, wanted.decision_key())])
+
+    def _accepted(self, offered: Offered, call: CallRecord) -> _Record:
+        return self._beside(offered.calls, call, call.record_key(by_gateway=True))
+
+    def _beside(self, topic: str, call: CallRecord, key: bytes) -> _Record:
+        """A record in the partition that the call has in the inbox: its worker reads it there."""
+        count = self._partitions.get(topic, 0)
+        number = partition_of_key((call.key or call.call).encode(), count) if count else ANY
+        return topic, key, call.encoded(), [], number
+
+    async def _write(self, records: Sequence[_Record]) -> None:
         producer = self._producer
         try:
-            accepted = self._sent(
-                offered.calls, call.record_key(by_gateway=True), call.encoded(), []
-            )
-            headers = call_headers(offered, call, traceparent)
-            entity = (call.key or call.call).encode()
-            await asyncio.gather(accepted, self._sent(offered.inbox, entity, value, headers))
+            await asyncio.gather(*(self._sent(*record) for record in records))
         except KafkaException as failure:
             # An idempotent producer that has lost its place can never go on.
             if failure.args[0].fatal() and producer is self._producer:
@@ -81,7 +126,12 @@ class CallWriter:
             raise
 
     def _sent(
-        self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes,
+        headers: list[tuple[str, bytes]],
+        partition: int,
     ) -> asyncio.Future[None]:
         done: asyncio.Future[None] = self._loop.create_future()
 
@@ -98,7 +148,11 @@ class CallWriter:
                 self._loop.call_soon_threadsafe(settle, error)
 
         try:
-            self._producer.produce(topic, value, key, headers=headers, on_delivery=report)  # type: ignore[arg-type]  # a list of pairs is one
+            self._producer.produce(
+                *(topic, value, key, partition),
+                headers=headers,  # type: ignore[arg-type]  # a list of pairs is one
+                on_delivery=report,
+            )
         except BufferError:
             full = KafkaError(KafkaError._QUEUE_FULL, "too many calls wait for Kafka")
             done.set_exception(KafkaException(full))

@@ -12,7 +12,7 @@ from trunkline.params import Backbone
 from worker_kit import Feed, Workers, environ_of
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def world(
     bootstrap: str, registry_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
@@ -21,6 +21,9 @@ def world(
     (home / "shop.py").write_text(FLOW)
     access = home / "access.toml"
     key, other = client_key(access, "crm", "erp/*"), client_key(access, "wms", "erp/hurry_*")
+    with access.open("a") as file:  # its table is the last one
+        file.write('\n[clients.boss]\nroles = ["order-lead"]\nresolve = ["erp/*"]\n')
+    lead = client_key(access, "boss")
     with System() as erp:
         feed = Feed(backbone, f"{name}.orders")
         environ = environ_of(backbone, erp_url=erp.url, flow=name, topic=feed.topic)
@@ -33,9 +36,11 @@ def world(
             workers.started("route,deliver")
             wait_ready(*gateways)
             callers = [Caller(gateway.url, key) for gateway in gateways]
-            stranger = Caller(gateways[0].url, other)
-            yield World(erp, gateways, callers, stranger, workers, feed, access, name, backbone)
-            for caller in (*callers, stranger):
+            stranger, boss = Caller(gateways[0].url, other), Caller(gateways[1].url, lead)
+            yield World(
+                *(erp, gateways, callers, stranger, boss, workers, feed, access, name, backbone)
+            )
+            for caller in (*callers, stranger, boss):
                 caller.close()
             for gateway in gateways:
                 gateway.stop()

@@ -64,7 +64,7 @@ def test_all_who_wait_for_a_producer_that_can_never_go_on_are_told(
 
     async def run() -> list[Any]:
         made: Any = Anything()
-        calls = CallWriter(Backbone(bootstrap="x", registry="http://x"))
+        calls = CallWriter(Backbone(bootstrap="x", registry="http://x"), {})
         calls.start()
         writes = [calls.write(made, made, b"", "") for _ in range(3)]
         try:

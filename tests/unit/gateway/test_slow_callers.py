@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -57,10 +57,13 @@ async def serving(policy: AccessPolicy, not_ready: str = "it still reads") -> As
         described="Correct.",
     )
     book = CallBook(lambda: 0.0)
+    none = cast(Any, None)
     doors = Doors(
         catalog=Catalog([offered]),
         book=book,
         calls=Calls(book, None, lambda: 0.0),  # type: ignore[arg-type]  # never asked
+        queries=none,
+        decisions=none,
         policy=lambda: policy,
         not_ready=lambda: not_ready,
         dead=lambda: "",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from trunkline import Call, HttpRequest, Params
 from trunkline.connectors.base import HttpReply, Sink
-from trunkline.errors import DeliveryError, Rejected, Retryable
+from trunkline.errors import DeliveryError, Rejected, Retryable, Unavailable
 from trunkline.event import Event
+from trunkline.schemas.commerce import Order, PickList
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.operation import Operation
+from trunkline.streams.journal.doubt import InDoubt, NotAsked, leaves_doubt
 from trunkline.streams.journal.journal import CallJournal
 from trunkline.streams.journal.record import moment_of, parsed_call
 from trunkline.streams.operations.sink import OperationSink
@@ -74,7 +77,8 @@ class World:
 
     def deliver(self, event: Event[Any]) -> list[str]:
         """The states that are written of it."""
-        asyncio.run(self.sink.deliver([event]))
+        with suppress(NotAsked):
+            asyncio.run(self.sink.deliver([event]))
         records = self.journal.finished([event])
         return [found[0].state for r in records if (found := parsed_call(r.key, r.value))]
 
@@ -166,3 +170,119 @@ def test_it_says_of_itself_what_its_sink_says() -> None:
     sink = World().sink
     assert (sink.type, sink.concurrency, sink.max_batch) == (dict, 7, 1)
     assert not sink.accepts_deletes
+
+
+class Told:
+    """A committer that has written whatever it is given."""
+
+    async def written(self, event: Event[Any], record: Any) -> None: ...
+
+    def tell(self, inbox: int, record: Any) -> None: ...
+
+
+def once(**options: Any) -> World:
+    """A world whose operation must not be run twice."""
+    world, flow = World(), Flow("shop", Params)
+
+    @flow.destination
+    def erp(env: Params) -> Erp:
+        return Erp()
+
+    def correct(call: Call[Order]) -> HttpRequest:
+        return HttpRequest("PATCH", "/o")
+
+    def seen(call: Call[PickList]) -> HttpRequest:
+        return HttpRequest("GET", f"/{call.data['order_id']}/{call.id}")
+
+    flow.operation(to=erp, verb="get", resource="orders")(seen)
+    declared = flow.operation(to=erp, verb="update", resource="orders", **options)(correct)
+    world.journal.writer = Told()
+    world.sink = OperationSink(world.erp, {"correct": declared}, world.journal, lambda: NOW)
+    return world
+
+
+def pick() -> Event[Any]:
+    given = {"order_id": "o-7", "more": 1}
+    return Event(key="o-7", value=b"v", headers=call().headers, decode=lambda _: given, topic="t")
+
+
+def down() -> Unavailable:
+    return Unavailable("the connection broke")
+
+
+def test_an_outage_is_told_as_one_and_the_next_attempt_is_in_doubt_and_asks_nobody() -> None:
+    world = once(doubt="ask")
+    world.erp.fails = down()
+    with pytest.raises(Unavailable):
+        world.deliver(call())
+    world.erp.fails = None
+    with pytest.raises(InDoubt) as raised:
+        world.deliver(call())
+    assert not raised.value.asked
+    assert len(world.erp.calls) == 1
+
+
+def test_another_failure_that_leaves_doubt_is_in_doubt_at_once() -> None:
+    world = once(doubt="ask")
+    world.erp.fails = Retryable("500", status=500)
+    with pytest.raises(InDoubt) as raised:
+        world.deliver(call())
+    assert raised.value.asked
+
+
+def test_what_was_surely_not_done_is_sent_again() -> None:
+    world = once(doubt="ask")
+    world.erp.fails = down()
+    world.erp.fails.unsent = True
+    with pytest.raises(Unavailable):
+        world.deliver(call())
+    world.erp.fails = None
+    assert world.deliver(call()) == ["succeeded"]
+
+
+def test_a_query_is_asked_with_the_fields_that_it_takes() -> None:
+    world = once(doubt="check:seen")
+    world.erp.fails = down()
+    with pytest.raises(Unavailable):
+        world.deliver(pick())
+    world.erp.fails = None
+    assert world.deliver(pick()) == ["succeeded"]
+    assert world.erp.calls[-1][:2] == (HttpRequest("GET", "/o-7/c1"), "c1/check")
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised"),
+    [
+        (Rejected("no", status=404), Rejected),
+        (Rejected("no", status=403), InDoubt),
+        (Retryable("later", status=500), Retryable),
+        (Unavailable("down"), Unavailable),
+    ],
+)
+def test_what_the_query_is_answered_decides(
+    failure: DeliveryError, raised: type[DeliveryError]
+) -> None:
+    world = once(doubt="check:seen")
+    world.erp.fails = down()
+    with pytest.raises(Unavailable):
+        world.deliver(pick())
+    world.erp.fails = failure
+    with pytest.raises(raised):  # of a 404 the command, which is refused here likewise
+        world.deliver(pick())
+    assert world.journal.is_unsure(pick()) is (failure.status != 404)
+
+
+@pytest.mark.parametrize(
+    ("failure", "doubt"),
+    [
+        (Rejected("", status=400), False),
+        (Retryable("", status=429), False),
+        (Unavailable("", status=503), False),
+        (Retryable("", status=500), True),
+        (Unavailable("", status=504), True),
+        (Unavailable(""), True),
+        (KeyError(""), True),
+    ],
+)
+def test_which_failures_leave_doubt(failure: Exception, doubt: bool) -> None:
+    assert leaves_doubt(failure) is doubt
