@@ -34,6 +34,7 @@ class Replies(Protocol):
 
     def awaits(self, query: str) -> bool:
         """Whether somebody waits for this one. From any thread."""
+        ...
 
     def arrived(self, replies: list[QueryReply]) -> None:
         """These have come. In the event loop."""
