@@ -143,7 +143,7 @@ def parse_operation(options: Mapping[str, Any]) -> tuple[OperationPolicy, list[s
     """The policy that the arguments mean, and what is wrong with them: see ``parsed_arguments``."""
     parsers: dict[str, Callable[[Any], Any]] = {
         "verb": _verb,
-        "resource": _name,
+        "resource": _resource,
         "key": _name,
         "wait": lambda text: _time(text, MAX_WAIT),
         "expires": lambda text: _time(text, MAX_EXPIRES),
@@ -180,6 +180,12 @@ def _name(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", value):
         raise ConfigurationError(f"{value!r} is no name of letters, digits and '_'")
     return value
+
+
+def _resource(value: Any) -> str:
+    if value == "operations":
+        raise ConfigurationError("'operations' is the gateway's own: name what it is about")
+    return _name(value)
 
 
 def _time(text: Any, most: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from trunkline.access.policy import AccessPolicy, Client
+from trunkline.gateway.aliases import OWN, Aliases, from_url
 from trunkline.gateway.answers import answer, pending, queried, state, status_of
 from trunkline.gateway.book import CallBook
 from trunkline.gateway.calls import Calls
@@ -23,6 +24,7 @@ from trunkline.gateway.catalog import Catalog, Offered
 from trunkline.gateway.decisions import Decisions, may_decide
 from trunkline.gateway.metrics import GatewayMetrics
 from trunkline.gateway.openapi import openapi
+from trunkline.gateway.preview import preview
 from trunkline.gateway.problems import KINDS, Problem
 from trunkline.gateway.queries import Queries
 from trunkline.gateway.requests import (
@@ -33,6 +35,7 @@ from trunkline.gateway.requests import (
     optional_json,
     preferences,
     traceparent,
+    validates_only,
 )
 from trunkline.streams.journal.record import CallRecord
 
@@ -40,6 +43,7 @@ log = logging.getLogger(__name__)
 
 KNOWN_IN = 1.0
 """Seconds that a call has to become known to this gateway, which another one has accepted."""
+ALIASED = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 MAX_LISTED = 100
 """Calls of one list."""
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -71,12 +75,15 @@ class Gateway:
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
         self._bodies = BodyReader()
+        self._aliases = Aliases(doors.catalog.all)
 
     def app(self) -> Starlette:
         """The ASGI application."""
         calls = "/v1/systems/{system}/operations/{operation}"
+        resources = "/v1/systems/{system}/{rest:path}"
         routes = [
             Route(calls, self._counted(self.call), methods=["POST"]),
+            Route(resources, self._counted(self.resource), methods=ALIASED),
             Route("/v1/calls", self._counted(self.for_person), methods=["GET"]),
             Route("/v1/calls/{id}:cancel", self._counted(self.cancel), methods=["POST"]),
             Route("/v1/calls/{id}:approve", self._counted(self.approve), methods=["POST"]),
@@ -115,12 +122,30 @@ class Gateway:
 
     async def call(self, request: Request) -> Response:
         """``POST /v1/systems/{system}/operations/{operation}``."""
-        started = time.monotonic()
         client = self._client(request)
         offered = self._offered(request, client)
+        return await self._measured(request, client, offered, None)
+
+    async def resource(self, request: Request) -> Response:
+        """An operation by its verb and resource: see ``aliases``."""
+        system, rest = request.path_params["system"], request.path_params["rest"]
+        own, _, name = rest.partition("/")
+        if own == OWN:
+            raise Problem("not-found" if not name or "/" in name else "method-not-allowed")
+        client = self._client(request)
+        offered, id_ = self._aliases.find(request.method, system, rest)
+        _require_right(client, offered)
+        query = request.query_params.multi_items() if request.method == "GET" else []
+        query = [(name, text) for name, text in query if name != "validate_only"]
+        return await self._measured(request, client, offered, from_url(offered, id_, query))
+
+    async def _measured(
+        self, request: Request, client: Client, offered: Offered, said: Mapping[str, Any] | None
+    ) -> Response:
+        started = time.monotonic()
         status = 500
         try:
-            response = await self._called(request, client, offered)
+            response = await self._called(request, client, offered, said)
             status = response.status_code
             return response
         except Problem as problem:
@@ -131,11 +156,18 @@ class Gateway:
             self._doors.metrics.requests.labels(*labels, str(status)).inc()
             self._doors.metrics.seconds.labels(*labels).observe(time.monotonic() - started)
 
-    async def _called(self, request: Request, client: Client, offered: Offered) -> Response:
-        """Read what is asked for, submit it, and wait for what comes of it as long as is wanted."""
+    async def _called(
+        self, request: Request, client: Client, offered: Offered, said: Mapping[str, Any] | None
+    ) -> Response:
+        """Read what is asked for, submit it, and wait for what comes of it as long as is wanted.
+        ``said``: what the URL says of it, of an alias."""
         doors = self._doors
+        if validates_only(request):
+            value = await self._value(request, offered, said)
+            shown = orjson.dumps(preview(offered, client, value))
+            return Response(shown, media_type="application/json")
         key, prefer = idempotency_key(request, offered), preferences(request)
-        value = await self._bodies.request(await body_of(request, doors.limits), offered)
+        value = await self._value(request, offered, said)
         if reason := doors.not_ready():
             raise Problem("not-ready", reason, headers={"Retry-After": "2"})
         if offered.is_query:
@@ -154,6 +186,16 @@ class Gateway:
             return answer(found, offered.system, replayed=sent.repeated)
         return pending(found, offered.system, preferred=False, replayed=sent.repeated)
 
+    async def _value(
+        self, request: Request, offered: Offered, said: Mapping[str, Any] | None
+    ) -> Any:
+        """The request of an operation, of the body, and of the URL of an alias."""
+        patch = ("application/merge-patch+json",) if request.method == "PATCH" else ()
+        media = ("application/json", *patch)
+        bodiless = said is not None and request.method in ("GET", "DELETE")
+        body = b"" if bodiless else await body_of(request, self._doors.limits, media)
+        return await self._bodies.request(body, offered, said)
+
     def _client(self, request: Request) -> Client:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         found = self._doors.policy().client_of(key.strip()) if scheme.lower() == "bearer" else None
@@ -171,9 +213,7 @@ class Gateway:
         if found is None:
             near = self._doors.catalog.nearest(system, name, client)
             raise Problem("not-found", f"did you mean {near}?" if near else "no such operation")
-        if not client.may_call(system, name):
-            right = f"{system}/{name}"
-            raise Problem("forbidden", f"{client.name} needs the right {right}", permission=right)
+        _require_right(client, found)
         return found
 
     # Calls
@@ -246,9 +286,8 @@ class Gateway:
     async def document(self, request: Request) -> Response:
         """``GET /openapi.json``, of what the caller may use."""
         allowed = self._doors.catalog.allowed(self._client(request))
-        return Response(
-            orjson.dumps(openapi(allowed, self._doors.version)), media_type="application/json"
-        )
+        found = openapi(allowed, self._aliases, self._doors.version)
+        return Response(orjson.dumps(found), media_type="application/json")
 
     async def problem(self, request: Request) -> Response:
         """``GET /problems/{kind}``: what a problem's ``type`` means."""
@@ -272,6 +311,12 @@ class Gateway:
         self._doors.metrics.waiting.set(self._doors.waiting)
         self._doors.metrics.known.set(len(self._doors.book))
         return Response(self._doors.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _require_right(client: Client, offered: Offered) -> None:
+    if not client.may_call(offered.system, offered.name):
+        right = f"{offered.system}/{offered.name}"
+        raise Problem("forbidden", f"{client.name} needs the right {right}", permission=right)
 
 
 async def _problem(request: Request, problem: Problem) -> Response:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trunkline.access.policy import Client
-from trunkline.errors import ConfigurationError
+from trunkline.connectors.base import HttpRequest
+from trunkline.errors import ConfigurationError, Rejected
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.plain.read import FieldError, PlainReader
@@ -17,18 +18,23 @@ from trunkline.schemas.subjects import subject
 from trunkline.schemas.types import AvroSchema, schema_of
 from trunkline.streams.flow.annotations import type_of_request
 from trunkline.streams.flow.definition import Flow
-from trunkline.streams.flow.operation import QUERIES, REPEATABLE, Operation, OperationPolicy
+from trunkline.streams.flow.operation import QUERIES, REPEATABLE, Call, Operation, OperationPolicy
 from trunkline.streams.plan.needs import operation_subject
 
 MAX_KEY = 1_000
 """Characters of the key of an entity."""
 
 
+def unrendered(call: Call[Any]) -> HttpRequest:
+    """The request of no operation."""
+    raise Rejected("it makes no request")
+
+
 @dataclass(frozen=True, slots=True)
 class Offered:
     """An operation as callers see it. ``flow``: its name; ``inbox``, ``calls``: its destination's
     topics, and ``queries`` if it only reads; ``encode``: a request to the bytes of these;
-    ``reader``: JSON to a request."""
+    ``reader``: JSON to a request; ``render``: a call to what the system gets."""
 
     system: str
     name: str
@@ -41,6 +47,7 @@ class Offered:
     encode: Callable[[Any], bytes]
     described: str
     queries: str = ""
+    render: Callable[[Call[Any]], HttpRequest] = unrendered
 
     @property
     def is_query(self) -> bool:
@@ -93,6 +100,11 @@ class Catalog:
         return cls(found)
 
     @property
+    def all(self) -> list[Offered]:
+        """All of them."""
+        return [*self._offered.values()]
+
+    @property
     def topics(self) -> list[str]:
         """The topics that say how calls stand."""
         return sorted({one.calls for one in self._offered.values()})
@@ -142,6 +154,7 @@ def _offered(operation: Operation[Any], backbone: Backbone, codec: Codec) -> Off
         schema=schema,
         reader=PlainReader(schema.parsed),
         encode=codec.encoder(request, named, register=backbone.create),
+        render=operation,
         queries=operation.to.queries if operation.policy.is_query else "",
         described=inspect.cleandoc(operation.__doc__ or operation.name),
     )

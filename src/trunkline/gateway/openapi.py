@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from trunkline.gateway.aliases import Aliases, Place
 from trunkline.gateway.catalog import Offered
 from trunkline.gateway.decisions import MAX_WHY, OUTCOMES, REPEAT
 from trunkline.schemas.plain.document import json_schemas
@@ -60,12 +61,15 @@ _DECISIONS = {
 }
 
 
-def openapi(offered: Iterable[Offered], version: str) -> dict[str, Any]:
-    """The document of these operations."""
+def openapi(offered: Iterable[Offered], aliases: Aliases, version: str) -> dict[str, Any]:
+    """The document of these operations, at their own URLs and at those of their resources."""
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {"Problem": _PROBLEM, "Call": _CALL}
     for one in offered:
         paths[one.path] = {"post": _operation(one)}
+        if (place := aliases.of(one)) is not None:
+            at = paths.setdefault(place.path, {})
+            at[place.method.lower()] = _alias(one, place)
         schemas |= json_schemas(one.schema.parsed)
     call = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     paths["/v1/calls/{id}"] = {"get": _state(call, "How a call stands", "Call")}
@@ -103,7 +107,7 @@ def _operation(one: Offered) -> dict[str, Any]:
         "summary": summary,
         **({"description": rest.strip()} if rest.strip() else {}),
         "tags": [one.policy.resource],
-        "parameters": [_prefer()] if one.is_query else [key, _prefer()],
+        "parameters": [*([] if one.is_query else [key]), _prefer(), _validate_only()],
         "requestBody": {"required": True, "content": _json(one.schema.name)},
         "responses": {
             "200": {"description": "done; what the system answered"},
@@ -112,6 +116,32 @@ def _operation(one: Offered) -> dict[str, Any]:
             "default": _problem(),
         },
     }
+
+
+def _alias(one: Offered, place: Place) -> dict[str, Any]:
+    """The same operation at its resource: the key is in the URL, and a GET has all else there."""
+    found = _operation(one)
+    found["operationId"] = f"{one.system}.{one.name}.resource"
+    schema = json_schemas(one.schema.parsed)[one.schema.name]
+    key = one.policy.key if place.one else ""
+    given: list[dict[str, Any]] = []
+    if key:
+        given.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
+    if place.method in ("GET", "DELETE"):
+        del found["requestBody"]
+    if place.method == "GET":
+        required = schema.get("required", ())
+        given += [
+            {"name": name, "in": "query", "required": name in required, "schema": said}
+            for name, said in schema["properties"].items()
+            if name != key
+        ]
+    elif place.method != "DELETE" and key:
+        known = f"the same as /components/schemas/{one.schema.name}; {key} may be left to the URL"
+        body = {"type": "object", "description": known, "properties": schema["properties"]}
+        found["requestBody"]["content"] = {"application/json": {"schema": body}}
+    found["parameters"] = [*given, *found["parameters"]]
+    return found
 
 
 def _state(parameter: dict[str, Any], summary: str, schema: str | None) -> dict[str, Any]:
@@ -155,6 +185,12 @@ def _list() -> dict[str, Any]:
         "summary": "The calls that wait for a decision of yours",
         "responses": {"200": done, "default": _problem()},
     }
+
+
+def _validate_only() -> dict[str, Any]:
+    described = "show what the system would be asked for, and make no call"
+    schema = {"type": "boolean", "default": False}
+    return {"name": "validate_only", "in": "query", "description": described, "schema": schema}
 
 
 def _prefer() -> dict[str, Any]:

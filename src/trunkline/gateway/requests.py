@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from trunkline.gateway.catalog import Offered
 from trunkline.gateway.problems import Problem
 from trunkline.schemas.plain.parse import NotJson, parse
+from trunkline.schemas.plain.read import FieldError
 from trunkline.streams.flow.operation import MAX_WAIT
 
 DISCARDED = 4_194_304
@@ -79,17 +80,27 @@ def idempotency_key(request: Request, offered: Offered) -> str:
     return key
 
 
+def validates_only(request: Request) -> bool:
+    """Whether the request is to be shown and not made. Raises Problem for what says neither."""
+    said = request.query_params.get("validate_only", "false")
+    if said not in ("true", "false"):
+        raise Problem("not-acceptable", "validate_only is true or false")
+    return said == "true"
+
+
 def traceparent(request: Request) -> str:
     """The W3C trace context of the caller, "" for none, and for what is none."""
     given = request.headers.get("traceparent", "")
     return given if _TRACE.fullmatch(given) else ""
 
 
-async def body_of(request: Request, limits: Limits) -> bytes:
+async def body_of(
+    request: Request, limits: Limits, media_types: tuple[str, ...] = ("application/json",)
+) -> bytes:
     """The body. Raises Problem for one that is too large, before it is read where its length is
     told; too slow; or of another type than JSON."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media != "application/json":
+    if media not in media_types:
         raise Problem("not-json-type", f"it is {media[:100]!r}" if media else "it says no type")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem("not-json-type", "send it without Content-Encoding")
@@ -137,17 +148,26 @@ class BodyReader:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gateway-body")
 
-    async def request(self, body: bytes, offered: Offered) -> Any:
-        """The request of an operation that a body is. Raises Problem for one that is no JSON, and
-        for one that is not acceptable, with all that is wrong."""
+    async def request(
+        self, body: bytes, offered: Offered, said: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The request of an operation that a body is, with what its URL has ``said``. Raises
+        Problem for one that is no JSON, and for one that is not acceptable, with all that is
+        wrong."""
         if len(body) <= LARGE:
-            return _request(body, offered)
+            return _request(body, offered, said)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, _request, body, offered)
+        return await loop.run_in_executor(self._thread, _request, body, offered, said)
 
 
-def _request(body: bytes, offered: Offered) -> Any:
-    value, errors = offered.read(json_of(body))
+def _request(body: bytes, offered: Offered, said: Mapping[str, Any] | None) -> Any:
+    given = json_of(body) if body or said is None else {}
+    twice = []
+    if said and isinstance(given, dict):
+        twice = [name for name in said if name in given and given[name] != said[name]]
+        given = {**given, **said}
+    value, errors = offered.read(given)
+    errors += [FieldError(f"#/{name}", "is another one in the URL") for name in twice]
     if errors:
         several = "1 field is" if len(errors) == 1 else f"{len(errors)} fields are"
         raise Problem("not-acceptable", f"{several} not acceptable", errors=errors)

@@ -371,7 +371,8 @@ def test_the_document_shows_what_the_caller_may_use(world: World) -> None:
     assert document["components"]["schemas"]["commerce.Order"]["required"]
     mine = world.stranger.get("/openapi.json").json()["paths"]
     assert [path for path in mine if "systems" in path] == [
-        "/v1/systems/erp/operations/hurry_order"
+        "/v1/systems/erp/operations/hurry_order",
+        "/v1/systems/erp/orders/{id}",
     ]
 
 
