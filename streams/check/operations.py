@@ -25,10 +25,21 @@ KEYS = ("string", "int", "long")
 
 
 def operation_problems(flow: Flow[Any]) -> Iterator[Problem]:
-    """All that is wrong with the operations of a flow."""
+    """All that is wrong with what a flow offers at the gateway."""
+    yield from _received(flow)
     for operation in flow.operations:
         for message in (*_types(operation), *_destination(operation.to), *_doubt(operation)):
             yield _problem(operation, message)
+
+
+def _received(flow: Flow[Any]) -> Iterator[Problem]:
+    """What is wrong with the topics whose events come through the gateway."""
+    for topic in flow.topics:
+        type_ = topic.declared_type
+        # Of a type without a schema the check of topics says so.
+        if topic.received and type_ is not None and has_schema(type_):
+            for message in _key(topic.received, schema_of(type_).parsed):
+                yield Problem(topic.place, f"topic {topic.topic}: {message}")
 
 
 def operations_collide(flows: Sequence[Flow[Any]]) -> Iterator[Problem]:
@@ -76,7 +87,7 @@ def _key(key: str, schema: Any) -> Iterator[str]:
     named = avro.named_types(schema)
     fields = {field["name"]: field["type"] for field in schema["fields"]}
     if key not in fields:
-        yield f"key={key!r} is no field of the request: there are {', '.join(fields)}"
+        yield f"key={key!r} is no field: there are {', '.join(fields)}"
         return
     type_ = fields[key]
     type_ = named.get(type_, type_) if isinstance(type_, str) else type_

@@ -177,6 +177,14 @@ class Flow(Generic[EnvT]):
         self.topics.append(declared)
         return declared
 
+    def received_topic(self, topic: str, type: type[T], *, key: str) -> Topic[T]:
+        """A canonical topic whose events systems send to the gateway. ``key``: the field of the
+        value that names the entity. docs/gateway.md has the rest."""
+        declared = self.existing_topic(topic, type)
+        declared.place = SourceLocation.of_caller(1)
+        declared.received = key
+        return declared
+
     def table(
         self, topic: Topic[T], *, by: str = "", name: str = "", store: StoreKind = "memory"
     ) -> TableDefinition[T]:

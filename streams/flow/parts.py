@@ -27,7 +27,9 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Topic(Definition, Generic[T]):
-    """A canonical topic: call it with a record and it returns the canonical value, or None."""
+    """A canonical topic: call it with a record and it returns the canonical value, or None.
+    ``received``: the field of its value that is the key, of one whose events systems send to the
+    gateway; "" for any other."""
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class Topic(Definition, Generic[T]):
         self.streams = streams
         self.declared_type = type
         self.start: Start = "earliest"
+        self.received = ""
 
     def __call__(self, record: Record) -> T | None:
         value: T | None = self.function(record)

@@ -140,6 +140,9 @@ def _of_deliveries(found: _Rights, flow: Flow[Any]) -> None:
 
 
 def _of_gateways(found: _Rights, flow: Flow[Any], *, create: bool) -> None:
+    for topic in flow.topics:
+        if topic.received:
+            found.topic(topic.topic, "Write", *(["Create"] if create else []))
     for destination in flow.destinations:
         if destination.operations:
             made = ["Create"] if create else []

@@ -124,7 +124,7 @@ def _require_own_names(flows: Iterable[Flow[Any]]) -> None:
 
 def _schemas(flow: Flow[Any], strategy: str) -> Iterator[tuple[str, str]]:
     """The schemas that a worker of the flow writes with, by their subjects."""
-    written = [(t.topic, type_of_topic(t)) for t in flow.topics if t.sources]
+    written = [(t.topic, type_of_topic(t)) for t in flow.topics if t.sources or t.received]
     destinations = {id(route.to): route.to for route in flow.routes}.values()
     written += [(to.inbox, type_of_inbox(to)) for to in destinations]
     for one in flow.operations:

@@ -66,6 +66,15 @@ def a(call: Call[Order]) -> HttpRequest: ...
 @flow.operation(to=erp, verb="x", resource="o", doubt="check:a")  # !! no operation a that only
 def b(call: Call[Order]) -> HttpRequest: ...
 """,
+    "topics that systems send to the gateway": DECLARED
+    + """
+class Loose(TypedDict):
+    id: str
+a = flow.received_topic("shop.a", Order, key="ident")  # !! key='ident' is no field # !! no route
+b = flow.received_topic("shop.b", Loose, key="id")  # !! Loose has no Avro schema # !! no route
+@flow.operation(to=erp, verb="x", resource="o")
+def c(call: Call[Order]) -> HttpRequest: ...
+""",
     "destinations of operations": DECLARED
     + """
 @flow.destination(order="none")

@@ -42,6 +42,9 @@ flow = Flow(os.environ["FLOW"], Env)
 orders = flow.existing_topic(os.environ["TOPIC"], Order)
 
 
+received = flow.received_topic(os.environ["TOPIC"] + ".received", Order, key="id")
+
+
 @flow.destination(retry=Retry("1s", "2s"))
 def erp(env: Env) -> HttpSink[Order]:
     return HttpSink(env.erp_url, Order, method="PUT", path="/orders/{key}", timeout=5)
@@ -49,6 +52,11 @@ def erp(env: Env) -> HttpSink[Order]:
 
 @flow.route(orders, to=erp)
 def forward(order: Event[Order]) -> Order:
+    return order.data
+
+
+@flow.route(received, to=erp)
+def forward_received(order: Event[Order]) -> Order:
     return order.data
 
 

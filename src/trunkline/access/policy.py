@@ -28,13 +28,14 @@ class KeyEntry(BaseModel):
 class ClientEntry(BaseModel):
     """A client in the file: ``[clients.<name>]``. ``call``: patterns of ``system/operation`` that
     it may call; ``resolve``: of those whose calls it may decide, in doubt or not; ``roles``: as
-    operations name them that must be approved."""
+    operations name them that must be approved; ``publish``: patterns of topics."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     call: list[str] = []
     resolve: list[str] = []
     roles: list[str] = []
+    publish: list[str] = []
     keys: list[KeyEntry] = []
 
 
@@ -48,11 +49,13 @@ class AccessTable(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Somebody whose key was right. ``call``, ``resolve``: patterns of operations; ``roles``."""
+    """Somebody whose key was right. ``call``, ``resolve``: patterns of operations; ``publish``: of
+    topics."""
 
     name: str
     call: tuple[str, ...]
     resolve: tuple[str, ...] = ()
+    publish: tuple[str, ...] = ()
     roles: frozenset[str] = frozenset()
 
     def may_call(self, system: str, operation: str) -> bool:
@@ -62,6 +65,10 @@ class Client:
     def may_resolve(self, system: str, operation: str) -> bool:
         """Whether it may decide of others' calls of an operation."""
         return any(fnmatchcase(f"{system}/{operation}", pattern) for pattern in self.resolve)
+
+    def may_publish(self, topic: str) -> bool:
+        """Whether it may send events of a topic."""
+        return any(fnmatchcase(topic, pattern) for pattern in self.publish)
 
 
 class AccessPolicy:
@@ -87,4 +94,10 @@ class AccessPolicy:
 
 
 def _client(name: str, entry: ClientEntry) -> Client:
-    return Client(name, tuple(entry.call), tuple(entry.resolve), frozenset(entry.roles))
+    return Client(
+        name,
+        tuple(entry.call),
+        tuple(entry.resolve),
+        tuple(entry.publish),
+        frozenset(entry.roles),
+    )

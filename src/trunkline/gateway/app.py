@@ -19,9 +19,10 @@ from trunkline.access.policy import AccessPolicy, Client
 from trunkline.gateway.aliases import OWN, Aliases, from_url
 from trunkline.gateway.answers import answer, pending, queried, state, status_of
 from trunkline.gateway.book import CallBook
-from trunkline.gateway.calls import Calls
+from trunkline.gateway.calls import Calls, confirmed
 from trunkline.gateway.catalog import Catalog, Offered
 from trunkline.gateway.decisions import Decisions, may_decide
+from trunkline.gateway.events import EVENTS_JSON, EventTopics
 from trunkline.gateway.metrics import GatewayMetrics
 from trunkline.gateway.openapi import openapi
 from trunkline.gateway.preview import preview
@@ -37,6 +38,7 @@ from trunkline.gateway.requests import (
     traceparent,
     validates_only,
 )
+from trunkline.gateway.writer import CallWriter
 from trunkline.streams.journal.record import CallRecord
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ class Doors:
     book: CallBook
     calls: Calls
     queries: Queries
+    events: EventTopics
+    writer: CallWriter
     decisions: Decisions
     policy: Callable[[], AccessPolicy]
     not_ready: Callable[[], str]
@@ -84,6 +88,7 @@ class Gateway:
         routes = [
             Route(calls, self._counted(self.call), methods=["POST"]),
             Route(resources, self._counted(self.resource), methods=ALIASED),
+            Route("/v1/topics/{topic}/events", self._counted(self.publish), methods=["POST"]),
             Route("/v1/calls", self._counted(self.for_person), methods=["GET"]),
             Route("/v1/calls/{id}:cancel", self._counted(self.cancel), methods=["POST"]),
             Route("/v1/calls/{id}:approve", self._counted(self.approve), methods=["POST"]),
@@ -216,6 +221,17 @@ class Gateway:
         _require_right(client, found)
         return found
 
+    async def publish(self, request: Request) -> Response:
+        """``POST /v1/topics/{topic}/events``: one event, or several."""
+        client, doors = self._client(request), self._doors
+        topic = doors.events.find(request.path_params["topic"], client)
+        body = await body_of(request, doors.limits, EVENTS_JSON)
+        trace = traceparent(request)
+        events = await self._bodies.run(len(body), topic.events_of, body, client.name, trace)
+        with confirmed(""):
+            await doors.writer.write_events(topic.topic, events)
+        return JSONResponse({"accepted": len(events)})
+
     # Calls
 
     async def state(self, request: Request) -> Response:
@@ -285,8 +301,11 @@ class Gateway:
 
     async def document(self, request: Request) -> Response:
         """``GET /openapi.json``, of what the caller may use."""
-        allowed = self._doors.catalog.allowed(self._client(request))
+        client = self._client(request)
+        allowed = self._doors.catalog.allowed(client)
         found = openapi(allowed, self._aliases, self._doors.version)
+        found["paths"] |= self._doors.events.paths(client)
+        found["components"]["schemas"] |= self._doors.events.schemas(client)
         return Response(orjson.dumps(found), media_type="application/json")
 
     async def problem(self, request: Request) -> Response:

@@ -115,6 +115,6 @@ def confirmed(id_: str) -> Iterator[None]:
             "not-written",
             f"Kafka has not confirmed it ({failure.args[0].name()}): it may still be done, so "
             "repeat it with the same Idempotency-Key",
-            call=id_,
+            call=id_ or None,
             headers={"Retry-After": "2"},
         ) from failure

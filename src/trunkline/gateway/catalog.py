@@ -10,7 +10,7 @@ from typing import Any
 
 from trunkline.access.policy import Client
 from trunkline.connectors.base import HttpRequest
-from trunkline.errors import ConfigurationError, Rejected
+from trunkline.errors import Rejected
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.plain.read import FieldError, PlainReader
@@ -91,13 +91,8 @@ class Catalog:
     @classmethod
     def of(cls, flows: Iterable[Flow[Any]], backbone: Backbone, codec: Codec) -> Catalog:
         """The operations of these flows. Asks the registry for the ids of their schemas. Raises
-        ConfigurationError, also where there is none; RegistryUnavailable."""
-        found = [_offered(one, backbone, codec) for flow in flows for one in flow.operations]
-        if not found:
-            raise ConfigurationError(
-                "no flow of these has an operation: declare one with @flow.operation(to=…)"
-            )
-        return cls(found)
+        ConfigurationError, RegistryUnavailable."""
+        return cls(_offered(one, backbone, codec) for flow in flows for one in flow.operations)
 
     @property
     def all(self) -> list[Offered]:

@@ -75,7 +75,8 @@ class Decisions:
         )
         with confirmed(call.call):
             await self._writer.write(offered, approved, _request(call), "")
-        return self._book.get(call.call) or approved
+        found = self._book.get(call.call)
+        return approved if found is None or found.state == "needs_approval" else found
 
     async def resolve(
         self, client: Client, call: CallRecord, offered: Offered, body: Any

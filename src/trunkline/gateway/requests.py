@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -19,6 +19,7 @@ from trunkline.schemas.plain.parse import NotJson, parse
 from trunkline.schemas.plain.read import FieldError
 from trunkline.streams.flow.operation import MAX_WAIT
 
+T = TypeVar("T")
 DISCARDED = 4_194_304
 """Bytes of a body that is too large which are read and dropped."""
 LARGE = 32_768
@@ -154,10 +155,14 @@ class BodyReader:
         """The request of an operation that a body is, with what its URL has ``said``. Raises
         Problem for one that is no JSON, and for one that is not acceptable, with all that is
         wrong."""
-        if len(body) <= LARGE:
-            return _request(body, offered, said)
+        return await self.run(len(body), _request, body, offered, said)
+
+    async def run(self, size: int, function: Callable[..., T], *given: Any) -> T:
+        """What a function makes of a body of so many bytes; raises what it raises."""
+        if size <= LARGE:
+            return function(*given)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, _request, body, offered, said)
+        return await loop.run_in_executor(self._thread, function, *given)
 
 
 def _request(body: bytes, offered: Offered, said: Mapping[str, Any] | None) -> Any:

@@ -22,6 +22,7 @@ from trunkline.gateway.book import CallBook
 from trunkline.gateway.calls import Calls
 from trunkline.gateway.catalog import Catalog
 from trunkline.gateway.decisions import Decisions
+from trunkline.gateway.events import EventTopics
 from trunkline.gateway.queries import Queries
 from trunkline.gateway.requests import Limits
 from trunkline.gateway.tail import CallTail, Told
@@ -62,8 +63,15 @@ class Server:
         self._failure: BaseException | None = None
         self._access = PolicyFile(access)
         with closing(registry_of(backbone)) as registry:
-            catalog = Catalog.of(flows, backbone, Codec(registry))
-        topics = _topics(flows, catalog, backbone)
+            codec = Codec(registry)
+            catalog = Catalog.of(flows, backbone, codec)
+            events = EventTopics.of(flows, backbone, codec)
+        if not catalog.all and not events.names:
+            raise ConfigurationError(
+                "no flow of these has an operation or a received topic: declare one with "
+                "@flow.operation(to=…) or flow.received_topic(…)"
+            )
+        topics = _topics(flows, catalog, events, backbone)
         self._book = CallBook(time.time)
         self._writer = CallWriter(backbone, topics)
         queries = Queries(self._writer, time.time)
@@ -74,6 +82,8 @@ class Server:
             book=self._book,
             calls=Calls(self._book, self._writer, time.time),
             queries=queries,
+            events=events,
+            writer=self._writer,
             decisions=Decisions(self._book, self._writer, time.time),
             policy=lambda: self._access.policy,
             not_ready=self._not_ready,
@@ -156,11 +166,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _topics(flows: Sequence[Flow[Any]], catalog: Catalog, backbone: Backbone) -> dict[str, int]:
+def _topics(
+    flows: Sequence[Flow[Any]], catalog: Catalog, events: EventTopics, backbone: Backbone
+) -> dict[str, int]:
     """The topics of calls and their partitions; they and the inboxes are made if they are missing
     and the environment allows it."""
     specs = [spec for flow in flows for spec in required_topics(flow, backbone.partitions)]
-    needed = {*catalog.topics, *catalog.inboxes, *([REPLIES] if catalog.has_queries else [])}
+    needed = {*events.names, *catalog.topics, *catalog.inboxes}
+    needed |= {REPLIES} if catalog.has_queries else set()
     kafka.ensure_topics(backbone, [spec for spec in specs if spec.name in needed])
     there = kafka.existing_topics(kafka.admin(backbone), expected=catalog.topics)
     if missing := [topic for topic in catalog.topics if topic not in there]:

@@ -36,7 +36,7 @@ TIMEOUT = 10.0
 """Seconds that Kafka has to take a call."""
 ANY = -1
 """The partition that the key decides."""
-_Record = tuple[str, bytes, bytes, list[tuple[str, bytes]], int]
+_Record = tuple[str, bytes, bytes | None, list[tuple[str, bytes]], int]
 """Topic, key, value, headers and partition."""
 
 
@@ -100,6 +100,13 @@ class CallWriter:
         headers = call_headers(offered, call, traceparent)
         await self._write([(offered.queries, call.call.encode(), value, headers, ANY)])
 
+    async def write_events(
+        self, topic: str, events: Sequence[tuple[bytes, bytes | None, list[tuple[str, bytes]]]]
+    ) -> None:
+        """Return when Kafka has these events, as key, value and headers: those of a key in their
+        order. Raises as ``write``, where some may be written."""
+        await self._write([(topic, key, value, said, ANY) for key, value, said in events])
+
     async def write_decision(self, topic: str, wanted: CallRecord) -> None:
         """Return when Kafka has it that somebody wants a call to be in this state; the worker of
         its partition says whether it is. ``topic``: its own topic of calls. Raises as ``write``."""
@@ -129,7 +136,7 @@ class CallWriter:
         self,
         topic: str,
         key: bytes,
-        value: bytes,
+        value: bytes | None,
         headers: list[tuple[str, bytes]],
         partition: int,
     ) -> asyncio.Future[None]:

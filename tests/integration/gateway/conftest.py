@@ -23,6 +23,7 @@ def world(
     key, other = client_key(access, "crm", "erp/*"), client_key(access, "wms", "erp/hurry_*")
     with access.open("a") as file:  # its table is the last one
         file.write('\n[clients.boss]\nroles = ["order-lead"]\nresolve = ["erp/*"]\n')
+        file.write('publish = ["*.received"]\n')
     lead = client_key(access, "boss")
     with System() as erp:
         feed = Feed(backbone, f"{name}.orders")

@@ -24,6 +24,7 @@ from trunkline.gateway.app import Doors, Gateway
 from trunkline.gateway.book import CallBook
 from trunkline.gateway.calls import Calls
 from trunkline.gateway.catalog import Catalog, Offered
+from trunkline.gateway.events import EventTopics
 from trunkline.gateway.requests import BodyReader, Limits
 from trunkline.gateway.server import protocol
 from trunkline.schemas.commerce import Order
@@ -63,6 +64,8 @@ async def serving(policy: AccessPolicy, not_ready: str = "it still reads") -> As
         book=book,
         calls=Calls(book, None, lambda: 0.0),  # type: ignore[arg-type]  # never asked
         queries=none,
+        events=EventTopics([]),
+        writer=none,
         decisions=none,
         policy=lambda: policy,
         not_ready=lambda: not_ready,
