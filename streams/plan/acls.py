@@ -146,6 +146,7 @@ def _of_gateways(found: _Rights, flow: Flow[Any], *, create: bool) -> None:
     for destination in flow.destinations:
         if destination.operations:
             made = ["Create"] if create else []
+            found.topic(naming.control(flow.name), "Read", *made)
             found.topic(destination.inbox, "Write", *made)
             found.topic(destination.calls, "Read", "Write", *made)
             if destination.queries:

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from trunkline.access.policy import AccessPolicy, Client
 from trunkline.gateway.aliases import OWN, Aliases, from_url
 from trunkline.gateway.answers import answer, pending, queried, state, status_of
+from trunkline.gateway.availability import Availability
 from trunkline.gateway.book import CallBook
 from trunkline.gateway.calls import Calls, confirmed
 from trunkline.gateway.catalog import Catalog, Offered
@@ -61,6 +62,7 @@ class Doors:
     book: CallBook
     calls: Calls
     queries: Queries
+    availability: Availability
     events: EventTopics
     writer: CallWriter
     decisions: Decisions
@@ -179,6 +181,9 @@ class Gateway:
             seconds = offered.policy.wait if prefer.wait is None else prefer.wait
             trace = traceparent(request)
             return queried(await doors.queries.ask(offered, client, value, trace, seconds), offered)
+        queued = prefer.respond_async or offered.policy.approve
+        if not queued and not doors.calls.is_known(offered, client, key):
+            doors.availability.require(offered)
         sent = await doors.calls.submit(offered, client, key, value, traceparent(request))
         if prefer.respond_async and not sent.call.is_over:
             return pending(sent.call, offered.system, preferred=True, replayed=sent.repeated)

@@ -48,6 +48,10 @@ class Calls:
         self._writer = writer
         self._clock = clock
 
+    def is_known(self, offered: Offered, client: Client, key: str) -> bool:
+        """Whether a call of this key was accepted before."""
+        return self._book.get(call_id(client.name, offered, key)) is not None
+
     async def submit(
         self, offered: Offered, client: Client, key: str, request: Any, traceparent: str
     ) -> Submitted:

@@ -14,10 +14,11 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from trunkline import kafka
+from trunkline import kafka, naming
 from trunkline.access.file import PolicyFile
 from trunkline.errors import ConfigurationError
 from trunkline.gateway.app import Doors, Gateway
+from trunkline.gateway.availability import Availability
 from trunkline.gateway.book import CallBook
 from trunkline.gateway.calls import Calls
 from trunkline.gateway.catalog import Catalog
@@ -62,26 +63,22 @@ class Server:
     ) -> None:
         self._failure: BaseException | None = None
         self._access = PolicyFile(access)
-        with closing(registry_of(backbone)) as registry:
-            codec = Codec(registry)
-            catalog = Catalog.of(flows, backbone, codec)
-            events = EventTopics.of(flows, backbone, codec)
-        if not catalog.all and not events.names:
-            raise ConfigurationError(
-                "no flow of these has an operation or a received topic: declare one with "
-                "@flow.operation(to=…) or flow.received_topic(…)"
-            )
-        topics = _topics(flows, catalog, events, backbone)
+        catalog, events = _offers(flows, backbone)
+        topics, control = _topics(flows, catalog, events, backbone)
+        availability = Availability(time.time)
         self._book = CallBook(time.time)
         self._writer = CallWriter(backbone, topics)
         queries = Queries(self._writer, time.time)
         replies = queries if catalog.has_queries else None
-        self._tail = CallTail(backbone, topics, self._received, replies)
+        self._tail = CallTail(
+            *(backbone, topics, self._received, replies, control, availability.heard)
+        )
         doors = Doors(
             catalog=catalog,
             book=self._book,
             calls=Calls(self._book, self._writer, time.time),
             queries=queries,
+            availability=availability,
             events=events,
             writer=self._writer,
             decisions=Decisions(self._book, self._writer, time.time),
@@ -166,19 +163,35 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _offers(flows: Sequence[Flow[Any]], backbone: Backbone) -> tuple[Catalog, EventTopics]:
+    """What these flows offer. Raises ConfigurationError where that is nothing."""
+    with closing(registry_of(backbone)) as registry:
+        codec = Codec(registry)
+        catalog = Catalog.of(flows, backbone, codec)
+        events = EventTopics.of(flows, backbone, codec)
+    if not catalog.all and not events.names:
+        raise ConfigurationError(
+            "no flow of these has an operation or a received topic: declare one with "
+            "@flow.operation(to=…) or flow.received_topic(…)"
+        )
+    return catalog, events
+
+
 def _topics(
     flows: Sequence[Flow[Any]], catalog: Catalog, events: EventTopics, backbone: Backbone
-) -> dict[str, int]:
-    """The topics of calls and their partitions; they and the inboxes are made if they are missing
-    and the environment allows it."""
+) -> tuple[dict[str, int], list[str]]:
+    """The topics of calls and their partitions, and the control topics that there are. What is
+    missing is made if the environment allows it."""
     specs = [spec for flow in flows for spec in required_topics(flow, backbone.partitions)]
     needed = {*events.names, *catalog.topics, *catalog.inboxes}
+    needed |= {naming.control(one.flow) for one in catalog.all}
     needed |= {REPLIES} if catalog.has_queries else set()
     kafka.ensure_topics(backbone, [spec for spec in specs if spec.name in needed])
     there = kafka.existing_topics(kafka.admin(backbone), expected=catalog.topics)
     if missing := [topic for topic in catalog.topics if topic not in there]:
         raise ConfigurationError(f"topics are missing: {', '.join(missing)}")
-    return {topic: there[topic] for topic in catalog.topics}
+    control = {naming.control(one.flow) for one in catalog.all}
+    return {topic: there[topic] for topic in catalog.topics}, sorted(control & there.keys())
 
 
 def protocol(limits: Limits) -> type[H11Protocol]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from typing import Protocol
 
@@ -44,9 +44,10 @@ class CallTail:
     """Reads in a thread of its own, and tells in the event loop, each partition in its order.
 
     ``on_records``: gets what was read; ``replies``: the answers of queries, those that are written
-    from now on. ``caught_up``: set once everything is read that was there at
-    the start, up to the high watermark: what an open transaction holds back is waited for, or a
-    call would be sent again that a worker has just completed. ``failure``: what ended it.
+    from now on; ``control``: control topics, of whose records ``on_control`` gets topic, key and
+    value. ``caught_up``: set once everything is read that was there at the start, up to the high
+    watermark: what an open transaction holds back is waited for, or a call would be sent again that
+    a worker has just completed. ``failure``: what ended it.
     """
 
     failure: BaseException | None = None
@@ -57,12 +58,16 @@ class CallTail:
         topics: dict[str, int],
         on_records: Callable[[list[Told]], None],
         replies: Replies | None = None,
+        control: Collection[str] = (),
+        on_control: Callable[[str, bytes | None, bytes | None], None] = lambda *_: None,
     ) -> None:
         self._backbone = low_latency(backbone)
         self._partitions = [
             TopicPartition(topic, number, 0) for topic in topics for number in range(topics[topic])
         ]
         self._on_records = on_records
+        self._partitions += [TopicPartition(topic, 0, 0) for topic in control]
+        self._control, self._on_control = frozenset(control), on_control
         self._replies = replies
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gateway-tail", daemon=True)
@@ -107,10 +112,13 @@ class CallTail:
         sound = [message for message in arrived if message.error() is None]
         if self._replies is not None:
             self._tell_replies([m for m in sound if m.topic() == REPLIES])
+        for one in sound:
+            if one.topic() in self._control:
+                self._in_loop(self._on_control, one.topic(), one.key(), one.value())
         told = [
             (message.topic() or "", *found)
             for message in sound
-            if message.topic() != REPLIES
+            if message.topic() not in (REPLIES, *self._control)
             and (found := parsed_call(message.key(), message.value())) is not None
         ]
         if told:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway_kit import World, order
-from trunkline import kafka
+from trunkline import admin, kafka
 from trunkline.kafka.partitioner import partition_of_key
 from trunkline.naming import calls
 from trunkline.streams.journal.record import CallRecord
@@ -196,3 +196,32 @@ def test_a_query_whose_system_refuses_us_says_nothing_of_it(world: World) -> Non
     world.erp.answers[id_] = 401
     refused = world.callers[0].post("get_order", order(id_))
     assert (refused.status_code, "detail" in refused.json()) == (502, False)
+
+
+def test_while_the_destination_is_paused_who_waits_is_told_and_who_does_not_is_queued(
+    world: World,
+) -> None:
+    target, id_, key = admin.Target.parse(f"{world.flow}.erp"), unique(), unique()
+    admin.pause_destination(world.backbone, target, why="a test")
+    try:
+
+        def unavailable() -> bool:
+            refused = world.callers[0].post("correct_order", order(unique()), key=unique())
+            return refused.status_code == 503 and bool(refused.headers["Retry-After"])
+
+        eventually(unavailable, "it is told")
+        asked = world.callers[0].post("get_order", order(unique()))
+        assert asked.json()["type"] == "/problems/system-unavailable"
+        queued = world.callers[0].post("correct_order", order(id_), key=key, prefer="respond-async")
+        assert queued.status_code == 202
+        joined = world.callers[0].post("correct_order", order(id_), key=key, prefer="wait=0")
+        assert joined.status_code == 202
+        assert world.erp.of(id_) == []
+    finally:
+        admin.resume_destination(world.backbone, target, why="a test")
+    done = world.callers[0].get(queued.headers["Location"], prefer="wait=30").json()
+    assert done["state"] == "succeeded"
+    eventually(
+        lambda: world.callers[0].post("correct_order", order(id_), key=unique()).status_code == 200,
+        "it is told that it is up",
+    )

@@ -21,6 +21,7 @@ from trunkline.access.file import AccessEditor, load_policy
 from trunkline.access.keys import new_key
 from trunkline.access.policy import AccessPolicy
 from trunkline.gateway.app import Doors, Gateway
+from trunkline.gateway.availability import Availability
 from trunkline.gateway.book import CallBook
 from trunkline.gateway.calls import Calls
 from trunkline.gateway.catalog import Catalog, Offered
@@ -64,6 +65,7 @@ async def serving(policy: AccessPolicy, not_ready: str = "it still reads") -> As
         book=book,
         calls=Calls(book, None, lambda: 0.0),  # type: ignore[arg-type]  # never asked
         queries=none,
+        availability=Availability(lambda: 0.0),
         events=EventTopics([]),
         writer=none,
         decisions=none,

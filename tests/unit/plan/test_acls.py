@@ -150,6 +150,7 @@ def test_a_gateway_may_write_calls_and_follow_how_they_stand_and_nothing_else() 
 
     found = rights(flow, ["gateway"])
     assert {(right.resource, right.name, right.operations) for right in found} == {
+        ("topic", "sales.control", ("Read", "Describe")),
         ("topic", "sales.erp.inbox", ("Write", "Describe")),
         ("topic", "sales.erp.calls", ("Read", "Write", "Describe")),
         ("group", "trunkline.gateway", ("Describe",)),

@@ -1,0 +1,78 @@
+"""What workers say of a destination decides whether a caller who waits is let in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from trunkline.gateway.availability import RETRY, Availability
+from trunkline.gateway.catalog import Offered
+from trunkline.gateway.problems import Problem
+from trunkline.schemas.commerce import Order
+from trunkline.schemas.plain.read import PlainReader
+from trunkline.schemas.types import schema_of
+from trunkline.streams.flow.operation import OperationPolicy
+from trunkline.times import iso
+
+NOW = 1_800_000_000.0
+SCHEMA = schema_of(Order)
+OFFERED = Offered(
+    *("erp", "correct", "a.b", "a.b.desk.inbox", "a.b.desk.calls"),
+    policy=OperationPolicy("update", "orders", "id"),
+    schema=SCHEMA,
+    reader=PlainReader(SCHEMA.parsed),
+    encode=lambda value: b"",
+    described="It.",
+)
+
+
+def said(state: str, until: float | None = None, at: float = NOW) -> bytes:
+    told = {"state": state, "at": iso(at), "until": until and iso(until)}
+    return orjson.dumps(told)
+
+
+def after(*records: tuple[str, bytes | None], topic: str = "a.b.control") -> Any:
+    known = Availability(lambda: NOW)
+    for key, value in records:
+        known.heard(topic, key.encode(), value)
+    return known.closed(OFFERED)
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [
+        (said("open", NOW + 7), 7),
+        (said("maintenance", NOW + 600), 600),
+        (said("paused"), RETRY),
+        (said("cannot-open"), RETRY),
+        (said("open", NOW - 1), None),
+        (said("open"), None),
+        (said("half-open"), None),
+        (said("slow-start"), None),
+        (said("paused", at=NOW - 121), None),
+        (b"no JSON", None),
+        (None, None),
+    ],
+)
+def test_a_state_closes_or_it_does_not(value: bytes | None, wait: float | None) -> None:
+    found = after(("status/desk/w1", value))
+    assert (found and found.after) == wait
+
+
+def test_one_workers_word_is_enough_and_its_end_ends_it() -> None:
+    down = ("status/desk/w1", said("open", NOW + 7))
+    assert after(down, ("status/desk/w2", None)) is not None
+    assert after(down, ("status/desk/w1", None)) is None
+    assert after(("status/other/w1", said("paused")), ("override/desk", b"{}")) is None
+    assert after(down, topic="b.control") is None
+
+
+def test_a_caller_is_told_when_to_come_again() -> None:
+    known = Availability(lambda: NOW)
+    known.require(OFFERED)
+    known.heard("a.b.control", b"status/desk/w1", said("open", NOW + 6.2))
+    with pytest.raises(Problem) as raised:
+        known.require(OFFERED)
+    assert (raised.value.status, raised.value.headers) == (503, {"Retry-After": "7"})
