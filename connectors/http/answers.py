@@ -5,6 +5,11 @@ Status codes are those of RFC 9110; 425 is RFC 8470, 429 RFC 6585.
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+import orjson
+
 from trunkline.errors import DeliveryError, Rejected, Retryable, Unavailable
 from trunkline.times import seconds_until
 
@@ -29,3 +34,35 @@ def failure(
     if 300 <= status < 400:
         what += f" (redirects are not followed; location: {location or 'none'})"
     return Rejected(what, status=status, cause=cause)
+
+
+_CODE = re.compile(r"[\w.:/-]{1,100}", re.ASCII)
+
+
+def code_of(body: bytes) -> str:
+    """The system's own word for what is wrong, of an answer's JSON: its ``code``, also as
+    ``error_code`` or ``errorCode``, at the top, in ``error``, or in the first of ``errors``; else a
+    word that is its ``error`` (RFC 6749). "" for none."""
+    try:
+        answer = orjson.loads(body)
+    except ValueError:
+        return ""
+    if not isinstance(answer, dict):
+        return ""
+    first = answer.get("errors")
+    several = first[:1] if isinstance(first, list) else []
+    within: list[Any] = [answer, answer.get("error"), *several]
+    found = [
+        one[name]
+        for one in within
+        if isinstance(one, dict)
+        for name in ("code", "error_code", "errorCode")
+        if name in one
+    ]
+    return next((str(one) for one in [*found, answer.get("error")] if _is_code(one)), "")
+
+
+def _is_code(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return False
+    return _CODE.fullmatch(str(value)) is not None

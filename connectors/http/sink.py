@@ -15,7 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from trunkline.connectors.base import CallLimits, HttpReply, HttpRequest, Sink
-from trunkline.connectors.http.answers import failure
+from trunkline.connectors.http.answers import code_of, failure
 from trunkline.connectors.http.client import Exchange, exchange, new_session
 from trunkline.connectors.http.deadline import Deadline
 from trunkline.connectors.http.judging import Judge, apply, read_answer, whole_body
@@ -300,13 +300,15 @@ class HttpSink(Sink[T]):
         answer = await _start_of(response)
         shown = self._masked(answer[:SHOWN].decode(errors="replace")) or str(response.reason)
         status = response.status
-        return failure(
+        error = failure(
             status,
             f"{request.what} answered {status}: {shown}",
             retry_after=response.headers.get("Retry-After", ""),
             location=response.headers.get("Location", ""),
             cause=f"{request.cause} answered {status}: {request.common(shown)}",
         )
+        error.code = code_of(answer)
+        return error
 
     async def _drain(self, response: aiohttp.ClientResponse) -> None:
         """Read the body of an accepted request, so that its connection can be used again.

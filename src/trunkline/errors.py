@@ -84,13 +84,15 @@ class DeliveryError(TrunklineError):
     ``Retry(on=…)`` can name it. ``cause``: what all events that fail for this reason have in
     common, without the values of this one (``PUT /{key} answered 422``); dead letters are grouped
     by it. "": the message with its numbers, ids and quoted values masked. ``unsent``: the system
-    was surely never reached, so it cannot have done anything.
+    was surely never reached, so it cannot have done anything. ``code``: the system's own word for
+    what is wrong, as ``QTY_MIN``, "" for none.
     """
 
     # For a subclass of a user's, whose __init__ does not call ours.
     status: int | None = None
     cause: str = ""
     unsent: bool = False
+    code: str = ""
 
     def __init__(self, message: str = "", *, status: int | None = None, cause: str = "") -> None:
         super().__init__(message)

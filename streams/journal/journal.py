@@ -323,6 +323,7 @@ class CallJournal:
         return {
             "why": shown(str(failure), self._destination),
             "status": status if isinstance(status, int) else None,
+            "code": str(getattr(failure, "code", ""))[:100],
         }
 
 

@@ -51,9 +51,10 @@ class CallRecord:
     ``operation``: its name in the flow; ``key``: the entity's; ``fingerprint``: of what was asked
     for; ``at``: when it came into this state; ``attempt``: attempts that were made; ``due_at``:
     when the next one is due, 0 if nobody knows; ``why``: in words, what it waits for or why it
-    failed; ``status``: the system's; ``reply``: what the system answered, as JSON text; None: there
-    is none that was kept. ``unsure``: an attempt was begun, and whether the system has done it
-    nobody has heard. ``request``: the request's bytes in base64, of a call that waits for a person.
+    failed; ``status``: the system's, and ``code`` its own word; ``reply``: what the system
+    answered, as JSON text; None: there is none that was kept. ``unsure``: an attempt was begun, and
+    whether the system has done it nobody has heard. ``request``: the request's bytes in base64, of
+    a call that waits for a person.
     """
 
     call: str
@@ -72,6 +73,7 @@ class CallRecord:
     reply: str | None = None
     unsure: bool = False
     request: str | None = None
+    code: str = ""
 
     @property
     def is_over(self) -> bool:
@@ -132,6 +134,7 @@ def _is_sound(record: CallRecord) -> bool:
     millions of records."""
     r = record
     texts = {*map(type, (r.call, r.state, r.operation, r.client, r.key, r.fingerprint, r.why))}
+    texts.add(type(r.code))
     numbers = {*map(type, (r.accepted_at, r.expires_at, r.at, r.due_at))}
     others = {type(r.reply), type(r.request)} <= {str, _NONE} and type(r.unsure) is bool
     others = others and type(r.attempt) is int and type(r.status) in (int, _NONE)

@@ -25,8 +25,8 @@ KINDS = frozenset(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryReply:
     """``kind``: ``done``, or the kind of problem that the caller is told of; ``status``: the
-    system's; ``reply``: what it answered, as JSON text; ``after``: seconds after which to ask
-    again, 0 where nobody knows."""
+    system's, and ``code`` its own word; ``reply``: what it answered, as JSON text; ``after``:
+    seconds after which to ask again, 0 where nobody knows."""
 
     query: str
     kind: str
@@ -34,6 +34,7 @@ class QueryReply:
     reply: str | None = None
     why: str = ""
     after: float = 0.0
+    code: str = ""
 
     def encoded(self) -> bytes:
         """The value of its record: JSON. Its key is the query's id."""
@@ -51,6 +52,7 @@ def parsed_reply(value: bytes | None) -> QueryReply | None:
         (found.status, (int, type(None))),
         (found.reply, (str, type(None))),
         (found.why, (str,)),
+        (found.code, (str,)),
         (found.after, (float, int)),
     ]
     return found if found.kind in KINDS and all(type(v) in kinds for v, kinds in types) else None

@@ -171,7 +171,8 @@ class QueryStep:
         elif isinstance(error, Rejected) and status is not None and 400 <= status < 500:
             kind = "rejected-by-system"
         why = shown(str(error), self._destination.name)
-        self._tell(event, kind, status=status, why=why, after=float(after))
+        code = str(getattr(error, "code", ""))[:100]
+        self._tell(event, kind, status=status, why=why, after=float(after), code=code)
 
     def _tell(self, event: Event[Any], kind: str, **more: Any) -> None:
         reply = QueryReply(query=event.id, kind=kind, **more)

@@ -161,6 +161,8 @@ class System:
             await asyncio.sleep(self.delay)
         status = self.answers.get(request.match_info["order"], self.status)
         text = '{"revision": 12345678901234567890.10, "seen": true}'
+        if status >= 400:
+            return web.json_response({"error": {"code": f"E{status}"}}, status=status)
         return web.Response(status=status, text=text, content_type="application/json")
 
     async def _tell(self, request: web.Request, order: str) -> web.Response:

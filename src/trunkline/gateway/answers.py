@@ -49,6 +49,7 @@ def answer(call: CallRecord, system: str, *, replayed: bool = False) -> Response
         call=call.call,
         system=system,
         system_status=call.status,
+        system_code=None if kind == "system-credentials-rejected" else call.code or None,
     )
 
 
@@ -58,17 +59,19 @@ def queried(reply: QueryReply, offered: Offered) -> Response:
         if reply.reply is None:
             return Response(status_code=204)
         return Response(reply.reply, 200, media_type="application/json")
+    hidden = reply.kind == "system-credentials-rejected"
     refused = reply.kind == "rejected-by-system"
     headers = {}
     if KINDS[reply.kind].status == 503:
         headers["Retry-After"] = str(max(1, math.ceil(reply.after)))
     raise Problem(
         reply.kind,
-        "" if reply.kind == "system-credentials-rejected" else reply.why,
+        "" if hidden else reply.why,
         status=_AS_IT_IS.get(reply.status or 0, 422) if refused else None,
         headers=headers,
         system=offered.system,
         system_status=reply.status,
+        system_code=None if hidden else reply.code or None,
     )
 
 
@@ -110,6 +113,8 @@ def status_of(call: CallRecord, system: str) -> dict[str, Any]:
         found["why"] = "it waits for its turn, or for the system's answer"
     if call.status is not None:
         found["system_status"] = call.status
+    if call.code and not hidden:
+        found["system_code"] = call.code
     if call.is_over and call.state == "succeeded" and call.reply is not None:
         found["reply"] = orjson.Fragment(call.reply)
     return found

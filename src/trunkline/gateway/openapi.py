@@ -24,6 +24,7 @@ _PROBLEM = {
         "call": {"type": "string", "format": "uuid"},
         "system": {"type": "string"},
         "system_status": {"type": "integer"},
+        "system_code": {"type": "string"},
         "errors": {
             "type": "array",
             "items": {
@@ -50,6 +51,7 @@ _CALL = {
         "attempt": {"type": "integer"},
         "why": {"type": "string"},
         "system_status": {"type": "integer"},
+        "system_code": {"type": "string"},
         "reply": True,
     },
 }

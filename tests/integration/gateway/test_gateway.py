@@ -175,6 +175,8 @@ def test_what_the_system_refuses_is_told_and_stays_so(
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert (answer.status_code, problem["type"]) == (status, f"/problems/{kind}")
         assert (problem["system"], problem["system_status"]) == ("erp", system)
+        code = None if system in (401, 403) else f"E{system}"
+        assert problem.get("system_code") == code
         assert problem["retryable"] is False
     assert len(world.erp.of(id_)) == 1
 

@@ -15,6 +15,7 @@ from trunkline.connectors.base import HttpReply, HttpRequest
 from trunkline.connectors.http import Answer, HttpSink
 from trunkline.errors import DeliveryError, Rejected, Retryable, Unavailable
 from trunkline.event import Event
+from trunkline.local.ports import free_port
 
 TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
 
@@ -148,3 +149,33 @@ def test_a_call_whose_flow_has_no_operations_any_more_is_no_event(batch: Any) ->
             await sink.close()
 
     asyncio.run(run())
+
+
+def test_what_was_never_sent_and_what_may_have_been_is_told_apart() -> None:
+    """Whoever must not repeat a call asks for that: see ``doubt=`` of operations."""
+
+    async def nobody() -> DeliveryError:
+        sink: HttpSink[Item] = HttpSink(f"http://127.0.0.1:{free_port()}", Item)
+        await sink.open()
+        with pytest.raises(Unavailable) as raised:
+            await sink.call(HttpRequest("POST", "/x"), "call-1")
+        await sink.close()
+        return raised.value
+
+    async def breaks(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    async def refuses(request: web.Request) -> web.Response:
+        return web.json_response({"code": "QTY_MIN"}, status=422)
+
+    assert asyncio.run(nobody()).unsent
+    broken, refused = (called(one, HttpRequest("POST", "/x")) for one in (breaks, refuses))
+    assert isinstance(broken, Unavailable)
+    assert not broken.unsent
+    assert isinstance(refused, Rejected)
+    assert refused.code == "QTY_MIN"
+    bad = called(refuses, HttpRequest("POST", "/a b"))
+    assert isinstance(bad, Rejected)
+    assert bad.unsent
