@@ -18,7 +18,7 @@ from trunkline.connectors.postgres.connection import (
     stoppable,
 )
 from trunkline.connectors.postgres.decoder import Wanted
-from trunkline.connectors.postgres.partitions import Loss, Partition, Partitions
+from trunkline.connectors.postgres.partitions import Look, Partitions
 from trunkline.connectors.postgres.validity import Validity
 from trunkline.connectors.postgres.values import Types
 
@@ -53,9 +53,8 @@ class Capture:
         self.validity: Validity | None = None
         """What the present position is valid for; None for one of an earlier version."""
         self.partitions: Partitions = {}
-        """As they were when they were last asked for."""
-        self._lost: list[Loss] = []
-        self._arrived: list[tuple[str, Partition]] = []
+        """As they were when they were last told of."""
+        self._look: Look | None = None
 
     def position(self, lsn: str, validity: Validity | None) -> Position:
         """The position of everything before ``lsn``."""
@@ -114,22 +113,32 @@ class Capture:
         with self.connected() as connection:
             return self._compare(connection)
 
-    def partitions_changed(self) -> tuple[list[Loss], list[tuple[str, Partition]]]:
-        """What was lost, and what came, since this was asked for last."""
-        changed, self._lost, self._arrived = (self._lost, self._arrived), [], []
-        return changed
+    @property
+    def looked(self) -> bool:
+        """Whether partitions have changed, of which is not told yet."""
+        return self._look is not None
+
+    def partitions_changed(self, end: int) -> Look | None:
+        """What of the partitions is another than was told last, once the stream, which stands at
+        ``end``, has come to where that was seen. From then on the position knows it."""
+        look = self._look
+        if look is None or end < look.lsn:
+            return None
+        self._look, self.partitions = None, look.now
+        return look
 
     def know_partitions(self, connection: Connection, tables: Sequence[Table]) -> None:
         """The partitions of now are those that are known."""
-        roots = {table.stream: table.oid for table in tables if table.partitioned}
-        self.partitions = partitions.present(connection, roots)
+        self.partitions = partitions.present(connection, _roots(tables))
 
     def _compare_partitions(self, connection: Connection, tables: Sequence[Table]) -> None:
-        before = self.partitions
-        self.know_partitions(connection, tables)
-        now = self.partitions
-        self._lost += partitions.losses(before, now)
-        self._arrived += partitions.arrivals(before, now)
+        if self._look is not None:
+            return
+        look = partitions.look(connection, _roots(tables), self.partitions)
+        if look.lost or look.arrived:
+            self._look = look
+        else:
+            self.partitions = look.now
 
     def _compare(self, connection: Connection) -> dict[int, Wanted]:
         before = self.validity
@@ -159,3 +168,7 @@ class Capture:
     def types(self, connection: Connection) -> Types:
         """The database's types, as this source reads them."""
         return replace(catalog.load_types(connection), json_as_text=self._json_as_text)
+
+
+def _roots(tables: Sequence[Table]) -> dict[str, int]:
+    return {table.stream: table.oid for table in tables if table.partitioned}

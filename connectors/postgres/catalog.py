@@ -236,9 +236,9 @@ def require_logical(connection: Connection) -> None:
         level, encoding, database, standby = cursor.fetchone() or ("", "", "", False)
     if standby:
         raise SourceError(
-            "the server is a standby: changes are read from the primary. Nothing is lost; it is "
-            "tried again. Let dsn name the primary, or all servers and "
-            "target_session_attrs=read-write"
+            "the server is a standby: changes are read from the primary, as neither publication "
+            "nor marks of snapshots can be written here. Nothing is lost; it is tried again. Let "
+            "dsn name the primary, or all servers and target_session_attrs=read-write"
         )
     if level != "logical":
         raise ConfigurationError(

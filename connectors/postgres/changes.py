@@ -46,6 +46,7 @@ class Changes:
         *,
         with_snapshot: bool,
         batch: int,
+        readers: int,
         unchanged: object,
         letters: bool,
     ) -> None:
@@ -56,11 +57,13 @@ class Changes:
         self._letters = letters
         self._reselect = unchanged == "reselect"
         stored = position.get("snapshots", {})
-        self._snapshots = Incremental(capture, stored, requests, stop, batch=batch)
+        self._snapshots = Incremental(capture, stored, requests, stop, batch=batch, readers=readers)
         marker = UNCHANGED if self._reselect else unchanged
         self._decoder = self._decoder_from(position, marker)
         self._acknowledged = self._decoder.end
         self._stream: Stream | None = None
+        self._moved = False
+        """Whether the position is another for what is known of partitions."""
 
     def batches(self) -> Iterator[Batch]:
         """What was decoded before an error is given out before it is raised: it would come again,
@@ -83,16 +86,15 @@ class Changes:
             if self._reselect and records:
                 records = reselected(capture, records)
             records += self._partitions_changed()
-            if error is None:
-                self._snapshots.advance(decoder)
-            if records or self._snapshots.moved:
-                current = error is None and not more and not decoder.commit
+            error = error or self._advance()
+            if records or self._snapshots.moved or self._moved:
+                current = self._stands_at_end(error, more)
                 yield Batch(records, self._position(), current)
                 due = time.monotonic() + _SOON
             elif (decoder.end > self._acknowledged or not current) and (
                 error or time.monotonic() >= due
             ):
-                current = error is None and not more and not decoder.commit
+                current = self._stands_at_end(error, more)
                 yield Batch([], self._position(), current)
                 due, ask_after = time.monotonic() + _LATER, _ASK_IDLE
             elif error is None and not more:
@@ -101,6 +103,19 @@ class Changes:
                 stream.wait(_WAIT)
         if error is not None:
             raise error
+
+    def _advance(self) -> TrunklineError | None:
+        """Goes on with the snapshots that are read meanwhile; what keeps the source from it."""
+        try:
+            self._snapshots.advance(self._decoder)
+        except TrunklineError as error:
+            return error
+        return None
+
+    def _stands_at_end(self, error: TrunklineError | None, more: bool) -> bool:
+        """Whether nothing that is known of waits: no change, and no row of a first snapshot."""
+        left = more or self._decoder.commit or self._snapshots.first
+        return error is None and not left
 
     def acknowledge(self, lsn: str) -> None:
         """The server may forget everything before ``lsn``."""
@@ -118,6 +133,8 @@ class Changes:
         """Whether all is still the same. A server that does not let us ask is asked later."""
         try:
             self._capture.ask()
+            if not self._capture.looked:
+                self._decoder.truncated.clear()
         except SourceError as error:
             slot = self._capture.slot
             log.warning("source of slot %s could not ask for its tables: %s", slot, error)
@@ -132,6 +149,7 @@ class Changes:
                 slots.copy_to_standbys(connection, capture.dsn, capture.slot, self._stop)
             added = capture.publish_added(connection, position.get("of"))
             capture.resume(connection, position.get("of"), position.get("parts", {}))
+            self._snapshots.follow(capture.wanted)
             for stream in added:
                 self._add(stream, position["lsn"])
             catalog.require_reached(connection, lsn)
@@ -158,8 +176,11 @@ class Changes:
     def _partitions_changed(self) -> list[Record]:
         """What the log does not tell of partitions: rows that came are read, what is gone becomes
         records that are dead letters, or lines of the log."""
-        lost, arrived = self._capture.partitions_changed()
-        for stream, leaf in arrived:
+        look = self._capture.partitions_changed(self._decoder.end)
+        if look is None:
+            return []
+        self._moved, lost = True, look.untold(self._decoder.truncated)
+        for stream, leaf in look.arrived:
             if self._with_snapshot:
                 log.info("partition %s of %s is new: its rows are read", leaf.name, stream)
                 self._snapshots.add(stream, f"{leaf.oid}", where=f"tableoid = {leaf.oid}")
@@ -171,7 +192,7 @@ class Changes:
 
     def _position(self) -> Position:
         """Where the decoder stands, and the snapshots that are read meanwhile."""
-        decoder, self._snapshots.moved = self._decoder, False
+        decoder, self._snapshots.moved, self._moved = self._decoder, False, False
         position = self._capture.position(lsn_text(decoder.end), self._capture.validity)
         if decoder.commit:
             position |= {"commit": lsn_text(decoder.commit), "index": decoder.index}

@@ -1,4 +1,5 @@
-"""One chunk of a table: its next rows in the order of their key, and the mark behind them."""
+"""One chunk of a table: its next rows, in the order of their key or in a span of its blocks, and
+the mark behind them."""
 
 from __future__ import annotations
 
@@ -11,15 +12,20 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
-from trunkline.connectors.postgres import snapshot
+from trunkline.connectors.postgres import blocks, snapshot
+from trunkline.connectors.postgres.blocks import Extent, Span
 from trunkline.connectors.postgres.capture import Capture
 from trunkline.connectors.postgres.catalog import Table
 from trunkline.connectors.postgres.connection import Connection, translated
+from trunkline.connectors.postgres.copying import Row
 from trunkline.connectors.postgres.decoder import MARKS
 from trunkline.connectors.postgres.statements import quoted
+from trunkline.connectors.postgres.values import Shape
 from trunkline.errors import ConfigurationError, TrunklineError
 from trunkline.event import Record
 
+_FLUSHES = 170_000
+"""The version from which on a mark may be flushed, and the function has an argument for it."""
 _LOW = 0xFFFFFFFF
 """The stream has transaction ids without their epoch."""
 # The key's columns as their index has them: only in this order it gives the rows without a sort.
@@ -61,11 +67,14 @@ class Seen:
 
 @dataclass(slots=True)
 class Chunk:
-    """Rows as records. ``after``: the key of the last one, None where there was none. ``running``,
+    """Rows as records. ``after``: the key of the last one, None where there was none; or, of a
+    span, what is ``left`` of it, None if nothing is. ``extent``: of the table then. ``running``,
     ``next_transaction``: what the snapshot did not see."""
 
     records: list[Record]
     after: list[str] | None
+    left: Span | None
+    extent: Extent
     about: int | None
     opened: int
     running: tuple[int, ...]
@@ -73,9 +82,16 @@ class Chunk:
 
 
 def read_chunk(
-    capture: Capture, id: str, state: Mapping[str, Any], mark: str, seen: Seen, limit: int
+    capture: Capture,
+    id: str,
+    state: Mapping[str, Any],
+    span: Span | None,
+    mark: str,
+    seen: Seen,
+    limit: int,
 ) -> Chunk:
-    """Reads the rows behind ``state["after"]``, then writes the mark. Blocks.
+    """Reads the rows behind ``state["after"]``, or of the span, then writes the mark. Blocks. No
+    rows of a span in a file that was written anew.
 
     Raises NotYet, ConfigurationError where the table is not captured or the condition is none, and
     SourceError.
@@ -83,27 +99,47 @@ def read_chunk(
     with capture.connected() as connection:
         opened = seen.opened or _next_id(connection)
         table = _table(capture, connection, state["table"])
+        extent = blocks.extent(connection, table)
         connection.set_session(
             isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True, autocommit=False
         )
         running, following, now = _snapshot(connection)
         require_shown(running, following, Seen(opened, seen.streamed))
         snapshot.lock(connection, [table])
-        if _table(capture, connection, state["table"]) != table:
+        measured = blocks.extent(connection, table)
+        if _table(capture, connection, state["table"]) != table or measured.mark != extent.mark:
             raise NotYet("the table was altered", opened)
         about = snapshot.estimate(connection, table) if state["about"] is None else None
-        key = key_columns(connection, table)
         shape = table.shape(capture.types(connection))
-        condition = _condition(key, state)
-        order = sql.SQL("ORDER BY {} LIMIT {}").format(_names(key), sql.Literal(limit))
-        with closing(snapshot.rows_of(connection, table, limit, condition, order)) as portions:
-            rows = next(portions, [])
+        rows, after, left = list[Row](), None, None
+        if span is None:
+            rows, after = _by_key(connection, table, shape, state, limit)
+        elif [measured.files, measured.mark] == state["files"]:
+            rows, left = _of_span(connection, table, span, limit)
     with capture.connected() as connection:
         _emit(connection, mark)
+    records = snapshot.snapshot_records(shape, rows, state.get("point", id), now)
+    return Chunk(records, after, left, measured, about, opened, running, following)
+
+
+def _by_key(
+    connection: Connection, table: Table, shape: Shape, state: Mapping[str, Any], limit: int
+) -> tuple[list[Row], list[str] | None]:
+    key = key_columns(connection, table)
+    order = sql.SQL("ORDER BY {} LIMIT {}").format(_names(key), sql.Literal(limit))
+    condition = _condition(key, state)
+    with closing(snapshot.rows_of(connection, table, limit, condition, order)) as portions:
+        rows = next(portions, [])
     places = [shape.names.index(name) for name, _ in key]
-    after = [bytes.decode(rows[-1][at] or b"") for at in places] if rows else None
-    records = snapshot.snapshot_records(shape, rows, id, now)
-    return Chunk(records, after, about, opened, running, following)
+    return rows, [bytes.decode(rows[-1][at] or b"") for at in places] if rows else None
+
+
+def _of_span(
+    connection: Connection, table: Table, span: Span, limit: int
+) -> tuple[list[Row], Span | None]:
+    with closing(blocks.rows_of(connection, table, span, limit)) as portions:
+        rows, left = next(portions, ([], None))
+        return rows, left if next(portions, None) is not None else None
 
 
 def _table(capture: Capture, connection: Connection, stream: str) -> Table:
@@ -187,8 +223,9 @@ def _emit(connection: Connection, mark: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_user::text")
         (role,) = cursor.fetchone() or ("",)
+        flush = ", boolean" if connection.server_version >= _FLUSHES else ""
         mend = (
-            "run GRANT EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) TO "
+            f"run GRANT EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text{flush}) TO "
             f"{quoted(role)};"
         )
         with translated("writing a mark into the log", mend):

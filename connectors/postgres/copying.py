@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Generator
 from contextlib import suppress
-from queue import Empty, Full, Queue
+from queue import Full, Queue
 
 import psycopg2
 from psycopg2 import sql
@@ -41,7 +41,7 @@ class _Portions:
     def __init__(self, limit: int) -> None:
         self.abandoned = threading.Event()
         self._limit = limit
-        self._ready: Queue[list[bytes]] = Queue(1)
+        self._ready: Queue[list[bytes] | None] = Queue(1)
         self._rows: list[bytes] = []
         self._size = 0
 
@@ -55,20 +55,24 @@ class _Portions:
     def flush(self) -> None:
         """Hand over what there is."""
         portion, self._rows, self._size = self._rows, [], 0
-        waits = bool(portion)
-        while waits:
-            if self.abandoned.is_set():
-                raise _Abandoned
-            with suppress(Full):
-                self._ready.put(portion, timeout=_LOOK)
-                waits = False
+        if portion:
+            self._put(portion)
+
+    def end(self) -> None:
+        """Nothing comes any more."""
+        with suppress(_Abandoned):
+            self._put(None)
 
     def take(self) -> list[bytes] | None:
-        """The next portion; None if there is none for the moment."""
-        try:
-            return self._ready.get(timeout=_LOOK)
-        except Empty:
-            return None
+        """The next portion, which is waited for; None at the end."""
+        return self._ready.get()
+
+    def _put(self, portion: list[bytes] | None) -> None:
+        while not self.abandoned.is_set():
+            with suppress(Full):
+                self._ready.put(portion, timeout=_LOOK)
+                return
+        raise _Abandoned
 
 
 def copied(
@@ -79,7 +83,7 @@ def copied(
     Raises as ``translated`` does. Not more than three portions are in memory: one that is used, one
     that waits, one that is read. The connection is of no use after a portion that was not taken.
     """
-    portions, failed = _Portions(limit), list[TrunklineError]()
+    portions, failed = _Portions(limit), list[BaseException]()
     statement = sql.SQL("COPY ({}) TO STDOUT").format(query)
 
     def run() -> None:
@@ -87,17 +91,17 @@ def copied(
             with translated(doing, mend), connection.cursor() as cursor:
                 cursor.copy_expert(statement, portions)
             portions.flush()
-        except TrunklineError as error:
+        except BaseException as error:  # noqa: BLE001 - raised where the rows are read
             failed.append(error)
+        finally:
+            portions.end()
 
     thread = threading.Thread(target=run, name="postgres-copy", daemon=True)
     thread.start()
     try:
-        while (portion := portions.take()) is not None or thread.is_alive():
-            if portion is not None:
-                yield [row_of(line) for line in portion]
-        while (portion := portions.take()) is not None:  # handed over as the thread ended
+        while (portion := portions.take()) is not None:
             yield [row_of(line) for line in portion]
+        thread.join()
     finally:
         portions.abandoned.set()
         while thread.is_alive():

@@ -105,9 +105,12 @@ class Decoder:
         """The commit LSN of the transaction under way, or 0."""
         self.index = 0
         """How many changes of the transaction under way are given out."""
+        self.truncated: set[int] = set()
+        """Transactions that have truncated wanted tables. Who has read them, clears them."""
         self._resume = {commit: index}
         self._skip = 0  # changes of the transaction under way that were given out before
         self._time = _EPOCH
+        self._transaction = 0
         self._marks: list[tuple[int, str]] = []
         self._transactions: list[int] | None = None
         self._tables = wanted
@@ -158,7 +161,7 @@ class Decoder:
 
     def _begin(self, payload: bytes) -> None:
         commit, micros, transaction = _BEGIN.unpack_from(payload)
-        self.commit, self.index = commit, 0
+        self.commit, self.index, self._transaction = commit, 0, transaction
         if self._transactions is not None:
             self._transactions.append(transaction)
         self._time = _EPOCH + timedelta(microseconds=micros)
@@ -254,13 +257,13 @@ class Decoder:
 
     def _truncate(self, payload: bytes) -> None:
         self.index += 1
-        if self.index <= self._skip:
-            return
         (count,) = _INT32.unpack_from(payload, 1)
         for number in range(count):
             shape = self._shapes[_LENGTH(payload, 6 + 4 * number)[0]]
             if shape is not None:
-                self._add(shape, "", {}, "truncate", f".{number}")
+                self.truncated.add(self._transaction)
+                if self.index > self._skip:
+                    self._add(shape, "", {}, "truncate", f".{number}")
 
     def _message(self, payload: bytes) -> None:
         """Note our own marks; the messages of others are none of ours."""

@@ -14,6 +14,10 @@ A transaction may have come from the stream although the snapshot did not see it
 writes the commit first, and shows it a moment later (with synchronous replication much later). The
 chunk would take its changes back. So a chunk is read again whose snapshot misses such a
 transaction; and one that was open when the first chunk was begun is waited for, as a slot does.
+
+A first snapshot that was interrupted goes on in this way, with the spans that were left of it and
+the changes since it began: rows that were not changed are where they were. Several are read at
+once, each with a mark of its own.
 """
 
 from __future__ import annotations
@@ -30,10 +34,11 @@ from typing import Any
 import psycopg2
 
 from trunkline.connectors.base import SnapshotRequest
+from trunkline.connectors.postgres.blocks import Span, Spans
 from trunkline.connectors.postgres.capture import Capture
 from trunkline.connectors.postgres.chunks import Chunk, NotYet, Seen, read_chunk
 from trunkline.connectors.postgres.connection import Stopped
-from trunkline.connectors.postgres.decoder import Decoder
+from trunkline.connectors.postgres.decoder import Decoder, Wanted
 from trunkline.errors import TrunklineError
 from trunkline.event import Record
 
@@ -49,7 +54,10 @@ _SAY = 5.0
 
 State = dict[str, Any]
 """How far one snapshot is, as the position has it: its ``table`` and ``where``, ``after`` which key
-it goes on, ``rows`` so far, of ``about`` so many; ``done``, and the ``error`` that ended it."""
+it goes on, ``rows`` so far, of ``about`` so many; ``done``, and the ``error`` that ended it. Of a
+first one that was interrupted: the table's ``oid``, the ``point`` of its slot, with which the ids
+of its rows begin, the ``spans`` that are left, and number and mark of the ``files`` in which they
+are."""
 
 
 class Requests:
@@ -65,7 +73,7 @@ class _UnderWay:
 
     id: str
     stream: str
-    mark: str
+    span: Span | None
     chunk: Future[Chunk]
     changed: set[str] = field(default_factory=set)
     emptied: bool = False
@@ -86,8 +94,8 @@ class _UnderWay:
 class Incremental:
     """The snapshots of one source that are read while it streams. For the source's thread.
 
-    ``stored``: what the position has of them. ``moved``: whether ``states`` is another than in the
-    position that was given out last.
+    ``stored``: what the position has of them. ``readers``: how many spans are read at once.
+    ``moved``: whether ``states`` is another than in the position that was given out last.
     """
 
     def __init__(
@@ -98,6 +106,7 @@ class Incremental:
         stop: threading.Event,
         *,
         batch: int,
+        readers: int,
     ) -> None:
         self.states = {id: dict(state) for id, state in stored.items()}
         self.moved = False
@@ -105,43 +114,68 @@ class Incremental:
         self._requests = requests
         self._stop = stop
         self._batch = batch
+        self._readers = readers
+        self._spans = {id: Spans(s["spans"]) for id, s in self.states.items() if s.get("spans")}
         self._seen: Seen | None = None  # None while there is nothing to read
-        self._under_way: _UnderWay | None = None
+        self._under_way: dict[str, _UnderWay] = {}  # by their marks
         self._due = 0.0
         self._waits: float | None = None
 
+    @property
+    def first(self) -> bool:
+        """Whether something of a first snapshot is left."""
+        return bool(self._spans)
+
+    def follow(self, wanted: Mapping[int, Wanted]) -> None:
+        """What is left of a first snapshot is known by the table's OID: its name may be another
+        one now. A table that ``tables=`` does not name any more is read no more."""
+        for id in list(self._spans):
+            table = wanted.get(self.states[id]["oid"])
+            if table is not None:
+                self.states[id]["table"] = table.stream
+                continue
+            log.warning(
+                "table %s is not in tables= any more: the rest of it is not read",
+                self.states[id]["table"],
+            )
+            del self.states[id], self._spans[id]
+            self.moved = True
+
     def add(self, stream: str, point: str, where: str = "") -> None:
         """Take a snapshot of a table that is new to the source, or of rows of it that are."""
-        self.states[f"{ADDED}{stream}:{point}"] = _state(stream, where)
+        self.states[f"{ADDED}{stream}:{point}"] = state_of(stream, where)
         self.moved = True
 
     def advance(self, decoder: Decoder) -> None:
-        """Begin the next chunk, if there is one and none is under way."""
+        """Begin the next chunks, if there are any, and not as many under way as may be."""
         self._take_up()
-        if self._under_way is not None:
-            self._look_after(self._under_way)
-        elif time.monotonic() >= self._due:
-            if (id := self._next()) is not None:
-                self._begin(id, decoder)
-            elif self._seen is not None:
-                self._seen = None
-                decoder.follow_transactions(False)
+        for mark, under_way in list(self._under_way.items()):
+            self._look_after(mark, under_way)
+        if time.monotonic() < self._due:
+            return
+        while (found := self._next()) is not None:
+            self._begin(*found, decoder)
+        if self._seen is not None and not self._under_way:
+            self._seen = None
+            decoder.follow_transactions(False)
 
     def merge(self, decoder: Decoder) -> list[Record]:
-        """The decoder's records, with a chunk's rows where its mark has come."""
+        """The decoder's records, with the rows of chunks where their marks have come."""
         records, marks, transactions = decoder.take_all()
         if self._seen is not None:
             self._seen.streamed.update(transactions)
-        under_way = self._under_way
-        if under_way is None:
-            return records
-        at = next((at for at, mark in marks if mark == under_way.mark), len(records))
-        under_way.saw(records[:at])
-        if not any(mark == under_way.mark for _, mark in marks):
-            return records
-        self._under_way = None
-        self._settle(under_way.id, under_way.chunk.result())
-        return [*records[:at], *under_way.rows(), *records[at:]]
+        merged, done = list[Record](), 0
+        for at, mark in marks:
+            under_way = self._under_way.pop(mark, None)
+            if under_way is not None:
+                under_way.saw(records[:at])
+                merged += records[done:at]
+                merged += under_way.rows()
+                done = at
+                self._settle(under_way, under_way.chunk.result())
+        for under_way in self._under_way.values():
+            under_way.saw(records)
+        return merged + records[done:] if done or merged else records
 
     def _take_up(self) -> None:
         """What operators ask for now. What is not asked for any more is over."""
@@ -150,28 +184,38 @@ class Incremental:
         asked = {request.id: request for request in self._requests.open}
         for request in asked.values():
             if request.state == "running" and request.id not in self.states:
-                self.states[request.id] = _state(request.stream, request.where)
+                self.states[request.id] = state_of(request.stream, request.where)
                 self.moved = True
         for id in [id for id, state in self.states.items() if _is_over(id, state, asked)]:
             del self.states[id]
+            self._spans.pop(id, None)
             self.moved = True
 
-    def _next(self) -> str | None:
+    def _next(self) -> tuple[str, Span | None] | None:
+        """Which snapshot a chunk is to be read of, and, of a first one, which span."""
+        if len(self._under_way) >= self._readers:
+            return None
         paused = {r.id for r in self._requests.open or () if r.state == "paused"}
-        return next(
-            (id for id, s in self.states.items() if not s.get("done") and id not in paused), None
-        )
+        for id, state in self.states.items():
+            if state.get("done") or id in paused:
+                continue
+            if id not in self._spans:
+                # By key: one after the other, as each begins behind the last.
+                return None if self._under_way else (id, None)
+            if (span := self._spans[id].take(state["files"][0])) is not None:
+                return id, span
+        return None
 
-    def _begin(self, id: str, decoder: Decoder) -> None:
+    def _begin(self, id: str, span: Span | None, decoder: Decoder) -> None:
         if self._seen is None:
             # First the decoder writes down what comes, then somebody asks which are open: a
             # transaction that came before is older than those.
             decoder.follow_transactions(True)
             self._seen = Seen()
         state, mark, chunk = self.states[id], uuid.uuid4().hex, Future[Chunk]()
-        self._under_way = _UnderWay(id, state["table"], mark, chunk)
+        self._under_way[mark] = _UnderWay(id, state["table"], span, chunk)
         seen = Seen(self._seen.opened, set(self._seen.streamed))
-        work = (self._capture, id, dict(state), mark, seen, self._batch)
+        work = (self._capture, id, dict(state), span, mark, seen, self._batch)
 
         def run() -> None:
             try:
@@ -181,12 +225,14 @@ class Incremental:
 
         threading.Thread(target=run, name="postgres-chunk", daemon=True).start()
 
-    def _look_after(self, under_way: _UnderWay) -> None:
+    def _look_after(self, mark: str, under_way: _UnderWay) -> None:
         """Whether the chunk could be read."""
         if not under_way.chunk.done() or (error := under_way.chunk.exception()) is None:
             return
-        self._under_way, now = None, time.monotonic()
-        state = self.states.get(under_way.id)
+        del self._under_way[mark]
+        if under_way.span is not None and under_way.id in self._spans:
+            self._spans[under_way.id].give_back(under_way.span)
+        state, now = self.states.get(under_way.id), time.monotonic()
         if isinstance(error, NotYet):
             if self._seen is not None:
                 self._seen.opened = error.opened
@@ -199,6 +245,8 @@ class Incremental:
             log.warning(
                 "snapshot %s of %s is tried again: %s", under_way.id, under_way.stream, error
             )
+        elif under_way.span is not None:  # not to be given up: nobody has asked for it
+            raise error
         elif state is not None:
             log.error("snapshot %s of %s has ended: %s", under_way.id, under_way.stream, error)
             state |= {"done": True, "error": str(error)}
@@ -210,24 +258,48 @@ class Incremental:
             log.warning("the snapshot of %s waits: %s", stream, error)
             self._waits = now
 
-    def _settle(self, id: str, chunk: Chunk) -> None:
+    def _settle(self, under_way: _UnderWay, chunk: Chunk) -> None:
         self._waits = None
         if self._seen is not None:
             self._seen.settle(chunk)
+        id = under_way.id
         state = self.states.get(id)
-        if state is None:  # stopped meanwhile
+        if state is None or state.get("done"):  # stopped meanwhile; or found to be empty
             return
         self.moved = True
         state["about"] = chunk.about if state["about"] is None else state["about"]
         state["rows"] += len(chunk.records)
-        if chunk.after is None:
+        if under_way.span is not None:
+            done = self._move(id, state, under_way.span, chunk)
+        else:
+            state["after"], done = chunk.after or state["after"], chunk.after is None
+        if done:
             state["done"] = True
             log.info("snapshot %s of %s: %d rows, done", id, state["table"], state["rows"])
-        else:
-            state["after"] = chunk.after
+
+    def _move(self, id: str, state: State, span: Span, chunk: Chunk) -> bool:
+        """A span was read; whether it was the last one."""
+        spans, found = self._spans[id], chunk.extent
+        if [found.files, found.mark] == state["files"]:
+            spans.move(span, chunk.left)
+            if chunk.left is not None:
+                spans.give_back(chunk.left)
+        elif not chunk.records:  # else it was read before another one told of it
+            self._spans[id] = spans = Spans.whole(found)
+            state |= {"rows": 0, "files": [found.files, found.mark]}
+            log.warning(
+                "table %s was written anew (VACUUM FULL, CLUSTER, ALTER TABLE, TRUNCATE), or has "
+                "other partitions, before its first snapshot was read: it is read from its begin",
+                state["table"],
+            )
+        state["spans"] = spans.as_json()
+        if not spans:
+            del self._spans[id]
+        return not spans
 
 
-def _state(stream: str, where: str = "") -> State:
+def state_of(stream: str, where: str = "") -> State:
+    """A snapshot of which nothing is read yet."""
     return {"table": stream, "where": where, "after": None, "rows": 0, "about": None}
 
 

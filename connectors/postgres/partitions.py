@@ -3,12 +3,13 @@
 The changes of a partitioned table come under its own name (``publish_via_partition_root``). Then
 PostgreSQL writes nothing of a partition that is truncated, dropped or detached, though the table
 has lost its rows, nor of one that is attached, with the rows that it brings. The catalog tells: of
-each partition its OID, and its file, which is another one after TRUNCATE.
+each partition its OID, and its file, which is another one after TRUNCATE; and which transaction has
+changed that. If the log tells a TRUNCATE of the table by that one, it needs no other word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,7 +19,7 @@ from trunkline.event import Record, Unreadable
 
 _LEAVES = """
 SELECT t.relid::oid::int8, n.nspname || '.' || c.relname, pg_relation_filenode(c.oid)::int8,
-  coalesce(pg_relation_size(c.oid), 0)
+  coalesce(pg_relation_size(c.oid), 0), c.xmin::text::int8
 FROM pg_partition_tree(%s::oid::regclass) t JOIN pg_class c ON c.oid = t.relid
 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.isleaf
 """
@@ -26,12 +27,14 @@ JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.isleaf
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition that holds rows. ``file``: its file's number; ``filled``: whether it has any."""
+    """A partition that holds rows. ``file``: its file's number; ``filled``: whether it has any;
+    ``changed``: the transaction that changed its entry in the catalog last."""
 
     oid: int
     name: str
     file: int
     filled: bool = True
+    changed: int = 0
 
 
 Partitions = Mapping[str, Mapping[int, Partition]]
@@ -40,11 +43,27 @@ Partitions = Mapping[str, Mapping[int, Partition]]
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Rows that are gone, or may be, of which no change tells. ``id``: the same at each look."""
+    """Rows that are gone, or may be, of which no change tells. ``id``: the same at each look.
+    ``by``: the transaction that may have truncated them."""
 
     stream: str
     id: str
     text: str
+    by: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is another than it was ``now``, when the log ended at ``lsn``."""
+
+    lsn: int
+    now: Partitions
+    lost: Sequence[Loss]
+    arrived: Sequence[tuple[str, Partition]]
+
+    def untold(self, truncated: Collection[int]) -> list[Loss]:
+        """The losses which no TRUNCATE of these transactions tells."""
+        return [loss for loss in self.lost if loss.by not in truncated]
 
 
 def present(connection: Connection, tables: Mapping[str, int]) -> Partitions:
@@ -55,9 +74,20 @@ def present(connection: Connection, tables: Mapping[str, int]) -> Partitions:
             cursor.execute(_LEAVES, (oid,))
             rows = cursor.fetchall()
         found[stream] = {
-            leaf: Partition(leaf, name, file or 0, size > 0) for leaf, name, file, size in rows
+            leaf: Partition(leaf, name, file or 0, size > 0, changed)
+            for leaf, name, file, size, changed in rows
         }
     return found
+
+
+def look(connection: Connection, tables: Mapping[str, int], before: Partitions) -> Look:
+    """The partitions as they are now, and what is another than before."""
+    now = present(connection, tables)
+    with translated("reading the end of the log"), connection.cursor() as cursor:
+        # A TRUNCATE is flushed before anybody sees it, as its old files are removed then.
+        cursor.execute("SELECT (pg_current_wal_flush_lsn() - '0/0')::int8")
+        ((lsn,),) = cursor.fetchall()
+    return Look(lsn, now, list(losses(before, now)), list(arrivals(before, now)))
 
 
 def losses(before: Partitions, now: Partitions) -> Iterator[Loss]:
@@ -82,6 +112,7 @@ def losses(before: Partitions, now: Partitions) -> Iterator[Loss]:
                     f"{stream}-partition-{oid}-file-{leaf.file}",
                     f"partition {leaf.name} of {stream} {what}: the table may have lost rows, and "
                     "no delete tells of them. Compare, and remove them at the destinations",
+                    leaf.changed,
                 )
 
 

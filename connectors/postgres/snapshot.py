@@ -25,7 +25,7 @@ from trunkline.connectors.postgres.connection import (
 )
 from trunkline.connectors.postgres.copying import Row, copied
 from trunkline.connectors.postgres.statements import quoted, quoted_table
-from trunkline.connectors.postgres.values import Shape, Types
+from trunkline.connectors.postgres.values import Shape
 from trunkline.event import Record
 
 # Of a partitioned table its leaves: the table itself has a number only after ANALYZE.
@@ -86,10 +86,13 @@ def rows_of(
     limit: int,
     condition: sql.Composable | None = None,
     order: sql.Composable | None = None,
+    more: Sequence[sql.Composable] = (),
 ) -> Generator[list[Row], None, None]:
     """The table's rows as raw values, up to ``limit`` at a time; fewer if they are wide.
-    ``condition``: of which rows, besides the publication's; ``order``: what follows it."""
-    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
+    ``condition``: of which rows, besides the publication's; ``order``: what follows it;
+    ``more``: columns besides the table's."""
+    names = [sql.Identifier(column.name) for column in table.columns]
+    columns = sql.SQL(", ").join([*names, *more])
     # ONLY: a table that inherits from this one is another stream. Changes of a partition, though,
     # come under the name of the partitioned table, and so must its rows.
     query = sql.SQL("SELECT {} FROM {} {}").format(
@@ -129,16 +132,6 @@ def snapshot_records(
         )
         for row in rows
     ]
-
-
-def table_records(
-    connection: Connection, table: Table, types: Types, point: str, time: datetime, limit: int
-) -> Generator[list[Record], None, None]:
-    """All rows of a table."""
-    shape = table.shape(types)
-    with closing(rows_of(connection, table, limit)) as portions:
-        for rows in portions:
-            yield snapshot_records(shape, rows, point, time)
 
 
 def estimate(connection: Connection, table: Table) -> int | None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING or _HAS_DRIVER:  # without it the constructor says which extra 
 
 _DERIVED = re.compile(r"trunkline_[0-9a-f]{12}")
 _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
+_MOST_READERS = 16
 
 
 class PostgresCDC(Source):
@@ -46,7 +47,8 @@ class PostgresCDC(Source):
     time, so two sources of the same tables need a name each. ``publication``: as the slot unless
     given.
     ``snapshot``: "initial" reads all rows before the changes; "never" begins with the changes,
-    at the slot's own position if somebody made it before. ``batch``: records of a batch.
+    at the slot's own position if somebody made it before. ``readers``: connections that read the
+    rows at once. ``batch``: records of a batch.
     ``unchanged``: stands for large values that an update left alone, which PostgreSQL sends only
     with REPLICA IDENTITY FULL. By default a marker that no Avro type accepts; "reselect" asks the
     table for them. ``json``: "parsed"
@@ -60,8 +62,9 @@ class PostgresCDC(Source):
     ``stream`` the ``schema.table``; an update of the key is a delete and a create.
 
     Guarantees: no gap and no duplicate between snapshot and changes; changes in the order of
-    their commits; a change read again has the same id. A snapshot that was interrupted starts
-    again, with a new slot and new ids.
+    their commits; a change read again has the same id. A snapshot that was interrupted goes on
+    where it was, while the changes since its begin come: each row that was not changed meanwhile
+    once, but those of the portions that were under way.
 
     Raises MissingExtra without psycopg2 and ConfigurationError for names that cannot be;
     ``read`` raises ConfigurationError with the SQL to run for what a person must mend,
@@ -77,6 +80,7 @@ class PostgresCDC(Source):
         publication: str = "",
         snapshot: Literal["initial", "never"] = "initial",
         batch: int = 2000,
+        readers: int = 2,
         unchanged: object = UNCHANGED,
         json: Literal["parsed", "text"] = "parsed",
         most_kept: int = 50_000_000_000,
@@ -92,6 +96,7 @@ class PostgresCDC(Source):
         self.publication = publication or self.slot
         self._with_snapshot = snapshot == "initial"
         self._batch = batch
+        self._readers = readers
         self._unchanged = unchanged
         self._json_as_text = json == "text"
         self._most_kept = most_kept
@@ -100,13 +105,14 @@ class PostgresCDC(Source):
         self._beginning: Beginning | None = None
         self._changes: Changes | None = None
         self._requests = Requests()
-        _check(self.tables, self.slot, batch)
+        _check(self.tables, self.slot, batch, readers)
 
     def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
         """See ``Source.read``. Positions: ``{"phase": "snapshot", "slot": …}``, then
         ``{"phase": "stream", "slot": …, "lsn": …, "of": …}``, inside a transaction also its
         ``commit`` LSN and the ``index`` of the last change given out. ``of`` is what the position
-        is valid for: system, publication and tables."""
+        is valid for: system, publication and tables. Once the slot of a snapshot is made, its
+        position has all of that, too, and ``snapshots``: what is left to read."""
         if position is not None:
             self._adopt(str(position.get("slot")))
         if position is not None and position.get("slot") != self.slot:
@@ -121,9 +127,13 @@ class PostgresCDC(Source):
             failover=self._failover,
         )
         try:
-            if position is None or position["phase"] == "snapshot":
+            if position is None or (position["phase"] == "snapshot" and "of" not in position):
                 self._beginning = Beginning(
-                    capture, stop, with_snapshot=self._with_snapshot, batch=self._batch
+                    capture,
+                    stop,
+                    with_snapshot=self._with_snapshot,
+                    batch=self._batch,
+                    readers=self._readers,
                 )
                 position = yield from self._beginning.batches(position)
             self._changes = Changes(
@@ -133,6 +143,7 @@ class PostgresCDC(Source):
                 stop,
                 with_snapshot=self._with_snapshot,
                 batch=self._batch,
+                readers=self._readers,
                 unchanged=self._unchanged,
                 letters=self._letters,
             )
@@ -160,9 +171,8 @@ class PostgresCDC(Source):
     def close(self) -> None:
         """Closes the connections. The slot stays, and with it the WAL that it needs.
 
-        The slot of an unfinished snapshot is dropped: a snapshot lives as long as its connection,
-        so the next start takes a new one, with a new slot, and nobody would read this one. So is
-        a publication that was made just now, for a start that then failed.
+        What a start has made that then failed, slot or publication, is dropped, unless a position
+        knows of it.
         """
         if self._changes is not None:
             self._changes.close()
@@ -238,7 +248,7 @@ def _derived(tables: Sequence[str]) -> str:
     return "trunkline_" + hashlib.sha256("\n".join(sorted(tables)).encode()).hexdigest()[:12]
 
 
-def _check(tables: Sequence[str], slot: str, batch: int) -> None:
+def _check(tables: Sequence[str], slot: str, batch: int, readers: int) -> None:
     if not tables:
         raise ConfigurationError("tables= is empty: name at least one table")
     if len(set(tables)) < len(tables):
@@ -249,3 +259,5 @@ def _check(tables: Sequence[str], slot: str, batch: int) -> None:
         )
     if batch < 1:
         raise ConfigurationError(f"batch={batch}: must be at least 1")
+    if not 1 <= readers <= _MOST_READERS:
+        raise ConfigurationError(f"readers={readers}: must be from 1 to {_MOST_READERS}")

@@ -102,6 +102,36 @@ def test_rows_that_go_with_their_partition_are_a_dead_letter(
     assert letters(reading.records) == [], "it is told once"
 
 
+def test_a_truncate_of_the_whole_table_tells_all_of_its_partitions(database: Database) -> None:
+    """While it runs, and of one that came while it was down; a single one beside it is told."""
+    position = begun(database)
+    reading = Reading(source_of(database), position)
+    database.run("TRUNCATE orders; INSERT INTO orders VALUES (5, 1)")
+    until(lambda: len(reading.records) == 2, "the truncate, and a row after it")
+    until(lambda: (reading.position or {})["parts"] != position["parts"], "a look")
+    reading.stopped_after()
+    assert [record.change for record in reading.records] == ["truncate", "create"]
+
+    let_go(database)
+    database.run("TRUNCATE orders")
+    database.run("TRUNCATE orders_2")
+    database.run("INSERT INTO orders VALUES (6, 1)")
+    records, position = read(
+        source_of(database),
+        reading.position,
+        until=lambda rs, at: bool(letters(rs)) and any(r.data.get("id") == 6 for r in rs),
+    )
+    (told,) = letters(records)
+    assert "public.orders_2 of public.orders was truncated" in told
+    assert [r.change for r in records if r.unreadable is None] == ["truncate", "create"]
+    let_go(database)
+    database.run("INSERT INTO orders VALUES (7, 1)")
+    more, _ = read(
+        source_of(database), position, until=lambda rs, _: any(r.data.get("id") == 7 for r in rs)
+    )
+    assert letters(more) == []
+
+
 def test_while_it_runs_all_is_told_and_rows_that_come_are_read(database: Database) -> None:
     reading = Reading(source_of(database), begun(database))
     database.run("TRUNCATE orders_1")

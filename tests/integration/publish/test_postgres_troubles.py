@@ -244,4 +244,3 @@ def test_it_stops_during_the_snapshot(database: Database) -> None:
     reading = Reading(source_of(database, batch=1))
     until(lambda: len(reading.records) > 100, "the snapshot to begin")
     assert reading.stopped_after() < LIMIT
-    assert database.slots() == []

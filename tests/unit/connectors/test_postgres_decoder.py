@@ -179,6 +179,17 @@ def test_what_is_not_wanted_is_passed_over() -> None:
     ) == [("truncate", "", {})]
 
 
+def test_which_transactions_have_truncated_wanted_tables() -> None:
+    """Also when their records were given out before."""
+    found = decoder(commit=0x200, index=1)
+    for payload in (begin(), relation(), relation(OTHER, "other"), truncate(ORDERS), commit()):
+        found.feed(payload)
+    assert (found.truncated, found.records) == ({7}, [])
+    for payload in (begin(0x300), truncate(OTHER), commit(0x300, 0x330)):
+        found.feed(payload)
+    assert found.truncated == {7}
+
+
 def test_a_table_is_known_by_its_oid() -> None:
     """Changes of before it was renamed come under its name of then."""
     messages = begin(), relation(name="former"), insert(b"1", b"x"), commit()
