@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash check bench clean
+.PHONY: help setup demo test crash soak check bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -30,6 +30,9 @@ crash: $(STAMP)  ## delivery through anything (SECONDS=600 long; SEED=… repeat
 	@CRASH_SECONDS=$(SECONDS) CRASH_SEED=$(SEED) $(BIN)/python -m pytest -s \
 		tests/crash/test_deliver_through_anything.py $(ARGS)
 
+soak: $(STAMP)  ## CDC from PostgreSQL through anything (SECONDS=3600 long; SEED=… repeats a run)
+	@SOAK_SECONDS=$(SECONDS) SOAK_SEED=$(SEED) $(BIN)/python -m pytest -s tests/crash/test_cdc_soak.py $(ARGS)
+
 check: $(STAMP)  ## ruff, mypy, pyright, import-linter, schemas
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,7 +42,7 @@ check: $(STAMP)  ## ruff, mypy, pyright, import-linter, schemas
 	$(BIN)/trunkline schemas generate --check
 	$(BIN)/python deploy/helm/generate.py --check
 
-bench: $(STAMP)  ## benchmarks side by side with peers (JOB=route|cdc|latency|deliver|retry|tables|recovery)
+bench: $(STAMP)  ## benchmarks side by side with peers (JOB=route|cdc|latency|deliver|retry|tables|recovery|snapshot)
 	@$(BIN)/python -m benchmarks $(JOB) $(ARGS)
 
 clean:  ## forget the environment and the local stack's data
