@@ -12,7 +12,7 @@ from trunkline.errors import TrunklineError
 
 QUICK = 0.04
 JOBS = ("route", "cdc", "latency", "deliver", "retry", "tables")
-LONG = ("recovery",)
+LONG = ("recovery", "snapshot")
 """Half an hour each: they run only when they are named."""
 
 
@@ -35,7 +35,10 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "job", nargs="?", choices=JOBS + LONG, help="one job alone; without it all but recovery"
+        "job",
+        nargs="?",
+        choices=JOBS + LONG,
+        help="one job; without it all but the long ones",
     )
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--scale", type=float, default=1.0, help="share of the full number of events")

@@ -7,6 +7,7 @@ from trunkline.connectors.postgres import PostgresCDC
 
 class Env(Params):
     dsn: Secret
+    readers: int = 2
 
 
 flow = Flow("cdcbench", Env)
@@ -14,7 +15,7 @@ flow = Flow("cdcbench", Env)
 
 @flow.source
 def shop(env: Env) -> PostgresCDC:
-    return PostgresCDC(env.dsn, tables=[TABLE])
+    return PostgresCDC(env.dsn, tables=[TABLE], readers=env.readers)
 
 
 @flow.topic("cdcbench.orders", source=shop)
