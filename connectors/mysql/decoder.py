@@ -8,7 +8,7 @@ behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from struct import error as StructError
 from typing import Any, NamedTuple
@@ -43,11 +43,21 @@ class Place(NamedTuple):
     events: int = 0
 
 
+def made_anew(file: str) -> str:
+    """What to say of a log that is another one than was read."""
+    return (
+        f"{file} is not the file that the stored position is of: the server's log was made anew "
+        f"(RESET MASTER, or another server). {BEGIN_ANEW}"
+    )
+
+
 class Decoder:
     """Takes events in, gives records out, and knows where it stands.
 
     ``tables``: which are wanted. ``collations``: the character set of each. ``place``: where the
-    reader stands. ``gtids``: the last GTID of each of MariaDB's domains, up to there.
+    reader stands. ``gtids``: the last GTID of each of MariaDB's domains, up to there. ``prepared``:
+    the XA transactions that were prepared since the begin, and are neither committed nor rolled
+    back; None if nobody has written that down.
 
     When ``feed`` raises, everything before that event is in ``records``, and the decoder stands
     before it.
@@ -59,9 +69,11 @@ class Decoder:
         collations: Mapping[int, str],
         place: Place,
         gtids: Mapping[str, str] = {},
+        prepared: Collection[str] | None = None,
     ) -> None:
         self.records: list[Record] = []
         self.gtids = dict(gtids)
+        self.prepared = None if prepared is None else set(prepared)
         self.tables = tables
         self._collations = collations
         self.size = 0
@@ -149,10 +161,7 @@ class Decoder:
     def _format(self, header: Header, event: bytes) -> None:
         """The first event of a file, which is sent also to whoever begins behind it."""
         if self._expected and header.time != self._expected:
-            raise ConfigurationError(
-                f"{self._file} is not the file that the stored position is of: the server's log "
-                f"was made anew (RESET MASTER, or another server). {BEGIN_ANEW}"
-            )
+            raise ConfigurationError(made_anew(self._file))
         self._expected = 0
         if self._open:
             raise ConfigurationError(
@@ -204,6 +213,8 @@ class Decoder:
 
     def _xa_prepared(self, header: Header, body: bytes) -> None:
         """The end of an XA transaction's rows. With a set first byte it is committed, too."""
+        if self.prepared is not None and not body[0]:
+            self.prepared.add(events.xid_of(body))
         self._commit(header, body)
 
     def _pass(self, header: Header, body: bytes) -> None:
@@ -237,6 +248,8 @@ class Decoder:
                 return
             case "xa" if statement.what == "END":
                 return
+            case "xa":
+                self._decided(statement)
             case _:
                 streams = [] if self._transaction.undone else self.tables.judge(statement)
                 if self._counts_anew():
@@ -245,6 +258,18 @@ class Decoder:
                     self._done = self._counted
         if not self._begun:  # nothing follows: it is all of its transaction
             self._finish()
+
+    def _decided(self, statement: Statement) -> None:
+        """An XA transaction is over that was prepared before. If that was before the begin, its
+        rows are in the log before it, and in no snapshot; and nobody knows which they were."""
+        if self.prepared is None:
+            return
+        if statement.what == "COMMIT" and statement.xid not in self.prepared:
+            raise ConfigurationError(
+                f"XA transaction {statement.xid} is committed, and was prepared before the source "
+                f"began: if it has changed these tables, no record tells it. {BEGIN_ANEW}"
+            )
+        self.prepared.discard(statement.xid)
 
     def _roll_back(self, statement: Statement) -> None:
         if self._ours:

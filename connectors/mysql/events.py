@@ -213,6 +213,17 @@ def maria_gtid(header: Header, body: bytes) -> Transaction:
     return Transaction(gtid, bool(flags & _STANDALONE), bool(flags & _PREPARED_XA), undone)
 
 
+_XA_PREPARE = Struct("<BiII")
+
+
+def xid_of(body: bytes) -> str:
+    """Which XA transaction an XA_PREPARE event is about, as statements in the log name it: one
+    phase or not, format, length of both parts, both parts."""
+    _, form, first, _ = _XA_PREPARE.unpack_from(body)
+    name = body[_XA_PREPARE.size :]
+    return f"x'{name[:first].hex()}',x'{name[first:].hex()}',{form}"
+
+
 def mysql_gtid(header: Header, body: bytes) -> Transaction:
     """MySQL's GTID event: flags, the server's UUID, the number."""
     if header.type == ANONYMOUS_GTID:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
@@ -20,10 +20,10 @@ _HAS_DRIVER = find_spec("pymysql") is not None
 if TYPE_CHECKING or _HAS_DRIVER:  # without it the constructor says which extra to install
     from trunkline.connectors.mysql import catalog, charsets, check, preflight, snapshot
     from trunkline.connectors.mysql.backlog import Backlog
-    from trunkline.connectors.mysql.decoder import Decoder, Place
+    from trunkline.connectors.mysql.decoder import Decoder, Place, made_anew
     from trunkline.connectors.mysql.preflight import Server
     from trunkline.connectors.mysql.session import Session, Stopped, connect
-    from trunkline.connectors.mysql.stream import Stream, require_right
+    from trunkline.connectors.mysql.stream import Stream, begun_at, require_right
     from trunkline.connectors.mysql.tables import Tables
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,10 @@ _SOON, _LATER = 1.0, 10.0
 """Seconds until an empty batch stores how far the log is read, when no records come: after records,
 after another one. Else a server that changes other tables would purge what we have read already,
 and a position would point there."""
+_ASK, _ASK_IDLE = 60.0, 10.0
+"""Seconds between two questions whether the log is still the one that is read: while changes come,
+and when they have ceased. After RESET MASTER a file may have the name that it had before: then
+MariaDB lets its reader wait, and sends nothing of it."""
 _SNAPSHOTS_AT_ONCE = 3
 _FIRST_PAUSE, _LONGEST_PAUSE = 30.0, 1800.0
 """After so many snapshots that were interrupted, seconds before the next one, doubled each time."""
@@ -90,9 +94,9 @@ class MySqlCDC(Source):
     def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
         """See ``Source.read``. Positions: ``{"phase": "snapshot", "attempt": …}``, then
         ``{"phase": "stream", "server": …, "file": …, "at": …, "made": …, "gtids": …,
-        "events": …, "tables": …}``: the end of a transaction, how many events with rows of the
-        next one were given out, and what it is valid for: a server, a file of its log, names of
-        tables."""
+        "events": …, "xa": …, "tables": …}``: the end of a transaction, how many events with rows
+        of the next one were given out, which XA transactions are prepared, and what it is valid
+        for: a server, a file of its log, names of tables."""
         try:
             if position is None or position["phase"] == "snapshot":
                 position = yield from self._begin(position, stop)
@@ -110,7 +114,7 @@ class MySqlCDC(Source):
         if position.get("phase") != "stream":
             return ()
         if self._backlog is None:
-            self._backlog = Backlog(self._arguments, self.server_id % _LAST_ID + 1)
+            self._backlog = Backlog(self._arguments, self._asks_as)
         try:
             return self._backlog.gauges(position, stop)
         except Stopped:
@@ -126,10 +130,15 @@ class MySqlCDC(Source):
         finally:
             session.close()
         try:  # under another number: a worker may read under ours, and must stay on the list
-            require_right(self._arguments, self.server_id % _LAST_ID + 1, stop)
+            require_right(self._arguments, self._asks_as, stop)
         except ConfigurationError as error:
             found.insert(0, check.finding(str(error)))
         return found
+
+    @property
+    def _asks_as(self) -> int:
+        """The number of a second reader of the log, beside the one that has ``server_id``."""
+        return self.server_id % _LAST_ID + 1
 
     def close(self) -> None:
         """Closes the connection. The server keeps nothing for this source."""
@@ -151,6 +160,8 @@ class MySqlCDC(Source):
                 yield Batch([], {"phase": "snapshot", "attempt": attempt}, current=False)
             _warn_of_prepared(session)
             point = snapshot.take(session, server)
+            # Now: while the rows are read, somebody may make the log anew, with the same names.
+            made = begun_at(self._arguments, server, self._asks_as, point.file, stop)
             tables = catalog.describe(session, self.tables)
             _warn_of_cascades(tables)
             if self._with_snapshot:
@@ -162,8 +173,8 @@ class MySqlCDC(Source):
                         yield Batch(records, dict(at), current=False)
         finally:
             session.close()
-        place = Place(point.file, point.at)
-        start = _position(server, place, point.gtids, sorted(self.tables))
+        place = Place(point.file, point.at, made)
+        start = _position(server, place, point.gtids, sorted(self.tables), ())
         yield Batch([], start, current=False)
         return start
 
@@ -181,10 +192,13 @@ class MySqlCDC(Source):
         self._stream = stream
         stored, due, current = decoder.place, time.monotonic() + _SOON, False
         error: TrunklineError | None = None
-        more = False
+        more, asked = False, time.monotonic()
         while error is None and not stop.is_set():
             try:
                 more = stream.receive(self._batch)
+                if time.monotonic() - asked > (_ASK_IDLE if current else _ASK):
+                    self._require_same_log(server, decoder.place, stop)
+                    asked = time.monotonic()
             except TrunklineError as raised:
                 error = raised
             ends = error is None and not more and not decoder.within
@@ -193,10 +207,24 @@ class MySqlCDC(Source):
             if decoder.records or arrived or (moved and (error or time.monotonic() >= due)):
                 records, stored, current = decoder.take(), decoder.place, ends
                 tables = decoder.tables.known
-                yield Batch(records, _position(server, stored, decoder.gtids, tables), current)
+                position = _position(server, stored, decoder.gtids, tables, decoder.prepared)
+                yield Batch(records, position, current)
                 due = time.monotonic() + (_SOON if records else _LATER)
         if error is not None:
             raise error
+
+    def _require_same_log(self, server: Server, place: Place, stop: threading.Event) -> None:
+        """Raises ConfigurationError if the file that is read is not the one of this name any more.
+        A server that does not let us ask is asked later."""
+        if not place.made:  # the file has just begun
+            return
+        try:
+            made = begun_at(self._arguments, server, self._asks_as, place.file, stop)
+        except SourceError as error:
+            log.warning("the source could not ask for the begin of its log: %s", error)
+            return
+        if made != place.made:
+            raise ConfigurationError(made_anew(place.file))
 
     def _decoder(self, position: Position, stop: threading.Event) -> tuple[Server, Decoder]:
         """The decoder at a position, of which everything is checked that can be asked."""
@@ -226,7 +254,7 @@ class MySqlCDC(Source):
         finally:
             session.close()
         place = Place(position["file"], position["at"], position["made"], position["events"])
-        return server, Decoder(tables, collations, place, position["gtids"])
+        return server, Decoder(tables, collations, place, position["gtids"], position.get("xa"))
 
     def _wait_for_predecessor(self, session: Session, stop: threading.Event) -> None:
         """Two readers of one server_id would end each other's connection for ever."""
@@ -258,9 +286,14 @@ def _is_of(session: Session, server: Server, position: Position) -> bool:
 
 
 def _position(
-    server: Server, place: Place, gtids: Mapping[str, str], tables: Sequence[str]
+    server: Server,
+    place: Place,
+    gtids: Mapping[str, str],
+    tables: Sequence[str],
+    prepared: Collection[str] | None,
 ) -> Position:
-    return {
+    """``prepared`` None: of an earlier version, which has not written it down."""
+    return ({} if prepared is None else {"xa": sorted(prepared)}) | {
         "phase": "stream",
         "server": server.identity,
         "file": place.file,
@@ -297,9 +330,9 @@ def _warn_of_prepared(session: Session) -> None:
         return
     if prepared:
         log.warning(
-            "%d XA transactions are prepared and not committed: if they have changed these "
-            "tables, no record will tell it. Commit them or roll them back (XA RECOVER; names "
-            "them), and run: trunkline source reset",
+            "%d XA transactions are prepared and not committed: the source stops when one of them "
+            "is, as it may have changed these tables. Commit them or roll them back (XA RECOVER; "
+            "names them) before",
             len(prepared),
         )
 

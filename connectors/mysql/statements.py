@@ -44,11 +44,13 @@ class Statement(NamedTuple):
     ``kind`` "alter" is a change of partitions or tablespaces, named in ``what``, with the table
     that gives or takes a partition's rows: other changes of a table need nothing, as table maps
     tell them. "key": the table gets a primary key, in place of one that it had. "rows": it changes
-    rows, in the tables that are named, or in any if none is."""
+    rows, in the tables that are named, or in any if none is. ``xid``: which XA transaction it is
+    about, as the server writes it into its log, in small letters."""
 
     kind: Kind
     tables: Sequence[Name] = ()
     what: str = ""
+    xid: str = ""
 
 
 _NOTHING = Statement("nothing")
@@ -76,6 +78,8 @@ def read(text: str, database: str, ansi_quotes: bool = False) -> Statement:
     first, second = tokens[0].word, tokens[1].word if len(tokens) > 1 else ""
     if first == "ROLLBACK" and "TO" in (second, *(t.word for t in tokens[2:3])):
         return Statement("rollback", what="to a savepoint")
+    if first == "XA":
+        return Statement("xa", what=second, xid=text.split(None, 2)[-1].rstrip(" ;").lower())
     if first in _TRANSACTIONS and not (first == "START" and second != "TRANSACTION"):
         return Statement(_TRANSACTIONS[first], what=second)
     if first in _ROWS:

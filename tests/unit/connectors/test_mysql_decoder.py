@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from struct import pack
 from typing import Any
 
 import pytest
@@ -197,6 +198,39 @@ def test_xa_transactions_stop_before_their_first_row() -> None:
     with pytest.raises(ConfigurationError, match="XA transaction"):
         found.feed(rows(WRITE, (1, "a")))
     assert not found.records
+
+
+XA_PREPARE = 38
+XID = "x'61',x'62',1"
+
+
+def decided(prepared: set[str] | None, how: str = "COMMIT") -> Decoder:
+    """A decoder of shop.t that has met the end of an XA transaction which was prepared before."""
+    found = decoder()
+    found.prepared = prepared
+    return fed(found, format_event(), anonymous(), query(f"XA {how} X'61',X'62',1"))
+
+
+def test_an_xa_transaction_that_was_prepared_before_the_begin_stops_when_it_is_committed() -> None:
+    with pytest.raises(ConfigurationError, match=r"x'61',x'62',1 is committed, and was prepared"):
+        decided(set())
+    for known in ({XID}, None):  # prepared since; or a position of before this was written down
+        assert not decided(known).within
+    assert decided({XID}).prepared == set()
+    assert decided(set(), "ROLLBACK").prepared == set()
+
+
+@pytest.mark.parametrize(("one_phase", "prepared"), [(0, {XID}), (1, set())])
+def test_xa_transactions_of_other_tables_are_known_until_they_are_decided(
+    one_phase: int, prepared: set[str]
+) -> None:
+    found = decoder("shop.other")
+    found.prepared = set()
+    fed(found, format_event(), anonymous(), query(f"XA START {XID}"), table_map())
+    fed(found, rows(WRITE, (1, "a")), query(f"XA END {XID}"))
+    fed(found, event(XA_PREPARE, pack("<BiII", one_phase, 1, 1, 1) + b"ab"))
+    assert found.prepared == prepared
+    assert not found.within
 
 
 def test_another_file_of_the_same_name_is_refused() -> None:

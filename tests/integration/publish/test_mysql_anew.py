@@ -1,0 +1,169 @@
+"""MySqlCDC and a log that is another one for real: RESET MASTER, a replica that takes over, XA
+transactions that were prepared before. On servers of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+
+from mysql_kit import Database, Reading, count, new_database, read, refused, start, until
+from trunkline.connectors.base import Position
+from trunkline.connectors.mysql import MySqlCDC
+from trunkline.local import artifacts
+from trunkline.local.mariadb import MariaDB
+from trunkline.local.ports import free_port
+from trunkline.local.process import Child
+
+
+@contextmanager
+def running(home: Path, *settings: str) -> Iterator[str]:
+    server = MariaDB(home, free_port())
+    try:
+        artifacts.fetch(server.bundle)
+    except artifacts.ArtifactError as error:
+        pytest.skip(f"no MariaDB: {error}")
+    server.home.mkdir()
+    server.prepare()
+    command = server.command()
+    child = Child(replace(command, arguments=(*command.arguments, *settings)))
+    try:
+        child.wait_ready()
+        yield server.address
+    finally:
+        child.stop()
+
+
+@pytest.fixture(scope="module")
+def server(server_home: Path) -> Iterator[str]:
+    with running(server_home / "mariadb-anew") as address:
+        yield address
+
+
+@pytest.fixture
+def database(server: str, topic: Any) -> Iterator[Database]:
+    with new_database(server, topic("anew")) as made:
+        made.run("CREATE TABLE t (id int PRIMARY KEY, a int)")
+        made.run("CREATE TABLE other (id int PRIMARY KEY)")
+        yield made
+
+
+def source_of(database: Database) -> MySqlCDC:
+    return MySqlCDC(database.dsn, ["t"])
+
+
+def reset(database: Database, position: Position) -> None:
+    """Makes the log anew, in another second than the file was made in: it tells no fractions."""
+    now = "SELECT UNIX_TIMESTAMP()"
+    until(lambda: int(database.run(now)[0][0]) > position["made"], "the next second")
+    database.run("RESET MASTER")
+    for number in range(100, 200):  # beyond where the old log was read
+        database.run("INSERT INTO t VALUES (%s, 0)", number)
+    database.run("DELETE FROM t WHERE id >= 100")
+
+
+def test_a_log_that_was_made_anew_right_after_the_snapshot_is_said(database: Database) -> None:
+    position = start(source_of(database))
+    reset(database, position)
+    assert "was made anew" in refused(source_of(database), position)
+
+
+def test_a_log_that_is_made_anew_while_it_is_read_is_said(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first file has the name that it had before: the server lets the reader wait, or, if it
+    notices, ends the stream; then the next start says it."""
+    for name in ("_ASK", "_ASK_IDLE"):
+        monkeypatch.setattr(f"trunkline.connectors.mysql.source.{name}", 0.2)
+    database.run("RESET MASTER")
+    reading = Reading(source_of(database), start(source_of(database)))
+    database.run("INSERT INTO t VALUES (1, 1)")
+    until(lambda: len(reading.records) == 1, "a change")
+    assert reading.position is not None
+    reset(database, reading.position)
+    error = str(reading.ended())
+    assert [record.key for record in reading.records] == ["1"]
+    if "ended the stream" in error:
+        error = refused(source_of(database), reading.position)
+    assert "made anew" in error
+
+
+def test_a_replica_that_takes_over_is_refused_before_the_first_row(
+    server: str, server_home: Path, topic: Any
+) -> None:
+    Database(server, "mysql").run("RESET MASTER")  # the replica reads it from the beginning
+    settings = ("--server-id=2", "--log-slave-updates")
+    with (
+        new_database(server, topic("anew")) as database,
+        running(server_home / "mariadb-replica", *settings) as address,
+    ):
+        database.run("CREATE TABLE t (id int PRIMARY KEY, a int)")
+        position = start(source_of(database))
+        replica = Database(address, "mysql")
+        replica.run(
+            "CHANGE MASTER TO MASTER_HOST = %s, MASTER_PORT = %s, MASTER_USER = 'root', "
+            "MASTER_SSL = 0, MASTER_USE_GTID = slave_pos",
+            database.host,
+            database.port,
+        )
+        replica.run("START SLAVE")
+        database.run("INSERT INTO t VALUES (1, 1)")
+        copied = (
+            "SELECT table_rows FROM information_schema.tables "
+            f"WHERE table_schema = '{database.name}' AND table_name = 't'"
+        )
+        until(lambda: bool(replica.run(copied)), "the copy of the table")
+        copy = Database(address, database.name)
+        until(lambda: bool(copy.run("SELECT 1 FROM t")), "the copy of the row")
+        replica.run("STOP SLAVE")
+        copy.run("INSERT INTO t VALUES (2, 2)")
+        assert "is of server 1/" in refused(source_of(copy), position)
+
+
+@contextmanager
+def prepared(database: Database, statement: str) -> Iterator[Any]:
+    """An XA transaction that is prepared; then whatever is run ends it."""
+    with closing(database.connect()) as connection, connection.cursor() as cursor:
+        for each in ("XA START 'x'", statement, "XA END 'x'", "XA PREPARE 'x'"):
+            cursor.execute(each)
+        try:
+            yield cursor
+        finally:  # if it is still there: it would keep the tables for ever
+            with suppress(pymysql.Error):
+                cursor.execute("XA ROLLBACK 'x'")
+
+
+def test_an_xa_transaction_from_before_the_snapshot_stops_when_it_is_committed(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its row is in the log before, and not in the snapshot: no record would tell it."""
+    with prepared(database, "INSERT INTO t VALUES (7, 7)") as cursor:
+        records, position = read(source_of(database), until=lambda _, at: at["phase"] == "stream")
+        assert records == []
+        assert "XA transactions are prepared" in caplog.text
+        database.run("INSERT INTO t VALUES (1, 1)")
+        cursor.execute("XA COMMIT 'x'")
+    told = refused(source_of(database), position)
+    assert "x'78'" in told
+    assert "prepared before the source began" in told
+
+
+def test_one_that_is_rolled_back_and_those_of_other_tables_do_not(database: Database) -> None:
+    with prepared(database, "INSERT INTO t VALUES (7, 7)") as cursor:
+        position = start(source_of(database))
+        cursor.execute("XA ROLLBACK 'x'")
+    with prepared(database, "INSERT INTO other VALUES (7)") as cursor:
+        database.run("INSERT INTO t VALUES (1, 1)")
+        _, position = read(
+            source_of(database), position, until=lambda _, at: len(at.get("xa", ())) == 1
+        )
+        cursor.execute("XA COMMIT 'x'")
+    database.run("INSERT INTO t VALUES (2, 2)")
+    records, position = read(source_of(database), position, until=count(1))
+    assert [record.key for record in records][-1] == "2"
+    assert position["xa"] == []
