@@ -129,7 +129,7 @@ class RequestFactory:
             if call.json is not None:
                 headers["Content-Type"] = "application/json"
                 body = to_json(call.json)
-        except DataError as error:
+        except (DataError, Rejected) as error:
             bad = Rejected(str(error))
             bad.unsent = True
             raise bad from error
