@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +15,7 @@ from typing import Any, NoReturn
 
 import psycopg2
 
-import capturing_child
-from capturing_child import STOPPED, Published
+from capturing_child import PROGRAM, STOPPED, Published
 from pg_kit import Database, until
 from trunkline.connectors.base import Position
 from trunkline.connectors.postgres import PostgresCDC
@@ -294,7 +292,7 @@ class World:
         arguments = json.dumps(self._arguments() | {"ask": ASK})
         with (self._home / f"said-{self._lives}").open("ab") as said:
             self._child = subprocess.Popen(
-                [sys.executable, capturing_child.__file__, str(self._published.file), arguments],
+                [*PROGRAM, str(self._published.file), arguments],
                 stderr=said,
             )
 

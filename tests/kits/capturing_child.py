@@ -19,6 +19,7 @@ from trunkline.connectors.postgres import PostgresCDC, changes
 from trunkline.errors import ConfigurationError, SourceError
 from trunkline.event import Record
 
+PROGRAM = [sys.executable, __file__]
 STOPPED = 3
 _BACK_OFF = 0.2
 

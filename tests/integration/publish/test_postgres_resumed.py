@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -132,7 +131,7 @@ def test_kill_9_in_mid_snapshot_reads_no_row_twice(database: Database, tmp_path:
     file, writer = tmp_path / "published", Writer(database)
     file.touch()
     published = capturing_child.Published(file)
-    command = [sys.executable, capturing_child.__file__, str(file)]
+    command = [*capturing_child.PROGRAM, str(file)]
     writer.start()
     try:
         for rows in (ROWS // 5, ROWS // 2):
