@@ -260,7 +260,10 @@ class HttpSink(Sink[T]):
                 allow_redirects=False,
             ) as response:
                 if 200 <= response.status < 300:
-                    await self._accepted(response, request, count, reply)
+                    if reply is not None or self._judge is not None:
+                        await self._accepted(response, request, count, reply)
+                    elif not response.content.at_eof():
+                        await self._drain(response)
                     return
                 error = await self._refusal(response, request)
             if self._tokens is None or response.status != UNAUTHORIZED:
@@ -288,9 +291,7 @@ class HttpSink(Sink[T]):
         if self._judge is None and reply is not None:
             reply.append(HttpReply(response.status, await whole_body(response)))
             return
-        if self._judge is None:
-            await self._drain(response)
-            return
+        assert self._judge is not None
         answer = await read_answer(response)
         apply(self._judge(answer), count, request.what)
         if reply is not None:
@@ -316,8 +317,6 @@ class HttpSink(Sink[T]):
         Why for a moment only: an API that answers 200 and then drips or streams (server-sent
         events) has accepted the event; waiting for the end held each of them for the whole timeout.
         """
-        if response.content.at_eof():
-            return
         try:
             with self._patience.kept():
                 await _start_of(response)

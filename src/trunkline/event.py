@@ -168,16 +168,16 @@ class Event(Generic[T_co]):
         the route returned. An id is unique in one source only, and one event may be several
         messages, so ``id`` alone would have a system drop payments as repeats of others.
         """
-        made_from = self.raw_header(TL_FROM).split(b"/", 3)
-        if len(made_from) == 4:
-            *place, message = made_from
-        else:  # a canonical event, or a record that somebody put into the inbox by hand
-            number = str(self.sequence).encode()
-            place, message = [self.inbox.encode(), str(self.partition).encode(), number], b""
+        inbox = self.inbox.encode()
+        try:
+            topic, partition, offset, message = self.raw_header(TL_FROM).split(b"/", 3)
+        except ValueError:  # a canonical event, or a record put into the inbox by hand
+            topic, message = inbox, b""
+            partition, offset = b"%d" % self.partition, b"%d" % self.sequence
         # Producers that write no CloudEvents headers: the record's place is its identity.
-        source = self.raw_header(CE_SOURCE) or place[0]
-        id_ = self.raw_header(CE_ID) or b"/".join(place)
-        return _uuid_of(self.inbox.encode(), source, id_, message)
+        source = self.raw_header(CE_SOURCE) or topic
+        id_ = self.raw_header(CE_ID) or b"%b/%b/%b" % (topic, partition, offset)
+        return _uuid_of(inbox, source, id_, message)
 
     @property
     def type(self) -> str:
@@ -277,12 +277,13 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """The hex digit with its two upper bits as RFC 9562 has them."""
 
 
-def _uuid_of(*parts: bytes) -> str:
+def _uuid_of(inbox: bytes, source: bytes, id_: bytes, message: bytes) -> str:
     """A UUID of version 8 (RFC 9562, 5.8): the SHA-256 of the parts, each after its length, so that
     ``a`` and ``bc`` are not ``ab`` and ``c``."""
-    text = b"".join([b"%d:%b" % (len(part), part) for part in parts])
+    lengths = len(inbox), len(source), len(id_), len(message)
+    parts = lengths[0], inbox, lengths[1], source, lengths[2], id_, lengths[3], message
     # uuid.UUID would take three times as long as the hash itself, for each event.
-    hex_ = hashlib.sha256(text).hexdigest()
+    hex_ = hashlib.sha256(b"%d:%b%d:%b%d:%b%d:%b" % parts).hexdigest()
     variant = _VARIANT[hex_[16]]
     return f"{hex_[:8]}-{hex_[8:12]}-8{hex_[13:16]}-{variant}{hex_[17:20]}-{hex_[20:32]}"
 
