@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from inspect import iscoroutinefunction
+from types import FunctionType
 from typing import Any
 
 from trunkline.event import Event
@@ -69,3 +71,20 @@ class CompiledTopic:
             found = [route for route in self.routes if route.listens(event.type)]
             self._routes_of_type[event_type] = found
         return found
+
+
+def given(function: Callable[..., Any], values: Mapping[str, Any]) -> Callable[[Event[Any]], Any]:
+    """The route's function of its event alone: its further parameters have these values.
+
+    A copy of the function that has them as defaults, as a call with names takes 0.2 µs an event;
+    what is no plain function is called with names.
+    """
+    if type(function) is not FunctionType:
+        return partial(function, **values)
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount]
+    further = names[len(names) - len(values) :]
+    if code.co_kwonlyargcount or set(further) != values.keys():  # or wrapped, or defaults of its own
+        return partial(function, **values)
+    defaults = tuple(values[name] for name in further)
+    return FunctionType(code, function.__globals__, function.__name__, defaults, function.__closure__)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from trunkline.schemas.codec import Decode
 from trunkline.streams.flow.table import Index, IndexedValue, Table
-from trunkline.streams.tables.rows import VALUE, entries_of, key_of, text_and_key_of, texts_from
+from trunkline.streams.tables.rows import entries_of, key_of, text_and_key_of, texts_from
 from trunkline.streams.tables.store import Store
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class StoredTable(Table[Any]):
         except AttributeError:
             raise _not_a_text(key) from None
         row = self._get(raw)
-        return default if row is None else self._decode(row[VALUE:])
+        return default if row is None else self._decode(row)
 
     def __getitem__(self, key: str) -> Any:
         try:
@@ -47,7 +47,7 @@ class StoredTable(Table[Any]):
         row = self._get(raw)
         if row is None:
             raise KeyError(key)
-        return self._decode(row[VALUE:])
+        return self._decode(row)
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and self._get(key.encode()) is not None
@@ -60,7 +60,7 @@ class StoredTable(Table[Any]):
         for key in self._store.keys(prefix.encode()):
             row = self._get(key)
             if row is not None:  # it was deleted meanwhile
-                yield key.decode(errors="replace"), self._decode(row[VALUE:])
+                yield key.decode(errors="replace"), self._decode(row)
 
 
 class StoredIndex(Index[Any]):
@@ -111,7 +111,7 @@ class StoredIndex(Index[Any]):
         """The row of an entry, or None if it went, or has another value, since the entry was
         read."""
         row = self._get(key)
-        data = None if row is None else self._decode(row[VALUE:])
+        data = None if row is None else self._decode(row)
         return data if data is not None and data[self._field] == value else None
 
 

@@ -11,6 +11,7 @@ from trunkline.streams.flow.annotations import type_of_topic
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.table import StoreKind, TableDefinition
 from trunkline.streams.tables.lookup import StoredIndex, StoredTable
+from trunkline.streams.tables.rows import VALUE
 from trunkline.streams.tables.store import Store
 from trunkline.streams.tables.writer import FieldIndex, TableWriter
 
@@ -65,7 +66,7 @@ class TableSet:
             topic, kind = definition.topic.topic, definition.store
             if (topic, kind) not in self._topics:
                 type_ = type_of_topic(definition.topic)
-                decode: Decode = codec.decoder(type_)
+                decode: Decode = codec.decoder(type_, skip=VALUE)
                 schema = schema_of(type_).json
                 self._topics[topic, kind] = TopicTables(topic, kind, decode, schema)
             self._lookups[definition] = self._topics[topic, kind].lookup(definition)

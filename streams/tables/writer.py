@@ -10,7 +10,7 @@ from trunkline.errors import DataError
 from trunkline.headers import TL_CHANGE
 from trunkline.kafka.messages import AnyMessage
 from trunkline.schemas.codec import Decode
-from trunkline.streams.tables.rows import VALUE, Origin, entries_of, origin_of, row_of
+from trunkline.streams.tables.rows import Origin, entries_of, origin_of, row_of
 from trunkline.streams.tables.store import Changes, Store
 from trunkline.streams.tables.stored_state import StoredState
 
@@ -63,6 +63,7 @@ class TableWriter:
         """The topic is read, up to where it stood at the start."""
         if not self.store.ordered:
             self.store.order(self._entries)
+        self.store.settle()
         self._deleted = None
 
     def _newest(self, messages: Iterable[AnyMessage]) -> _Newest:
@@ -118,7 +119,7 @@ class TableWriter:
         if not self._indexes:
             return set()
         try:
-            data = self._decode(row[VALUE:])
+            data = self._decode(row)
             found = {index.number: data.get(index.field) for index in self._indexes}
             return {entries_of(n, v) + key for n, v in found.items() if v is not None}
         except (DataError, TypeError) as error:

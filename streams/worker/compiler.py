@@ -28,7 +28,7 @@ from trunkline.streams.flow.source import SourceDefinition
 from trunkline.streams.flow.table_parameters import tables_of
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.replay.path import DestinationPath
-from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
+from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic, given
 from trunkline.streams.route.router import Router
 from trunkline.streams.tables.table_set import TableSet
 
@@ -164,7 +164,7 @@ class Compiler:
         further: dict[str, Any] = dict.fromkeys(env_parameters(route), self._env)
         further |= {name: self.tables.lookup(t) for name, t in tables_of(route).items()}
         return CompiledRoute.of(
-            partial(route.function, **further) if further else route.function,
+            given(route.function, further) if further else route.function,
             name=route.name,
             inbox=inbox,
             dlq=route.to.dlq,

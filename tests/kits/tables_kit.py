@@ -11,6 +11,7 @@ from trunkline.schemas.commerce import Order
 from trunkline.schemas.subjects import subject
 from trunkline.streams.tables.lookup import StoredIndex, StoredTable
 from trunkline.streams.tables.memory import MemoryStore
+from trunkline.streams.tables.rows import VALUE
 from trunkline.streams.tables.store import Store
 from trunkline.streams.tables.stored_state import StoredState
 from trunkline.streams.tables.writer import FieldIndex, TableWriter
@@ -27,7 +28,7 @@ class Orders:
         self.store = store or MemoryStore()
         codec = Codec(MemoryRegistry())
         self.encode = codec.encoder(Order, subject(TOPIC), register=True)
-        decode = codec.decoder(Order)
+        decode = codec.decoder(Order, skip=VALUE)
         by_status = FieldIndex(1, "status")
         self.writer = TableWriter(TOPIC, self.store, decode, [by_status])
         self.table, self.by_status = StoredTable(decode), StoredIndex(decode, 1, "status")

@@ -133,13 +133,14 @@ class Codec:
         ask = self._registry.register if register else self._registry.lookup
         return _encoder(schema, PREFIX.pack(0, ask(subject, schema.json)))
 
-    def decoder(self, cls: type[T]) -> Callable[[bytes], T]:
+    def decoder(self, cls: type[T], *, skip: int = 0) -> Callable[[bytes], T]:
         """A function from bytes to values of ``cls``, whatever version of its schema wrote them.
 
-        It raises SerializationError for bytes that are no such value, and RegistryUnavailable
-        when they name a schema that is not known yet and the registry cannot be asked now.
+        ``skip``: how many bytes stand before the value. It raises SerializationError for bytes that
+        are no such value, and RegistryUnavailable when they name a schema that is not known yet and
+        the registry cannot be asked now.
         """
-        return cast(Callable[[bytes], T], self._decoder(schema_of(cls)))
+        return cast(Callable[[bytes], T], self._decoder(schema_of(cls), skip))
 
     def decode_any(self, value: bytes) -> Any:
         """The value as its writer saw it; raises as a decoder does."""
@@ -150,17 +151,19 @@ class Codec:
         does. Learns each schema once."""
         return self._decoder(None)
 
-    def _decoder(self, target: AvroSchema | None) -> Callable[[bytes], Any]:
+    def _decoder(self, target: AvroSchema | None, skip: int = 0) -> Callable[[bytes], Any]:
         readers: dict[bytes, Read] = {}
+        prefix = slice(skip, skip + HEADER)
 
         def learn(value: bytes) -> Read:
-            read = readers[value[:5]] = _reader(self._writer(schema_id(value)), target)
+            written = self._writer(schema_id(value[skip:]))
+            read = readers[value[prefix]] = _reader(written, target, skip)
             return read
 
         def decode(value: bytes) -> Any:
             # Every event comes through here: measure before you add a call.
             try:
-                read = readers[value[:5]]
+                read = readers[value[prefix]]
             except KeyError:
                 read = learn(value)
             return read(value)
@@ -199,33 +202,33 @@ def _names_a_schema(value: bytes) -> bool:
     return len(value) >= 5 and value[0] == 0
 
 
-def _reader(written: Any, target: AvroSchema | None) -> Read:
+def _reader(written: Any, target: AvroSchema | None, skip: int = 0) -> Read:
     """What reads values of a writer's schema, as the type that is wanted, if one is."""
     wanted = written if target is None else target.parsed
     if target is None or not avro.same(written, wanted):
-        return _careful(written, wanted)
-    return reader(wanted, _careful(wanted, wanted))
+        return _careful(written, wanted, skip)
+    return reader(wanted, _careful(wanted, wanted, skip), skip)
 
 
-def _careful(written: Any, wanted: Any) -> Read:
-    """Reads whatever the bytes; an error says what is wrong with them."""
+def _careful(written: Any, wanted: Any, skip: int) -> Read:
+    """Reads whatever the bytes behind the first ``skip``; an error says what is wrong with them."""
     try:
         read = exact_reader(written, wanted)
     except Unresolvable as error:
         reason = error  # each value has it
 
         def refuse(value: bytes) -> Any:
-            raise _unreadable(value, reason)
+            raise _unreadable(value[skip:], reason)
 
         return refuse
 
     def decode(value: bytes) -> Any:
         try:
-            data, end = read(value, HEADER)
+            data, end = read(value, HEADER + skip)
         except Exception as error:  # a dozen kinds on bad bytes
-            raise _unreadable(value, error) from error
+            raise _unreadable(value[skip:], error) from error
         if end != len(value):
-            raise _unreadable(value, f"{len(value) - end} bytes are left over")
+            raise _unreadable(value[skip:], f"{len(value) - end} bytes are left over")
         return data
 
     return decode

@@ -18,13 +18,23 @@ class Rows(dict[bytes, bytes]):
         return self.get(key)
 
 
-def test_a_row_is_read_once_and_again_when_it_was_written() -> None:
+def asked_before(recent: RecentRows, rows: Rows, *keys: bytes) -> RecentRows:
+    """What is asked for once more is kept."""
+    there = dict(rows)
+    rows.clear()
+    for key in keys or there:
+        recent.get(key)
+    rows.update(there)
+    return recent
+
+
+def test_a_row_that_is_asked_for_twice_is_kept_and_read_again_when_it_was_written() -> None:
     rows = Rows({b"a": b"1"})
     recent = RecentRows(rows.find)
-    assert [recent.get(b"a"), recent.get(b"a"), rows.asked] == [b"1", b"1", 1]
+    assert [*(recent.get(b"a") for _ in range(4)), rows.asked] == [*[b"1"] * 4, 2]
     with recent.writing([b"a"]):
         rows[b"a"] = b"2"
-    assert [recent.get(b"a"), rows.asked] == [b"2", 2]
+    assert [recent.get(b"a"), recent.get(b"a"), rows.asked] == [b"2", b"2", 3]
     with recent.writing([b"a"]):
         del rows[b"a"]
     assert recent.get(b"a") is None
@@ -46,7 +56,7 @@ def test_a_row_that_was_found_before_a_write_is_not_kept(during: bool) -> None:
                     rows[b"a"] = b"new"
         return found
 
-    recent = RecentRows(find)
+    recent = asked_before(RecentRows(find), rows)
     writing = recent.writing([b"a"])
     assert recent.get(b"a") == b"old"
     if during:
@@ -57,7 +67,7 @@ def test_a_row_that_was_found_before_a_write_is_not_kept(during: bool) -> None:
 def test_so_many_are_kept_and_none_that_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent_rows, "RECENT", 2)
     rows = Rows({bytes([n]): b"x" for n in range(5)} | {b"large": b"x" * (LARGEST + 1)})
-    recent = RecentRows(rows.find)
+    recent = asked_before(RecentRows(rows.find), rows)
     for n in (0, 1, 2, 3, 4):
         recent.get(bytes([n]))
     before = rows.asked
@@ -74,7 +84,7 @@ def test_so_many_are_kept_and_none_that_is_large(monkeypatch: pytest.MonkeyPatch
 def test_so_many_bytes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent_rows, "RECENT_BYTES", 25)
     rows = Rows({bytes([n]): b"x" * 10 for n in range(5)})
-    recent = RecentRows(rows.find)
+    recent = asked_before(RecentRows(rows.find), rows)
     for n in range(5):  # two of them are a generation: 0 and 1 are gone
         recent.get(bytes([n]))
     before = rows.asked
@@ -83,3 +93,16 @@ def test_so_many_bytes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows.asked == before
     recent.get(bytes([0]))
     assert rows.asked == before + 1
+
+
+def test_what_is_asked_for_once_drives_out_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_rows, "RECENT", 20)
+    rows = Rows({b"often": b"1"} | {b"%d" % n: b"x" for n in range(1_000)})
+    recent = RecentRows(rows.find)
+    for _ in range(2):
+        recent.get(b"often")
+    for n in range(1_000):
+        recent.get(b"%d" % n)
+    before = rows.asked
+    assert recent.get(b"often") == b"1"
+    assert rows.asked == before
