@@ -24,6 +24,7 @@ from trunkline.streams.tables.stored_state import StoredState
 log = logging.getLogger(__name__)
 
 ROWS, ENTRIES, STATE = b"r", b"i", b"s"
+FAMILY = "default"
 BLOCK = 1024
 """Bytes of rows that are read and decompressed for a look-up."""
 BUFFER = 8 * 2**20
@@ -43,11 +44,14 @@ class DiskStore(Store):
         self._folder = folder
         self._make_batch = partial(rocksdict.WriteBatch, raw_mode=True)
         try:
-            self._db = rocksdict.Rdict(str(folder), _options(rocksdict))
+            # Without naming the family, a folder that is there already is opened with the options
+            # that it was made with, and with a cache of blocks that we do not want.
+            options = _options(rocksdict)
+            self._db = rocksdict.Rdict(str(folder), options, column_families={FAMILY: options})
         except Exception as error:
             raise ConfigurationError(f"{folder} cannot be opened: {error}") from error
         # Without a family of its own each call looks for it by its name.
-        self._rows = self._db.get_column_family("default")
+        self._rows = self._db.get_column_family(FAMILY)
         self._recent = RecentRows(self._find)
         self.state = self._read_state()
         self.rows = self.state.rows

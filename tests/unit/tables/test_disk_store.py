@@ -47,6 +47,42 @@ def test_a_start_finds_rows_entries_and_how_far_they_go(tmp_path: Path) -> None:
     orders.store.close()
 
 
+@pytest.mark.parametrize("opened", ["new", "again"])
+def test_no_blocks_are_kept_in_memory_and_files_are_merged_for_look_ups(
+    tmp_path: Path, opened: str
+) -> None:
+    """A store that was opened again had the options that it was made with."""
+    if opened == "again":
+        filled(tmp_path / "t")
+    orders, _ = reopened(tmp_path / "t")
+    store = orders.store
+    assert isinstance(store, DiskStore)
+    assert not store._db.property_int_value("rocksdb.block-cache-capacity")
+    for number in range(2):
+        orders.apply(*(orders.put(f"{number}-{n}") for n in range(50)))
+        store._db.flush()
+    orders.writer.finish()
+    assert len(store._db.live_files()) == 1
+    assert orders.table["1-49"]["id"] == "1-49"
+    store.close()
+
+
+def test_a_start_that_reads_little_merges_nothing(tmp_path: Path) -> None:
+    """The rows of a large table are not all written again because a few came since."""
+    orders, _ = reopened(tmp_path / "t")
+    orders.apply(*(orders.put(f"{n}") for n in range(100)))
+    orders.writer.finish()
+    orders.store.close()
+    orders, _ = reopened(tmp_path / "t")
+    store = orders.store
+    assert isinstance(store, DiskStore)
+    orders.apply(orders.put("new"))
+    store._db.flush()
+    orders.writer.finish()
+    assert len(store._db.live_files()) == 2
+    store.close()
+
+
 def test_rows_that_do_not_fit_are_thrown_away_and_the_log_says_why(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
