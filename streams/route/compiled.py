@@ -76,15 +76,18 @@ class CompiledTopic:
 def given(function: Callable[..., Any], values: Mapping[str, Any]) -> Callable[[Event[Any]], Any]:
     """The route's function of its event alone: its further parameters have these values.
 
-    A copy of the function that has them as defaults, as a call with names takes 0.2 µs an event;
-    what is no plain function is called with names.
+    A copy of the function that has them as defaults: a call with names takes 0.1 µs more an event.
+    What has no such parameters by position, or is no plain function, is called with names.
     """
     if type(function) is not FunctionType:
         return partial(function, **values)
     code = function.__code__
     names = code.co_varnames[: code.co_argcount]
     further = names[len(names) - len(values) :]
-    if code.co_kwonlyargcount or set(further) != values.keys():  # or wrapped, or defaults of its own
+    if set(further) != values.keys():  # they are named behind a *, or it wraps the route
         return partial(function, **values)
     defaults = tuple(values[name] for name in further)
-    return FunctionType(code, function.__globals__, function.__name__, defaults, function.__closure__)
+    scope, name, closure = function.__globals__, function.__name__, function.__closure__
+    made = FunctionType(code, scope, name, defaults, closure)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made

@@ -52,7 +52,7 @@ class DiskStore(Store):
             raise ConfigurationError(f"{folder} cannot be opened: {error}") from error
         # Without a family of its own each call looks for it by its name.
         self._rows = self._db.get_column_family(FAMILY)
-        self._recent = RecentRows(self._find)
+        self._recent = RecentRows(self._rows.get, ROWS, self._unreadable)
         self.state = self._read_state()
         self.rows = self.state.rows
         self._written = 0
@@ -64,13 +64,6 @@ class DiskStore(Store):
     def getter(self) -> Callable[[bytes], bytes | None]:
         """As Store says."""
         return self._recent.get
-
-    def _find(self, key: bytes) -> bytes | None:
-        try:
-            found: bytes | None = self._rows.get(ROWS + key)
-        except Exception as error:
-            raise self._unreadable(error) from error
-        return found
 
     def get_all(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """As Store says."""

@@ -309,3 +309,16 @@ def test_a_field_with_a_default_may_be_left_out() -> None:
     codec = Codec(Known({}))
     value = codec.encoder(Optional, "s", register=True)(Optional(a=1))
     assert codec.decoder(Optional)(value) == {"a": 1, "b": "x"}
+
+
+@pytest.mark.parametrize("evolved", [False, True], ids=["same schema", "older schema"])
+def test_a_value_behind_other_bytes_is_read_where_it_stands(evolved: bool) -> None:
+    older, newer = record(id="string"), record(id="string", n=("long", 5))
+    data, writer = ({"id": "x"}, older) if evolved else ({"id": "x", "n": 300}, newer)
+    decode = Codec(Known({1: writer})).decoder(typed(newer), skip=12)
+    value = written(writer, data)
+    assert decode(b"\0" * 12 + value) == {"id": "x", "n": 5 if evolved else 300}
+    with pytest.raises(SerializationError, match=rf"\({len(value) + 1} bytes\).*schema 1"):
+        decode(b"\0" * 12 + value + b"x")
+    with pytest.raises(SerializationError, match="3 bytes that begin with"):
+        decode(b"\0" * 12 + b"abc")

@@ -67,6 +67,22 @@ def test_no_blocks_are_kept_in_memory_and_files_are_merged_for_look_ups(
     store.close()
 
 
+def test_a_row_that_is_kept_in_memory_is_changed_by_its_record_and_by_no_route(
+    tmp_path: Path,
+) -> None:
+    orders, _ = reopened(tmp_path / "t")
+    orders.apply(orders.put("1", "new"))
+    for _ in range(4):
+        found = orders.table["1"]
+        assert found["status"] == "new"
+        found["status"] = "changed"
+    orders.apply(orders.put("1", "paid"))
+    assert [orders.table["1"]["status"] for _ in range(4)] == ["paid"] * 4
+    orders.apply(orders.delete("1"))
+    assert [orders.table.get("1") for _ in range(4)] == [None] * 4
+    orders.store.close()
+
+
 def test_a_start_that_reads_little_merges_nothing(tmp_path: Path) -> None:
     """The rows of a large table are not all written again because a few came since."""
     orders, _ = reopened(tmp_path / "t")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trunkline.streams.tables import recent_rows
-from trunkline.streams.tables.recent_rows import LARGEST, RecentRows
+from trunkline.streams.tables.recent_rows import LARGEST, Find, RecentRows
 
 
 class Rows(dict[bytes, bytes]):
@@ -16,6 +16,13 @@ class Rows(dict[bytes, bytes]):
     def find(self, key: bytes) -> bytes | None:
         self.asked += 1
         return self.get(key)
+
+
+def in_front_of(find: Find) -> RecentRows:
+    def failed(error: Exception) -> Exception:
+        return error
+
+    return RecentRows(find, b"", failed)
 
 
 def asked_before(recent: RecentRows, rows: Rows, *keys: bytes) -> RecentRows:
@@ -30,7 +37,7 @@ def asked_before(recent: RecentRows, rows: Rows, *keys: bytes) -> RecentRows:
 
 def test_a_row_that_is_asked_for_twice_is_kept_and_read_again_when_it_was_written() -> None:
     rows = Rows({b"a": b"1"})
-    recent = RecentRows(rows.find)
+    recent = in_front_of(rows.find)
     assert [*(recent.get(b"a") for _ in range(4)), rows.asked] == [*[b"1"] * 4, 2]
     with recent.writing([b"a"]):
         rows[b"a"] = b"2"
@@ -56,7 +63,7 @@ def test_a_row_that_was_found_before_a_write_is_not_kept(during: bool) -> None:
                     rows[b"a"] = b"new"
         return found
 
-    recent = asked_before(RecentRows(find), rows)
+    recent = asked_before(in_front_of(find), rows)
     writing = recent.writing([b"a"])
     assert recent.get(b"a") == b"old"
     if during:
@@ -65,9 +72,9 @@ def test_a_row_that_was_found_before_a_write_is_not_kept(during: bool) -> None:
 
 
 def test_so_many_are_kept_and_none_that_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent_rows, "RECENT", 2)
+    monkeypatch.setattr(recent_rows, "RECENT", 4)
     rows = Rows({bytes([n]): b"x" for n in range(5)} | {b"large": b"x" * (LARGEST + 1)})
-    recent = asked_before(RecentRows(rows.find), rows)
+    recent = asked_before(in_front_of(rows.find), rows)
     for n in (0, 1, 2, 3, 4):
         recent.get(bytes([n]))
     before = rows.asked
@@ -82,10 +89,10 @@ def test_so_many_are_kept_and_none_that_is_large(monkeypatch: pytest.MonkeyPatch
 
 
 def test_so_many_bytes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent_rows, "RECENT_BYTES", 25)
+    monkeypatch.setattr(recent_rows, "RECENT_BYTES", 45)
     rows = Rows({bytes([n]): b"x" * 10 for n in range(5)})
-    recent = asked_before(RecentRows(rows.find), rows)
-    for n in range(5):  # two of them are a generation: 0 and 1 are gone
+    recent = asked_before(in_front_of(rows.find), rows)
+    for n in range(5):  # four have 40 bytes: with the fifth the first two are gone
         recent.get(bytes([n]))
     before = rows.asked
     for n in (2, 3, 4):
@@ -98,7 +105,7 @@ def test_so_many_bytes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_asked_for_once_drives_out_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent_rows, "RECENT", 20)
     rows = Rows({b"often": b"1"} | {b"%d" % n: b"x" for n in range(1_000)})
-    recent = RecentRows(rows.find)
+    recent = in_front_of(rows.find)
     for _ in range(2):
         recent.get(b"often")
     for n in range(1_000):

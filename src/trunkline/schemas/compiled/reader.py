@@ -23,9 +23,7 @@ MOMENTS = {"timestamp-millis": 1000, "timestamp-micros": 1}
 """Microseconds of a unit."""
 
 
-def reader(
-    schema: Any, careful: Callable[[bytes], Any], skip: int = 0
-) -> Callable[[bytes], Any]:
+def reader(schema: Any, careful: Callable[[bytes], Any], skip: int = 0) -> Callable[[bytes], Any]:
     """A function that reads values which were written with this very schema, behind the first
     ``skip`` bytes of what it is given; ``careful`` where none can be generated. It does what
     ``careful`` does, in less time."""
