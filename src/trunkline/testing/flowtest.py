@@ -14,7 +14,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from trunkline import naming
 from trunkline.connectors.base import Sink
-from trunkline.errors import ConfigurationError
+from trunkline.errors import ConfigurationError, DataError
 from trunkline.event import Change, Event, Record
 from trunkline.kafka.messages import event_of
 from trunkline.params import Params
@@ -36,7 +36,7 @@ from trunkline.testing.loop import VirtualLoop
 from trunkline.testing.registry import MemoryRegistry
 from trunkline.testing.routing import Unrouted
 from trunkline.testing.script import Script, ScriptedSink
-from trunkline.testing.standing import built, stand_in
+from trunkline.testing.standing import built, refuses, stand_in
 from trunkline.testing.tables import MemoryTables
 from trunkline.testing.topics import Topics
 from trunkline.testing.waits import Wait, waits
@@ -82,7 +82,8 @@ class FlowTest(Generic[EnvT]):
         self._control = MemoryControl()
         self._scripts = {d.name: Script[Any](self._loop.time) for d in flow.destinations}
         self._codec = Codec(MemoryRegistry())
-        known = env or stand_in(flow.params)
+        self._env = env
+        self._stands_in = known = env or stand_in(flow.params)
         self._compiler = Compiler(flow, self._codec, register=True, env=known)
         self._tables = MemoryTables(self._compiler.tables)
         self._unrouted = Unrouted()
@@ -176,8 +177,18 @@ class FlowTest(Generic[EnvT]):
         return record.id
 
     def read(self, source: SourceDefinition[EnvT], *records: Record) -> None:
-        """The source reads these records, which its topics' functions make canonical."""
-        result = self._compiler.publisher(source).publish(records)
+        """The source reads these records, which its topics' functions make canonical.
+
+        Raises DataError, and publishes nothing, if the flow cannot read one of them and the source
+        refuses that, as ``WebhookSource(refuse=True)``: its caller is told this reason.
+        """
+        publisher = self._compiler.publisher(source)
+        try:
+            result = publisher.publish(records, refuse=True)
+        except DataError:
+            if refuses(source, self._env, self._stands_in):
+                raise
+            result = publisher.publish(records)
         self._left_out += result.left_out
         self._do(self._worker.publish(result.records))
 

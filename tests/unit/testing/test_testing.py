@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from delivery_kit import ErpTest, flow_of, ids
 from trunkline import ConfigurationError, Flow, Params, Record, Rejected
 from trunkline.connectors.webhook import WebhookSource
-from trunkline.errors import SerializationError
+from trunkline.errors import DataError, SerializationError
 from trunkline.kafka import PartitionRecord
 from trunkline.schemas.commerce import Order
 from trunkline.testing import FlowTest, Topics, VirtualLoop
@@ -259,3 +259,44 @@ def test_a_builder_that_refuses_what_stands_in_asks_for_parameters() -> None:
 
     with pytest.raises(ConfigurationError, match=r"no port 1.*env=Env\(\.\.\.\)"):
         FlowTest(flow)
+
+
+@pytest.mark.parametrize("refuse", [False, True])
+def test_what_a_webhook_source_refuses_is_told_and_not_published(refuse: bool) -> None:
+    flow = Flow("f", Params)
+
+    @flow.source
+    def hooks(env: Params) -> WebhookSource:
+        return WebhookSource(port=0, key="/id", refuse=refuse)
+
+    @flow.topic("shop.orders", source=hooks)
+    def orders(record: Record) -> Order:
+        return Order(id=record.key, status="paid", total_cents=record.data["cents"])
+
+    call = [Record(key="1", data={"cents": 1}), Record(key="2", data={})]
+    with FlowTest(flow) as test:
+        if not refuse:
+            test.read(hooks, *call)
+        else:
+            with pytest.raises(DataError, match="'2' cannot be taken: KeyError"):
+                test.read(hooks, *call)
+        assert len(test.published(orders)) == len(test.dead_letters(hooks)) == 1 - refuse
+        test.read(hooks, Record(key="3", data={"cents": 1}))
+        assert len(test.published(orders)) == 2 - refuse
+
+
+def test_whether_a_source_refuses_is_asked_with_parameters_that_it_takes() -> None:
+    flow = Flow("f", Params)
+
+    @flow.source
+    def hooks(env: Params) -> WebhookSource:
+        raise ValueError("no port")
+
+    @flow.topic("shop.orders", source=hooks)
+    def orders(record: Record) -> Order:
+        return Order(id=record.key, status="paid", total_cents=record.data["cents"])
+
+    with FlowTest(flow) as test:
+        test.read(hooks, Record(key="1", data={"cents": 1}))
+        with pytest.raises(ConfigurationError, match="source hooks cannot be built for a test"):
+            test.read(hooks, Record(key="2", data={}))
