@@ -201,11 +201,11 @@ def _tell_preview(preview: Preview, request: Request) -> None:
         output.print_table(("type", "events"), events)
     typer.echo(
         f"would send {preview.events.total()} events of {len(preview.keys)} keys to "
-        f"{request.destination}, as far as its routes take them; nothing was sent"
+        f"{request.destination}, if its routes took every event; nothing was sent"
     )
     if preview.superseded or preview.unfit:
         left_out = f"{preview.superseded} superseded, {preview.unfit} not fitting --where"
-        typer.echo(f"not sent: {left_out}")
+        typer.echo(f"would leave out {left_out}")
     if preview.problem:
         typer.echo(f"--where could not be evaluated for some: {preview.problem}")
 

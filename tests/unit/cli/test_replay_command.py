@@ -142,7 +142,7 @@ def test_a_preview_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         ["order.paid", "3"],
     ]
     assert "would send 4 events of 2 keys to erp" in said
-    assert "not sent: 5 superseded, 2 not fitting --where" in said
+    assert "would leave out 5 superseded, 2 not fitting --where" in said
     assert "--where could not be evaluated for some: no field 'x'" in said
 
 
