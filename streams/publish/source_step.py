@@ -210,7 +210,9 @@ class SourceStep(PollListener):
             # First clear, then look: a revocation says that the position is gone before it
             # interrupts, and so does a pause, so that one of the two is seen whenever it comes.
             self._interrupt.clear()
-            if self._owned and (delay or self._waits):
+            if not self._owned:  # else it would run, and nobody interrupt it any more
+                return
+            if delay or self._waits:
                 self._interrupt.wait(delay or self._pause_left())
                 delay = 0.0
                 continue

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from test_push_step import Acknowledging, Caller, records, run
-from test_source_step import Numbers, Running, eventually
 
+from source_step_kit import Numbers, Running, eventually
 from trunkline import Flow, Params
 from trunkline.connectors.base import Batch
 from trunkline.errors import ConfigurationError, DataError, SourceError

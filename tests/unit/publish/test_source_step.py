@@ -5,136 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 
-from keeping_producer import KeepingProducer
+from source_step_kit import MINE, Numbers, Running, TwoBatches, eventually
 from trunkline import ConfigurationError, Record
 from trunkline.connectors.base import Batch, Position, Source
 from trunkline.errors import SourceError
-from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 from trunkline.streams.listener import OutcomeListener
-from trunkline.streams.metrics import Metrics, SourceMetrics
 from trunkline.streams.publish import source_step
-from trunkline.streams.publish.letter_limit import LetterLimit
-from trunkline.streams.publish.publisher import Publisher, TopicMapping
-from trunkline.streams.publish.source_step import SourceStep
-from trunkline.streams.publish.stored_position import StoredPosition, reset_record
-
-MINE = [TopicPartition("shop.db.positions", 0)]
-
-
-class Numbers(Source):
-    """A source of records 1, 2, 3, …, whose position is the newest one's number. It has as many
-    as ``batches`` says and then waits for more, as a database's log does."""
-
-    def __init__(self, batches: list[int]) -> None:
-        self.batches = batches
-        self.acknowledged: list[Position] = []
-        self.read_from: list[Position | None] = []
-        self.closed = 0
-        self.waits = threading.Event()
-
-    def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
-        self.read_from.append(position)
-        at = cast(int, position or 0)
-        while self.batches and not stop.is_set():
-            numbers = range(at + 1, at + 1 + self.batches.pop(0))
-            at = numbers[-1]
-            yield Batch([Record(key=str(n), data={}) for n in numbers], at)
-        self.waits.set()
-        stop.wait(5)
-
-    def acknowledge(self, position: Position) -> None:
-        self.acknowledged.append(position)
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-class TwoBatches(Numbers):
-    """Has two batches behind each position that it is read from."""
-
-    def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
-        self.batches = [2, 2]
-        return super().read(position, stop)
-
-
-class Running:
-    """A step over ``source`` whose position is this worker's."""
-
-    def __init__(
-        self,
-        source: Numbers,
-        *,
-        failures: int = 0,
-        function: Callable[[Record], Any] = lambda record: record.data,
-        limit: DeadLetterLimit | None = None,
-    ) -> None:
-        self.source = source
-        self.producer = KeepingProducer()
-        self.producer.failures = [KafkaError(KafkaError._STATE)] * failures
-        self.metrics = SourceMetrics(Metrics(), "shop", "db")
-        topic = TopicMapping("orders", function, lambda data: b"{}")
-        self.step = SourceStep(
-            "db",
-            "shop.db.positions",
-            Publisher("/shop/db", "shop.db.dlq", [topic]),
-            build=self.build,
-            make_consumer=cast(Callable[[], Consumer], None),
-            make_producer=lambda: cast(Producer, self.producer),
-            stored=StoredPosition("db", "shop.db.positions", newest=self.newest, every=list),
-            metrics=self.metrics,
-            outcome_listener=self.metrics,
-            limit=LetterLimit(limit),
-        )
-
-    def build(self) -> Source:
-        return self.source
-
-    def newest(self) -> Any:
-        """The newest position that was committed."""
-
-        class Stored:
-            def value(self) -> bytes:
-                return b'{"position": %d}' % count
-
-        count = sum(len(keys) - 1 for keys, _ in self.producer.committed)
-        return Stored() if count else None
-
-    def __enter__(self) -> Running:
-        self.step.on_assigned(cast(Consumer, None), MINE)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.step.on_revoked(MINE, lost=False)
-
-    @property
-    def status(self) -> str:
-        """The state that is told; "" for a source that is another worker's."""
-        found = self.step.status
-        return found.state if found is not None else ""
-
-    def lag(self) -> float:
-        """As the metrics show it, a second later at the most."""
-        self.step.refresh()
-        shown: float = self.metrics.lag_seconds._value.get()
-        return shown
-
-    @property
-    def committed(self) -> list[list[bytes]]:
-        """The keys of each transaction's records; the position's is the source's name."""
-        return [keys for keys, _ in self.producer.committed]
-
-
-def eventually(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 5
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+from trunkline.streams.publish.stored_position import reset_record
 
 
 @pytest.fixture(autouse=True)
@@ -272,6 +155,25 @@ def test_nothing_is_connected_to_once_the_position_is_gone() -> None:
         go_on.set()
         revoking.join(5)
     assert built == []
+
+
+def test_a_position_that_goes_just_before_the_source_runs_is_seen() -> None:
+    """The source would run, and the revocation wait for its end for ever."""
+
+    class Revoked(threading.Event):
+        def clear(self) -> None:
+            running.step._owned = False
+            self.set()
+            super().clear()
+
+    class Wrong(Running):
+        def build(self) -> Source:
+            raise ConfigurationError("it was built")
+
+    running = Wrong(Numbers([]))
+    running.step._owned, running.step._interrupt = True, Revoked()
+    running.step._run()
+    assert running.step.failure is None
 
 
 def test_a_paused_source_is_not_read_and_goes_on_where_kafka_stands() -> None:
