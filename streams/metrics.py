@@ -26,6 +26,19 @@ class Metrics:
         self._of_deliveries()
         self._of_tables()
         self._of_enrichments()
+        self.flow_held = Gauge(
+            "trunkline_flow_held",
+            "1 while a flow that shares its process with others does not run, and is tried again.",
+            ["flow"],
+            registry=self.registry,
+        )
+
+    def forget_gauges(self, flow: str) -> None:
+        """A flow does not run any more: what its gauges say would stand still, and look true. What
+        was counted goes on when the flow does."""
+        for metric in vars(self).values():
+            if isinstance(metric, Gauge):
+                metric.remove_by_labels({"flow": flow})
 
     def _of_every_step(self) -> None:
         self.events_in = self._counter("trunkline_events_in", "Events that a step received.")

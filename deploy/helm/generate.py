@@ -145,19 +145,21 @@ def _schema_of(value: Value) -> dict[str, Any]:
 
 
 def _flow() -> dict[str, Any]:
-    """A flow of the release: its file, and its workers, each of which may say what a worker can."""
+    """A flow of the release: its file, and its group, or its workers, each of which may say what a
+    worker can."""
     workers = {
         "type": "object",
         "minProperties": 1,
         "propertyNames": {"pattern": "^[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?$"},
         "additionalProperties": {"$ref": "#/$defs/worker"},
     }
+    group = {"type": "string", "minLength": 1}
     file = {"type": "string", "pattern": r"^[A-Za-z0-9_./-]+$", "minLength": 1}
     return {
         "type": "object",
         "additionalProperties": False,
         "required": ["file"],
-        "properties": {"file": file, "workers": workers},
+        "properties": {"file": file, "group": group, "workers": workers},
     }
 
 

@@ -14,6 +14,7 @@ import orjson
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event
 from trunkline.masking import escaped
+from trunkline.tasks import FLOW
 
 STYLES = ("auto", "json", "text")
 LEVELS = ("debug", "info", "warning", "error")
@@ -69,8 +70,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             "pid": record.process,
         }
-        if self.flow:
-            line["flow"] = self.flow
+        if flow := FLOW.get() or self.flow:
+            line["flow"] = flow
         line |= {k: v for k, v in vars(record).items() if k not in _STANDARD}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -91,7 +92,9 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname).1s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """The line; where several flows run, the message begins with the name of its flow."""
+        if flow := FLOW.get():
+            record.message = f"[{flow}] {record.message}"
         return escaped(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:

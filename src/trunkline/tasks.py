@@ -1,4 +1,4 @@
-"""Tasks that cannot die silently, and the pauses between tries.
+"""Tasks that cannot die silently, the pauses between tries, and whose work a thread does.
 
 An asyncio task whose error nobody asks for is logged when it is collected, which may be never: a
 worker would go on with no reader of its control topic, and look well.
@@ -9,7 +9,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import Any
+
+FLOW: ContextVar[str] = ContextVar("FLOW", default="")
+"""The flow whose work this is, in a process that runs several: log lines name it."""
+
+
+def inheriting(work: Callable[..., object]) -> Callable[..., object]:
+    """``work`` for a new thread, in the context of whoever asks now. Tasks inherit a context by
+    themselves, threads do not (before Python 3.14)."""
+    return partial(copy_context().run, work)
+
+
+def naming_flow() -> Callable[[], None]:
+    """An ``initializer`` for the threads of an executor: they work for the flow that asks now."""
+    flow = FLOW.get()
+
+    def name() -> None:
+        FLOW.set(flow)
+
+    return name
 
 
 def supervised_task(

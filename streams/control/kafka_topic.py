@@ -1,7 +1,7 @@
 """The control topic on Kafka: one thread follows it, another writes it.
 
 Changes reach the event loop in the topic's order. Nothing in here looks into a record: what keys
-there are says ``records.py``.
+there are says ``records.py``. Flows that share a process share the clients, too (``clients.py``).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from trunkline.kafka.clients import low_latency
 from trunkline.kafka.reading import read_all
 from trunkline.kafka.tail import Tail
 from trunkline.params import Backbone
+from trunkline.streams.control.clients import ControlClients, patient
 from trunkline.streams.control.topic import (
     StateStore,
     Value,
@@ -30,14 +31,12 @@ from trunkline.streams.control.topic import (
     control_record,
     parse_record,
 )
+from trunkline.tasks import inheriting, naming_flow
 
 log = logging.getLogger(__name__)
 
 POLL_TIMEOUT = 0.2
 """Seconds that one poll waits: how late a stop can be noticed."""
-
-WRITE_TIMEOUT = 30.0
-"""Seconds that a write waits for Kafka."""
 
 STOP_TIMEOUT = 5.0
 """Seconds that a write still waits once the worker ends."""
@@ -46,19 +45,27 @@ STOP_TIMEOUT = 5.0
 class KafkaControl(StateStore):
     """The control topic itself, read by a thread of its own: only one may call a consumer.
 
-    It survives that the broker goes away: reading goes on when it is back.
+    It survives that the broker goes away: reading goes on when it is back. ``clients``: those that
+    it shares with other control topics; without them it has its own.
     """
 
-    def __init__(self, backbone: Backbone, topic: str) -> None:
+    def __init__(
+        self, backbone: Backbone, topic: str, clients: ControlClients | None = None
+    ) -> None:
         super().__init__()
         self._backbone = backbone
         self._topic = topic
-        self._writer = ControlWriter(backbone, topic)
+        self._clients = clients
+        self._writer = ControlWriter(backbone, topic, clients)
         # One thread writes, so that what is put first comes first.
-        self._writing = ThreadPoolExecutor(1, thread_name_prefix="control-write")
+        self._writing = ThreadPoolExecutor(
+            1, thread_name_prefix="control-write", initializer=naming_flow()
+        )
         # A daemon: a process that ends by an error, without `stop`, must not wait for a thread that
         # waits for Kafka.
-        self._reading = threading.Thread(target=self._run, name="control-read", daemon=True)
+        self._reading = threading.Thread(
+            target=inheriting(self._run), name="control-read", daemon=True
+        )
         self._stopping = False
 
     async def start(self) -> None:
@@ -76,6 +83,8 @@ class KafkaControl(StateStore):
         self._writer.set_deadline(STOP_TIMEOUT)
         if self._reading.ident is not None:  # it may be stopped before it was started
             await asyncio.to_thread(self._reading.join)
+        if self._clients is not None:
+            self._clients.follower.leave(self._topic)
         await asyncio.to_thread(self._writing.shutdown)
 
     async def put(self, key: str, value: Mapping[str, Any] | None) -> None:
@@ -91,18 +100,30 @@ class KafkaControl(StateStore):
                 self._read(tail, lambda: tail.complete)
             self._in_loop(self._started)
             # From where the first one ended: no change is missed, and none is told twice.
+            if self._clients is not None:
+                if not self._stopping:
+                    self._clients.follower.follow(self._topic, tail.next, self)
+                return
             with closing(Tail(self._backbone, self._topic, tail.next)) as tail:
                 self._read(tail, lambda: False)
         # Whatever it is: a worker without this thread would look well, and obey no pause any more.
         except Exception as failure:
             log.exception("the control topic cannot be followed", extra={"topic": self._topic})
-            self._in_loop(self._failed, failure)
+            self.on_lost(failure)
+
+    def on_records(self, records: list[Message]) -> None:
+        """Records came. From the thread that reads."""
+        self._in_loop(self._received, records)
+
+    def on_lost(self, failure: BaseException) -> None:
+        """Nobody reads the topic any more. From the thread that read."""
+        self._in_loop(self._failed, failure)
 
     def _read(self, tail: Tail, enough: Callable[[], bool]) -> None:
         while not (self._stopping or enough()):
             records = tail.read(POLL_TIMEOUT)
             if records:
-                self._in_loop(self._received, records)
+                self.on_records(records)
 
     def _in_loop(self, function: Callable[..., None], *arguments: Any) -> None:
         # A record may still come while the loop ends; a closed one raises RuntimeError here.
@@ -125,13 +146,15 @@ class KafkaControl(StateStore):
 
 
 class ControlWriter:
-    """Writes control records. For one thread at a time."""
+    """Writes control records. For one thread at a time. ``clients``: whose producer it takes; it
+    has its own without them."""
 
-    def __init__(self, backbone: Backbone, topic: str) -> None:
-        # The environment's own settings come last, so that they win.
-        wait = {"message.timeout.ms": str(int(WRITE_TIMEOUT * 1000)), **backbone.kafka}
-        self._backbone = backbone.model_copy(update={"kafka": wait})
+    def __init__(
+        self, backbone: Backbone, topic: str, clients: ControlClients | None = None
+    ) -> None:
+        self._backbone = patient(backbone)
         self._topic = topic
+        self._clients = clients
         self._producer: Producer | None = None
         self._deadline = math.inf
 
@@ -145,26 +168,26 @@ class ControlWriter:
         Raises KafkaUnavailable: then some or all of them may have been written.
         """
         if self._producer is None:
-            self._producer = kafka.producer(self._backbone)
-        errors: list[KafkaError] = []
-
-        def report(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                errors.append(error)
-
+            shared = self._clients
+            self._producer = shared.producer() if shared else kafka.producer(self._backbone)
+        told: list[KafkaError | None] = []
         records = [control_record(self._topic, key, value) for key, value in changes.items()]
-        kafka.produce(self._producer, records, report)
-        self._flush(self._producer)
+        kafka.produce(self._producer, records, lambda error, _: told.append(error))
+        while len(told) < len(records):
+            self._producer.poll(POLL_TIMEOUT)
+            # In pieces: `set_deadline` may come from another thread while this one waits.
+            if time.monotonic() > self._deadline:
+                if self._clients is not None:  # in its queue are others' records, too
+                    told.append(KafkaError(KafkaError._TIMED_OUT))
+                    break
+                self._producer.purge()  # each that is left is reported as an error
+        errors = [error for error in told if error is not None]
         if errors:
+            if self._clients is not None:
+                self._clients.renew(self._producer)
             self._producer = None  # it may be one that can never go on
             what = f"topic {self._topic!r} could not be written"
             raise kafka.unavailable(what, errors[0], topic=self._topic)
-
-    def _flush(self, producer: Producer) -> None:
-        # In pieces: `set_deadline` may come from another thread while this one waits.
-        while producer.flush(POLL_TIMEOUT):
-            if time.monotonic() > self._deadline:
-                producer.purge()  # each that is left is reported as an error
 
 
 def read_control(backbone: Backbone, topic: str) -> dict[str, Value]:

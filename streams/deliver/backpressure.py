@@ -19,9 +19,13 @@ class Backpressure(ReadProgress):
     completed behind it must be told in the commit's metadata, of which the broker takes 4 kB:
     ``MAX_OFFSET_SPAN`` offsets. Only that partition is held; the others are read on, since what is
     completed makes room in memory at once, whatever stands before it.
+    ``max_open``: at how many events in memory the consumer stops.
     """
 
-    def __init__(self, consumer: Consumer, tracker: OffsetTracker) -> None:
+    def __init__(
+        self, consumer: Consumer, tracker: OffsetTracker, max_open: int = MAX_OPEN
+    ) -> None:
+        self._max_open = max_open
         self._consumer = consumer
         self._tracker = tracker
         self._held: frozenset[Partition] = frozenset()
@@ -59,4 +63,6 @@ class Backpressure(ReadProgress):
     def reads_on(self) -> bool:
         """Whether both limits are far, so that what is still in topics is surely read, even if
         nothing that is in memory is completed."""
-        return self._tracker.open <= MAX_OPEN // 2 and self._tracker.span <= MAX_OFFSET_SPAN // 2
+        return (
+            self._tracker.open <= self._max_open // 2 and self._tracker.span <= MAX_OFFSET_SPAN // 2
+        )

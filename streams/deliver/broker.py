@@ -17,10 +17,11 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 from trunkline import kafka
 from trunkline.kafka import LastingProducer, PartitionRecord, transact
 from trunkline.kafka.offsets import Partition
-from trunkline.kafka.poll_loop import PollListener, PollLoop
+from trunkline.kafka.poll_loop import POLL, PollListener, PollLoop
 from trunkline.kafka.purge import RecordPurger
 from trunkline.kafka.reading import records_to_end
 from trunkline.params import Backbone
+from trunkline.tasks import naming_flow
 
 
 class Consumer(Protocol):
@@ -93,18 +94,28 @@ class Broker(Protocol):
 
 class KafkaBroker:
     """The topics of one destination on Kafka. ``group``: the consumer group; ``transactional_id``
-    is this process's alone; ``tiers``: topics in which nothing stays that is done with."""
+    is this process's alone; ``tiers``: topics in which nothing stays that is done with.
+    ``idle``: as ``PollLoop`` says."""
 
     def __init__(
-        self, backbone: Backbone, group: str, transactional_id: str, tiers: Sequence[str] = ()
+        self,
+        backbone: Backbone,
+        group: str,
+        transactional_id: str,
+        tiers: Sequence[str] = (),
+        *,
+        idle: float = POLL,
     ) -> None:
+        self._idle = idle
         self._backbone = backbone
         self._group = group
         self._producer = LastingProducer(
             partial(kafka.producer, backbone, transactional_id=transactional_id)
         )
         self._trim = RecordPurger(tiers, partial(kafka.admin, backbone))
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"commit-{group}")
+        self._thread = ThreadPoolExecutor(
+            1, thread_name_prefix=f"commit-{group}", initializer=naming_flow()
+        )
 
     def reader(
         self,
@@ -115,7 +126,9 @@ class KafkaBroker:
     ) -> PollLoop:
         """A poll loop. The range assignor gives partition i of all topics to one worker."""
         make = partial(kafka.consumer, self._backbone, self._group)
-        return PollLoop(make, topics, max_in_flight=max_in_flight, resume_at=resume_at)
+        return PollLoop(
+            make, topics, max_in_flight=max_in_flight, resume_at=resume_at, idle=self._idle
+        )
 
     def read_pending(self, starts: list[TopicPartition]) -> Iterator[Message]:
         """What waits in tiers, for whom their partitions are new."""

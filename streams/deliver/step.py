@@ -82,6 +82,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
     operators about halted events. ``outcome_listener``: who wants to know what becomes of events.
     ``enrichment``: what is called for the events before the sink, and its breaker. ``drain``:
     seconds that deliveries under way may take when partitions go; then they are cancelled.
+    ``max_open``: events that are read and not completed, at the most.
     ``journal``, ``follower``, ``decode_calls``: of a destination with operations, how their calls
     stand, what reads of them besides, and what reads their requests, by name.
     """
@@ -109,6 +110,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         clock: Callable[[], float],
         random: Callable[[], float],
         drain: float = DRAIN_TIMEOUT,
+        max_open: int = MAX_OPEN,
         journal: CallJournal | None = None,
         follower: CallFollower | None = None,
         decode_calls: Mapping[str, Decode] | None = None,
@@ -131,9 +133,9 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
 
         tiers = Tiers(destination, clock, random)
         self._topics = [inbox, *tiers.topics]
-        self.intake = broker.reader(self._topics, max_in_flight=MAX_OPEN, resume_at=tiers.resume_at)
+        self.intake = broker.reader(self._topics, max_in_flight=max_open, resume_at=tiers.resume_at)
         self._tracker = OffsetTracker(inbox, clock)
-        self._backpressure = Backpressure(self.intake, self._tracker)
+        self._backpressure = Backpressure(self.intake, self._tracker, max_open)
         self._committer = self._made_committer(broker, metrics)
         if journal is not None:
             journal.writer = self._committer

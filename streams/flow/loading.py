@@ -34,26 +34,40 @@ def load(target: str) -> Flow[Any]:
     beside it and what is in the working directory. Raises FlowError, naming file and line, when
     it is not there, cannot be imported, or holds not exactly one Flow.
     """
-    _importable(Path.cwd())
-    if target.endswith(".py") or os.sep in target or Path(target).is_file():
-        return _only_flow(_run_file(Path(target).resolve()), target)
+    if is_file(target):
+        # Beside the flow are its helpers (`from mapping import …`), as `python flows/orders.py` has
+        # it.
+        path = Path(target).resolve()
+        return load_file(target, f"trunkline_flow_{path.stem}", beside=path.parent)
+    importable(Path.cwd())
     return _only_flow(_import_module(target), target)
 
 
-def _run_file(path: Path) -> ModuleType:
+def is_file(target: str) -> bool:
+    """Whether this names a file, and no module."""
+    return target.endswith(".py") or os.sep in target or Path(target).is_file()
+
+
+def load_file(target: str, module: str, *, beside: Path | None = None) -> Flow[Any]:
+    """The one flow of a file, which runs as the module of this name. ``beside``: a folder from
+    which it can import, too. Raises FlowError, as ``load``."""
+    importable(Path.cwd())
+    return _only_flow(_run_file(Path(target).resolve(), module, beside), target)
+
+
+def _run_file(path: Path, name: str, beside: Path | None) -> ModuleType:
     if path.is_dir():
         raise _error(SourceLocation(str(path)), _FOLDER)
     if path.is_file() and path.suffix != ".py":
         raise _error(SourceLocation(str(path)), "it is no Python file: a flow's name ends in .py")
     if not path.is_file():
         raise _error(SourceLocation(str(path)), "there is no such file")
-    name = f"trunkline_flow_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "a .py file has a loader"
     assert spec.loader is not None, "a .py file has a loader"
     module = importlib.util.module_from_spec(spec)
-    # Beside the flow are its helpers (`from mapping import …`), as `python flows/orders.py` has it.
-    _importable(path.parent)
+    if beside is not None:
+        importable(beside)
     sys.modules[name] = module  # typing and pydantic look modules up there
     try:
         spec.loader.exec_module(module)
@@ -74,7 +88,7 @@ def _import_module(name: str) -> ModuleType:
         raise _explained(error, name) from error
 
 
-def _importable(folder: Path) -> None:
+def importable(folder: Path) -> None:
     """At the end of the path: a helper beside a flow never hides an installed package."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))

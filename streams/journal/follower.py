@@ -16,6 +16,7 @@ from trunkline import kafka
 from trunkline.kafka.reading import READ, poll
 from trunkline.params import Backbone
 from trunkline.streams.journal.record import ACCEPTED, DECISION
+from trunkline.tasks import inheriting
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,9 @@ class CallFollower:
         self._topic = topic
         self._wanted: tuple[int, Mapping[int, int]] = 0, {}
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"follow-{topic}", daemon=True)
+        self._thread = threading.Thread(
+            target=inheriting(self._run), name=f"follow-{topic}", daemon=True
+        )
 
     def start(self, listener: CallListener) -> None:
         """Begin, with no partition. In the event loop."""

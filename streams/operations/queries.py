@@ -29,6 +29,7 @@ from trunkline.streams.journal.record import epoch_of
 from trunkline.streams.journal.reply import MAX_REPLY, QueryReply
 from trunkline.streams.journal.words import OUR_CREDENTIALS, json_text, shown
 from trunkline.streams.operations.sink import request_of
+from trunkline.tasks import inheriting
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,9 @@ class QueryStep:
         self._tasks: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"ask-{self.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=inheriting(self._run), name=f"ask-{self.name}", daemon=True
+        )
 
     async def start(self) -> None:
         """Begin to read."""

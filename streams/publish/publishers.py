@@ -21,8 +21,10 @@ from confluent_kafka import KafkaException
 
 from trunkline.kafka import KafkaUnavailable, TopicSpec, admin, existing_topics
 from trunkline.params import Backbone
+from trunkline.streams.control.clients import ControlClients
 from trunkline.streams.control.kafka_topic import ControlWriter, read_control
 from trunkline.streams.flow.definition import Flow
+from trunkline.tasks import inheriting
 from trunkline.times import epoch_seconds, iso
 
 log = logging.getLogger(__name__)
@@ -135,16 +137,17 @@ class Announcement:
         *,
         topic: str = TOPIC,
         clock: Callable[[], float] = time.time,
+        clients: ControlClients | None = None,
     ) -> None:
         self._backbone = backbone
         self._flow = flow
         self._topics = sorted(set(topics))
         self._topic = topic
         self._clock = clock
-        self._writer = ControlWriter(backbone, topic)
+        self._writer = ControlWriter(backbone, topic, clients)
         self._stopping = threading.Event()
         # A daemon: a process that ends must not wait for a thread that waits for Kafka.
-        self._thread = threading.Thread(target=self._run, name="announce", daemon=True)
+        self._thread = threading.Thread(target=inheriting(self._run), name="announce", daemon=True)
         self.others: list[Publication] = []
         self.failure: BaseException | None = None
 

@@ -23,6 +23,7 @@ from trunkline.streams.metrics import StepMetrics
 from trunkline.streams.publish.letter_limit import LetterLimit
 from trunkline.streams.publish.publisher import Publisher
 from trunkline.streams.publish.source_lag import SourceStatus
+from trunkline.tasks import inheriting
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class PushStep:
         self._outcome_listener = outcome_listener
         self._stopping = threading.Event()
         self._reports = threading.Thread(
-            target=self._serve_reports, name=f"push-{name}", daemon=True
+            target=inheriting(self._serve_reports), name=f"push-{name}", daemon=True
         )
         self._paused_until = 0.0
         self.failure: BaseException | None = None

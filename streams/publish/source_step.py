@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from trunkline.connectors.base import Batch, Position, SnapshotRequest, Source
 from trunkline.errors import ConfigurationError, SourceError
 from trunkline.kafka import is_forbidden, transact, unavailable
-from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop
+from trunkline.kafka.poll_loop import POLL, MicroBatch, PollListener, PollLoop
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import SourceMetrics
 from trunkline.streams.publish.letter_limit import LetterLimit
@@ -30,7 +30,7 @@ from trunkline.streams.publish.publisher import Publisher, PublishingResult
 from trunkline.streams.publish.source_lag import SourceLag, SourceState, SourceStatus
 from trunkline.streams.publish.source_watch import SourceWatch
 from trunkline.streams.publish.stored_position import PARTS, StoredPosition
-from trunkline.tasks import backoff
+from trunkline.tasks import backoff, inheriting, naming_flow
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,7 @@ class SourceStep(PollListener):
         metrics: SourceMetrics,
         outcome_listener: OutcomeListener,
         limit: LetterLimit | None = None,
+        idle: float = POLL,
     ) -> None:
         self.name = name
         self._limit = limit or LetterLimit(None)
@@ -107,7 +108,7 @@ class SourceStep(PollListener):
         self.failure: BaseException | None = None
         self.forbidden = ""
         """The right on Kafka without which the source cannot publish, in a sentence."""
-        self.intake = PollLoop(make_consumer, [positions])
+        self.intake = PollLoop(make_consumer, [positions], idle=idle)
 
     # Who owns the position, in the poll loop's thread.
 
@@ -119,7 +120,7 @@ class SourceStep(PollListener):
             self._owned, self._ended, self._error = True, False, ""
             self._interrupt.clear()
             name = f"source-{self.name}"
-            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._thread = threading.Thread(target=inheriting(self._run), name=name, daemon=True)
             self._thread.start()
             self._watch.start()
         return partitions
@@ -307,7 +308,9 @@ class SourceStep(PollListener):
            snapshot, and reading beside the commit saves the commit's time.
         """
         pending: _Pending | None = None
-        with ThreadPoolExecutor(1, thread_name_prefix=f"publish-{self.name}") as thread:
+        with ThreadPoolExecutor(
+            1, thread_name_prefix=f"publish-{self.name}", initializer=naming_flow()
+        ) as thread:
             for batch in source.read(position, self._interrupt):
                 self._lag.read(batch)
                 started, result = time.monotonic(), self._publisher.publish(batch.records)

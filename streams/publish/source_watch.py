@@ -16,6 +16,7 @@ from trunkline.connectors.base import Gauge, Position, Source
 from trunkline.errors import TrunklineError
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import SourceMetrics
+from trunkline.tasks import inheriting
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,9 @@ class SourceWatch:
         """Ask from now on."""
         self._stop = threading.Event()
         name = f"watch-{self._name}"
-        self._thread = threading.Thread(target=self._run, args=[self._stop], name=name, daemon=True)
+        self._thread = threading.Thread(
+            target=inheriting(self._run), args=[self._stop], name=name, daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:

@@ -28,6 +28,7 @@ from trunkline.streams.quota.leases import LEASE
 from trunkline.streams.quota.limiter import QuotaGate
 from trunkline.streams.quota.member import QuotaMember
 from trunkline.streams.quota.records import QuotaRecord, record_of
+from trunkline.tasks import inheriting
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,9 @@ class QuotaClient:
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self._refused = 0
-        self._reader = threading.Thread(target=self._run, name="limits-read", daemon=True)
+        self._reader = threading.Thread(
+            target=inheriting(self._run), name="limits-read", daemon=True
+        )
         self.failure: BaseException | None = None
 
     @property

@@ -19,6 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from trunkline.kafka import LastingProducer, ProducerRecord, aborting, finish, produce, transact
 from trunkline.kafka.poll_loop import PollLoop
 from trunkline.streams.metrics import StepMetrics
+from trunkline.tasks import naming_flow
 
 T = TypeVar("T")
 
@@ -39,7 +40,9 @@ class RoutingTransactions:
         self._intake = intake
         self._producer = LastingProducer(make_producer)
         self._metrics = metrics
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="route-commit")
+        self._thread = ThreadPoolExecutor(
+            1, thread_name_prefix="route-commit", initializer=naming_flow()
+        )
 
     @property
     def epoch(self) -> int:

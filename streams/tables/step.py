@@ -12,6 +12,7 @@ from trunkline.streams.metrics import HasGauges, Metrics, TableMetrics
 from trunkline.streams.tables.reader import TableReader
 from trunkline.streams.tables.store import StoreOpener
 from trunkline.streams.tables.table_set import TableSet, TopicTables
+from trunkline.tasks import inheriting
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class TablesStep(HasGauges):
         return _Reading(
             topic.names,
             reader,
-            threading.Thread(target=reader.run, name=name, daemon=True),
+            threading.Thread(target=inheriting(reader.run), name=name, daemon=True),
             [TableMetrics(metrics, flow, table) for table in topic.names],
         )
 

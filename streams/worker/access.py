@@ -8,7 +8,10 @@ import os
 import threading
 import time
 from collections.abc import Collection
+from contextvars import copy_context
 from typing import Any
+
+from confluent_kafka.admin import AdminClient
 
 from trunkline import kafka
 from trunkline.kafka.rights import (
@@ -23,6 +26,7 @@ from trunkline.params import Backbone
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.plan.acls import rights
 from trunkline.streams.publish.publishers import publishers_topic
+from trunkline.tasks import FLOW, inheriting
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +40,19 @@ class AccessMonitor:
     """Tells what a worker may not do. ``reason``: a sentence, "" if nothing is missing; ``seen``:
     whether it was looked at yet. ``failure``: a defect that ended it, or None.
 
-    A cluster that is away is no reason: nothing about it is this worker's to mend.
+    A cluster that is away is no reason: nothing about it is this worker's to mend. ``rounds``: who
+    looks for it, together with others; without one it has a thread of its own.
     """
 
-    def __init__(self, flow: Flow[Any], roles: Collection[str], backbone: Backbone) -> None:
+    def __init__(
+        self,
+        flow: Flow[Any],
+        roles: Collection[str],
+        backbone: Backbone,
+        rounds: AccessRounds | None = None,
+    ) -> None:
+        self._rounds = rounds
+        self._name = flow.name
         self._backbone = backbone
         self._rights = [_required(right) for right in rights(flow, roles) if not _spared(right)]
         self._unproven = [r for r in self._rights if r.resource == TRANSACTIONAL_ID and r.prefixed]
@@ -50,16 +63,30 @@ class AccessMonitor:
 
     def start(self) -> None:
         """Begin to look, in a thread that a stop does not wait for: Kafka may be away."""
-        threading.Thread(target=self._run, name="access", daemon=True).start()
+        threading.Thread(target=inheriting(self._run), name="access", daemon=True).start()
 
     def stop(self) -> None:
-        """End."""
+        """End. It is looked at no more, but for a look that is under way."""
         self._stopped.set()
+        if self._rounds is not None:
+            self._rounds.remove(self)
 
-    def look(self) -> None:
-        """Ask Kafka once. Blocks, for up to a minute where it is away."""
+    @property
+    def stopped(self) -> bool:
+        """Whether nobody needs to know any more."""
+        return self._stopped.is_set()
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next look."""
+        refused = EVERY_REFUSED if self.reason else EVERY
+        return refused if self.seen else EVERY_UNSEEN
+
+    def look(self, client: AdminClient | None = None) -> None:
+        """Ask Kafka once, with this client if one is given. Blocks, for up to a minute where it is
+        away."""
         try:
-            reason = self._missing()
+            reason = self._missing(client or kafka.admin(self._backbone))
         except (kafka.KafkaRefused, kafka.KafkaForbidden) as refused:
             reason = str(refused)
         except kafka.KafkaUnavailable as away:
@@ -71,8 +98,15 @@ class AccessMonitor:
             log.info("nothing is missing any more that this worker needs at Kafka")
         self.reason, self.seen = reason, True
 
-    def _missing(self) -> str:
-        client = kafka.admin(self._backbone)
+    def look_again(self, client: AdminClient) -> None:
+        """As ``look``, from a thread that works for several flows."""
+        copy_context().run(self._look_as_flow, client)
+
+    def _look_as_flow(self, client: AdminClient) -> None:
+        FLOW.set(self._name)
+        self.look(client)
+
+    def _missing(self, client: AdminClient) -> str:
         require_answer(client)
         missing = missing_rights(client, self._rights)
         # An id is proven once: each proof leaves one in Kafka's list of them for a week.
@@ -93,10 +127,71 @@ class AccessMonitor:
         try:
             while not self._stopped.is_set():
                 self.look()
-                refused = EVERY_REFUSED if self.reason else EVERY
-                self._stopped.wait(refused if self.seen else EVERY_UNSEEN)
+                if self.seen and self._rounds is not None:
+                    self._rounds.add(self)
+                    return
+                self._stopped.wait(self.pause)
         except Exception as failure:  # noqa: BLE001 - it ends the worker, which raises it
             self.failure = failure
+
+
+class AccessRounds:
+    """Looks again for many monitors of one account, in one thread, with one client a round: one for
+    each look and flow would log in at Kafka a hundred times a minute. From any thread.
+
+    The first look is each monitor's own: it proves transactional ids, which takes a second, and
+    fifty of them would be a minute here.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self._lock = threading.Lock()
+        self._due: dict[AccessMonitor, float] = {}
+        self._new = threading.Event()
+        self._running = False
+
+    def add(self, monitor: AccessMonitor) -> None:
+        """Look for it again when its pause is over, and so on."""
+        with self._lock:
+            if monitor.stopped:
+                return
+            self._due[monitor] = time.monotonic() + monitor.pause
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="access", daemon=True).start()
+        self._new.set()
+
+    def remove(self, monitor: AccessMonitor) -> None:
+        """Look for it no more."""
+        with self._lock:
+            self._due.pop(monitor, None)
+        self._new.set()
+
+    def _run(self) -> None:
+        while True:
+            self._new.clear()
+            with self._lock:
+                self._running = bool(self._due)
+                now, due = time.monotonic(), dict(self._due)
+            if not due:
+                return
+            # With those that are due soon: else each flow would have a round of its own.
+            near = [monitor for monitor, at in due.items() if at <= now + EVERY_REFUSED]
+            if near and min(due.values()) <= now:
+                self._look(near)
+            else:
+                self._new.wait(min(due.values()) - now)
+
+    def _look(self, monitors: list[AccessMonitor]) -> None:
+        client = kafka.admin(self._backbone)
+        for monitor in monitors:
+            try:
+                monitor.look_again(client)
+            except Exception as failure:  # noqa: BLE001 - it ends the worker, which raises it
+                monitor.failure = failure
+            with self._lock:
+                if monitor in self._due:
+                    self._due[monitor] = time.monotonic() + monitor.pause
 
 
 def _spared(right: Right) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 from trunkline import kafka, naming
 from trunkline.connectors.base import PushSource, Sink, Source
 from trunkline.errors import ConfigurationError
-from trunkline.kafka.poll_loop import PollLoop
+from trunkline.kafka.poll_loop import IDLE_POLL, POLL, PollLoop
 from trunkline.kafka.range_reader import RangeReader, reader_of
 from trunkline.kafka.reading import last_record, read_all
 from trunkline.params import Backbone, Params
@@ -26,7 +26,9 @@ from trunkline.streams.alerts.manager import AlertManager
 from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.alerts.unhandled import QueueCounter
 from trunkline.streams.check.streams import stream_problems, streams_of
+from trunkline.streams.control.clients import ControlClients
 from trunkline.streams.control.kafka_topic import ControlWriter, KafkaControl, read_control
+from trunkline.streams.deliver.backpressure import MAX_OPEN
 from trunkline.streams.deliver.broker import KafkaBroker
 from trunkline.streams.deliver.step import DRAIN_TIMEOUT, DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow
@@ -75,7 +77,11 @@ class Step(Protocol):
 
 
 class Assembly:
-    """Builds the steps of one worker. Raises ConfigurationError, and RegistryUnavailable."""
+    """Builds the steps of one worker. Raises ConfigurationError, and RegistryUnavailable.
+
+    ``drain``, ``max_open``: of deliveries, as ``DeliveryStep`` says. ``clients``: of the control
+    topic, where flows of one process share them.
+    """
 
     def __init__(
         self,
@@ -87,6 +93,8 @@ class Assembly:
         alerts: AlertSettings,
         *,
         drain: float = DRAIN_TIMEOUT,
+        max_open: int = MAX_OPEN,
+        clients: ControlClients | None = None,
     ) -> None:
         self._flow = flow
         self._env = env
@@ -94,18 +102,18 @@ class Assembly:
         self._app = app
         self._metrics = metrics
         self._drain = drain
+        self._max_open = max_open
+        self._clients = clients
+        self._idle = IDLE_POLL if clients else POLL  # there are many poll loops then
         self._registry = registry_of(backbone)
         self._codec = Codec(self._registry)
+        subjects = backbone.registry_subjects
         self._compiler = Compiler(
-            flow,
-            self._codec,
-            register=backbone.create,
-            subjects=backbone.registry_subjects,
-            env=env,
+            flow, self._codec, register=backbone.create, subjects=subjects, env=env
         )
         self.tables: TablesStep | None = None
         self._slot: Slot | None = None
-        self._control = KafkaControl(backbone, flow.control)
+        self._control = KafkaControl(backbone, flow.control, clients)
         self._alerts = AlertManager(
             self._control,
             alerts.channels(),
@@ -179,7 +187,9 @@ class Assembly:
         if problems := list(stream_problems(self._flow, given)):
             raise ConfigurationError("\n".join(map(str, problems)))
         if topics := published_by(self._flow):
-            self._announcement = Announcement(self._backbone, self._flow.name, topics)
+            self._announcement = Announcement(
+                self._backbone, self._flow.name, topics, clients=self._clients
+            )
         return [self._source(d, connectors[d.name]) for d in self._flow.sources]
 
     def _source(
@@ -222,6 +232,7 @@ class Assembly:
             metrics=metrics,
             outcome_listener=listener,
             limit=LetterLimit(definition.dead_letter_limit),
+            idle=self._idle,
         )
 
     def _routing(self, sinks: dict[str, Sink[Any]], batch: int) -> list[Step]:
@@ -235,6 +246,7 @@ class Assembly:
             sorted({route.topic.topic for route in flow.routes}),
             batch=batch,
             max_batches=ROUTED_BATCHES,
+            idle=self._idle,
         )
         transactions = RoutingTransactions(intake, self._producer_of("route"), metrics)
         replays = self._replays(intake, transactions, sinks)
@@ -260,7 +272,7 @@ class Assembly:
         if not starts:
             return None
         control = self._flow.control
-        writer = ControlWriter(self._backbone, control)
+        writer = ControlWriter(self._backbone, control, self._clients)
         return FirstStart(
             starts,
             read=partial(read_control, self._backbone, control),
@@ -332,6 +344,7 @@ class Assembly:
             clock=time.time,
             random=random.random,
             drain=self._drain,
+            max_open=self._max_open,
             journal=journal,
             follower=None if journal is None else self._follower(destination),
             decode_calls=self._compiler.call_decoders_of(destination),
@@ -373,7 +386,7 @@ class Assembly:
     def _broker(self, destination: Destination[Any, Any]) -> KafkaBroker:
         group = naming.delivery_group(self._flow.name, destination.name)
         own = kafka.unique_id(self._flow.name, destination.name)
-        return KafkaBroker(self._backbone, group, own, destination.tiers)
+        return KafkaBroker(self._backbone, group, own, destination.tiers, idle=self._idle)
 
     def _producer_of(self, role: str) -> partial[Any]:
         id_ = kafka.unique_id(self._flow.name, role)

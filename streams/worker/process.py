@@ -17,6 +17,7 @@ from trunkline.errors import RegistryUnavailable
 from trunkline.kafka.poll_loop import STUCK, PollLoop
 from trunkline.params import Backbone, Params
 from trunkline.streams.alerts.settings import AlertSettings
+from trunkline.streams.deliver.backpressure import MAX_OPEN
 from trunkline.streams.deliver.step import DRAIN_TIMEOUT, DeliveryStep
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.metrics import HasGauges, Metrics
@@ -29,6 +30,7 @@ from trunkline.streams.route.step import RoutingStep
 from trunkline.streams.worker.access import AccessMonitor
 from trunkline.streams.worker.assembly import Assembly, Step
 from trunkline.streams.worker.faust_app import FlowApp
+from trunkline.streams.worker.shared import Shared
 from trunkline.tasks import backoff, supervised_task
 
 log = logging.getLogger(__name__)
@@ -46,20 +48,23 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a worker runs. ``roles``: which steps. ``port``: of the health pages, None for none.
-    ``drain``: seconds that deliveries under way may take when it stops, or partitions go."""
+    ``drain``: seconds that deliveries under way may take when it stops, or partitions go.
+    ``max_open``: events of a destination that are read and not completed, at the most."""
 
     roles: Collection[str] = ROLES
     host: str = "127.0.0.1"
     port: int | None = None
     batch: int = 5000
     drain: float = DRAIN_TIMEOUT
+    max_open: int = MAX_OPEN
 
 
 class Worker:
     """The steps of one flow in this process.
 
     ``run`` returns after ``stop`` was asked for and everything under way is finished and
-    committed, and raises what a step could not go on from.
+    committed, and raises what a step could not go on from. ``shared``: what it has in common with
+    the other flows of the process. ``ending_since``: when its end began, in the loop's time.
     """
 
     def __init__(
@@ -69,15 +74,19 @@ class Worker:
         backbone: Backbone,
         options: Options | None = None,
         alerts: AlertSettings | None = None,
+        shared: Shared | None = None,
     ) -> None:
+        self._shared = shared
         self._flow = flow
         self._env = env
         self._backbone = backbone
         self._options = options or Options()
         self._alerts = alerts or AlertSettings()
-        self._metrics = Metrics()
+        self._metrics = shared.metrics if shared else Metrics()
         self._assembly: Assembly | None = None
-        self._access = AccessMonitor(flow, self._options.roles, backbone)
+        rounds = shared.access if shared else None
+        self._access = AccessMonitor(flow, self._options.roles, backbone, rounds)
+        self.ending_since: float | None = None
         self._was_ready = False
         self._waits = ""  # why the start does not go on
         self._steps: list[Step] = []
@@ -104,6 +113,7 @@ class Worker:
             self._starting = [supervised_task(self._begin(app), "start", app.fail)]
             await self._watch(stop, app)
         finally:
+            self.ending_since = asyncio.get_running_loop().time()
             self._access.stop()
             await self._stop_steps()
             if self._assembly is not None:
@@ -157,7 +167,7 @@ class Worker:
         while not stopped.done() and not app.failed.done():
             ends: set[asyncio.Future[Any]] = {stopped, app.failed}
             await asyncio.wait(ends, timeout=WATCH_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
-            self._refresh()
+            self.refresh()
             self._log_readiness()
             for failure in self._failures():
                 app.fail(failure)
@@ -214,6 +224,8 @@ class Worker:
             self._assembly = Assembly(
                 *(self._flow, self._env, self._backbone, app, self._metrics, self._alerts),
                 drain=self._options.drain,
+                max_open=self._options.max_open,
+                clients=self._shared.control if self._shared else None,
             )
         return self._assembly.steps(self._options.roles, batch=self._options.batch)
 
@@ -238,15 +250,22 @@ class Worker:
         # 200 whatever is down: a restart of the worker mends no system.
         app.page("/healthz", lambda: (200, b'{"status":"ok"}', JSON))
         app.page("/readyz", self._readiness)
-        app.metrics_page(self._refresh)
+        app.metrics_page(self.refresh)
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Bring the gauges of the steps up to date."""
         for step in self._steps:
             if isinstance(step, HasGauges):
                 step.refresh()
 
     def _readiness(self) -> tuple[int, bytes, str]:
-        """Ready when every consumer has joined its group, with or without partitions; but for those
+        body = self.readiness()
+        return (200 if body["ready"] else 503), orjson.dumps(body), JSON
+
+    def readiness(self) -> dict[str, Any]:
+        """What the page says: ``ready``, ``held``, and a ``reason`` that is for a person to mend.
+
+        Ready when every consumer has joined its group, with or without partitions; but for those
         of destinations that are down already: that is no reason to take a worker out of service."""
         deliveries = [step for step in self._steps if isinstance(step, DeliveryStep)]
         down = [delivery for delivery in deliveries if delivery.open_failure]
@@ -267,4 +286,4 @@ class Worker:
             body["reason"] = reason
         if self._assembly is not None and self._assembly.tables is not None:
             body["reading"] = self._assembly.tables.behind
-        return (200 if ready else 503), orjson.dumps(body), JSON
+        return body

@@ -74,12 +74,12 @@ def process_left_as_it_was() -> Iterator[None]:
 
     Case: a handler on a stream that is closed by then wrote into what later tests read.
     """
-    root, path = logging.getLogger(), sys.path[:]
+    root, path, finders = logging.getLogger(), sys.path[:], sys.meta_path[:]
     handlers, level = root.handlers[:], root.level
     try:
         yield
     finally:
-        root.handlers[:], sys.path[:] = handlers, path
+        root.handlers[:], sys.path[:], sys.meta_path[:] = handlers, path, finders
         root.setLevel(level)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,23 @@ from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.loading import load
 
 
-def prepare(flow: str, env: str) -> tuple[Flow[Any], Params, Backbone, AlertSettings]:
+def prepare(
+    flow: str, env: str, loading: Callable[[str], Flow[Any]] = load
+) -> tuple[Flow[Any], Params, Backbone, AlertSettings]:
     """Load a flow, check it, and find what it runs with: parameters, addresses, who is alerted.
 
-    ``env``: "" for the process environment alone. Raises ConfigurationError, which names every
-    mistake of the flow, and ParameterError.
+    ``env``: "" for the process environment alone. ``loading``: how the flow is loaded. Raises
+    ConfigurationError, which names every mistake of the flow, and ParameterError.
     """
-    loaded = load_checked(flow)
+    loaded = load_checked(flow, loading)
     file = environment_file(env) if env else {}
     params = load_params(loaded.params, file, flow=loaded.name)
     return loaded, params, backbone_from(file), load_alert_settings(file)
 
 
-def load_checked(flow: str) -> Flow[Any]:
+def load_checked(flow: str, loading: Callable[[str], Flow[Any]] = load) -> Flow[Any]:
     """The flow of a file or module. Raises ConfigurationError, which names every mistake."""
-    loaded = load(flow)
+    loaded = loading(flow)
     errors = [problem for problem in check(loaded) if not problem.warning]
     if errors:
         raise ConfigurationError("\n".join(map(str, errors)))

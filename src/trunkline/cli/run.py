@@ -15,7 +15,9 @@ import typer
 from trunkline import logs
 from trunkline.cli.environment import prepare
 from trunkline.cli.fleet import Fleet
+from trunkline.cli.hosting import hosted
 from trunkline.errors import ConfigurationError
+from trunkline.streams.worker.host import Host
 from trunkline.streams.worker.process import ROLES, Options, Worker
 from trunkline.times import parse_duration
 
@@ -26,7 +28,7 @@ MOST_DRAIN = 240.0
 
 
 def run(
-    flow: Annotated[str, typer.Argument(help="A flow's file or module.")],
+    flows: Annotated[list[str], typer.Argument(metavar="FLOW...", help="Flows' files or modules.")],
     env: Annotated[str, typer.Option(help="environments/<ENV>.toml")] = "",
     only: Annotated[str, typer.Option(help="Steps to run: source,route,deliver.")] = "",
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
@@ -47,24 +49,30 @@ def run(
     log_format: Annotated[str, typer.Option(help="json, text, or auto.")] = "auto",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """Run a flow until Ctrl-C or SIGTERM.
+    """Run flows until Ctrl-C or SIGTERM.
 
     Creates missing topics and registers missing schemas, unless the environment says
-    create = false. With several workers each has its own process, and its health pages at PORT,
+    create = false. Several flows share a process: one that fails is held and tried again, and the
+    others run. With several workers each has its own process, and its health pages at PORT,
     PORT + 1 and so on.
     """
     logs.set_up(log_format, log_level)
     roles, seconds = _roles(only), _drain(drain)
+    options = Options(roles, host, port or None, batch, drain=seconds)
     # In the parent of a fleet, too, though only the workers use it: a mistake in the flow is told
     # once and ends the command, instead of being restarted in each worker.
-    loaded, params, backbone, alerts = prepare(flow, env)
-    logs.speak_for(loaded.name)
+    runnable = _one(flows[0], env, options) if len(flows) == 1 else hosted(flows, env, options)
     if workers > 1:
         Fleet(workers, port).run()
         return
-    options = Options(roles, host, port or None, batch, drain=seconds)
     with asyncio.Runner(loop_factory=_event_loop()) as runner:
-        runner.run(_until_signal(Worker(loaded, params, backbone, options, alerts)))
+        runner.run(_until_signal(runnable))
+
+
+def _one(flow: str, env: str, options: Options) -> Worker:
+    loaded, params, backbone, alerts = prepare(flow, env)
+    logs.speak_for(loaded.name)
+    return Worker(loaded, params, backbone, options, alerts)
 
 
 def _roles(only: str) -> tuple[str, ...]:
@@ -94,7 +102,7 @@ def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _until_signal(worker: Worker) -> None:
+async def _until_signal(worker: Worker | Host) -> None:
     _tune_interpreter()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -20,6 +20,7 @@ from trunkline.kafka.clients import low_latency
 from trunkline.kafka.offsets import Partition, committed_offsets
 from trunkline.kafka.reading import POLL, BoundedRead
 from trunkline.params import Backbone
+from trunkline.tasks import naming_flow
 
 T = TypeVar("T")
 
@@ -45,7 +46,9 @@ class RangeReader:
     def __init__(self, make: Callable[[], Consumer], yield_to_live: Callable[[], bool]) -> None:
         self._make = make
         self._yield_to_live = yield_to_live
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="replay-read")
+        self._thread = ThreadPoolExecutor(
+            1, thread_name_prefix="replay-read", initializer=naming_flow()
+        )
         self._range: BoundedRead | None = None
         self.at = 0
 

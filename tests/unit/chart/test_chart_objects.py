@@ -52,7 +52,21 @@ AGENT = {
     "worker": {"nodeSelector": {"site": "plant-7"}, "tolerations": [{"operator": "Exists"}]},
     "serviceAccount": {"create": False},
 }
+GROUPED: dict[str, Any] = {
+    **IMAGE,
+    "flows": {
+        "orders": {"file": "flows/orders.py"},
+        "crm": {"file": "flows/crm.py", "group": "small"},
+        "notices": {"file": "flows/notices.py", "group": "small"},
+        "returns": {"file": "flows/returns.py", "group": "other"},
+    },
+    "groups": {
+        "small": {"replicas": 2, "ports": {"notices": 8085}, "steps": ["route", "deliver"]},
+        "other": {},
+    },
+}
 SETS = {
+    "grouped": GROUPED,
     "small": SMALL,
     "whole, hook": {**WHOLE, "apply": {"mode": "hook"}},
     "whole, job": {**WHOLE, "apply": {"mode": "job"}},
@@ -175,6 +189,55 @@ def test_a_worker_says_only_what_is_its_own() -> None:
 
 
 WORKLOADS = ("Deployment", "StatefulSet")
+
+
+def test_flows_of_a_group_share_a_workload() -> None:
+    objects = render(GROUPED)
+    workloads = {w["metadata"]["name"]: w for w in of_kind(objects, *WORKLOADS)}
+    assert set(workloads) == {"r-orders", "r-small", "r-other"}
+    small = workloads["r-small"]
+    assert _arguments(small)[:5] == ["run", "flows/crm.py", "flows/notices.py", "--env", "prod"]
+    assert _option(small, "--only") == "route,deliver"
+    assert small["spec"]["replicas"] == 2
+    assert small["metadata"]["labels"]["trunkline/group"] == "small"
+    assert "trunkline/flow" not in small["metadata"]["labels"]
+    assert _arguments(workloads["r-other"])[:3] == ["run", "flows/returns.py", "--env"]
+    (budget,) = of_kind(objects, "PodDisruptionBudget")
+    assert budget["spec"]["selector"]["matchLabels"]["trunkline/group"] == "small"
+    (service,) = [s for s in of_kind(objects, "Service") if s["spec"].get("clusterIP") != "None"]
+    assert service["spec"]["selector"]["trunkline/group"] == "small"
+
+
+def test_all_flows_of_groups_are_applied() -> None:
+    (job,) = of_kind(render({**GROUPED, "apply": {"mode": "job"}}), "Job")
+    arguments = job["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert {a for a in arguments if a.endswith(".py")} == {
+        f"flows/{name}.py" for name in GROUPED["flows"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("flows", "groups", "said"),
+    [
+        ({"crm": {"file": "crm.py", "group": "smal"}}, {}, "flows.crm.group: there is no groups"),
+        ({"crm": {"file": "crm.py"}}, {"small": {}}, "groups.small: no flow is in it"),
+        (
+            {"crm": {"file": "crm.py", "group": "small", "workers": {"all": {}}}},
+            {"small": {}},
+            "flows.crm: a flow of a group has no workers of its own: groups.small says how",
+        ),
+        (
+            {"crm": {"file": "crm.py"}, "b": {"file": "b.py", "group": "crm"}},
+            {"crm": {}},
+            "groups.crm and flows.crm, worker all would both be r-crm: rename one of them",
+        ),
+    ],
+)
+def test_a_group_that_cannot_be_is_told(
+    flows: dict[str, Any], groups: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(Refused, match=re.escape(said)):
+        render({**IMAGE, "flows": flows, "groups": groups})
 
 
 def test_a_changed_environment_rolls_the_workers_and_a_changed_chart_does_not() -> None:

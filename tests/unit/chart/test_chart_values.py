@@ -108,7 +108,13 @@ def test_the_values_in_the_documentation_are_right() -> None:
     (block,) = [b for b in blocks_of(PAGE) if b.language == "yaml"]
     values = yaml.safe_load(block.text)
     names = {w["metadata"]["name"] for w in of_kind(render(values), "Deployment")}
-    assert names == {"r-orders-source", "r-orders-route", "r-orders-deliver", "r-notices"}
+    assert names == {
+        "r-orders-source",
+        "r-orders-route",
+        "r-orders-deliver",
+        "r-notices",
+        "r-small",
+    }
     modes = re.findall(r"^\| `(\w+)` \|", PAGE.read_text(), re.MULTILINE)
     schema = json.loads((CHART / "values.schema.json").read_text())
     known = schema["properties"]["apply"]["properties"]["mode"]["enum"]

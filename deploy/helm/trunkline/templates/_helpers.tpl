@@ -19,8 +19,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{/* What chooses the pods of one worker. Takes {"root", "worker"}. */}}
 {{- define "trunkline.workerSelector" -}}
 {{ include "trunkline.selector" .root }}
-trunkline/flow: {{ .worker.flow | quote }}
-trunkline/worker: {{ .worker.worker | quote }}
+{{ .worker.labels | toYaml }}
 {{- end -}}
 
 {{/*
@@ -50,7 +49,36 @@ the user}. Pods have them without the chart's version, so that another chart alo
 {{- end -}}
 
 {{/*
-The workers of the release, as JSON: {"list": [{"name", "flow", "file", "worker", …settings}]}. What a
+What each workload runs, as JSON: {"list": [{"labels", "suffix": of its name, "place": in the values,
+"files": of its flows, "own": what it says}]}. First the flows that are in no group, then the groups.
+*/}}
+{{- define "trunkline.units" -}}
+{{- $units := list -}}
+{{- $grouped := dict -}}
+{{- range $flow, $about := .Values.flows -}}
+{{- $group := $about.group | default "" -}}
+{{- if $group -}}
+{{- if hasKey $about "workers" -}}{{- fail (printf "flows.%s: a flow of a group has no workers of its own: groups.%s says how they are" $flow $group) -}}{{- end -}}
+{{- if not (hasKey ($.Values.groups | default dict) $group) -}}{{- fail (printf "flows.%s.group: there is no groups.%s" $flow $group) -}}{{- end -}}
+{{- $_ := set $grouped $group (append (get $grouped $group | default list) $about.file) -}}
+{{- else -}}
+{{- range $worker, $own := $about.workers | default (dict "all" dict) -}}
+{{- $labels := dict "trunkline/flow" $flow "trunkline/worker" $worker -}}
+{{- $suffix := printf "%s-%s" $flow $worker | trimSuffix "-all" -}}
+{{- $units = append $units (dict "labels" $labels "suffix" $suffix "place" (printf "flows.%s, worker %s" $flow $worker) "files" (list $about.file) "own" $own) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $group, $own := .Values.groups -}}
+{{- $files := get $grouped $group | default list -}}
+{{- if not $files -}}{{- fail (printf "groups.%s: no flow is in it: say `group: %s` of one, or leave it out" $group $group) -}}{{- end -}}
+{{- $units = append $units (dict "labels" (dict "trunkline/group" $group) "suffix" $group "place" (printf "groups.%s" $group) "files" $files "own" $own) -}}
+{{- end -}}
+{{ dict "list" $units | toJson }}
+{{- end -}}
+
+{{/*
+The workers of the release, as JSON: {"list": [{"name", "labels", "files", …settings}]}. What a
 worker does not say is as in .Values.worker; maps are merged, lists are taken whole. A name has at most
 52 characters, since a StatefulSet's pods have it with ten more in a label; one that would be longer ends
 in its hash, so that two that begin alike stay two.
@@ -59,28 +87,26 @@ in its hash, so that two that begin alike stay two.
 {{- $workers := list -}}
 {{- $fullname := include "trunkline.fullname" . -}}
 {{- $taken := dict (printf "%s-workers" $fullname) "the release's Service" -}}
-{{- range $flow, $about := .Values.flows -}}
-{{- $several := $about.workers | default (dict "all" dict) -}}
-{{- range $worker, $own := $several -}}
-{{- $settings := mergeOverwrite (deepCopy $.Values.worker) (deepCopy ($own | default dict)) -}}
-{{- if and $own (hasKey $own "strategy") -}}{{- $_ := set $settings "strategy" $own.strategy -}}{{- end -}}
+{{- range $unit := (include "trunkline.units" . | fromJson).list -}}
+{{- $own := $unit.own | default dict -}}
+{{- $settings := mergeOverwrite (deepCopy $.Values.worker) (deepCopy $own) -}}
+{{- if hasKey $own "strategy" -}}{{- $_ := set $settings "strategy" $own.strategy -}}{{- end -}}
 {{- /* Values are merged, so that who says Recreate alone has the default's rollingUpdate beside it. */ -}}
 {{- if eq ($settings.strategy.type | default "RollingUpdate") "Recreate" -}}
 {{- $_ := set $settings "strategy" (dict "type" "Recreate") -}}
 {{- end -}}
-{{- $name := printf "%s-%s-%s" $fullname $flow $worker | trimSuffix "-all" -}}
+{{- $name := printf "%s-%s" $fullname $unit.suffix -}}
 {{- if gt (len $name) 52 -}}
 {{- $name = printf "%s-%s" ($name | trunc 43 | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
 {{- end -}}
-{{- $place := printf "flows.%s, worker %s" $flow $worker -}}
+{{- $place := $unit.place -}}
 {{- with get $taken $name -}}{{- fail (printf "%s and %s would both be %s: rename one of them" $place . $name) -}}{{- end -}}
 {{- $_ := set $taken $name $place -}}
 {{- $numbers := concat (list 8090) (values ($settings.ports | default dict)) -}}
 {{- if or (hasKey ($settings.ports | default dict) "health") (ne (len (uniq (toStrings $numbers))) (len $numbers)) -}}
 {{- fail (printf "%s: each of ports has a number of its own, and neither 8090 nor the name health, which the health pages have" $place) -}}
 {{- end -}}
-{{- $workers = append $workers (mergeOverwrite $settings (dict "name" $name "flow" $flow "file" $about.file "worker" $worker)) -}}
-{{- end -}}
+{{- $workers = append $workers (mergeOverwrite $settings (dict "name" $name "labels" $unit.labels "files" $unit.files)) -}}
 {{- end -}}
 {{ dict "list" $workers | toJson }}
 {{- end -}}
