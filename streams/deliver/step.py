@@ -120,16 +120,15 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         self.gate = gate
         self._sink = sink
         self._decode = decode
-        self._journal, self._decode_calls = journal, decode_calls or {}
-        self._follower = follower
+        self._journal, self._follower = journal, follower
+        self._decode_calls = decode_calls or {}
         self._broker = broker
         self._metrics = metrics
         self._enqueue = enqueue
         self._inbox = inbox = destination.inbox
         policy = destination.policy
         self._ordered, self._delayed = policy.order == "key", bool(policy.delay)
-        self._leaving = False
-        self._drain = drain
+        self._leaving, self._drain = False, drain
 
         tiers = Tiers(destination, clock, random)
         self._topics = [inbox, *tiers.topics]

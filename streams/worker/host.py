@@ -77,9 +77,10 @@ class Host:
             if stuck:
                 self._give_up(stuck)
         finally:
-            for task in (*tasks, asked):
+            ended: list[asyncio.Task[Any]] = [*tasks, asked]
+            for task in ended:
                 task.cancel()
-            await asyncio.gather(*tasks, asked, return_exceptions=True)
+            await asyncio.gather(*ended, return_exceptions=True)
             await app.stop()
         if app.failed.done():
             raise app.failed.result()

@@ -45,7 +45,7 @@ class TopicFollower:
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
         self._lock = threading.Lock()
-        self._listeners: dict[str, TopicListener] = {}
+        self._listeners: dict[str, tuple[int, TopicListener]] = {}
         self._added: list[TopicPartition] = []
         self._removed: list[TopicPartition] = []
         self._running = False
@@ -54,7 +54,7 @@ class TopicFollower:
         """Tell the listener of the topic's records from the offset ``start`` on."""
         with self._lock:
             assert topic not in self._listeners, f"{topic} is followed already"
-            self._listeners[topic] = listener
+            self._listeners[topic] = start, listener
             self._added.append(TopicPartition(topic, 0, start))
             if not self._running:
                 self._running = True
@@ -82,7 +82,7 @@ class TopicFollower:
             with self._lock:
                 listeners, self._listeners = self._listeners, {}
                 self._added, self._removed, self._running = [], [], False
-            for listener in listeners.values():
+            for _, listener in listeners.values():
                 listener.on_lost(failure)
 
     def _changed(self, client: Consumer) -> bool:
@@ -105,6 +105,8 @@ class TopicFollower:
                 records[message.topic() or ""].append(message)
         for topic, found in records.items():
             with self._lock:
-                listener = self._listeners.get(topic)
-            if listener is not None:
-                listener.on_records(found)
+                start, listener = self._listeners.get(topic, (0, None))
+            # A topic that was left and is followed anew may still bring what stands before.
+            fresh = [message for message in found if (message.offset() or 0) >= start]
+            if listener is not None and fresh:
+                listener.on_records(fresh)

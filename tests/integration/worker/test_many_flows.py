@@ -182,10 +182,11 @@ class World:
 
     def numbers(self, topic: str) -> dict[str, list[int]]:
         """The orders in a topic: the numbers of each key, in their order."""
-        decode = Codec(registry_of(self.backbone)).decoder(Order)
         found: dict[str, list[int]] = defaultdict(list)
-        for message in read(self.backbone, topic):
-            found[_key(message)].append(decode(message.value() or b"")["total_cents"])
+        with registry_of(self.backbone) as registry:
+            decode = Codec(registry).decoder(Order)
+            for message in read(self.backbone, topic):
+                found[_key(message)].append(decode(message.value() or b"")["total_cents"])
         return found
 
 
