@@ -123,6 +123,9 @@ def query_group(flow: str, destination: str) -> str:
 GATEWAY_GROUP = "trunkline.gateway"
 """The group that gateways name which read how calls stand. None of them joins it or commits."""
 
+SCALER_GROUP = "trunkline.scaler"
+"""The group that scalers name which read what waits. None of them joins it or commits."""
+
 # Names taken apart
 
 

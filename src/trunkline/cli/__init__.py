@@ -10,7 +10,20 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from trunkline.cli import acls, audit, check, demo, destroy, diff, gateway, graph, plan, run, stack
+from trunkline.cli import (
+    acls,
+    audit,
+    check,
+    demo,
+    destroy,
+    diff,
+    gateway,
+    graph,
+    plan,
+    run,
+    scaler,
+    stack,
+)
 from trunkline.cli.access import access_app
 from trunkline.cli.alert import alert_app
 from trunkline.cli.connector import connector_app
@@ -61,6 +74,7 @@ app.command()(stack.down)
 app.command()(stack.status)
 app.command()(run.run)
 app.command()(gateway.gateway)
+app.command()(scaler.scaler)
 app.command()(demo.demo)
 app.command()(audit.audit)
 app.add_typer(destination_app)
