@@ -41,6 +41,7 @@ check: $(STAMP)  ## ruff, mypy, pyright, import-linter, schemas
 	$(BIN)/lint-imports
 	$(BIN)/trunkline schemas generate --check
 	$(BIN)/python deploy/helm/generate.py --check
+	$(BIN)/python -m trunkline.scaler.keda.generate --check
 
 bench: $(STAMP)  ## benchmarks side by side with peers (JOB=route|cdc|latency|deliver|retry|tables|recovery|snapshot)
 	@$(BIN)/python -m benchmarks $(JOB) $(ARGS)

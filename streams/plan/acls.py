@@ -21,10 +21,11 @@ from trunkline.streams.quota.client import topic as limits_topic
 
 WORKER_ROLES = ("source", "route", "deliver")
 GATEWAY_ROLE = "gateway"
+SCALER_ROLE = "scaler"
 OPERATOR_ROLES = ("viewer", "operator")
 """``viewer``: who looks at states, dead letters and replays; ``operator``: who also pauses,
 re-drives, discards and replays."""
-ROLES = (*WORKER_ROLES, GATEWAY_ROLE, *OPERATOR_ROLES)
+ROLES = (*WORKER_ROLES, GATEWAY_ROLE, SCALER_ROLE, *OPERATOR_ROLES)
 
 _ORDER = ("Read", "Write", "Create", "Delete", "Describe", "DescribeConfigs")
 
@@ -78,6 +79,8 @@ def rights(flow: Flow[Any], roles: Collection[str], *, create: bool = False) -> 
         _of_deliveries(found, flow)
     if GATEWAY_ROLE in roles:
         _of_gateways(found, flow, create=create)
+    if SCALER_ROLE in roles:
+        _of_scalers(found, flow)
     if any(role in OPERATOR_ROLES for role in roles):
         _of_viewers(found, flow)
     if "operator" in roles:
@@ -153,6 +156,18 @@ def _of_gateways(found: _Rights, flow: Flow[Any], *, create: bool) -> None:
                 found.topic(destination.queries, "Write", *made)
                 found.topic(naming.REPLIES, "Read", *made)
             found.group(naming.GATEWAY_GROUP, "Describe")
+
+
+def _of_scalers(found: _Rights, flow: Flow[Any]) -> None:
+    found.group(naming.SCALER_GROUP, "Describe")  # its client asks for the coordinator
+    found.topic(naming.control(flow.name), "Read")
+    for route in flow.routes:
+        found.topic(route.topic.topic, "Read")
+        found.group(naming.route_group(flow.name), "Describe")
+    for destination in flow.destinations:
+        for topic in (destination.inbox, *destination.tiers):
+            found.topic(topic, "Read")
+        found.group(naming.delivery_group(flow.name, destination.name), "Describe")
 
 
 def _of_viewers(found: _Rights, flow: Flow[Any]) -> None:

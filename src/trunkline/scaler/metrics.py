@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from trunkline.scaler.watch import Watch, Watches
 
-LABELS = ["flow", "step", "destination"]
+LABELS = ["flow", "step", "name"]
 
 
 class ScalerMetrics(Collector):
@@ -28,15 +28,15 @@ class ScalerMetrics(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Their names and meanings, without values."""
-        return self._families()
+        return families()
 
     def collect(self) -> Iterable[Metric]:
         """As ``Collector`` says."""
-        found = self._families()
+        found = families()
         polled, active, sendable, workers, wake, age = found
         for watch in self._watches.polled_ones():
             labels = [watch.key.flow, watch.key.step, watch.key.destination]
-            polled.add_metric(labels, watch.polled_at or 0.0)
+            polled.add_metric(labels, self._watches.poll_age(watch))
             if watch.active is None:
                 continue
             active.add_metric(labels, float(watch.active))
@@ -47,14 +47,11 @@ class ScalerMetrics(Collector):
             age.add_metric([], seconds)
         return found
 
-    def _families(self) -> list[GaugeMetricFamily]:
-        return [GaugeMetricFamily(*about) for about in FAMILIES]
-
 
 FAMILIES: list[tuple[str, str, float | None, list[str] | None]] = [
     (
-        "trunkline_scaler_last_poll_timestamp_seconds",
-        "When KEDA asked last whether the step's workers must run.",
+        "trunkline_scaler_poll_age_seconds",
+        "Seconds since KEDA asked last whether the step's workers must run.",
         None,
         LABELS,
     ),
@@ -70,6 +67,11 @@ FAMILIES: list[tuple[str, str, float | None, list[str] | None]] = [
     ("trunkline_scaler_facts_age_seconds", "Age of the oldest answer in memory.", None, []),
 ]
 """Name, meaning and labels of each."""
+
+
+def families() -> list[GaugeMetricFamily]:
+    """The metrics without values, in this order."""
+    return [GaugeMetricFamily(*about) for about in FAMILIES]
 
 
 def _moment(watch: Watch) -> float:

@@ -126,6 +126,10 @@ class Watches:
         """Those that KEDA has asked about."""
         return [watch for watch in self._watches.values() if watch.polled_at is not None]
 
+    def poll_age(self, watch: Watch) -> float:
+        """Seconds since KEDA asked about it; infinity if it never has."""
+        return self._clock() - watch.polled_at if watch.polled_at is not None else float("inf")
+
     def age(self) -> float:
         """Seconds since the oldest of the facts that are answered; infinity until all are known."""
         if not self._known:  # flows of sources alone

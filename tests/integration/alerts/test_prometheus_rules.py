@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from promtool_kit import promtool
+from trunkline.scaler.metrics import families as scaler_families
 from trunkline.streams.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
@@ -44,7 +45,7 @@ def test_each_rule_is_documented(alert: str) -> None:
 
 
 def test_the_metrics_that_the_rules_read_exist() -> None:
-    families = Metrics().registry.collect()
+    families = [*Metrics().registry.collect(), *scaler_families()]
     exported = {f.name + ("_total" if f.type == "counter" else "") for f in families}
     named = set(re.findall(r"\btrunkline_\w+", RULES.read_text()))
     assert len(named) >= 5

@@ -8,18 +8,23 @@ import os
 import re
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from locked_kafka import CERTIFIED_USER, PASSWORD, SCRAM_USER, Locked, locked_kafka
-from trunkline import kafka
+from trunkline import admin, kafka
 from trunkline.params import KAFKA_PREFIX, Backbone
+from trunkline.scaler.demand import Facts
+from trunkline.scaler.reader import ClusterReader
+from trunkline.scaler.steps import steps_of
 from trunkline.streams.flow.loading import load
 from trunkline.streams.plan.acls import WORKER_ROLES, rights
 from trunkline.streams.plan.topics import required_topics
@@ -168,6 +173,27 @@ def test_no_right_to_look_is_told_from_nothing_there(locked: Locked) -> None:
         assert done.returncode == 1, (arguments, done.stdout)
         assert f"no right to topic '{topic}'" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_scaler_sees_all_with_its_rights_and_no_others(
+    locked: Locked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOW", f"scaled-{uuid.uuid4().hex[:8]}")
+    flow = load(str(FLOW))
+    kafka.ensure_topics(
+        Backbone(bootstrap=locked.server.address), [*required_topics(flow, 2), publishers_topic()]
+    )
+    locked.grant(CERTIFIED_USER, needed := rights(flow, ["scaler"]))
+    assert {"Read", "Describe"} == {name for right in needed for name in right.operations}
+    before = len(locked.server.denials)
+    # A record in the control topic, so that it is read.
+    admin.pause_destination(
+        Backbone(bootstrap=locked.server.address), admin.Target(flow.name, "erp"), why="upgrade"
+    )
+    with closing(ClusterReader(locked.backbone("MUTUAL"), steps_of(flow))) as reader:
+        found = reader.look(time.time())
+    assert all(isinstance(one, Facts) for one in found.values())
+    assert sorted({_denied(line) for line in locked.server.denials[before:]}) == []
 
 
 def test_a_command_with_a_wrong_password_ends_at_once_and_never_shows_it(locked: Locked) -> None:

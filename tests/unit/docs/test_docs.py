@@ -29,6 +29,7 @@ from trunkline.event import Event, Record
 from trunkline.gateway.metrics import GatewayMetrics
 from trunkline.headers import CONTENT_TYPE
 from trunkline.params import Backbone, Secret
+from trunkline.scaler.metrics import families as scaler_families
 from trunkline.streams.metrics import Metrics
 
 DOCS = ROOT / "docs"
@@ -177,12 +178,16 @@ def test_the_metrics_are_documented() -> None:
     assert first_column(table) == exported()
     gateway = first_column(TEXTS[DOCS / "gateway.md"])
     assert {name for name in gateway if name.startswith("trunkline_")} == exported(GatewayMetrics())
+    scaler = first_column(TEXTS[DOCS / "scaling.md"])
+    told = {family.name for family in scaler_families()}
+    assert {name for name in scaler if name.startswith("trunkline_")} == told
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_metrics_that_are_named_exist(page: Path) -> None:
     named = re.findall(r"\btrunkline_[a-z_]+\b", TEXTS[page])
-    assert set(named) <= exported() | exported(GatewayMetrics())
+    scaler = {family.name for family in scaler_families()}
+    assert set(named) <= exported() | exported(GatewayMetrics()) | scaler
 
 
 def test_the_headers_are_documented() -> None:

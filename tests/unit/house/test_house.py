@@ -170,7 +170,7 @@ def test_a_name_that_two_modules_define_is_found() -> None:
 def rooms() -> list[str]:
     """The rooms of streams and connectors, and those beside them that know Kafka."""
     inner = [p.parent for f in ("streams", "connectors") for p in ROOT.glob(f"{f}/*/__init__.py")]
-    outer = [ROOT / "src/trunkline/kafka", ROOT / "src/trunkline/admin"]
+    outer = [ROOT / "src/trunkline" / name for name in ("kafka", "admin", "scaler")]
     return sorted(name(path) for path in [*inner, *outer])
 
 

@@ -86,7 +86,7 @@ in its hash, so that two that begin alike stay two.
 {{- define "trunkline.workers" -}}
 {{- $workers := list -}}
 {{- $fullname := include "trunkline.fullname" . -}}
-{{- $taken := dict (printf "%s-workers" $fullname) "the release's Service" -}}
+{{- $taken := dict (printf "%s-workers" $fullname) "the release's Service" (printf "%s-scaler" $fullname) "the scaler" -}}
 {{- range $unit := (include "trunkline.units" . | fromJson).list -}}
 {{- $own := $unit.own | default dict -}}
 {{- $settings := mergeOverwrite (deepCopy $.Values.worker) (deepCopy $own) -}}
@@ -106,9 +106,44 @@ in its hash, so that two that begin alike stay two.
 {{- if or (hasKey ($settings.ports | default dict) "health") (ne (len (uniq (toStrings $numbers))) (len $numbers)) -}}
 {{- fail (printf "%s: each of ports has a number of its own, and neither 8090 nor the name health, which the health pages have" $place) -}}
 {{- end -}}
+{{- include "trunkline.requireScalable" (dict "root" $ "worker" $settings "place" $place) -}}
 {{- $workers = append $workers (mergeOverwrite $settings (dict "name" $name "labels" $unit.labels "files" $unit.files)) -}}
 {{- end -}}
 {{ dict "list" $workers | toJson }}
+{{- end -}}
+
+{{/* Refuses what cannot be scaled. Takes {"root", "worker": its settings, "place": its name for people}. */}}
+{{- define "trunkline.requireScalable" -}}
+{{- $scaling := .worker.scaling -}}
+{{- if $scaling.enabled -}}
+{{- $least := int $scaling.min -}}
+{{- if and (has "source" .worker.steps) (lt $least 1) -}}
+{{- fail (printf "%s: a source must always run, so that scaling.min is 1 at the least; or give it a worker of its own" .place) -}}
+{{- end -}}
+{{- if not (or (has "route" .worker.steps) (has "deliver" .worker.steps)) -}}
+{{- fail (printf "%s: of a source one pod is active, and there is nothing to scale: leave scaling out" .place) -}}
+{{- end -}}
+{{- if lt (int $scaling.max) $least -}}
+{{- fail (printf "%s: scaling.max is below scaling.min" .place) -}}
+{{- end -}}
+{{- $file := .root.Values.environment.file.trunkline | default dict -}}
+{{- $static := or (contains "group.instance.id" (toJson $file)) (dig "kafka" "group" "instance" "" $file) -}}
+{{- range concat (.root.Values.extraEnv | default list) (.worker.extraEnv | default list) -}}
+{{- if eq .name "TRUNKLINE_KAFKA__GROUP_INSTANCE_ID" -}}{{- $static = true -}}{{- end -}}
+{{- end -}}
+{{- if $static -}}
+{{- fail (printf "%s: group.instance.id makes the partitions of a pod that is scaled away stand still: leave it out where KEDA scales" .place) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The files of the flows that KEDA scales, each once, as JSON: {"list"}. */}}
+{{- define "trunkline.scaledFlows" -}}
+{{- $files := list -}}
+{{- range (include "trunkline.workers" . | fromJson).list -}}
+{{- if .scaling.enabled -}}{{- $files = concat $files .files -}}{{- end -}}
+{{- end -}}
+{{ dict "list" (uniq $files) | toJson }}
 {{- end -}}
 
 {{/* Every pod's security: restricted, as Kubernetes' Pod Security Standards name it. */}}
