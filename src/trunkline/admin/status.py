@@ -113,7 +113,7 @@ def group_members(backbone: Backbone, group: str) -> int:
     Blocks for up to 10 seconds. Raises KafkaUnavailable.
     """
     client = kafka.admin(backbone)  # held until it has answered: the answer comes through it
-    try:
-        return members_of(client, [group])[group].count
-    except KafkaException as failure:
-        raise kafka.unavailable(f"group {group}", failure, group=group) from failure
+    found = members_of(client, [group])[group]
+    if isinstance(found, KafkaException):
+        raise kafka.unavailable(f"group {group}", found, group=group) from found
+    return found.count

@@ -12,6 +12,7 @@ SAMPLES = 20
 ENOUGH = 5
 """Starts that must have been seen before they count."""
 LONGEST_LEAD = 300.0
+"""Seconds after which a worker that comes says nothing: it was not the wish that brought it."""
 
 
 class Capacity:
@@ -53,9 +54,9 @@ class Lead:
 
     def running(self, now: float) -> None:
         """At least one runs."""
-        if self._wished_at is not None:
+        if self._wished_at is not None and now - self._wished_at <= LONGEST_LEAD:
             self._took.append(now - self._wished_at)
-            self._wished_at = None
+        self._wished_at = None
 
     def dropped(self) -> None:
         """None is wanted any more: whenever one comes, it says nothing."""
@@ -67,4 +68,4 @@ class Lead:
         if len(self._took) < ENOUGH:
             return self._first
         ranked = sorted(self._took)
-        return min(ranked[-(-len(ranked) * 9 // 10) - 1], LONGEST_LEAD)
+        return ranked[-(-len(ranked) * 9 // 10) - 1]

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from trunkline import kafka, naming
-from trunkline.kafka.groups import Members, committed_ranges, group_members, group_offsets
+from trunkline.kafka.groups import (
+    Failure,
+    Members,
+    committed_ranges,
+    group_members,
+    group_offsets,
+)
 from trunkline.kafka.messages import partition_of
 from trunkline.kafka.offsets import Partition
 from trunkline.kafka.range_reader import reader_of
 from trunkline.kafka.reading import records
 from trunkline.params import Backbone
+from trunkline.scaler.control_state import ControlState
 from trunkline.scaler.demand import Facts
 from trunkline.scaler.step_reading import StepReading
 from trunkline.scaler.steps import ScaledStep, StepKey
-from trunkline.streams.control.topic import Value, apply_change, parse_record
 
-log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 PATIENCE = 10.0
 """Seconds without a sign of Kafka after which a look gives up."""
@@ -38,25 +44,32 @@ class Trouble:
 Found = Facts | Trouble
 
 
-class ControlState:
-    """A flow's control topic, as far as it was read. For the reader's thread."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What Kafka told in one look, or why it did not: how far the groups are, who is in them, and
+    what the partitions hold."""
 
-    def __init__(self, flow: str) -> None:
-        self.partition: Partition = (naming.control(flow), 0)
-        self.values: dict[str, Value] = {}
-        self.next = 0
+    commits: Mapping[str, list[TopicPartition] | Failure]
+    members: Mapping[str, Members | Failure]
+    held: Mapping[Partition, range | Failure]
 
-    def span(self, held: range) -> range:
-        """What is to be read now. A topic that was made anew is read again."""
-        if held.stop < self.next:
-            self.values.clear()
-            self.next = 0
-        return range(max(self.next, held.start), held.stop)
+    @classmethod
+    def by(
+        cls,
+        client: AdminClient,
+        groups: Mapping[str, Sequence[Partition]],
+        more: Iterable[Partition],
+    ) -> Told:
+        """Ask for the groups first, and for the topics' ends then: an event that moves meanwhile is
+        seen twice, and not never."""
+        commits, members = group_offsets(client, groups), group_members(client, groups)
+        every = {at for partitions in groups.values() for at in partitions}
+        return cls(commits, members, committed_ranges(client, every | set(more)))
 
-    def add(self, message: Message) -> None:
-        """A record was read."""
-        if (change := parse_record(message)) is not None:
-            apply_change(self.values, *change)
+    def failure(self, group: str, partitions: Iterable[Partition]) -> Failure | None:
+        """What was not told of a group and its partitions."""
+        found = [self.commits[group], self.members[group], *(self.held[at] for at in partitions)]
+        return next((one for one in found if isinstance(one, KafkaException)), None)
 
 
 class ClusterReader:
@@ -82,29 +95,32 @@ class ClusterReader:
         """What there is as of ``now``, of each step. Raises KafkaException and KafkaUnavailable if
         Kafka does not answer.
 
-        1. Which topics are there? A step that lacks one is not looked at further.
-        2. How far are the groups? Before the ends of the topics: an event that moves meanwhile is
-           seen twice, and not never.
-        3. What do the topics hold? Of that is read what is new, once, and no value kept.
+        A step of which something cannot be told, as of a partition without a leader, keeps no other
+        one from being known. What is new in the topics is read, once, and no value is kept.
         """
         topics = kafka.existing_topics(self._admin)
         found: dict[StepKey, Found] = {}
-        whole: list[StepReading] = []
+        places: dict[str, list[Partition]] = {}
         for step in self._steps:
             if missing := [name for name in step.topics if name not in topics]:
                 found[step.key] = self._without_topics(missing, now)
             else:
-                whole.append(step)
-        places = {step: step.partitions(topics) for step in whole}
-        commits = group_offsets(self._admin, {step.group: places[step] for step in whole})
-        members = group_members(self._admin, [step.group for step in whole])
-        controls = [c for c in self._controls.values() if c.partition[0] in topics]
-        read = {at for step in whole for at in places[step]} | {c.partition for c in controls}
-        held = committed_ranges(self._admin, read)
-        self._read(whole, controls, commits, held)
-        for step in whole:
-            state = self._controls[step.key.flow].values
-            found[step.key] = step.facts(now, state, members.get(step.group, Members(0, 0)))
+                places[step.group] = step.partitions(topics)
+        controls = [c.partition for c in self._controls.values() if c.partition[0] in topics]
+        told = Told.by(self._admin, places, controls)
+        known: list[StepReading] = []
+        for step in (one for one in self._steps if one.group in places):
+            control = self._controls[step.key.flow].partition
+            needed = [*places[step.group], *([control] if control in told.held else [])]
+            failure = told.failure(step.group, needed)
+            if failure is None:
+                known.append(step)
+            else:
+                found[step.key] = Trouble(f"Kafka does not tell how it is: {failure.args[0].str()}")
+        self._read(known, told)
+        for step in known:
+            control_state = self._controls[step.key.flow]
+            found[step.key] = step.facts(now, control_state, _known(told.members[step.group]))
         return found
 
     def _without_topics(self, missing: Sequence[str], now: float) -> Found:
@@ -115,18 +131,16 @@ class ClusterReader:
             f"topics are missing: {', '.join(sorted(missing))}; make them with trunkline apply"
         )
 
-    def _read(
-        self,
-        steps: Sequence[StepReading],
-        controls: Sequence[ControlState],
-        commits: Mapping[str, Sequence[TopicPartition]],
-        held: Mapping[Partition, range],
-    ) -> None:
+    def _read(self, steps: Sequence[StepReading], told: Told) -> None:
         """Read what was not read yet, of all topics side by side."""
-        spans = {control.partition: control.span(held[control.partition]) for control in controls}
-        readers: dict[Partition, list[Any]] = {c.partition: [c] for c in controls}
+        held = {at: span for at, span in told.held.items() if isinstance(span, range)}
+        controls = [c for c in self._controls.values() if c.partition in held]
+        spans = {control.partition: control.update(held[control.partition]) for control in controls}
+        readers: dict[Partition, list[ControlState | StepReading]] = {
+            control.partition: [control] for control in controls
+        }
         for step in steps:
-            for at, span in step.update(commits.get(step.group, ()), held).items():
+            for at, span in step.update(_known(told.commits[step.group]), held).items():
                 # Two flows may read one topic: then from where the first of them is.
                 before = spans.get(at, span)
                 spans[at] = range(min(before.start, span.start), max(before.stop, span.stop))
@@ -135,11 +149,11 @@ class ClusterReader:
             for one in readers[partition_of(message)]:
                 one.add(message)
         for control in controls:
-            control.next = spans[control.partition].stop
+            control.has_read()
         for step in steps:
             step.has_read()
 
-    def _records(self, spans: Mapping[Partition, range]) -> Any:
+    def _records(self, spans: Mapping[Partition, range]) -> Iterator[Message]:
         if not any(spans.values()):
             return
         if self._consumer is None:
@@ -152,3 +166,8 @@ class ClusterReader:
             with suppress(KafkaException):
                 broken.close()
             raise
+
+
+def _known(told: T | Failure) -> T:
+    assert not isinstance(told, KafkaException), "``look`` has left it out"
+    return told

@@ -13,6 +13,7 @@ import asyncio
 import math
 import random
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import grpc
@@ -36,11 +37,12 @@ class ExternalScaler:
 
     def __init__(self, watches: Watches) -> None:
         self._watches = watches
-        self._stopping = asyncio.Event()
+        self._stopping = False
 
     def stop(self) -> None:
         """End all streams, each with OK."""
-        self._stopping.set()
+        self._stopping = True
+        self._watches.wake()
 
     async def is_active(self, ref: pb.ScaledObjectRef, context: Context) -> pb.IsActiveResponse:
         """Whether workers must run."""
@@ -108,21 +110,13 @@ class ExternalScaler:
 
     async def _while_it_lasts(self, watch: Watch) -> AsyncIterator[None]:
         """At once, and after each change, until the stream is to end."""
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + STREAM_LASTS * (1 + random.random() / 2)
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        try:
-            while not stopping.done() and loop.time() < ends:
-                changed = asyncio.ensure_future(watch.changed())
+        ends = asyncio.get_running_loop().time() + STREAM_LASTS * (1 + random.random() / 2)
+        with suppress(TimeoutError):
+            while not self._stopping:
+                changed = watch.changed  # before the yield: a change meanwhile counts
                 yield
-                left = max(0.0, ends - loop.time())
-                await asyncio.wait((changed, stopping), timeout=left, return_when=FIRST)
-                changed.cancel()
-        finally:
-            stopping.cancel()
-
-
-FIRST = asyncio.FIRST_COMPLETED
+                async with asyncio.timeout_at(ends):
+                    await changed.wait()
 
 
 def _spec() -> pb.GetMetricSpecResponse:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import Message, TopicPartition
 
 from trunkline.admin.destinations import overview
-from trunkline.admin.replays import requests_in
 from trunkline.admin.targets import Target
 from trunkline.errors import DataError
 from trunkline.kafka.groups import Members
 from trunkline.kafka.messages import event_of, partition_of
 from trunkline.kafka.offsets import Partition
 from trunkline.scaler.backlog import PartitionBacklog
+from trunkline.scaler.control_state import ControlState
 from trunkline.scaler.demand import Facts
 from trunkline.scaler.holds import NO_HOLD, Hold, HoldMemory
 from trunkline.scaler.measured import Capacity
 from trunkline.scaler.steps import ScaledStep, StepKey
 from trunkline.scaler.work import NOW, ParkedEvent, Work
-from trunkline.streams.control.records import ReplayKey, RetryKey
+from trunkline.streams.control.records import RetryKey
 from trunkline.streams.control.topic import Value
 from trunkline.streams.deliver.recovery import offsets_from_commits
 from trunkline.streams.retry.decisions import RetryDecision
@@ -96,8 +96,9 @@ class StepReading:
 
     # What follows of it.
 
-    def facts(self, now: float, state: State, members: Members) -> Facts:
-        """The step as of ``now``. ``state``: of the flow's control topic."""
+    def facts(self, now: float, control: ControlState, members: Members) -> Facts:
+        """The step as of ``now``. ``control``: of its flow."""
+        state = control.of(self.key.destination)
         work = self._work(now, state)
         hold = self._hold(now, state, members)
         busy = any(times[0] <= now for times in work.ready.values()) and hold.until <= now
@@ -108,7 +109,7 @@ class StepReading:
             unread=work.unread,
             hold=hold,
             members=members.assigned,
-            errands=self.key.step == "route" and _replays(state),
+            errands=self.key.step == "route" and control.replays,
             rate=self._capacity.rate,
             limit=self._step.limit,
         )
@@ -152,11 +153,3 @@ def _decisions(state: State, destination: str, now: float) -> dict[tuple[int, in
         if decision.ends_at() > now:
             found |= {(key.partition, sequence): n for sequence, n in decision.events.items()}
     return found
-
-
-def _replays(state: State) -> bool:
-    """Whether a replay, re-drive or discard is to be done, which the workers that route do."""
-    asked: Sequence[str] = [text for text in state if text.startswith(ReplayKey.PREFIX)]
-    if not asked:
-        return False
-    return any(one.request.state == "running" for one in requests_in({t: state[t] for t in asked}))

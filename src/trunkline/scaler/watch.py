@@ -34,8 +34,9 @@ class _Known:
 class Watch:
     """What one ScaledObject asks about: one step, or all deliveries of a flow.
 
-    ``active``: as of the last tick; None while nothing is known. ``polled_at``: when KEDA asked
-    last; None: never. For the event loop only.
+    ``active``: as of the last tick; None while nothing is known; ``changed``: set when it is
+    another, and replaced by a new one then. ``polled_at``: when KEDA asked last; None: never. For
+    the event loop only.
     """
 
     def __init__(self, key: StepKey, keys: Sequence[StepKey]) -> None:
@@ -44,7 +45,7 @@ class Watch:
         self.active: bool | None = None
         self.demand = Demand(active=False, wake_at=float("inf"))
         self.polled_at: float | None = None
-        self._changed = asyncio.Event()
+        self.changed = asyncio.Event()
 
     def settle(self, found: Demand | None) -> None:
         """Take over what is so now; None: nothing is known. Wakes whoever waits for a change."""
@@ -53,12 +54,12 @@ class Watch:
         active = None if found is None else found.active
         if active != self.active:
             self.active = active
-            self._changed.set()
-            self._changed = asyncio.Event()
+            self.wake()
 
-    async def changed(self) -> None:
-        """Wait until ``active`` is another."""
-        await self._changed.wait()
+    def wake(self) -> None:
+        """Have whoever waits for a change look again."""
+        self.changed.set()
+        self.changed = asyncio.Event()
 
 
 class Watches:
@@ -101,6 +102,11 @@ class Watches:
         now = self._clock()
         for watch in self._watches.values():
             self._settle(watch, now)
+
+    def wake(self) -> None:
+        """Have all that wait for changes look again: it ends."""
+        for watch in self._watches.values():
+            watch.wake()
 
     def watch(self, metadata: Mapping[str, str]) -> Watch:
         """What a trigger's metadata mean. Raises ConfigurationError."""

@@ -78,8 +78,8 @@ def lag(kit: Kit, group: str, topic: str) -> int:
     """As a scaler by lag counts it: ends less committed offsets."""
     client = kafka.admin(kit.backbone)
     places = [(topic, number) for number in range(kit.backbone.partitions)]
-    ends = committed_ranges(client, places)
-    done = group_offsets(client, {group: places})[group]
+    ends: Any = committed_ranges(client, places)
+    done: Any = group_offsets(client, {group: places})[group]
     return sum(ends[at.topic, at.partition].stop - at.offset for at in done)
 
 
@@ -121,7 +121,7 @@ def test_history_that_is_deleted_is_no_work(kit: Kit, looking: Any) -> None:
     scaler = looking(flow)
     assert scaler.demand("deliver").sendable == 100
     client = kafka.admin(kit.backbone)
-    ends = committed_ranges(client, [(inbox, n) for n in range(kit.backbone.partitions)])
+    ends: Any = committed_ranges(client, [(inbox, n) for n in range(kit.backbone.partitions)])
     deleted = client.delete_records([TopicPartition(*at, held.stop) for at, held in ends.items()])
     for future in deleted.values():
         future.result()
