@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from trunkline import kafka
-from trunkline.kafka.groups import group_members as members_of
 from trunkline.params import Backbone
 from trunkline.streams.control.records import StatusKey
 from trunkline.streams.control.status import STALE_AFTER, record_age
@@ -113,7 +112,10 @@ def group_members(backbone: Backbone, group: str) -> int:
     Blocks for up to 10 seconds. Raises KafkaUnavailable.
     """
     client = kafka.admin(backbone)  # held until it has answered: the answer comes through it
-    found = members_of(client, [group])[group]
-    if isinstance(found, KafkaException):
-        raise kafka.unavailable(f"group {group}", found, group=group) from found
-    return found.count
+    described = client.describe_consumer_groups([group], request_timeout=10)[group]
+    try:
+        return len(described.result().members)
+    except KafkaException as failure:
+        if failure.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # no worker has run yet
+            return 0
+        raise kafka.unavailable(f"group {group}", failure, group=group) from failure

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from trunkline import kafka, naming
 from trunkline.kafka.groups import (
     Failure,
-    Members,
+    GroupOffsets,
     committed_ranges,
-    group_members,
-    group_offsets,
+    members_with_partitions,
 )
 from trunkline.kafka.messages import partition_of
 from trunkline.kafka.offsets import Partition
@@ -46,29 +44,15 @@ Found = Facts | Trouble
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What Kafka told in one look, or why it did not: how far the groups are, who is in them, and
-    what the partitions hold."""
+    """What Kafka told in one look, or why it did not: how far the groups are, and what the
+    partitions hold."""
 
     commits: Mapping[str, list[TopicPartition] | Failure]
-    members: Mapping[str, Members | Failure]
     held: Mapping[Partition, range | Failure]
-
-    @classmethod
-    def by(
-        cls,
-        client: AdminClient,
-        groups: Mapping[str, Sequence[Partition]],
-        more: Iterable[Partition],
-    ) -> Told:
-        """Ask for the groups first, and for the topics' ends then: an event that moves meanwhile is
-        seen twice, and not never."""
-        commits, members = group_offsets(client, groups), group_members(client, groups)
-        every = {at for partitions in groups.values() for at in partitions}
-        return cls(commits, members, committed_ranges(client, every | set(more)))
 
     def failure(self, group: str, partitions: Iterable[Partition]) -> Failure | None:
         """What was not told of a group and its partitions."""
-        found = [self.commits[group], self.members[group], *(self.held[at] for at in partitions)]
+        found = [self.commits[group], *(self.held[at] for at in partitions)]
         return next((one for one in found if isinstance(one, KafkaException)), None)
 
 
@@ -81,12 +65,14 @@ class ClusterReader:
     def __init__(self, backbone: Backbone, steps: Sequence[ScaledStep]) -> None:
         self._backbone = backbone
         self._admin = kafka.admin(backbone)
+        self._offsets = GroupOffsets(backbone)
         self._consumer: Consumer | None = None
         self._steps = [StepReading(step) for step in steps]
         self._controls = {step.key.flow: ControlState(step.key.flow) for step in steps}
 
     def close(self) -> None:
         """Release the connections."""
+        self._offsets.close()
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
@@ -107,7 +93,24 @@ class ClusterReader:
             else:
                 places[step.group] = step.partitions(topics)
         controls = [c.partition for c in self._controls.values() if c.partition[0] in topics]
-        told = Told.by(self._admin, places, controls)
+        # The groups first, and the topics' ends then: an event that moves meanwhile is seen twice,
+        # and not never.
+        commits = self._offsets.ask(places)
+        every = {at for of_group in places.values() for at in of_group} | set(controls)
+        told = Told(commits, committed_ranges(self._admin, every))
+        known = self._known(told, places, found)
+        self._read(known, told)
+        for step in known:
+            found[step.key] = step.facts(now, self._controls[step.key.flow], self._members)
+        return found
+
+    def _members(self, group: str) -> int:
+        return members_with_partitions(self._admin, group)
+
+    def _known(
+        self, told: Told, places: Mapping[str, Sequence[Partition]], found: dict[StepKey, Found]
+    ) -> list[StepReading]:
+        """The steps of which all was told; why it was not of the others goes into ``found``."""
         known: list[StepReading] = []
         for step in (one for one in self._steps if one.group in places):
             control = self._controls[step.key.flow].partition
@@ -117,11 +120,7 @@ class ClusterReader:
                 known.append(step)
             else:
                 found[step.key] = Trouble(f"Kafka does not tell how it is: {failure.args[0].str()}")
-        self._read(known, told)
-        for step in known:
-            control_state = self._controls[step.key.flow]
-            found[step.key] = step.facts(now, control_state, _known(told.members[step.group]))
-        return found
+        return known
 
     def _without_topics(self, missing: Sequence[str], now: float) -> Found:
         """A worker makes them when it starts, if it may."""
@@ -140,7 +139,7 @@ class ClusterReader:
             control.partition: [control] for control in controls
         }
         for step in steps:
-            for at, span in step.update(_known(told.commits[step.group]), held).items():
+            for at, span in step.update(_told(told.commits[step.group]), held).items():
                 # Two flows may read one topic: then from where the first of them is.
                 before = spans.get(at, span)
                 spans[at] = range(min(before.start, span.start), max(before.stop, span.stop))
@@ -168,6 +167,6 @@ class ClusterReader:
             raise
 
 
-def _known(told: T | Failure) -> T:
-    assert not isinstance(told, KafkaException), "``look`` has left it out"
-    return told
+def _told(one: T | Failure) -> T:
+    assert not isinstance(one, KafkaException), "``_known`` has left it out"
+    return one

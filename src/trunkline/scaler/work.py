@@ -18,19 +18,25 @@ NOW = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class ParkedEvent:
-    """An event of a retry topic. ``due``: epoch seconds. ``halt``: of one that halts its key, the
-    key of the control record that would decide about it; else ""."""
+class OpenEvent:
+    """An event that is not completed. ``due``: when it may be tried, in epoch seconds;
+    ``failures``: attempts so far. ``halt``: of one that halts its key, the key of the control
+    record that would decide about it; else ""."""
 
     partition: int
     key: str
     sequence: int
     failures: int
     due: float
-    halt: str
+    halt: str = ""
 
     @classmethod
-    def of(cls, event: Event[Any], destination: str) -> ParkedEvent:
+    def arrived(cls, event: Event[Any], due: float) -> OpenEvent:
+        """From the record of a topic where events arrive."""
+        return cls(event.partition, event.key, event.sequence, 0, due)
+
+    @classmethod
+    def parked(cls, event: Event[Any], destination: str) -> OpenEvent:
         """From the record of a retry topic."""
         halt = ""
         if event.header(TL_HALTED):
@@ -49,38 +55,46 @@ class Work:
     ready: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
     unread: dict[int, int] = field(default_factory=dict)
 
-    def add(self, partition: int, times: Iterable[float], unread: int = 0) -> None:
-        """More events of a partition."""
-        found = list(times)
-        if found:
-            self.ready[partition] += found
-        elif unread:
-            self.ready[partition].append(NOW)
-            unread -= 1
-        if unread:
-            self.unread[partition] = self.unread.get(partition, 0) + unread
+    def add(self, arrived: Iterable[OpenEvent]) -> None:
+        """Events where there is no order, or nothing waits for another attempt."""
+        for event in arrived:
+            self.ready[event.partition].append(event.due)
 
-    def add_parked(
+    def add_unread(self, partition: int, count: int) -> None:
+        """Offsets that were not looked at yet; where they are all, one of them is an event now."""
+        if count and not self.ready.get(partition):
+            self.ready[partition].append(NOW)
+            count -= 1
+        if count:
+            self.unread[partition] = self.unread.get(partition, 0) + count
+
+    def add_in_order(
         self,
-        parked: Iterable[ParkedEvent],
+        parked: Iterable[OpenEvent],
+        arrived: Iterable[OpenEvent],
         *,
-        ordered: bool,
-        is_decided: Callable[[ParkedEvent], bool],
+        is_decided: Callable[[OpenEvent], bool],
         decisions: Container[str],
     ) -> None:
-        """The events of the retry topics.
+        """The events of retry topics and of the inbox, of a destination with an order per key.
 
-        An event is tried when it is due, and where there is an order, not before the first of its
-        key. What a halted event holds up waits for a person, and is no work. ``is_decided``:
-        whether an operator has one attempted or discarded now; ``decisions``: keys of control
-        records, among them those about halted events.
+        None is tried before the first of its key is due, also one that is still in the inbox: a
+        worker only keeps it in memory, and need not run for that. What a halted event holds up
+        waits for a person, and is no work. ``is_decided``: whether an operator has an event
+        attempted or discarded now; ``decisions``: keys of control records, among them those about
+        halted events.
         """
-        keys: dict[tuple[int, object], list[ParkedEvent]] = defaultdict(list)
+        keys: dict[tuple[int, str], list[OpenEvent]] = defaultdict(list)
         for event in parked:
-            keys[event.partition, event.key if ordered else event.sequence].append(event)
+            keys[event.partition, event.key].append(event)
+        for event in arrived:
+            if (waiting := keys.get((event.partition, event.key))) is not None:
+                waiting.append(event)
+            else:
+                self.ready[event.partition].append(event.due)
         for (partition, _), events in keys.items():
             first = min(events, key=lambda event: event.sequence)
             if any(is_decided(event) for event in events) or first.halt in decisions:
-                self.add(partition, [NOW] * len(events))
+                self.ready[partition] += [NOW] * len(events)
             elif not first.halt:
-                self.add(partition, [first.due] * len(events))
+                self.ready[partition] += [first.due] * len(events)

@@ -14,10 +14,12 @@ from confluent_kafka import TopicPartition
 
 from engine_kit import Kit, Scripted, delivering, eventually, order
 from trunkline import Flow, Rejected, Retry, Retryable, admin, kafka, naming
-from trunkline.kafka.groups import committed_ranges, group_offsets
+from trunkline.kafka.groups import GroupOffsets, committed_ranges
 from trunkline.scaler.demand import Calendar, Demand, Facts, demand
 from trunkline.scaler.reader import ClusterReader, Found
 from trunkline.scaler.steps import StepKey, steps_of
+from trunkline.streams.deliver.offsets import encode_completed
+from worker_kit import eventually as until
 
 LEAD = 15.0
 HOURLY = Retry("1h")
@@ -41,9 +43,17 @@ class Looking:
         return self.reader.look(time.time())[key]
 
     def facts(self, step: str) -> Facts:
-        found = self.found(step)
-        assert isinstance(found, Facts)
-        return found
+        """Partitions that were made a moment ago may have no leader yet, or a broker that has just
+        started may still read what groups have committed."""
+        found: list[Found] = []
+
+        def is_known() -> bool:
+            found.append(self.found(step))
+            return isinstance(found[-1], Facts)
+
+        until(is_known, "it is known")
+        assert isinstance(found[-1], Facts)
+        return found[-1]
 
     def demand(self, step: str, ahead: float = 0.0) -> Demand:
         """As it will be so many seconds from now, if nothing happens."""
@@ -79,7 +89,8 @@ def lag(kit: Kit, group: str, topic: str) -> int:
     client = kafka.admin(kit.backbone)
     places = [(topic, number) for number in range(kit.backbone.partitions)]
     ends: Any = committed_ranges(client, places)
-    done: Any = group_offsets(client, {group: places})[group]
+    with closing(GroupOffsets(kit.backbone)) as offsets:
+        done: Any = offsets.ask({group: places})[group]
     return sum(ends[at.topic, at.partition].stop - at.offset for at in done)
 
 
@@ -130,6 +141,19 @@ def test_history_that_is_deleted_is_no_work(kit: Kit, looking: Any) -> None:
         assert one.demand("deliver") == Demand(False, float("inf"), 0, 0.0)
 
 
+def test_what_is_completed_out_of_order_is_no_work(kit: Kit, looking: Any) -> None:
+    """The commit's offset stands still, and its metadata tell what is completed beyond."""
+    flow = delivering(Scripted())
+    kit.create(flow)
+    inbox, group = flow.destinations[0].inbox, naming.delivery_group(flow.name, "erp")
+    kit.produce(inbox, [kit.event("k", f"e{n}") for n in range(5)])
+    (place,) = {message.partition() for message in kit.read(inbox)}
+    with closing(kafka.consumer(kit.backbone, group)) as client:
+        done = TopicPartition(inbox, place or 0, 1, encode_completed(1, {2, 4}))
+        client.commit(offsets=[done], asynchronous=False)
+    assert looking(flow).demand("deliver").sendable == 2
+
+
 def test_what_waits_is_work_when_it_is_due(kit: Kit, looking: Any) -> None:
     """Or when an operator wants it now; and never while the destination is paused."""
     sink = Scripted(lambda event, attempt: Retryable("later") if event.key == "a" else None)
@@ -143,11 +167,13 @@ def test_what_waits_is_work_when_it_is_due(kit: Kit, looking: Any) -> None:
 
     async def deliver() -> None:
         async with kit.running(flow, "deliver"):
-            waiting = lambda: len(admin.list_waiting(kit.backbone, target)) == 2  # noqa: E731
-            await eventually(waiting, "both of a wait", asks=True)
+            waiting = lambda: admin.list_waiting(kit.backbone, target)  # noqa: E731
+            await eventually(waiting, "the first of a waits", asks=True)
+            await eventually(lambda: sink.ids == ["b1"], "b is delivered")
 
     asyncio.run(deliver())
-    due = min(one.due for one in admin.list_waiting(kit.backbone, target)).timestamp()
+    (first,) = admin.list_waiting(kit.backbone, target)
+    due = first.due.timestamp()  # and the second one, which is still in the inbox, not before
     assert scaler.demand("deliver").wake_at == pytest.approx(due, abs=0.01)
     left = due - time.time()
     assert not scaler.demand("deliver", left - LEAD - 1).active
@@ -207,9 +233,13 @@ def test_many_flows_are_looked_at_side_by_side(kit: Kit) -> None:
     for number, flow in enumerate(flows):
         kit.produce(flow.destinations[0].inbox, [kit.event("k", f"e{n}") for n in range(number)])
     with closing(ClusterReader(kit.backbone, [s for f in flows for s in steps_of(f)])) as reader:
-        found = reader.look(time.time())
-    counts = [
-        sum(map(len, found[StepKey(flow.name, "deliver", "erp")].ready.values()))  # type: ignore[union-attr]
-        for flow in flows
-    ]
+        found: dict[StepKey, Any] = {}
+
+        def are_known() -> bool:
+            found.update(reader.look(time.time()))
+            return all(isinstance(one, Facts) for one in found.values())
+
+        until(are_known, "all are known")
+    keys = [StepKey(flow.name, "deliver", "erp") for flow in flows]
+    counts = [sum(map(len, found[key].ready.values())) for key in keys]
     assert counts == [0, 1, 2, 3, 4]

@@ -10,7 +10,7 @@ import pytest
 from trunkline.kafka.messages import StoredMessage
 from trunkline.scaler import backlog
 from trunkline.scaler.backlog import PartitionBacklog
-from trunkline.scaler.work import NOW, ParkedEvent, Work
+from trunkline.scaler.work import NOW, OpenEvent, Work
 from trunkline.streams.deliver.offsets import PartitionOffsets, encode_completed
 
 
@@ -80,41 +80,50 @@ def test_a_long_backlog_is_counted_and_not_read(monkeypatch: pytest.MonkeyPatch)
 
 def test_unread_offsets_alone_count_as_one_event_and_more() -> None:
     work = Work()
-    work.add(0, [], unread=5)
-    work.add(1, [])
-    assert (dict(work.ready), work.unread) == ({0: [NOW]}, {0: 4})
+    work.add([event("a", 1, due=7.0)])
+    for partition, count in ((0, 3), (1, 5), (2, 0)):
+        work.add_unread(partition, count)
+    assert (dict(work.ready), work.unread) == ({0: [7.0], 1: [NOW]}, {0: 3, 1: 4})
 
 
-# Retry topics
+# In the order of keys
 
 
-def parked(key: str, sequence: int, due: float, **more: Any) -> ParkedEvent:
-    return ParkedEvent(0, key, sequence, more.get("failures", 1), due, more.get("halt", ""))
+def event(key: str, sequence: int, due: float = NOW, **more: Any) -> OpenEvent:
+    return OpenEvent(0, key, sequence, more.get("failures", 0), due, more.get("halt", ""))
 
 
-def ready(*events: ParkedEvent, ordered: bool = True, decided: Any = (), **more: Any) -> Any:
+def ready(
+    *parked: OpenEvent, arrived: Any = (), decided: Any = (), decisions: Any = ()
+) -> dict[int, list[float]]:
     work = Work()
-    work.add_parked(
-        events,
-        ordered=ordered,
-        is_decided=lambda event: event in decided,
-        decisions=more.get("decisions", ()),
-    )
+    work.add_in_order(parked, arrived, is_decided=lambda one: one in decided, decisions=decisions)
     return {n: sorted(times) for n, times in work.ready.items()}
 
 
 def test_a_key_is_work_when_its_first_event_is_due() -> None:
-    first, second, other = parked("a", 1, 60.0), parked("a", 2, 10.0), parked("b", 3, 20.0)
+    first, second, other = event("a", 1, 60.0), event("a", 2, 10.0), event("b", 3, 20.0)
     assert ready(second, first, other) == {0: [20.0, 60.0, 60.0]}
-    assert ready(second, first, other, ordered=False) == {0: [10.0, 20.0, 60.0]}
+
+
+def test_what_arrived_behind_a_retry_is_work_when_that_is_due() -> None:
+    """A worker would only keep it in memory until then."""
+    assert ready(event("a", 1, 60.0), arrived=[event("a", 2), event("b", 3)]) == {
+        0: [0.0, 60.0, 60.0]
+    }
+
+
+def test_what_arrived_before_a_retry_of_its_key_is_work_now() -> None:
+    """It was under way when its worker died."""
+    assert ready(event("a", 2, 60.0), arrived=[event("a", 1)]) == {0: [0.0, 0.0]}
 
 
 def test_a_halted_key_is_no_work_until_it_is_decided() -> None:
-    halted, behind = parked("a", 1, 5.0, halt="release/erp/0/1/3"), parked("a", 2, 5.0)
-    assert ready(halted, behind) == {}
+    halted, behind = event("a", 1, 5.0, halt="release/erp/0/1/3"), event("a", 2, 5.0)
+    assert ready(halted, behind) == ready(halted, arrived=[behind]) == {}
     assert ready(halted, behind, decisions={"release/erp/0/1/3"}) == {0: [NOW, NOW]}
 
 
 def test_what_an_operator_wants_now_is_work_now() -> None:
-    first, second = parked("a", 1, 3_600.0), parked("a", 2, 3_600.0)
+    first, second = event("a", 1, 3_600.0), event("a", 2, 3_600.0)
     assert ready(first, second, decided=[first]) == {0: [NOW, NOW]}
