@@ -10,17 +10,17 @@ from typing import TypeVar
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from trunkline import kafka, naming
-from trunkline.kafka.groups import (
-    Failure,
-    GroupOffsets,
-    committed_ranges,
-    members_with_partitions,
-)
 from trunkline.kafka.messages import partition_of
 from trunkline.kafka.offsets import Partition
 from trunkline.kafka.range_reader import reader_of
 from trunkline.kafka.reading import records
 from trunkline.params import Backbone
+from trunkline.scaler.cluster import (
+    Failure,
+    GroupOffsets,
+    committed_ranges,
+    members_with_partitions,
+)
 from trunkline.scaler.control_state import ControlState
 from trunkline.scaler.demand import Facts
 from trunkline.scaler.step_reading import StepReading

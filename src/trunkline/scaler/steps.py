@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -56,6 +56,18 @@ def _delivery(flow: Flow[Any], to: Destination[Any, Any]) -> ScaledStep:
     return ScaledStep(key, group, (to.inbox,), to.tiers, to.policy)
 
 
+STEPS = ("source", "route", "deliver")
+
+
+class Meant(NamedTuple):
+    """What a trigger asks about: ``key``, the steps whose work that is, and whether workers must
+    ``always`` run, as those of a source."""
+
+    key: StepKey
+    keys: tuple[StepKey, ...]
+    always: bool
+
+
 class Catalogue:
     """Which steps are meant by the metadata of a ScaledObject's trigger.
 
@@ -70,35 +82,23 @@ class Catalogue:
         by_name = {flow.name: flow for flow in flows.values()}
         self.steps = [step for flow in by_name.values() for step in steps_of(flow)]
 
-    def meant(self, metadata: Mapping[str, str]) -> tuple[StepKey, Sequence[StepKey]]:
-        """The step that is meant, and those whose work is its: all deliveries of a flow, if no
-        destination is named; none for a source, which must always run. Raises ConfigurationError
-        for what there is not."""
+    def meant(self, metadata: Mapping[str, str]) -> Meant:
+        """What a trigger means: all deliveries of a flow, if it names no destination. A step that
+        the flow has not is nothing to do: a workload of several flows has one set of steps. Raises
+        ConfigurationError for what there cannot be."""
         flow, step = metadata.get("flow", ""), metadata.get("step", "")
         destination = metadata.get("destination", "")
         name = self._names.get(flow)
         if name is None:
             known = ", ".join(sorted(set(self._names.values())))
             raise ConfigurationError(f"flow {flow!r} is none of this scaler's, which has {known}")
+        if step not in STEPS:
+            raise ConfigurationError(f"step {step!r} of flow {name}: it is {', '.join(STEPS)}")
         asked = StepKey(name, step, destination)
-        if step == "source" and not destination and name in self._sources:
-            return asked, ()
-        keys = [one.key for one in self.steps if _is_part(one.key, asked)]
-        if not keys:
-            raise ConfigurationError(
-                f"flow {name} has no step {step!r}{_of(destination)}: it has {self._known(name)}"
-            )
-        return asked, keys
-
-    def _known(self, flow: str) -> str:
-        found = ["source"] if flow in self._sources else []
-        keys: Iterable[StepKey] = (one.key for one in self.steps if one.key.flow == flow)
-        found += [f"{key.step}{_of(key.destination)}" for key in keys]
-        return ", ".join(found) or "none"
-
-
-def _of(destination: str) -> str:
-    return f" of {destination}" if destination else ""
+        keys = tuple(one.key for one in self.steps if _is_part(one.key, asked))
+        if destination and not keys:
+            raise ConfigurationError(f"flow {name} has no destination {destination!r} for {step}")
+        return Meant(asked, keys, always=step == "source" and name in self._sources)
 
 
 def _is_part(key: StepKey, asked: StepKey) -> bool:

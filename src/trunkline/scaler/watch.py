@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from trunkline.errors import TrunklineError
 from trunkline.scaler.demand import KNOWN_FOR, Calendar, Demand, Facts, demand, together
 from trunkline.scaler.measured import Lead
 from trunkline.scaler.reader import Found, Trouble
-from trunkline.scaler.steps import Catalogue, ScaledStep, StepKey
+from trunkline.scaler.steps import Catalogue, Meant, ScaledStep, StepKey
 from trunkline.times import format_duration
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,8 @@ class Watch:
     the event loop only.
     """
 
-    def __init__(self, key: StepKey, keys: Sequence[StepKey]) -> None:
-        self.key = key
-        self.keys = keys
+    def __init__(self, meant: Meant) -> None:
+        self.key, self.keys, self.always = meant
         self.active: bool | None = None
         self.demand = Demand(active=False, wake_at=float("inf"))
         self.polled_at: float | None = None
@@ -110,11 +109,11 @@ class Watches:
 
     def watch(self, metadata: Mapping[str, str]) -> Watch:
         """What a trigger's metadata mean. Raises ConfigurationError."""
-        key, keys = self._catalogue.meant(metadata)
-        if key not in self._watches:
-            self._watches[key] = Watch(key, keys)
-            self._settle(self._watches[key], self._clock())
-        return self._watches[key]
+        meant = self._catalogue.meant(metadata)
+        if meant.key not in self._watches:
+            self._watches[meant.key] = Watch(meant)
+            self._settle(self._watches[meant.key], self._clock())
+        return self._watches[meant.key]
 
     def answer(self, watch: Watch) -> Demand:
         """What is so now. Raises Unknown: then KEDA leaves everything as it is."""
@@ -157,7 +156,7 @@ class Watches:
 
     def _demand(self, watch: Watch, now: float) -> Demand | None:
         """None if nothing certain can be said: of several steps, whether none is active."""
-        if not watch.keys:  # a source
+        if watch.always:
             return Demand(True, now, 0, 1.0)
         demands: list[Demand] = []
         unknown = False

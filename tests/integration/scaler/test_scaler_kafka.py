@@ -14,7 +14,7 @@ from confluent_kafka import TopicPartition
 
 from engine_kit import Kit, Scripted, delivering, eventually, order
 from trunkline import Flow, Rejected, Retry, Retryable, admin, kafka, naming
-from trunkline.kafka.groups import GroupOffsets, committed_ranges
+from trunkline.scaler.cluster import GroupOffsets, committed_ranges
 from trunkline.scaler.demand import Calendar, Demand, Facts, demand
 from trunkline.scaler.reader import ClusterReader, Found
 from trunkline.scaler.steps import StepKey, steps_of

@@ -62,6 +62,21 @@ def test_a_trigger_asks_for_each_step_and_nothing_else() -> None:
     assert (spec["pollingInterval"], spec["cooldownPeriod"]) == (15, 300)
 
 
+def test_a_group_asks_for_each_of_its_flows() -> None:
+    group = {"steps": ["route", "deliver"], "scaling": {"enabled": True}}
+    flows = {name: {**about, "group": "small"} for name, about in FILES.items()}
+    values = {**IMAGE, "flows": flows, "groups": {"small": group}}
+    asked = [t["metadata"] for t in scaled_object(values)["triggers"][:-1]]
+    assert {(one["flow"], one["step"]) for one in asked} == {
+        (f"flows/{name}.py", step) for name in FILES for step in ("route", "deliver")
+    }
+    (scaler,) = [
+        d for d in of_kind(render(values), "Deployment") if "scaler" in d["metadata"]["name"]
+    ]
+    arguments = scaler["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert set(arguments[1:3]) == {"flows/notices.py", "flows/orders.py"}
+
+
 def test_helm_and_keda_do_not_contend_for_the_replicas() -> None:
     """An upgrade would scale to the chart's number, whatever KEDA has made of it."""
     replicas = {

@@ -26,7 +26,6 @@ BREACHES = {
     "connectors/kafka/cluster.py": "from trunkline.streams.flow.definition import Flow",
     "connectors/base.py": "from trunkline.kafka import ProducerRecord",
     "src/trunkline/admin/status.py": "from trunkline.scaler.demand import Facts",
-    "src/trunkline/scaler/demand.py": "from trunkline.gateway.app import Gateway",
     "src/trunkline/event.py": "from trunkline.schemas.types import has_schema",
     "src/trunkline/local/ports.py": "from trunkline.cli import app",
 }

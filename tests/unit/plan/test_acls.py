@@ -135,7 +135,7 @@ def test_the_command_prints_them(monkeypatch: pytest.MonkeyPatch) -> None:
     group = {"resource": "group", "name": "orders.route", "operations": ["Read"]}
     assert {**group, "prefixed": False} in found
     refused = CliRunner().invoke(app, ["acls", str(FLOW_FILE), "--role", "boss"])
-    assert "the roles are source, route, deliver, gateway, viewer, operator" in str(
+    assert "the roles are source, route, deliver, gateway, scaler, viewer, operator" in str(
         refused.exception
     )
 

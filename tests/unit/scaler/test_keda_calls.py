@@ -200,9 +200,9 @@ def test_streams_end_well_now_and_then(world: World, monkeypatch: pytest.MonkeyP
     ("metadata", "said"),
     [
         ({"flow": "flows/other.py", "step": "deliver"}, "is none of this scaler's"),
-        ({"flow": FILE, "step": "send"}, "has no step 'send': it has route, deliver of erp"),
-        ({"flow": FILE, "step": "deliver", "destination": "crm"}, "'deliver' of crm"),
-        ({"flow": FILE, "step": "source"}, "has no step 'source'"),
+        ({"flow": FILE, "step": "send"}, "it is source, route, deliver"),
+        ({"flow": FILE, "step": "deliver", "destination": "crm"}, "no destination 'crm'"),
+        ({"flow": FILE, "step": "source", "destination": "erp"}, "'erp' for source"),
         ({}, "flow '' is none"),
     ],
 )
@@ -234,6 +234,17 @@ def test_a_source_always_runs(world: World) -> None:
     async def test(keda: KedaClient, scaler: Any) -> None:
         ref = pb.ScaledObjectRef(scalerMetadata={"flow": "listening", "step": "source"})
         assert (await keda.ask("IsActive", ref)).result
+
+    run(world, test)
+
+
+def test_a_step_that_a_flow_has_not_is_nothing_to_do(world: World) -> None:
+    """The workload of several flows has one set of steps for all of them."""
+
+    async def test(keda: KedaClient, scaler: Any) -> None:
+        for flow, step in ((FILE, "source"), ("listening", "deliver"), ("listening", "route")):
+            ref = pb.ScaledObjectRef(scalerMetadata={"flow": flow, "step": step})
+            assert not (await keda.ask("IsActive", ref)).result
 
     run(world, test)
 

@@ -43,7 +43,7 @@ class GroupOffsets:
         at_once = {**backbone.kafka, "isolation.level": "read_uncommitted"}
         self._backbone = backbone.model_copy(update={"kafka": at_once})
         self._consumers: dict[str, Consumer] = {}
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="group-offsets")
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="scaler-offsets")
 
     def ask(
         self, partitions: Mapping[str, Sequence[Partition]]
