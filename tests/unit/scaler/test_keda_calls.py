@@ -108,6 +108,22 @@ def test_the_stream_tells_each_change_once(world: World) -> None:
     run(world, test)
 
 
+def test_what_was_told_is_not_told_again_after_a_gap(world: World) -> None:
+    async def test(keda: KedaClient, scaler: Any) -> None:
+        world.known(10)
+        await eventually(lambda: keda.pushed == [True], "it is told")
+        world.now += 121  # nothing is known any more
+        world.watches.tick()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await keda.round()
+        world.known(10)
+        assert (await keda.round())[1]
+        world.known()
+        await eventually(lambda: keda.pushed == [True, False], "it is told")
+
+    run(world, test)
+
+
 def test_a_due_time_is_pushed_without_any_call(world: World) -> None:
     async def test(keda: KedaClient, scaler: Any) -> None:
         world.watches.take({world.key: Facts(world.now, ready={0: [world.now + 60]})})

@@ -41,6 +41,8 @@ def test_what_is_completed_out_of_order_is_no_work() -> None:
     done = PartitionOffsets(4, encode_completed(4, {5, 7}))
     read(partition, partition.update(done, range(0, 8)), there=[4, 5, 6, 7])
     assert list(partition.records) == [4, 6]
+    partition.update(PartitionOffsets(4, encode_completed(4, {5, 6, 7})), range(0, 8))
+    assert list(partition.records) == [4]
 
 
 def test_deleted_history_is_no_work() -> None:
