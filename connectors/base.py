@@ -196,6 +196,10 @@ class PushSource(ABC):
         """As ``Source.streams``."""
         return None
 
+    def check(self) -> list[Finding]:
+        """As ``Source.check``: what keeps it from listening on this machine."""
+        return []
+
     @abstractmethod
     async def start(self, publish: Publish) -> None:
         """Begin to accept. Confirm to the caller only after ``await publish(records)`` returned."""
@@ -306,6 +310,13 @@ class Sink(ABC, Generic[T]):
         tell a repeat by. Only of sinks that say ``takes_calls``.
         """
         raise NotImplementedError
+
+    def check(self) -> list[Finding]:
+        """What keeps the sink from reaching its system now, as far as can be said without an
+        effect there: as ``Source.check``, on an instance that is never opened. Called by
+        ``trunkline doctor``. Blocks; [] also of a sink that cannot say.
+        """
+        return []
 
     async def close(self) -> None:
         """Release everything."""

@@ -14,13 +14,14 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from trunkline.connectors.base import CallLimits, HttpReply, HttpRequest, Sink
+from trunkline.connectors.base import CallLimits, Finding, HttpReply, HttpRequest, Sink
 from trunkline.connectors.http.answers import code_of, failure
 from trunkline.connectors.http.client import Exchange, exchange, new_session
 from trunkline.connectors.http.deadline import Deadline
 from trunkline.connectors.http.judging import Judge, apply, read_answer, whole_body
 from trunkline.connectors.http.oauth import ClientCredentials, TokenSource
 from trunkline.connectors.http.requests import BatchForm, EventHeaders, Request, RequestFactory
+from trunkline.connectors.reaching import unreachable_url
 from trunkline.errors import (
     AddressError,
     ConfigurationError,
@@ -98,8 +99,9 @@ class HttpSink(Sink[T]):
         self.accepts_deletes = delete_method is not None
         self.max_batch = max_batch if batch else 1
         self._batch = batch
+        self._url = _checked(url)
         self._requests = RequestFactory(
-            _checked(url),
+            self._url,
             type,
             method=method,
             path=path,
@@ -150,6 +152,11 @@ class HttpSink(Sink[T]):
         )
         if self._tokens is not None:
             await self._tokens.open(self._tls)
+
+    def check(self) -> list[Finding]:
+        """See ``Sink.check``: a connection, and no request."""
+        why = unreachable_url(self._url, self._tls)
+        return [Finding(why)] if why else []
 
     async def close(self) -> None:
         """Close the session and its connections."""

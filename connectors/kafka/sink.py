@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from trunkline import kafka
-from trunkline.connectors.base import Sink
+from trunkline.connectors.base import Finding, Sink
 from trunkline.connectors.json_values import to_json
 from trunkline.connectors.kafka.answers import delivery_error
 from trunkline.connectors.kafka.cluster import KafkaCluster
@@ -127,6 +127,14 @@ class KafkaSink(Sink[T]):
         if self._thread is None:  # it may be called again after Unavailable
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-sink")
         await self._in_thread(self._open)
+
+    def check(self) -> list[Finding]:
+        """See ``Sink.check``: whether the cluster answers these settings."""
+        try:
+            kafka.existing_topics(self._cluster.client(kafka.admin), self._timeout)
+        except kafka.KafkaUnavailable as error:
+            return [Finding(self._cluster.told(error))]
+        return []
 
     async def deliver(self, events: Sequence[Event[T]]) -> None:
         """Write the events. Raises PartialFailure naming those that failed, or the error of a

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Select
 from sqlalchemy.exc import SQLAlchemyError
 
-from trunkline.connectors.base import Sink
+from trunkline.connectors.base import Finding, Sink
 from trunkline.connectors.sql.changes import Change, RowReader, WholeReader, canonical
 from trunkline.connectors.sql.engine import require_durable, sql_engine
 from trunkline.connectors.sql.errors import ERRORS, delivery_error
@@ -130,6 +130,22 @@ class SqlSink(Sink[T]):
         key = {field.column for field in self._reader.identity}
         self._key_checks = [check for check in checks if check.column in key]
         self._checks = [check for check in checks if check.column not in key]
+
+    def check(self) -> list[Finding]:
+        """See ``Sink.check``: whether the database lets us in; and if nothing is to be made there,
+        whether its tables are as they must be."""
+        try:
+            with self._engine.connect():
+                pass
+            if not (self._wanted.create or self._wanted.evolve):
+                prepare(self._engine, self._wanted)
+        except SQLAlchemyError as error:
+            return [Finding(f"the database cannot be used: {delivery_error(error)}")]
+        except ConfigurationError as error:
+            return [Finding(str(error))]
+        finally:
+            self._engine.dispose()
+        return []
 
     async def deliver(self, events: Sequence[Event[T]]) -> None:
         """Apply the events in one transaction.

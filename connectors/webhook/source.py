@@ -15,9 +15,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from trunkline.connectors.base import Publish, PushSource
+from trunkline.connectors.base import Finding, Publish, PushSource
 from trunkline.connectors.content_coding import TooLarge, UnknownCoding, unpacked
 from trunkline.connectors.json_values import pointed
+from trunkline.connectors.reaching import taken
 from trunkline.connectors.webhook.listener import Listener, answered, refusal
 from trunkline.errors import ConfigurationError, DataError, SourceError
 from trunkline.event import Record, join_key
@@ -95,6 +96,14 @@ class WebhookSource(PushSource):
     def streams(self) -> Sequence[str]:
         """See ``Source.streams``: the one of ``stream=``."""
         return (self.stream,)
+
+    def check(self) -> list[Finding]:
+        """See ``PushSource.check``: whether its port is free, or has a worker of ours already."""
+        if not self.port or not (why := taken(self.host, self.port)):
+            return []
+        what = f"nothing can listen at {self.host}:{self.port}: {why}"
+        mend = "fine if a worker of this flow runs here; else stop who has it, or change port="
+        return [Finding(what, mend, warning=True)]
 
     async def start(self, publish: Publish) -> None:
         """Listen. Raises SourceError if the port cannot be had: another flow listens there, or

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,11 +16,13 @@ import orjson
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event
 from trunkline.masking import escaped
-from trunkline.tasks import FLOW
+from trunkline.tasks import FLOW, PART
 
 STYLES = ("auto", "json", "text")
 LEVELS = ("debug", "info", "warning", "error")
-_STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "data"}
+_STANDARD = set(vars(logging.makeLogRecord({}))) | {
+    *("message", "asctime", "taskName", "data", "who")
+}
 
 
 def about(event: Event[Any]) -> dict[str, str]:
@@ -53,11 +57,17 @@ class LineBudget:
         return count < self._lines
 
 
+def worker_name() -> str:
+    """The name of this process as ``trunkline status`` shows it: ``host-pid``."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
 class JsonFormatter(logging.Formatter):
     """A record as JSON: time, level, logger, message, the traceback, and every ``extra=``.
 
     A record about an event carries ``event_id`` and ``trace_id``; each carries the process, and
-    the ``flow`` once it is known: several workers write to one place.
+    once they are known the ``flow``, the ``worker``, and the ``source``, ``destination`` or
+    ``step`` that it is about: several workers write to one place.
     """
 
     flow = ""
@@ -71,7 +81,10 @@ class JsonFormatter(logging.Formatter):
             "pid": record.process,
         }
         if flow := FLOW.get() or self.flow:
-            line["flow"] = flow
+            line |= {"flow": flow, "worker": worker_name()}
+        kind, name = PART.get()
+        if kind:
+            line[kind] = name
         line |= {k: v for k, v in vars(record).items() if k not in _STANDARD}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -88,13 +101,16 @@ class TextFormatter(logging.Formatter):
     behind which it writes what looks like a line of ours.
     """
 
+    flow = ""
+
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname).1s %(name)s: %(message)s")
+        super().__init__("%(asctime)s %(levelname).1s %(who)s%(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line; where several flows run, the message begins with the name of its flow."""
-        if flow := FLOW.get():
-            record.message = f"[{flow}] {record.message}"
+        """The line: when, how bad, whose (``orders.erp [host-pid]``, as far as it is known)."""
+        flow = FLOW.get() or self.flow
+        whose = ".".join(filter(None, (flow, PART.get()[1])))
+        record.who = f"{whose} [{worker_name()}] " if flow else ""
         return escaped(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:
@@ -124,7 +140,7 @@ def set_up(style: str = "auto", level: str = "INFO") -> None:
 
 
 def speak_for(flow: str) -> None:
-    """Have every JSON line of this process name its flow."""
+    """Have every line of this process name its flow and worker."""
     for handler in logging.getLogger().handlers:
-        if isinstance(handler.formatter, JsonFormatter):
+        if isinstance(handler.formatter, JsonFormatter | TextFormatter):
             handler.formatter.flow = flow

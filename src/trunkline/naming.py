@@ -15,6 +15,7 @@ _DLQ = ".dlq"
 _POSITIONS = ".positions"
 _CALLS = ".calls"
 _QUERIES = ".queries"
+_CONTROL = ".control"
 
 # A flow's name may hold dots, even ".retry."; a function's name holds none, and a delay begins
 # with a digit. So "a.retry.b.erp.inbox" is the inbox of flow a.retry.b, not a retry topic.
@@ -70,7 +71,7 @@ def positions(flow: str, source: str) -> str:
 
 def control(flow: str) -> str:
     """The compacted topic of a flow's state: what operators asked for, and what workers report."""
-    return f"{flow}.control"
+    return f"{flow}{_CONTROL}"
 
 
 def audit(flow: str) -> str:
@@ -127,6 +128,11 @@ SCALER_GROUP = "trunkline.scaler"
 """The group that scalers name which read what waits. None of them joins it or commits."""
 
 # Names taken apart
+
+
+def flow_of_control(topic: str) -> str:
+    """The flow of a control topic; "" for any other topic."""
+    return topic.removesuffix(_CONTROL) if topic.endswith(_CONTROL) else ""
 
 
 def is_inbox(topic: str) -> bool:

@@ -1,4 +1,4 @@
-"""Tasks that cannot die silently, the pauses between tries, and whose work a thread does.
+"""Tasks that cannot die silently, the pauses between tries, and whose work is done.
 
 An asyncio task whose error nobody asks for is logged when it is collected, which may be never: a
 worker would go on with no reader of its control topic, and look well.
@@ -15,6 +15,20 @@ from typing import Any
 
 FLOW: ContextVar[str] = ContextVar("FLOW", default="")
 """The flow whose work this is, in a process that runs several: log lines name it."""
+
+PART: ContextVar[tuple[str, str]] = ContextVar("PART", default=("", ""))
+"""For which part of its flow something works, so that log lines name it: ``source``,
+``destination`` or ``step``, and the name."""
+
+
+@contextmanager
+def working_for(kind: str, name: str) -> Iterator[None]:
+    """What is logged within is about this part of a flow; also by tasks that are made within."""
+    token = PART.set((kind, name))
+    try:
+        yield
+    finally:
+        PART.reset(token)
 
 
 def inheriting(work: Callable[..., object]) -> Callable[..., object]:

@@ -25,17 +25,26 @@ class DeadLetterQueue:
     """A dead-letter queue as it is now: what comes later is not part of it.
 
     ``handled``: which letters are re-driven or discarded. ``since``: without what was written
-    before (epoch seconds). ``ranges``: the offsets that the queue holds, also those of transaction
+    before (epoch seconds). ``newest``: only so many offsets at each partition's end; ``cut``:
+    whether there are more. ``ranges``: the offsets that the queue holds, also those of transaction
     markers. Raises KafkaUnavailable, here and while reading.
     """
 
     def __init__(
-        self, backbone: Backbone, topic: str, handled: HandledLetters, *, since: float | None = None
+        self,
+        backbone: Backbone,
+        topic: str,
+        handled: HandledLetters,
+        *,
+        since: float | None = None,
+        newest: int | None = None,
     ) -> None:
         self._backbone = low_latency(backbone)
         self._topic = topic
         self._handled = handled
-        self.ranges = self._ranges(since)
+        every = self._ranges(since)
+        self.ranges = every if newest is None else {at: s[-newest:] for at, s in every.items()}
+        self.cut = self.ranges != every
 
     def _ranges(self, since: float | None) -> dict[Partition, range]:
         with closing(self._reader()) as reader:

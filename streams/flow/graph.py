@@ -1,9 +1,12 @@
-"""The topology of a flow as a person reads it: a text tree, and a Mermaid flowchart."""
+"""The topology of flows as a person reads it: a text tree, and a Mermaid flowchart.
+
+Of several flows also what joins them: topics that one publishes and another reads.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,13 +33,100 @@ def text(flow: Flow[Any]) -> str:
 
 def mermaid(flow: Flow[Any]) -> str:
     """The same as a Mermaid flowchart, which GitHub, GitLab and most wikis draw."""
+    topics = [line for topic in flow.topics for line in _topic_nodes(topic)]
+    return "\n    ".join(["flowchart LR", *_own_nodes(flow, topics)]) + "\n"
+
+
+def text_of(flows: Sequence[Flow[Any]]) -> str:
+    """Each flow's tree, and below them the topics that join flows."""
+    trees = "\n".join(map(text, flows))
+    lines = [_Line(f"topic {join}") for join in joins(flows)]
+    if not lines:
+        return trees
+    return f"{trees}\n" + "\n".join(_drawn(_Line("joined by", lines))) + "\n"
+
+
+def mermaid_of(flows: Sequence[Flow[Any]]) -> str:
+    """All flows in one flowchart, each in a frame of its own, with the topics between them: one
+    that several flows have stands there once."""
     lines = ["flowchart LR"]
-    lines += [line for source in flow.sources for line in _source_nodes(source)]
-    lines += [line for topic in flow.topics for line in _topic_nodes(topic)]
+    named = sorted({topic.topic for flow in flows for topic in flow.topics})
+    lines += [f'{_id("topic", name)}[("{_label(name)}")]' for name in named]
+    for number, flow in enumerate(flows):
+        own = [_beside_others(line, flow, number) for line in _own_nodes(flow, [])]
+        # What a frame's lines name is drawn in the frame: edges to topics stand behind it.
+        shared = [line for line in own if _TOPIC_NODE.search(_bare(line))]
+        lines.append(f'subgraph flow_{number}["{_label(flow.name)}"]')
+        lines += [f"    {line}" for line in own if line not in shared]
+        lines += ["end", *shared]
+        for topic in flow.topics:
+            for source in topic.sources:
+                node = _own(_id("source", source.name), number)
+                lines.append(f"{node} --> {_id('topic', topic.topic)}")
+    return "\n    ".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicJoin:
+    """A topic that joins flows. ``published_by``, ``read_by``: the names of the flows."""
+
+    topic: str
+    published_by: Sequence[str]
+    read_by: Sequence[str]
+
+    def __str__(self) -> str:
+        published = ", ".join(self.published_by) or "no flow of these"
+        read = ", ".join(self.read_by) or "no flow of these"
+        return f"{self.topic}  (published by {published}; read by {read})"
+
+
+def joins(flows: Sequence[Flow[Any]]) -> list[TopicJoin]:
+    """The topics that several of these flows have, sorted."""
+    found = []
+    for name in sorted({topic.topic for flow in flows for topic in flow.topics}):
+        having = [flow for flow in flows if any(t.topic == name for t in flow.topics)]
+        publish = [f.name for f in having if any(t.topic == name and t.sources for t in f.topics)]
+        if len(having) > 1:
+            found.append(TopicJoin(name, publish, [f.name for f in having if _reads(f, name)]))
+    return found
+
+
+def _reads(flow: Flow[Any], topic: str) -> bool:
+    read = [route.topic for route in flow.routes] + [table.topic for table in flow.tables]
+    return any(one.topic == topic for one in read)
+
+
+def _own_nodes(flow: Flow[Any], topics: Sequence[str]) -> list[str]:
+    """The lines of a flow; ``topics``: those of its canonical topics."""
+    lines = [line for source in flow.sources for line in _source_nodes(source)]
+    lines += topics
     lines += [line for one in flow.destinations for line in _destination_nodes(one)]
     lines += [_route_edge(route) for route in flow.routes]
-    lines += [line for table in flow.tables for line in _table_nodes(table)]
-    return "\n    ".join(lines) + "\n"
+    return lines + [line for table in flow.tables for line in _table_nodes(table)]
+
+
+_NODE = re.compile(r"\b(?:source|destination|enrichment|table)_\w+")
+_TOPIC_NODE = re.compile(r"\btopic_\w+")
+
+
+def _beside_others(line: str, flow: Flow[Any], number: int) -> str:
+    """A line with the names that nodes have beside other flows: a topic's is its Kafka name, those
+    of the flow's own parts begin with its number. What stands in quotes is for people."""
+    shared = {_id("topic", topic.name): _id("topic", topic.topic) for topic in flow.topics}
+    parts = line.split('"')
+    for at in range(0, len(parts), 2):
+        parts[at] = _NODE.sub(lambda found: _own(found[0], number), parts[at])
+        parts[at] = _TOPIC_NODE.sub(lambda found: shared[found[0]], parts[at])
+    return '"'.join(parts)
+
+
+def _bare(line: str) -> str:
+    """What of a line stands outside of quotes."""
+    return " ".join(line.split('"')[::2])
+
+
+def _own(node: str, number: int) -> str:
+    return f"f{number}_{node}"
 
 
 def _source(flow: Flow[Any], source: SourceDefinition[Any], seen: set[int]) -> _Line:

@@ -175,9 +175,15 @@ def _of_viewers(found: _Rights, flow: Flow[Any]) -> None:
         found.reader(topic)
     for source in flow.sources:
         found.dlq_reader(source.dlq)
+        found.topic(source.positions, "Read")
+        found.group(naming.source_group(flow.name, source.name), "Describe")
+    for canonical in flow.topics:
+        found.reader(canonical.topic)
+    if flow.routes:
+        found.group(naming.route_group(flow.name), "Describe")
     for destination in flow.destinations:
         for topic in _topics_of(destination):
-            found.topic(topic, "Read")
+            found.reader(topic)
         found.dlq_reader(destination.dlq)
         found.group(naming.delivery_group(flow.name, destination.name), "Describe")
 

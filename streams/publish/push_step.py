@@ -58,6 +58,8 @@ class PushStep:
             target=inheriting(self._serve_reports), name=f"push-{name}", daemon=True
         )
         self._paused_until = 0.0
+        self.read_records = 0
+        """Records that callers were told are taken, since this worker began."""
         self.failure: BaseException | None = None
 
     def pause(self, until: float) -> None:
@@ -107,6 +109,7 @@ class PushStep:
             self._outcome_listener.on_held(failure)
             raise failure
         await self._acknowledged(result.records)
+        self.read_records += len(records)
         self._metrics.events_in.inc(len(records))
         result.tell(self._outcome_listener)
 

@@ -20,12 +20,13 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from trunkline.connectors.base import Batch, Position, SnapshotRequest, Source
-from trunkline.errors import ConfigurationError, SourceError
+from trunkline.errors import ConfigurationError, SourceError, TrunklineError
 from trunkline.kafka import is_forbidden, transact, unavailable
 from trunkline.kafka.poll_loop import POLL, MicroBatch, PollListener, PollLoop
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import SourceMetrics
 from trunkline.streams.publish.letter_limit import LetterLimit
+from trunkline.streams.publish.progress import ProgressLog
 from trunkline.streams.publish.publisher import Publisher, PublishingResult
 from trunkline.streams.publish.source_lag import SourceLag, SourceState, SourceStatus
 from trunkline.streams.publish.source_watch import SourceWatch
@@ -100,11 +101,14 @@ class SourceStep(PollListener):
             metrics=metrics,
             outcome_listener=outcome_listener,
         )
+        self._progress = ProgressLog(name)
         self._requests: tuple[SnapshotRequest, ...] = ()
         self.takes_snapshots: bool | None = None
         """Whether the source reads snapshots on demand; None before it was built."""
         self.snapshots: Mapping[str, Any] = {}
         """How far they are, as the committed position says."""
+        self.read_records = 0
+        """Records of its system that are done with in Kafka, since this worker began."""
         self.failure: BaseException | None = None
         self.forbidden = ""
         """The right on Kafka without which the source cannot publish, in a sentence."""
@@ -244,7 +248,7 @@ class SourceStep(PollListener):
         self._note_forbidden(error)
         self._outcome_listener.on_held(error)
         # What a system refuses needs no traceback, least of all at each attempt.
-        shown = None if isinstance(error, SourceError) else error
+        shown = None if isinstance(error, TrunklineError | KafkaException) else error
         again = "waits for a person" if self._limit.reason else f"starts again in {delay:.1f} s"
         log.error("source %s %s: %s", self.name, again, error, exc_info=shown)
 
@@ -273,6 +277,7 @@ class SourceStep(PollListener):
         self.forbidden = ""
         position = self._position = self._stored.load()
         log.info("source %s runs from %s", self.name, _shown(position))
+        self._progress.on_position(position)
         if self._interrupt.is_set():  # revoked while Kafka was asked: connect to nothing any more
             return
         source = self._build()
@@ -342,6 +347,7 @@ class SourceStep(PollListener):
             raise
         self._lag.settled(pending.batch)
         self._position = pending.batch.position
+        self._progress.on_position(self._position)
         self.snapshots = _snapshots_of(self._position)
         source.acknowledge(pending.batch.position)
         self._count(pending)
@@ -349,6 +355,7 @@ class SourceStep(PollListener):
 
     def _count(self, pending: _Pending) -> None:
         batch, result = pending.batch, pending.result
+        self.read_records += len(batch.records)
         self._metrics.events_in.inc(len(batch.records))
         result.tell(self._outcome_listener)
         self._metrics.batch_seconds.observe(time.monotonic() - pending.started)

@@ -86,7 +86,7 @@ class AccessMonitor:
         """Ask Kafka once, with this client if one is given. Blocks, for up to a minute where it is
         away."""
         try:
-            reason = self._missing(client or kafka.admin(self._backbone))
+            reason = self.missing(client)
         except (kafka.KafkaRefused, kafka.KafkaForbidden) as refused:
             reason = str(refused)
         except kafka.KafkaUnavailable as away:
@@ -106,7 +106,11 @@ class AccessMonitor:
         FLOW.set(self._name)
         self.look(client)
 
-    def _missing(self, client: AdminClient) -> str:
+    def missing(self, client: AdminClient | None = None) -> str:
+        """What this account may not do at Kafka, in a sentence; "" if nothing is missing. Asks with
+        this client if one is given. Blocks; leaves, once, the proof of each kind of transactional
+        id there. Raises KafkaUnavailable."""
+        client = client or kafka.admin(self._backbone)
         require_answer(client)
         missing = missing_rights(client, self._rights)
         # An id is proven once: each proof leaves one in Kafka's list of them for a week.

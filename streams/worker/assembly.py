@@ -250,7 +250,7 @@ class Assembly:
         )
         transactions = RoutingTransactions(intake, self._producer_of("route"), metrics)
         replays = self._replays(intake, transactions, sinks)
-        batches = self._app.queue("route")
+        batches = self._app.queue("route", ("step", "route"))
         routing = RoutingStep(
             self._compiler.router(sinks),
             intake,
@@ -327,7 +327,7 @@ class Assembly:
             destination.policy, time.time, limits, enrichment=breaker_of(compiled)
         )
         monitor = self._alerts.monitor(name, destination.policy.alert)
-        batches = self._app.queue(f"deliver-{name}")
+        batches = self._app.queue(f"deliver-{name}", ("destination", name))
         sink, journal = with_operations(destination, given)
         step = DeliveryStep(
             sink,

@@ -27,7 +27,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from trunkline.errors import ConfigurationError
 from trunkline.kafka.poll_loop import MicroBatch
 from trunkline.streams.metrics import Metrics
-from trunkline.tasks import awaited_cancellation_fails
+from trunkline.tasks import PART, awaited_cancellation_fails
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +63,12 @@ class BatchQueue:
         app: App,
         name: str,
         *,
+        part: tuple[str, str],
         loop: asyncio.AbstractEventLoop,
         fail: Callable[[BaseException], None],
     ) -> None:
         self._app = app
+        self._part = part
         self._name = name
         self._loop = loop
         self._fail = fail
@@ -85,6 +87,7 @@ class BatchQueue:
         """
 
         async def agent(stream: Any) -> None:
+            PART.set(self._part)  # what it logs, and whatever it starts, is about that part
             async for batch in stream:
                 try:
                     # Faust would take a cancellation for a rebalance, and begin a new agent with
@@ -116,10 +119,10 @@ class FlowApp:
             web_port=port or 6066,  # Faust takes no 0, even where web views are off
         )
 
-    def queue(self, name: str) -> BatchQueue:
-        """A queue from a poll loop's thread to a step; ``name`` is for Faust's and our logs. From
-        any thread: steps are assembled in one of their own."""
-        return BatchQueue(self._app, name, loop=self._loop, fail=self.fail)
+    def queue(self, name: str, part: tuple[str, str] = ("", "")) -> BatchQueue:
+        """A queue from a poll loop's thread to a step; ``name`` is for Faust's and our logs,
+        ``part`` as of ``working_for``. From any thread: steps are assembled in one of their own."""
+        return BatchQueue(self._app, name, part=part, loop=self._loop, fail=self.fail)
 
     def page(self, path: str, view: Callable[[], tuple[int, bytes, str]]) -> None:
         """A web view: status, body and content type."""

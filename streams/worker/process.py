@@ -24,6 +24,7 @@ from trunkline.streams.metrics import HasGauges, Metrics
 from trunkline.streams.plan.orphans import require_drained_tiers
 from trunkline.streams.plan.topics import required_topics
 from trunkline.streams.publish.publishers import published_by, publishers_topic
+from trunkline.streams.publish.push_step import PushStep
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.replay.step import ReplayStep
 from trunkline.streams.route.step import RoutingStep
@@ -31,7 +32,7 @@ from trunkline.streams.worker.access import AccessMonitor
 from trunkline.streams.worker.assembly import Assembly, Step
 from trunkline.streams.worker.faust_app import FlowApp
 from trunkline.streams.worker.shared import Shared
-from trunkline.tasks import backoff, supervised_task
+from trunkline.tasks import backoff, supervised_task, working_for
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,8 @@ class Worker:
             tables = self._assembly and self._assembly.tables
             if tables and isinstance(step, RoutingStep | ReplayStep):
                 await tables.caught_up()
-            await step.start()
+            with working_for(*_part_of(step)):
+                await step.start()
             self._begun.append(step)
         except Exception as failure:  # noqa: BLE001 - it ends the worker
             app.fail(failure)
@@ -287,3 +289,12 @@ class Worker:
         if self._assembly is not None and self._assembly.tables is not None:
             body["reading"] = self._assembly.tables.behind
         return body
+
+
+def _part_of(step: Step) -> tuple[str, str]:
+    """Whose work a step is, for its log lines."""
+    if isinstance(step, DeliveryStep):
+        return "destination", step.name
+    if isinstance(step, SourceStep | PushStep):
+        return "source", step.name
+    return "step", "route" if isinstance(step, RoutingStep | ReplayStep) else "table"

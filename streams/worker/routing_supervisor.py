@@ -18,7 +18,7 @@ from trunkline.streams.route.holding import HeldPartition
 from trunkline.streams.route.step import RoutingStep
 from trunkline.streams.worker.held_since import HeldSince
 from trunkline.streams.worker.supervisor import HELD_AFTER, HOLDING, MAX_HELD, MAX_WHY, TICK
-from trunkline.tasks import supervised_task
+from trunkline.tasks import supervised_task, working_for
 from trunkline.times import iso
 
 
@@ -45,7 +45,8 @@ class RoutingSupervisor:
     def start(self) -> None:
         """Begin to tell."""
         self._since.start()
-        self._task = supervised_task(self._run(), "supervise-routing", self._failed)
+        with working_for("step", "route"):
+            self._task = supervised_task(self._run(), "supervise-routing", self._failed)
 
     async def stop(self) -> None:
         """The worker ends."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -24,7 +25,7 @@ from trunkline.streams.control.topic import ControlTopic
 from trunkline.streams.publish.push_step import PushStep
 from trunkline.streams.publish.source_lag import SourceStatus
 from trunkline.streams.publish.source_step import SourceStep
-from trunkline.tasks import supervised_task
+from trunkline.tasks import supervised_task, working_for
 from trunkline.times import iso
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ _OPEN = Literal["running", "paused", "stopped"]
 """What an operator wants of a snapshot."""
 TICK = 1.0
 """Seconds between two looks."""
+RATE_OVER = 60
+"""Looks over which the rate is told: a minute."""
 MAX_ERROR = 2_000
 """Characters of an error that the control topic takes."""
 
@@ -59,6 +62,7 @@ class SourceSupervisor:
         self._asked: dict[str, SnapshotRequest] = {}
         self._written: SourceStatus | None = None
         self._written_at = self._since = 0.0
+        self._read: deque[tuple[float, int]] = deque(maxlen=RATE_OVER + 1)
         self._task: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
         self.failure: BaseException | None = None
@@ -68,7 +72,8 @@ class SourceSupervisor:
         prefix = SourceKey.prefix(self._step.name)
         self._unsubscribe = self._control.subscribe(prefix, self._commanded)
         name = f"supervise-source-{self._step.name}"
-        self._task = supervised_task(self._run(), name, self._failed)
+        with working_for("source", self._step.name):
+            self._task = supervised_task(self._run(), name, self._failed)
 
     async def stop(self) -> None:
         """The worker ends. What stopped the source stays to be read, until one runs again."""
@@ -91,15 +96,19 @@ class SourceSupervisor:
             # As of a destination: that a pause is over is no news at a start.
             paused = self._step.status is not None and self._step.status.state == "paused"
             if value is not None and (command.state != "auto" or paused):
-                log.warning("source %s: %s, says %s", self._step.name, command.state, command.by)
+                self._tell_of(command.state, command.by)
             self._step.pause(command.ends_at if command.state == "paused" else -inf)
             if command.state != "paused":
                 self._step.allow()
         elif (asked := SnapshotKey.parse(key)) is not None:
             self._requested(asked.id, value)
         elif key == self._reset and value is not None and isinstance(self._step, SourceStep):
-            log.warning("source %s: reset, says %s", self._step.name, value.get("by"))
+            self._tell_of("reset", str(value.get("by")))
             self._step.restart()
+
+    def _tell_of(self, what: str, by: str) -> None:
+        with working_for("source", self._step.name):  # it is the control topic's reader that calls
+            log.warning("source %s: %s, says %s", self._step.name, what, by)
 
     def _requested(self, id: str, value: Mapping[str, Any] | None) -> None:
         """Hand on what is asked for; what is done, failed or not understood is not."""
@@ -113,6 +122,7 @@ class SourceSupervisor:
 
     async def _run(self) -> None:
         while True:
+            self._read.append((self._clock(), self._step.read_records))
             await self._publish_status(self._step.status)
             if isinstance(self._step, SourceStep) and self._step.status is not None:
                 await self._settle_snapshots(self._step)
@@ -157,6 +167,7 @@ class SourceSupervisor:
                 "since": iso(self._since or self._clock()),
                 "error": status.error[:MAX_ERROR] or None,
                 "late_since": None if late is None else iso(late),
+                "rate": self._rate(),
                 "gauges": [asdict(one) for one in status.gauges],
                 "worker": self._worker,
                 "at": iso(self._clock()),
@@ -164,6 +175,13 @@ class SourceSupervisor:
         )
         if told:
             self._written, self._written_at = status, self._clock()
+
+    def _rate(self) -> float:
+        """Records a second in the last minute, or since this worker began."""
+        if not self._read:  # it ends before it has looked
+            return 0.0
+        (begin, before), (end, count) = self._read[0], self._read[-1]
+        return (count - before) / (end - begin) if end > begin else 0.0
 
     async def _put(self, value: Mapping[str, Any] | None, key: str = "") -> bool:
         try:

@@ -23,7 +23,7 @@ from trunkline.streams.deliver.step import DeliveryStep
 from trunkline.streams.dlq.halted import HaltDecisions, HaltedEvent
 from trunkline.streams.metrics import DeliveryMetrics
 from trunkline.streams.worker.retry_decisions import RetryDecisionFollower
-from trunkline.tasks import supervised_task
+from trunkline.tasks import supervised_task, working_for
 from trunkline.times import format_duration, iso
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,10 @@ class DestinationSupervisor:
         self._loop = asyncio.get_running_loop()
         self._unsubscribe = self._control.subscribe(self._key, self._commanded)
         self._retries.start()
-        self._task = supervised_task(self._run(), f"supervise-{self._destination}", self._failed)
+        with working_for("destination", self._destination):
+            self._task = supervised_task(
+                self._run(), f"supervise-{self._destination}", self._failed
+            )
 
     async def stop(self) -> None:
         """The worker ends."""
@@ -129,7 +132,8 @@ class DestinationSupervisor:
         command = OverrideRecord.of(value)
         # A pause that is over stands in the control topic as "auto": no news at a start.
         if value is not None and not command.state == self._admission.manual.state == "auto":
-            log.warning("%s: %s, says %s", self._destination, command.state, command.by)
+            with working_for("destination", self._destination):
+                log.warning("%s: %s, says %s", self._destination, command.state, command.by)
         self._admission.override(command.state, command.ends_at)
         self._step.wake()
 

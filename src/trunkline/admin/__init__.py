@@ -5,9 +5,10 @@ topics, written in one transaction, or what these topics tell. ``targets`` finds
 destination is meant, ``destinations`` pauses and shows one, ``sources`` does so with a source, and
 resets it, ``dead_letters`` and ``replays`` have events sent again, ``waiting`` is about what waits
 for another attempt, ``audit`` says who did what, ``alerts`` sends a test message; ``planning``
-makes what flows need. Workers do what is asked for; nothing here waits for them. All functions but
-``follow_request`` block: call them outside an event loop, or in a thread. Nothing is printed; what
-cannot be is a ``TrunklineError`` with a message for people.
+makes what flows need; ``health`` and ``verdicts`` say whether all is well, ``browsing`` shows what
+is in a topic, ``doctor`` looks at what is around flows. Workers do what is asked for; nothing here
+waits for them. All functions but ``follow_request`` block: call them outside an event loop, or in a
+thread. Nothing is printed; what cannot be is a ``TrunklineError`` with a message for people.
 
     from trunkline import admin
     from trunkline.params import environment_file, load_backbone
@@ -24,6 +25,7 @@ cannot be is a ``TrunklineError`` with a message for people.
 from trunkline.admin.alerts import ChannelTest, send_test_alert
 from trunkline.admin.audit import read_audit
 from trunkline.admin.backlog import Backlog
+from trunkline.admin.browsing import TopicBrowser, TopicRecord
 from trunkline.admin.dead_letters import DeadLetters, LetterValue, open_dead_letters
 from trunkline.admin.destinations import (
     DestinationOverview,
@@ -32,6 +34,16 @@ from trunkline.admin.destinations import (
     pause_destination,
     resume_destination,
 )
+from trunkline.admin.doctor import Diagnosis, examine
+from trunkline.admin.health import (
+    DestinationFigures,
+    FlowFigures,
+    LetterFigures,
+    RoutingFigures,
+    SourceFigures,
+    flow_figures,
+)
+from trunkline.admin.measures import Measure
 from trunkline.admin.planning import apply_plan, compare_clusters, plan_flows
 from trunkline.admin.removal import Removal, plan_removal, remove_flow
 from trunkline.admin.replay_scope import Bound, Preview
@@ -62,6 +74,7 @@ from trunkline.admin.sources import (
 )
 from trunkline.admin.status import HeldEvent, WorkerStatus
 from trunkline.admin.targets import Target, require_destination
+from trunkline.admin.verdicts import Trouble, troubles
 from trunkline.admin.waiting import (
     WaitingEvent,
     discard_waiting,
@@ -84,10 +97,15 @@ __all__ = [
     "DeadLetter",
     "DeadLetterFilter",
     "DeadLetters",
+    "DestinationFigures",
     "DestinationOverview",
+    "Diagnosis",
     "Difference",
+    "FlowFigures",
     "HeldEvent",
+    "LetterFigures",
     "LetterValue",
+    "Measure",
     "OverrideRecord",
     "PartitionProgress",
     "Plan",
@@ -96,11 +114,16 @@ __all__ = [
     "Request",
     "RequestStatus",
     "Resource",
+    "RoutingFigures",
     "SnapshotStatus",
+    "SourceFigures",
     "SourceOverview",
     "SourceRedrive",
     "SourceStatus",
     "Target",
+    "TopicBrowser",
+    "TopicRecord",
+    "Trouble",
     "WaitingEvent",
     "WorkerStatus",
     "apply_plan",
@@ -110,6 +133,8 @@ __all__ = [
     "continue_request",
     "destination_status",
     "discard_waiting",
+    "examine",
+    "flow_figures",
     "follow_request",
     "force_destination",
     "list_requests",
@@ -136,4 +161,5 @@ __all__ = [
     "send_test_alert",
     "source_status",
     "submit_request",
+    "troubles",
 ]

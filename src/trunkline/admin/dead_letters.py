@@ -200,15 +200,20 @@ class DeadLetters:
 def decoded(letter: DeadLetter, decode: Decode) -> LetterValue:
     """The letter's value. What a source could not make an event of is its record as JSON; all else
     is what ``decode`` says, in Avro."""
-    if letter.value is None:
+    return decoded_value(letter.value, decode)
+
+
+def decoded_value(raw: bytes | None, decode: Decode) -> LetterValue:
+    """As ``decoded``, of any record's value."""
+    if raw is None:
         return LetterValue(None)
-    if letter.value[:1] == b"{":  # Avro in the wire format begins with a zero byte
+    if raw[:1] == b"{":  # Avro in the wire format begins with a zero byte
         try:
-            return LetterValue(json.loads(letter.value))
-        except ValueError as error:
+            return LetterValue(json.loads(raw))
+        except (ValueError, RecursionError) as error:
             return LetterValue(None, f"no JSON: {error}")
     try:
-        return LetterValue(decode(letter.value))
+        return LetterValue(decode(raw))
     except TrunklineError as error:
         return LetterValue(None, str(error))
 

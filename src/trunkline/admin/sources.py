@@ -47,6 +47,8 @@ class SourceStatus:
     read successfully. ``late_since``: what happened since then is not published, or may not be.
     ``at``: when it told this, ``age`` seconds ago. ``stale``: that is too long ago to count.
     ``gauges``: what its system knows of it, with a ``warning`` where something threatens it.
+    ``rate``: records a second that it read in the minute before it told this; 0 of one that is
+    stale.
     """
 
     worker: str
@@ -58,6 +60,7 @@ class SourceStatus:
     age: float
     stale: bool
     gauges: Sequence[Gauge] = ()
+    rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +265,9 @@ def status_of(
     value = state.get(SourceKey(source, "status").text)
     if value is None:
         return None
-    age = record_age(value, now)
+    age, rate = record_age(value, now), value.get("rate")
+    # What stopped it stays true until somebody has mended it.
+    stale = age > STALE_AFTER and value.get("state") != "stopped"
     return SourceStatus(
         worker=str(value.get("worker")),
         state=str(value.get("state")),
@@ -271,9 +276,9 @@ def status_of(
         late_since=value.get("late_since"),
         at=str(value.get("at")),
         age=age,
-        # What stopped it stays true until somebody has mended it.
-        stale=age > STALE_AFTER and value.get("state") != "stopped",
+        stale=stale,
         gauges=_gauges(value.get("gauges")),
+        rate=rate if isinstance(rate, int | float) and not stale else 0.0,
     )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import platform
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from trunkline.admin.doctor.machine import core_versions
 from trunkline.cli import (
     acls,
     audit,
@@ -17,12 +18,15 @@ from trunkline.cli import (
     demo,
     destroy,
     diff,
+    doctor,
+    events,
     gateway,
     graph,
     plan,
     run,
     scaler,
     stack,
+    status,
 )
 from trunkline.cli.access import access_app
 from trunkline.cli.alert import alert_app
@@ -48,7 +52,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"trunkline {version('trunkline')}")
+        typer.echo(", ".join([*core_versions(), platform.platform(terse=True)]))
         raise typer.Exit
 
 
@@ -71,11 +75,14 @@ app.command()(destroy.destroy)
 app.command()(acls.acls)
 app.command()(stack.up)
 app.command()(stack.down)
-app.command()(stack.status)
+app.command()(stack.servers)
+app.command()(status.status)
 app.command()(run.run)
 app.command()(gateway.gateway)
 app.command()(scaler.scaler)
 app.command()(demo.demo)
+app.command()(events.events)
+app.command()(doctor.doctor)
 app.command()(audit.audit)
 app.add_typer(destination_app)
 app.add_typer(source_app)

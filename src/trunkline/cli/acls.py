@@ -33,9 +33,7 @@ def acls(
     Those of its workers, or of its operators, and no others. Connects to nothing. Grant them with
     the commands of Kafka's own kafka-acls.sh, or apply the KafkaUser where Strimzi runs it.
     """
-    roles = tuple(part.strip() for part in role.split(",") if part.strip())
-    if unknown := sorted(set(roles) - set(ROLES)):
-        raise ConfigurationError(f"--role {', '.join(unknown)}: the roles are {', '.join(ROLES)}")
+    roles = roles_of(role)
     if format not in FORMATS:
         raise ConfigurationError(f"--format {format}: the formats are {', '.join(FORMATS)}")
     backbone = backbone_of(env or None)
@@ -46,3 +44,11 @@ def acls(
         typer.echo(as_kafka_user(needed, principal, cluster), nl=False)
     else:
         typer.echo(as_commands(needed, principal, backbone.bootstrap), nl=False)
+
+
+def roles_of(text: str) -> tuple[str, ...]:
+    """The roles that ``--role`` names. Raises ConfigurationError for one that there is not."""
+    roles = tuple(part.strip() for part in text.split(",") if part.strip())
+    if unknown := sorted(set(roles) - set(ROLES)):
+        raise ConfigurationError(f"--role {', '.join(unknown)}: the roles are {', '.join(ROLES)}")
+    return roles

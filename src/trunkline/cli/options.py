@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
+
+from trunkline.admin.replay_scope import Bound
+from trunkline.times import parse_time
 
 TIME_HELP = "ISO 8601 (local time, or with Z), or how far from now, as 2h."
 """What ``trunkline.times.parse_time`` takes: for the help of every option that is a time."""
@@ -35,3 +39,12 @@ RateOption = Annotated[
 
 
 DetachOption = Annotated[bool, typer.Option("--detach", help="Return at once: workers do it.")]
+
+
+def bound_of(text: str) -> Bound:
+    """Where a range begins or ends: a time, an offset of each partition, or nothing. Raises
+    ConfigurationError."""
+    if not text:
+        return None
+    # Digits alone are an offset, though 20300531 would be a day in ISO 8601, too.
+    return int(text) if text.isdecimal() else parse_time(text, time.time())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Annotated, Any, cast, get_args
 
@@ -10,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from trunkline.admin import replays
-from trunkline.admin.replay_scope import Bound, Preview
+from trunkline.admin.replay_scope import Preview
 from trunkline.admin.replays import RequestStatus
 from trunkline.admin.targets import Target
 from trunkline.cli import output
@@ -22,12 +21,13 @@ from trunkline.cli.options import (
     JsonOption,
     RateOption,
     WhyOption,
+    bound_of,
 )
 from trunkline.cli.progress import follow
 from trunkline.errors import ConfigurationError
 from trunkline.headers import CE_TYPE
 from trunkline.streams.replay.request import ReplayMode, Request
-from trunkline.times import parse_rate, parse_time
+from trunkline.times import parse_rate
 
 
 class _StartByDefault(TyperGroup):
@@ -99,8 +99,8 @@ def start(
         backbone,
         target,
         topic,
-        start=_bound(from_),
-        until=_bound(until),
+        start=bound_of(from_),
+        until=bound_of(until),
         mode=_mode(mode),
         key=key,
         where=where,
@@ -185,14 +185,6 @@ def _mode(text: str) -> ReplayMode:
     if text not in get_args(ReplayMode):
         raise ConfigurationError(f"--mode {text!r}: it is state or events")
     return cast(ReplayMode, text)
-
-
-def _bound(text: str) -> Bound:
-    """Where a range begins or ends: a time, an offset of each partition, or nothing."""
-    if not text:
-        return None
-    # Digits alone are an offset, though 20300531 would be a day in ISO 8601, too.
-    return int(text) if text.isdecimal() else parse_time(text, time.time())
 
 
 def _tell_preview(preview: Preview, request: Request) -> None:

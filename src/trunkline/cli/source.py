@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -28,6 +27,7 @@ from trunkline.cli.output import dumped, print_json
 from trunkline.connectors.base import Finding
 from trunkline.errors import ConfigurationError, TrunklineError
 from trunkline.masking import escaped
+from trunkline.streams.publish.progress import progress_in_words
 from trunkline.times import format_duration
 
 source_app = typer.Typer(
@@ -249,8 +249,8 @@ def _position_in_words(found: SourceOverview, now: float) -> list[str]:
         told = "none: it was reset, and begins anew" if found.was_reset else "none: it never ran"
         return [f"position: {told if position is None else position}"]
     lines = []
-    if phase := position.get("phase"):
-        lines.append(f"phase: {phase}{_progress_in_words(position.get('progress'))}")
+    if position.get("phase"):
+        lines.append(f"phase: {phase_in_words(position)}")
     shown = {name: value for name, value in position.items() if name not in _SHOWN_APART}
     ago = (
         "" if found.stored_at is None else f", stored {now - found.stored_at.timestamp():.0f} s ago"
@@ -259,16 +259,14 @@ def _position_in_words(found: SourceOverview, now: float) -> list[str]:
     return lines
 
 
+def phase_in_words(position: Mapping[str, Any]) -> str:
+    """What a source does, and how far that is: "snapshot, public.orders: 12,000 rows of …"."""
+    far = progress_in_words(position.get("progress"))
+    return f"{position.get('phase', '')}{', ' if far else ''}{far}"
+
+
 def _snapshot_in_words(one: SnapshotStatus) -> str:
     about = "" if one.about is None else f" of about {one.about:,}"
     where = f" where {one.where}" if one.where else ""
     error = f": {one.error}" if one.error else ""
     return f"snapshot {one.id} of {one.table}{where}: {one.state}, {one.rows:,} rows{about}{error}"
-
-
-def _progress_in_words(progress: Any) -> str:
-    """How far it is, as "snapshot, public.orders: 12,000 rows of about 300,000"."""
-    with suppress(AttributeError, TypeError, ValueError):  # a connector's own entry may be any
-        about = f" of about {progress['about']:,}" if progress.get("about") else ""
-        return f", {progress['of']}: {progress['rows']:,} rows{about}"
-    return ""

@@ -1,4 +1,4 @@
-"""``trunkline up``, ``down`` and ``status``: the local stack from the command line."""
+"""``trunkline up``, ``down`` and ``servers``: the local stack from the command line."""
 
 from __future__ import annotations
 
@@ -83,11 +83,14 @@ def down(home: Home = HOME) -> None:
     console.print(f"the stack on {home} is stopped; its data are kept")
 
 
-def status(
+def servers(
     home: Home = HOME,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Show the servers of the stack; exit code 1 unless all are up."""
+    """Show the local stack's servers.
+
+    Exit code 1 unless all are up.
+    """
     found = inspect(home)
     if as_json:
         print(json.dumps(asdict(found) if found else {"ready": False, "servers": []}, indent=1))

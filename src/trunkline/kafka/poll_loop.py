@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -124,6 +125,7 @@ class PollLoop:
     def start(self, listener: PollListener) -> None:
         """Begin to poll, and tell the listener of partitions and batches."""
         self._listener = listener
+        self._context = copy_context()
         self._turned = self._clock()
         self._thread.start()
 
@@ -187,6 +189,10 @@ class PollLoop:
     # The loop's thread.
 
     def _run(self) -> None:
+        # What this thread logs is about the part whose loop it is.
+        self._context.run(self._loop)
+
+    def _loop(self) -> None:
         try:
             consumer = self._make_consumer()
             consumer.subscribe(

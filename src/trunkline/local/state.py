@@ -90,7 +90,7 @@ def held(home: Path) -> Iterator[None]:
         deadline = time.monotonic() + 1  # whoever just looks holds it for an instant
         while not _try_lock(lock.fileno(), fcntl.LOCK_EX):
             if time.monotonic() > deadline:
-                raise StackError(f"a stack already runs on {home}; see `trunkline status`")
+                raise StackError(f"a stack already runs on {home}; see `trunkline servers`")
             time.sleep(POLL_SECONDS)
         yield
 

@@ -6,12 +6,10 @@ of it is here: Avro, without references.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
 
 import httpx
 
@@ -22,7 +20,15 @@ from trunkline.errors import (
     SerializationError,
 )
 from trunkline.params import Backbone, revealed
-from trunkline.schemas.registry_access import answer_text, checked_address, require_trust, tls_of
+from trunkline.schemas.registry_access import (
+    answer_text,
+    body_of,
+    checked_address,
+    clock_ahead,
+    require_trust,
+    safe,
+    tls_of,
+)
 from trunkline.schemas.subjects import name_of
 
 log = logging.getLogger(__name__)
@@ -121,6 +127,9 @@ class Registry:
         self._ids: dict[tuple[str, str], int] = {}
         self._refused_ids: dict[int, _Refusal] = {}
         self._is_registry = False  # whether it has answered as one
+        self.clock_ahead: float | None = None
+        """Seconds that the registry's clock is ahead of ours by its last answer, give or take one;
+        None while it did not say."""
 
     @property
     def url(self) -> str:
@@ -158,15 +167,15 @@ class Registry:
 
         Raises ConfigurationError if the registry refuses it, with the registry's reasons.
         """
-        return self._id(subject, schema_json, f"/subjects/{_safe(subject)}/versions")
+        return self._id(subject, schema_json, f"/subjects/{safe(subject)}/versions")
 
     def lookup(self, subject: str, schema_json: str) -> int:
         """The id of the schema in the subject. Raises ConfigurationError if it is not there."""
-        return self._id(subject, schema_json, f"/subjects/{_safe(subject)}")
+        return self._id(subject, schema_json, f"/subjects/{safe(subject)}")
 
     def compatible(self, subject: str, schema_json: str) -> list[str]:
         """What speaks against the schema as the subject's next version; empty if nothing does."""
-        path = f"/compatibility/subjects/{_safe(subject)}/versions/latest?verbose=true"
+        path = f"/compatibility/subjects/{safe(subject)}/versions/latest?verbose=true"
         answer = self._ask("POST", path, {"schema": schema_json})
         if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
             return []
@@ -185,7 +194,7 @@ class Registry:
 
     def has(self, subject: str, schema_json: str) -> bool:
         """Whether the subject has this schema, in whichever version."""
-        answer = self._ask("POST", f"/subjects/{_safe(subject)}", {"schema": schema_json})
+        answer = self._ask("POST", f"/subjects/{safe(subject)}", {"schema": schema_json})
         if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION, NO_SUCH_SCHEMA):
             return False
         self._expect(answer, "id", int, f"whether a schema is in {subject}")
@@ -193,14 +202,14 @@ class Registry:
 
     def latest(self, subject: str) -> str | None:
         """The newest schema of a subject, as JSON; None if there is no such subject."""
-        answer = self._ask("GET", f"/subjects/{_safe(subject)}/versions/latest")
+        answer = self._ask("GET", f"/subjects/{safe(subject)}/versions/latest")
         if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
             return None
         return self._expect(answer, "schema", str, f"the newest schema of {subject}")
 
     def versions(self, subject: str) -> list[int]:
         """The numbers of a subject's versions, the oldest first; [] if there is no such subject."""
-        answer = self._ask("GET", f"/subjects/{_safe(subject)}/versions")
+        answer = self._ask("GET", f"/subjects/{safe(subject)}/versions")
         if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
             return []
         found = self._expect(answer, "", list, f"the versions of {subject}")
@@ -208,15 +217,20 @@ class Registry:
 
     def version(self, subject: str, number: int) -> str | None:
         """A version's schema, as JSON; None if it went, or is no Avro."""
-        answer = self._ask("GET", f"/subjects/{_safe(subject)}/versions/{number}")
+        answer = self._ask("GET", f"/subjects/{safe(subject)}/versions/{number}")
         if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
             return None
         text = self._expect(answer, "schema", str, f"version {number} of {subject}")
         return text if answer.body.get("schemaType", "AVRO") == "AVRO" else None
 
+    def get(self, path: str) -> Any:
+        """What a question of any kind is answered with 200: JSON, or text; None otherwise."""
+        answer = self._ask("GET", path)
+        return answer.body if answer.status == httpx.codes.OK else None
+
     def level(self, subject: str) -> str:
         """The compatibility level of a subject, as ``FULL_TRANSITIVE``: its own or that of all."""
-        for path in (f"/config/{_safe(subject)}", "/config"):
+        for path in (f"/config/{safe(subject)}", "/config"):
             answer = self._ask("GET", path)
             found = answer.member("compatibilityLevel", str)
             if answer.status == httpx.codes.OK and found:
@@ -226,7 +240,7 @@ class Registry:
     def register_whatever(self, subject: str, schema_json: str) -> None:
         """Register a schema even if it is incompatible: the subject's own rule is set aside for
         that moment. Raises ConfigurationError if the registry refuses it all the same."""
-        path = f"/config/{_safe(subject)}"
+        path = f"/config/{safe(subject)}"
         before = self._ask("GET", path)
         own = before.member("compatibilityLevel", str) if before.status == httpx.codes.OK else None
         self._done(self._ask("PUT", path, {"compatibility": "NONE"}), f"the rule of {subject}")
@@ -240,7 +254,7 @@ class Registry:
     def delete(self, subject: str) -> None:
         """Delete a subject with all of its versions, as the registry does: ids stay readable, so
         that what was written with them can be read. One that is not there is no error."""
-        answer = self._ask("DELETE", f"/subjects/{_safe(subject)}")
+        answer = self._ask("DELETE", f"/subjects/{safe(subject)}")
         if answer.code not in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
             self._done(answer, f"subject {subject}")
 
@@ -350,8 +364,9 @@ class Registry:
             raise RegistryUnavailable(
                 f"the schema registry at {url} cannot be asked: {type(error).__name__}: {error}"
             ) from error
+        self.clock_ahead = clock_ahead(response, time.time())
         self._require_answer(response.status_code, text)
-        return _Answer(response.status_code, _body(text))
+        return _Answer(response.status_code, body_of(text))
 
     def _require_answer(self, status: int, text: str) -> None:
         if status >= 500 or status in BUSY:
@@ -377,15 +392,3 @@ def registry_of(backbone: Backbone) -> Registry:
         certificate=backbone.registry_certificate,
         key=backbone.registry_key,
     )
-
-
-def _safe(subject: str) -> str:
-    return quote(subject, safe="")
-
-
-def _body(text: str) -> Any:
-    """The answer's JSON, or its text where it is none, or nested beyond reading."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text

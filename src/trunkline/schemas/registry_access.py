@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import ssl
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -75,3 +79,25 @@ def answer_text(response: httpx.Response) -> str:
         if len(found) > MAX_ANSWER:
             raise httpx.StreamError(f"the answer is longer than {MAX_ANSWER} bytes")
     return found.decode(errors="replace")
+
+
+def body_of(text: str) -> Any:
+    """The answer's JSON, or its text where it is none, or nested beyond reading."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def safe(subject: str) -> str:
+    """A subject as a part of a path."""
+    return quote(subject, safe="")
+
+
+def clock_ahead(response: httpx.Response, now: float) -> float | None:
+    """Seconds that the server's clock is ahead of ours, by the answer's ``Date``, which has whole
+    seconds; None if it has none. ``now``: epoch seconds."""
+    try:
+        return parsedate_to_datetime(response.headers["Date"]).timestamp() - now
+    except (KeyError, ValueError, TypeError):
+        return None

@@ -28,7 +28,7 @@ def orders(row: Record) -> Order:
     return Order(id=row.key, status=row.data["status"], total_cents=int(row.data["cents"]))
 
 
-@flow.destination(retry=Retry("1s"))
+@flow.destination(retry=Retry(os.environ.get("RETRY", "1s")))
 def erp(env: Env) -> HttpSink[Order]:
     return HttpSink(env.api, Order, path="/orders/{key}")
 

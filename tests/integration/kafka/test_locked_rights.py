@@ -108,8 +108,11 @@ def test_a_flow_runs_with_these_rights_and_no_others(
         ):
             assert right in said["reason"]
         assert worker.says("this account lacks rights on Kafka")
+        for right in (f"topic {name}.erp.inbox", f"group {name}.erp", f"trunkline.{name}.route."):
+            assert right in doctor(locked, registry_url, name, folder, api)
         locked.grant(SCRAM_USER, needed)
         eventually(lambda: worker.ready, "it is ready once the rights are granted")
+        assert "this account lacks no right" in doctor(locked, registry_url, name, folder, api)
         before = len(locked.server.denials)
         api.status = 422
         (folder / "1.csv").write_text("id,status,cents\na,paid,1\n")
@@ -123,6 +126,16 @@ def test_a_flow_runs_with_these_rights_and_no_others(
         assert sorted({_denied(line) for line in locked.server.denials[before:]}) == []
         for log in tmp_path.glob("*.log"):
             assert PASSWORD not in log.read_text()
+
+
+def doctor(locked: Locked, registry_url: str, name: str, folder: Path, api: Destination) -> str:
+    """What it tells to the workers' account."""
+    backbone = locked.backbone("SASL").model_copy(update={"registry": registry_url})
+    given = environ(backbone, flow=name, folder=str(folder), api=api.url)
+    done = command(given, "doctor", str(FLOW))
+    assert "Traceback" not in done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
+    return done.stdout
 
 
 def _denied(line: str) -> str:
@@ -147,6 +160,9 @@ def operate(locked: Locked, registry_url: str, name: str, api: Destination) -> N
         ("destination", "pause", erp, "--why", "upgrade"),
         ("destination", "status", erp),
         ("destination", "resume", erp),
+        ("source", "status", f"{name}.till"),
+        ("status", name),
+        *(("events", topic) for topic in (f"{name}.orders", f"{erp}.inbox", f"{erp}.dlq")),
         ("replay", f"{name}.orders", "--to", erp, "--why", "again", "--detach"),
         ("replay", "list", name),
         ("audit", name),
@@ -205,4 +221,9 @@ def test_a_command_with_a_wrong_password_ends_at_once_and_never_shows_it(locked:
     done = command(environ(locked.backbone("SASL", sasl_password=wrong)), "audit", "orders")
     assert done.returncode == 1
     assert "refuses the user 'scram-user' or its password" in done.stderr
+    assert wrong not in done.stderr + done.stdout
+    done = command(environ(locked.backbone("SASL", sasl_password=wrong)), "doctor")
+    assert done.returncode == 1
+    assert "wrong   Kafka: Kafka at " in done.stdout
+    assert "refuses the user 'scram-user' or its password" in done.stdout
     assert wrong not in done.stderr + done.stdout

@@ -1,4 +1,4 @@
-"""The local stack as a user runs it: ``trunkline up``, ``status`` and ``down`` on real servers."""
+"""The local stack as a user runs it: ``trunkline up``, ``servers`` and ``down`` on real servers."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def home(server_home: Path) -> Iterator[Path]:
 
 
 def test_status_shows_every_server(home: Path) -> None:
-    shown = trunkline("status", "--home", str(home))
+    shown = trunkline("servers", "--home", str(home))
     assert shown.returncode == 0
     assert all(server.address in shown.stdout for server in found(home).servers)
-    state = json.loads(trunkline("status", "--json", "--home", str(home)).stdout)
+    state = json.loads(trunkline("servers", "--json", "--home", str(home)).stdout)
     assert [(s["name"], s["state"]) for s in state["servers"]] == [
         ("kafka", "up"),
         ("registry", "up"),
@@ -117,7 +117,7 @@ def test_a_restart_keeps_the_data_needs_no_network_and_a_stop_leaves_no_process(
         assert httpx.get(f"{second.endpoints.registry}/subjects").json() == ["kept-value"]
         assert execute(second.endpoints.postgres, "select answer from kept") == [(42,)]
     assert_nothing_is_left(second)
-    assert trunkline("status", "--home", str(home)).returncode == 1
+    assert trunkline("servers", "--home", str(home)).returncode == 1
 
 
 def test_without_network_and_cache_the_first_start_says_so(tmp_path: Path) -> None:

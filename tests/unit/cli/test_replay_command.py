@@ -14,7 +14,8 @@ from trunkline.admin import replays
 from trunkline.admin.replay_scope import Preview
 from trunkline.admin.replays import RequestStatus
 from trunkline.cli import app
-from trunkline.cli.replay import _bound, _tell_preview
+from trunkline.cli.options import bound_of
+from trunkline.cli.replay import _tell_preview
 from trunkline.errors import ConfigurationError
 from trunkline.streams.replay.request import PartitionProgress, Request
 
@@ -41,10 +42,10 @@ STATUS = RequestStatus(
 
 
 def test_a_range_begins_at_a_time_an_offset_or_where_the_topic_does() -> None:
-    assert _bound("") is None
-    assert _bound("1200") == 1200
-    assert _bound("2030-05-31T16:00Z") == datetime(2030, 5, 31, 16, tzinfo=UTC)
-    ago = _bound("2h")
+    assert bound_of("") is None
+    assert bound_of("1200") == 1200
+    assert bound_of("2030-05-31T16:00Z") == datetime(2030, 5, 31, 16, tzinfo=UTC)
+    ago = bound_of("2h")
     assert isinstance(ago, datetime)
     assert abs(datetime.now(UTC) - timedelta(hours=2) - ago) < timedelta(minutes=1)
 
@@ -52,7 +53,7 @@ def test_a_range_begins_at_a_time_an_offset_or_where_the_topic_does() -> None:
 @pytest.mark.parametrize("text", ["yesterday", "-5", "99999999d", "9999-12-31T23:59-14:00"])
 def test_another_beginning_is_refused_without_a_traceback(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"no time|before the year 1"):
-        _bound(text)
+        bound_of(text)
     line = ["replay", "orders", "--to", "f.erp", f"--from={text}"]
     assert isinstance(CliRunner().invoke(app, line).exception, ConfigurationError)
 

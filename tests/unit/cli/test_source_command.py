@@ -111,7 +111,7 @@ def test_a_source_that_fails_in_its_snapshot_is_told_in_words() -> None:
         "orders.shop: auto (nothing is commanded)",
         "failing since 2030-05-31T11:00:00, in w1",
         "workers that may run it: 2",
-        "phase: snapshot, public.orders: 12,000 rows of about 300,000",
+        "phase: snapshot, public.orders: 12,000 rows of about 300,000 (4 %)",
         'position: {"slot": "shop"}, stored 5 s ago',
         "snapshot a1 of public.x where n > 1: running, 7 rows of about 90",
         "late: 2 min",

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from trunkline import logs
 from trunkline.event import Event, trace_id
+from trunkline.tasks import inheriting, working_for
 
 TRACE = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 
@@ -103,6 +105,35 @@ def test_each_line_names_its_flow_and_its_process(
     assert (line["flow"], line["pid"]) == ("shop", os.getpid())
     logs.set_up("text")
     logs.speak_for("shop")
+
+
+def test_each_line_names_the_part_that_it_is_about(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also those of threads that work for it, and of no other part."""
+    logs.set_up("json")
+    logs.speak_for("shop")
+    log = logging.getLogger("trunkline.test")
+    with working_for("destination", "erp"):
+        log.info("of erp")
+        thread = threading.Thread(target=inheriting(lambda: log.info("of its thread")))
+    thread.start()
+    thread.join()
+    log.info("of nobody")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line.get("destination") for line in lines] == ["erp", "erp", None]
+    assert {line["worker"] for line in lines} == {logs.worker_name()}
+
+
+def test_text_begins_with_whose_it_is(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.set_up("text")
+    logs.speak_for("shop")
+    with working_for("source", "till"):
+        logging.getLogger("trunkline.test").info("hello")
+    whose = f"shop.till [{logs.worker_name()}]"
+    assert capsys.readouterr().err.endswith(f" I {whose} trunkline.test: hello\n")
 
 
 def test_text_is_for_a_person(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:

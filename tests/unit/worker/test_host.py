@@ -279,7 +279,7 @@ def test_each_line_names_its_flow_also_from_a_thread(
     for line, text in lines:
         name = "orders" if "orders" in line else "crm"
         assert f'"flow":"{name}"' in line
-        assert f"[{name}] " in text
+        assert f" {name} [" in text
 
 
 def test_memory_is_divided_and_no_flow_gets_more_than_alone() -> None:

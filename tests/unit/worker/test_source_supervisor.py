@@ -27,6 +27,7 @@ class Step(SourceStep):
         self.told: list[Any] = []
         self.takes_snapshots = True
         self.snapshots: dict[str, Any] = {}
+        self.read_records = 0
 
     @property
     def status(self) -> SourceStatus | None:
