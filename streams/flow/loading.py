@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from trunkline import project
 from trunkline.errors import ConfigurationError
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.problems import FlowError, Problem, SourceLocation
@@ -30,16 +31,16 @@ _FOLDER = "it is a folder: name the files of its flows, as flows/*.py"
 def load(target: str) -> Flow[Any]:
     """The one flow of a file (``flows/orders.py``) or a module (``company.flows.orders``).
 
-    Each call runs a file anew; a module is imported once a process. A flow can import what is
-    beside it and what is in the working directory. Raises FlowError, naming file and line, when
-    it is not there, cannot be imported, or holds not exactly one Flow.
+    Each call runs a file anew; a module is imported once a process. A flow can import what
+    is beside it, what is in the working directory, and what is in the project's. Raises FlowError,
+    naming file and line, when it is not there, cannot be imported, or holds not exactly one Flow.
     """
     if is_file(target):
         # Beside the flow are its helpers (`from mapping import …`), as `python flows/orders.py` has
         # it.
         path = Path(target).resolve()
         return load_file(target, f"trunkline_flow_{path.stem}", beside=path.parent)
-    importable(Path.cwd())
+    _project_importable()
     return _only_flow(_import_module(target), target)
 
 
@@ -51,7 +52,7 @@ def is_file(target: str) -> bool:
 def load_file(target: str, module: str, *, beside: Path | None = None) -> Flow[Any]:
     """The one flow of a file, which runs as the module of this name. ``beside``: a folder from
     which it can import, too. Raises FlowError, as ``load``."""
-    importable(Path.cwd())
+    _project_importable()
     return _only_flow(_run_file(Path(target).resolve(), module, beside), target)
 
 
@@ -92,6 +93,11 @@ def importable(folder: Path) -> None:
     """At the end of the path: a helper beside a flow never hides an installed package."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
+
+
+def _project_importable() -> None:
+    for folder in (Path.cwd(), project.root().resolve()):
+        importable(folder)
 
 
 def _only_flow(module: ModuleType, target: str) -> Flow[Any]:

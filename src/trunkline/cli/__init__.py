@@ -22,6 +22,7 @@ from trunkline.cli import (
     events,
     gateway,
     graph,
+    init,
     plan,
     run,
     scaler,
@@ -63,9 +64,13 @@ def _options(
         typer.Option("--version", callback=_version, is_eager=True, help="Tell the version."),
     ] = False,
 ) -> None:
-    """An enterprise integration backbone on Kafka."""
+    """An enterprise integration backbone on Kafka.
+
+    A project of your own begins with `trunkline init`.
+    """
 
 
+app.command()(init.init)
 app.command()(check.check)
 app.command()(graph.graph)
 app.command()(plan.plan)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from trunkline.admin.alerts import send_test_alert
-from trunkline.params import environment_file
+from trunkline.cli.environment import file_of
 from trunkline.streams.alerts.settings import load_alert_settings
 
 alert_app = typer.Typer(name="alert", help="Whether alerts reach people.", no_args_is_help=True)
@@ -26,7 +26,7 @@ def send_test(
 
     Exit code 1 if one failed, or if there is none.
     """
-    results = send_test_alert(load_alert_settings(environment_file(env) if env else {}))
+    results = send_test_alert(load_alert_settings(file_of(env)))
     if not results:
         typer.echo("no channel: name one in [alerts] of the environment's file", err=True)
         raise typer.Exit(1)

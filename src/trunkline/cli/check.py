@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from trunkline import project
+from trunkline.cli.environment import ENVIRONMENTS, flows_of
+from trunkline.cli.options import FlowsArgument
 from trunkline.streams.check.environment import check_environment
 from trunkline.streams.check.flows import check as check_flow
 from trunkline.streams.check.flows import check_together
@@ -15,17 +18,20 @@ from trunkline.streams.flow.problems import FlowError, Problem
 
 
 def check(
-    flows: Annotated[list[str], typer.Argument(help="Flow files, or modules that hold a flow.")],
+    flows: FlowsArgument = None,
     env: Annotated[
         str | None,
         typer.Option(help="Check environments/<ENV>.toml too, and the connectors built of it."),
     ] = None,
 ) -> None:
     """Find mistakes in flows without connecting anywhere. Exit code 1 if there are any."""
-    loaded, problems = _loaded(flows)
+    loaded, problems = _loaded(flows_of(flows))
     for flow in loaded:
         problems += check_flow(flow)
-    problems += [*check_together(loaded), *check_environment(loaded, env)]
+    problems += [
+        *check_together(loaded),
+        *check_environment(loaded, env, root=project.root() / ENVIRONMENTS),
+    ]
     problems.sort(key=lambda problem: problem.place)
     for problem in problems:
         typer.echo(str(problem), err=True)
@@ -41,7 +47,7 @@ def _loaded(targets: list[str]) -> tuple[list[Flow[Any]], list[Problem]]:
     """The flows that can be loaded, and why the others cannot."""
     flows: list[Flow[Any]] = []
     problems: list[Problem] = []
-    for target in dict.fromkeys(targets):
+    for target in targets:
         try:
             flows.append(load(target))
         except FlowError as error:

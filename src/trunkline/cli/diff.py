@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from trunkline.admin.planning import compare_clusters
-from trunkline.cli.environment import backbone_of, load_checked
-from trunkline.cli.options import JsonOption
+from trunkline.cli.environment import backbone_of, flows_of, load_checked
+from trunkline.cli.options import FlowsArgument, JsonOption
 from trunkline.cli.output import print_json
-from trunkline.cli.plan import CHANGES, FlowsArgument
+from trunkline.cli.plan import CHANGES
 from trunkline.cli.plan_output import difference_in_words
 from trunkline.errors import ConfigurationError
 from trunkline.masking import escaped
@@ -18,10 +18,10 @@ from trunkline.streams.plan.saved import difference_as_json
 
 
 def diff(
-    flows: FlowsArgument,
     env: Annotated[
         list[str], typer.Option(help="environments/<ENV>.toml; give two.", show_default=False)
     ],
+    flows: FlowsArgument = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what of flows differs between two environments.
@@ -32,7 +32,7 @@ def diff(
     if len(env) != 2:
         raise ConfigurationError("two environments are compared: --env staging --env prod")
     first, second = env
-    loaded = [load_checked(target) for target in dict.fromkeys(flows)]
+    loaded = [load_checked(target) for target in flows_of(flows)]
     found = compare_clusters(loaded, backbone_of(first), backbone_of(second))
     if as_json:
         print_json([difference_as_json(one) for one in found])

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from trunkline import project
 from trunkline.errors import ConfigurationError
 from trunkline.local.stack import running
 from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
@@ -14,6 +14,10 @@ from trunkline.streams.alerts.settings import AlertSettings, load_alert_settings
 from trunkline.streams.check.flows import check
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.loading import load
+
+ENVIRONMENTS = "environments"
+HOME = ".trunkline"
+"""The folder of the local stack, in the project's."""
 
 
 def prepare(
@@ -25,7 +29,7 @@ def prepare(
     ConfigurationError, which names every mistake of the flow, and ParameterError.
     """
     loaded = load_checked(flow, loading)
-    file = environment_file(env) if env else {}
+    file = file_of(env)
     params = load_params(loaded.params, file, flow=loaded.name)
     return loaded, params, backbone_from(file), load_alert_settings(file)
 
@@ -39,18 +43,30 @@ def load_checked(flow: str, loading: Callable[[str], Flow[Any]] = load) -> Flow[
     return loaded
 
 
+def flows_of(given: Sequence[str] | None) -> list[str]:
+    """The flows that a command is given, each once; without any, those of the project. Raises
+    ConfigurationError where there is neither."""
+    return list(dict.fromkeys(given or project.flow_files()))
+
+
+def file_of(env: str | None) -> dict[str, Any]:
+    """The tables of the project's ``environments/<env>.toml``; without ``env`` none. Raises
+    ConfigurationError."""
+    return environment_file(env, project.root() / ENVIRONMENTS) if env else {}
+
+
 def backbone_of(env: str | None) -> Backbone:
     """The backbone of ``environments/<env>.toml``, else of the process environment or of a local
     stack that runs here. Raises ConfigurationError."""
-    return backbone_from(environment_file(env) if env else {})
+    return backbone_from(file_of(env))
 
 
 def backbone_from(file: dict[str, Any]) -> Backbone:
     """The backbone of a parsed environment file, else of the process environment or of a local
     stack that runs here. Raises ConfigurationError."""
-    local = running(Path(".trunkline"))
-    if local is not None:
-        # What the file says wins over the local stack: `--env prod` beside a stack means prod.
-        found = {"bootstrap": local.bootstrap, "registry": local.registry}
-        file = {**file, "trunkline": {**found, **file.get("trunkline", {})}}
-    return load_backbone(file)
+    home = project.root() / HOME
+    found = {"data": str(home / "data")}
+    if local := running(home):
+        found |= {"bootstrap": local.bootstrap, "registry": local.registry}
+    # What the file says wins over the local stack: `--env prod` beside a stack means prod.
+    return load_backbone({**file, "trunkline": {**found, **file.get("trunkline", {})}})

@@ -24,6 +24,15 @@ TargetArgument = Annotated[
 ]
 
 
+FlowsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Flow files, or modules that hold a flow; by default the project's.",
+        show_default=False,
+    ),
+]
+
+
 EnvOption = Annotated[str | None, typer.Option(help="environments/<ENV>.toml")]
 
 

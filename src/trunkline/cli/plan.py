@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from trunkline.admin.planning import apply_plan, plan_flows
-from trunkline.cli.environment import backbone_of, load_checked
-from trunkline.cli.options import EnvOption, JsonOption
+from trunkline.cli.environment import backbone_of, flows_of, load_checked
+from trunkline.cli.options import EnvOption, FlowsArgument, JsonOption
 from trunkline.cli.output import dumped, print_json
 from trunkline.cli.plan_output import (
     counts_in_words,
@@ -25,9 +25,6 @@ from trunkline.streams.plan.saved import difference_as_json, from_json, to_json
 CHANGES = 2
 """The exit code of ``plan`` and ``diff`` where something differs."""
 
-FlowsArgument = Annotated[
-    list[str], typer.Argument(help="Flow files, or modules that hold a flow.", show_default=False)
-]
 PruneOption = Annotated[
     bool, typer.Option("--prune", help="Also remove what no flow of these has any more.")
 ]
@@ -39,7 +36,7 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def plan(
-    flows: FlowsArgument,
+    flows: FlowsArgument = None,
     env: EnvOption = None,
     prune: PruneOption = False,
     force: ForceOption = None,
@@ -66,11 +63,13 @@ def plan(
 
 def apply(
     targets: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="FLOWS|FILE", help="Flows, or one file of a saved plan.", show_default=False
+            metavar="FLOWS|FILE",
+            help="Flows, by default the project's; or one file of a saved plan.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     env: EnvOption = None,
     prune: PruneOption = False,
     force: ForceOption = None,
@@ -107,8 +106,10 @@ def apply(
             print_json({"done": done, "cluster": made.cluster})
 
 
-def _planned(targets: list[str], env: str | None, prune: bool, force: list[str] | None) -> Plan:
-    flows = [load_checked(target) for target in dict.fromkeys(targets)]
+def _planned(
+    targets: list[str] | None, env: str | None, prune: bool, force: list[str] | None
+) -> Plan:
+    flows = [load_checked(target) for target in flows_of(targets)]
     backbone = backbone_of(env)
     return plan_flows(backbone, flows, environment=env or "", prune=prune, force=force or ())
 
@@ -120,10 +121,10 @@ def _save(made: Plan, out: Path) -> None:
         raise ConfigurationError(f"{out} cannot be written: {error.strerror}") from None
 
 
-def _saved(targets: list[str]) -> Plan | None:
+def _saved(targets: list[str] | None) -> Plan | None:
     """The plan of a file, if that is what is to be applied."""
-    first = Path(targets[0])
-    if len(targets) > 1 or first.suffix == ".py" or not first.is_file():
+    first = Path(targets[0]) if targets else Path()
+    if len(targets or ()) > 1 or first.suffix == ".py" or not first.is_file():
         return None
     try:
         return from_json(first.read_text(encoding="utf-8"), str(first))

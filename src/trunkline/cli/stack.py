@@ -17,17 +17,29 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from click.core import ParameterSource
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from trunkline import project
 from trunkline.local.stack import Running, Stack, StackError, Status, inspect
 
 STOP_SECONDS = 90
 console = Console()
 
-Home = Annotated[Path, typer.Option(help="Where the stack keeps its data.")]
 HOME = Path(".trunkline")
+
+
+def _of_the_project(context: typer.Context, option: typer.CallbackParam, given: Path) -> Path:
+    """The default home is one for all folders of a project."""
+    source = context.get_parameter_source(str(option.name))
+    return project.root() / given if source is ParameterSource.DEFAULT else given
+
+
+Home = Annotated[
+    Path, typer.Option(help="Where the stack keeps its data.", callback=_of_the_project)
+]
 
 
 def up(

@@ -8,13 +8,12 @@
 
 from __future__ import annotations
 
-import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trunkline.errors import ConfigurationError
+from trunkline.project import nearest, reached, table_of, told
 
 TABLE = "tool.trunkline.schemas"
 KEYS = ("source", "into")
@@ -41,75 +40,52 @@ def schema_folders(
     Raises ConfigurationError where nobody says ``into``, a folder is not there, or the file has a
     mistake.
     """
-    project = _nearest((start or Path.cwd()).resolve())
+    project = nearest(start or Path.cwd())
     said = {} if project is None else _said(project)
     if into is None and "into" not in said:
         raise ConfigurationError(
             "where should the types go? Say --into FOLDER, or once and for all in "
-            f'{_told(project) if project else "a pyproject.toml"}: [{TABLE}] into = "src/…/schemas"'
+            f'{told(project) if project else "a pyproject.toml"}: [{TABLE}] into = "src/…/schemas"'
         )
     found = SchemaFolders(source or _source(project, said), into or said["into"])
     if not found.into.is_dir():
-        whence = f" (into of [{TABLE}] in {_told(project)})" if into is None and project else ""
+        whence = f" (into of [{TABLE}] in {told(project)})" if into is None and project else ""
         raise ConfigurationError(f"there is no folder {found.into}{whence}: make it first")
     return found
 
 
 def schema_source(source: Path | None, *, start: Path | None = None) -> Path:
     """The folder of schemas alone, found as ``schema_folders`` finds it. Raises as it does."""
-    project = _nearest((start or Path.cwd()).resolve())
+    project = nearest(start or Path.cwd())
     return source or _source(project, {} if project is None else _said(project))
 
 
 def schema_exceptions(*, start: Path | None = None) -> tuple[Any, str]:
     """The entries of ``exceptions`` as they stand in the nearest file, and the file's name. Raises
     ConfigurationError for a file that cannot be read."""
-    project = _nearest((start or Path.cwd()).resolve())
-    return ([], "") if project is None else (_table(project).get(EXCEPTIONS, []), _told(project))
+    project = nearest(start or Path.cwd())
+    if project is None:
+        return [], ""
+    return table_of(project, TABLE).get(EXCEPTIONS, []), told(project)
 
 
 def _source(project: Path | None, said: dict[str, Path]) -> Path:
     return said.get("source") or _beside(project, DEFAULT_SOURCE)
 
 
-def _nearest(start: Path) -> Path | None:
-    places = (folder / "pyproject.toml" for folder in (start, *start.parents))
-    return next((place for place in places if place.is_file()), None)
-
-
 def _said(project: Path) -> dict[str, Path]:
     """The paths that the file names, as they are to be reached from the current folder."""
-    table = _table(project)
+    table = table_of(project, TABLE)
     for name, value in table.items():
         if name not in (*KEYS, EXCEPTIONS):
             known = ", ".join(KEYS)
             raise ConfigurationError(
-                f"{_told(project)}: [{TABLE}] has {known} and {EXCEPTIONS}, no {name!r}"
+                f"{told(project)}: [{TABLE}] has {known} and {EXCEPTIONS}, no {name!r}"
             )
         if name in KEYS and not (isinstance(value, str) and value):
-            raise ConfigurationError(f"{_told(project)}: {name} of [{TABLE}] names no folder")
+            raise ConfigurationError(f"{told(project)}: {name} of [{TABLE}] names no folder")
     return {name: _beside(project, Path(table[name])) for name in KEYS if name in table}
 
 
-def _table(project: Path) -> dict[str, Any]:
-    try:
-        table: Any = tomllib.loads(project.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigurationError(f"{_told(project)} cannot be read: {error}") from None
-    for name in TABLE.split("."):
-        table = table.get(name, {}) if isinstance(table, dict) else None
-    if not isinstance(table, dict):
-        raise ConfigurationError(f"{_told(project)}: [{TABLE}] is no table")
-    return table
-
-
 def _beside(project: Path | None, path: Path) -> Path:
-    return path if project is None else Path(_told(project.parent / path))
-
-
-def _told(path: Path) -> str:
-    """A path as it is reached from the current folder."""
-    try:
-        return os.path.relpath(path)
-    except ValueError:  # on another drive of Windows
-        return str(path)
+    return path if project is None else reached(project.parent / path)
