@@ -17,7 +17,6 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from click.core import ParameterSource
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -34,7 +33,8 @@ HOME = Path(".trunkline")
 def _of_the_project(context: typer.Context, option: typer.CallbackParam, given: Path) -> Path:
     """The default home is one for all folders of a project."""
     source = context.get_parameter_source(str(option.name))
-    return project.root() / given if source is ParameterSource.DEFAULT else given
+    # By its name: typer has an enum of its own, or click's, with its versions.
+    return project.root() / given if source is None or source.name == "DEFAULT" else given
 
 
 Home = Annotated[

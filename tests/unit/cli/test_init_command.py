@@ -212,7 +212,7 @@ def deployed(pipeline: Pipeline, environment: str, image: str) -> None:
     (worker,) = [one for one in pipeline.objects() if one["kind"] == "Deployment"]
     (container,) = worker["spec"]["template"]["spec"]["containers"]
     assert container["image"] == image
-    shown = " ".join([*container.get("command", []), *container["args"]])
+    shown = " ".join(map(str, [*container.get("command", []), *container["args"]]))
     assert "flows/orders.py" in shown
     assert f"--env {environment}" in shown.replace("=", " ")
     secret = {"name": "acme-flows", "key": "warehouse-url"}

@@ -46,7 +46,9 @@ def test_its_flows_and_environments_are_found_from_each_folder(
     assert project.root() == Path(up)
     found = backbone_of("prod")
     assert (found.bootstrap, found.data) == ("kafka-1:1", f"{up}.trunkline/data")
-    assert "no stack runs on" in CliRunner().invoke(app, ["down"]).output
+    assert f"no stack runs on {up}.trunkline\n" in CliRunner().invoke(app, ["down"]).output
+    told = CliRunner().invoke(app, ["down", "--home", ".trunkline"]).output
+    assert "no stack runs on .trunkline\n" in told
 
 
 def test_a_command_means_them_unless_it_is_given_others(folder: Path) -> None:

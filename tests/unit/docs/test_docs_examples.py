@@ -100,6 +100,7 @@ def test_python_is_typed(block: Block, complaints: dict[str, list[str]]) -> None
 def is_ours(line: str) -> bool:
     """Whether the files of a command are there: those of a reader's project are not."""
     files = [word for word in words(line) if word.endswith(".py")]
+    files += [f"environments/{name}.toml" for name in re.findall(r"--env (\w+)", line)]
     return all(list(ROOT.glob(file)) for file in files)
 
 
