@@ -22,12 +22,13 @@ from rich.live import Live
 from rich.table import Table
 
 from trunkline import project
+from trunkline.cli import environment
 from trunkline.local.stack import Running, Stack, StackError, Status, inspect
 
 STOP_SECONDS = 90
 console = Console()
 
-HOME = Path(".trunkline")
+HOME = Path(environment.HOME)
 
 
 def _of_the_project(context: typer.Context, option: typer.CallbackParam, given: Path) -> Path:
