@@ -41,7 +41,7 @@ def occupied(into: Path, files: Collection[str]) -> list[str]:
     return [
         file
         for file in files
-        if any(_is_there(into / part) for part in (file, *_files_on_the_way(into, file)))
+        if any(_is_there(into / part) for part in (Path(file), *_files_on_the_way(into, file)))
     ]
 
 
