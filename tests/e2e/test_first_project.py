@@ -50,8 +50,10 @@ def reader(tmp_path: Path, clusters: tuple[Endpoints, Endpoints]) -> Iterator[Re
     for endpoints, ports in zip(clusters, (("9192", "8181"), ("9292", "8281")), strict=True):
         for address, port in zip((endpoints.bootstrap, endpoints.registry), ports, strict=True):
             instead[rf"127\.0\.0\.1:{port}\b"] = address.removeprefix("http://").split("/")[0]
-    environ = {**reader_environ(), **PERSON, "TRUNKLINE_PARAMS_SHOP_PORT": str(shop)}
-    with Reader(tmp_path, free_port(), instead, ELSEWHERE, environ).reading() as reader:
+    environ = {**reader_environ(), **PERSON}
+    # Of a worker alone: `check` takes a parameter in its environment for a place to run in.
+    port = {"TRUNKLINE_PARAMS_SHOP_PORT": str(shop)}
+    with Reader(tmp_path, free_port(), instead, ELSEWHERE, environ, port).reading() as reader:
         yield reader
 
 

@@ -68,7 +68,7 @@ class Pipeline:
     environ: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, text in (("docker", _DOCKER), ("helm", _HELM.replace("HELM", helm()))):
+        for name, text in (("docker", _DOCKER), ("helm", _HELM.replace("HELM", str(helm())))):
             program = self.scratch / "bin" / name
             program.parent.mkdir(exist_ok=True)
             program.write_text(text)

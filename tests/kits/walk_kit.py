@@ -39,13 +39,15 @@ def reader_environ() -> dict[str, str]:
 class Reader:
     """``folder``: where the commands run; ``health``: the port of the worker's health pages;
     ``instead``: what this run has for names and ports of the page, as patterns; ``elsewhere``: how
-    commands begin that make what this run has already."""
+    commands begin that make what this run has already; ``of_worker``: what the environment of a
+    worker has besides ``environ``."""
 
     folder: Path
     health: int
     instead: Mapping[str, str] = field(default_factory=dict)
     elsewhere: tuple[str, ...] = ()
     environ: dict[str, str] = field(default_factory=reader_environ)
+    of_worker: Mapping[str, str] = field(default_factory=dict)
     worker: subprocess.Popen[str] | None = None
 
     def own(self, text: str) -> str:
@@ -117,7 +119,11 @@ class Reader:
         self.stop()
         with open(self.folder / "worker.log", "w") as log:
             self.worker = subprocess.Popen(
-                words, cwd=self.folder, env=self.environ, stderr=log, text=True
+                words,
+                cwd=self.folder,
+                env={**self.environ, **self.of_worker},
+                stderr=log,
+                text=True,
             )
         deadline = time.monotonic() + 2 * SECONDS
         while not self._is_ready():
