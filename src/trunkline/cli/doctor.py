@@ -11,10 +11,9 @@ import typer
 
 from trunkline.admin.doctor import Diagnosis, examine
 from trunkline.cli.acls import roles_of
-from trunkline.cli.environment import backbone_from
+from trunkline.cli.environment import backbone_from, file_of
 from trunkline.cli.options import JsonOption
 from trunkline.masking import escaped
-from trunkline.params import environment_file
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.loading import load
 from trunkline.streams.flow.problems import FlowError
@@ -45,7 +44,7 @@ def doctor(
     Kafka, registry, rights, clocks, topics; with flows also their systems. Changes nothing there.
     Each line is ok, a warning or wrong. Exit code 1 if anything is wrong.
     """
-    roles, file = roles_of(role), environment_file(env) if env else {}
+    roles, file = roles_of(role), file_of(env)
     backbone = backbone_from(file)
     loaded, found = _loaded(flows or [])
     looks = examine(backbone, loaded, file, environment=env, roles=roles, port=port)

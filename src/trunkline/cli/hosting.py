@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from trunkline.cli.environment import backbone_from, prepare
+from trunkline.cli.environment import backbone_from, file_of, prepare
 from trunkline.errors import ConfigurationError
-from trunkline.params import environment_file
 from trunkline.streams.flow.flow_files import FlowFiles, SameName, repeated
 from trunkline.streams.worker.host import Host
 from trunkline.streams.worker.hosted_flow import HostedFlow, Prepared
@@ -23,7 +22,7 @@ def hosted(targets: list[str], env: str, options: Options) -> Host:
     if twice := repeated(targets):
         raise ConfigurationError(f"a flow is named twice: {', '.join(sorted(set(twice)))}")
     files = FlowFiles(targets)
-    backbone = backbone_from(environment_file(env) if env else {})
+    backbone = backbone_from(file_of(env))
     shared = Shared(backbone, len(targets))
     # The pages are the process's; a flow of its own would ask for a port of its own.
     own = replace(options, port=None, max_open=open_share(len(targets)))

@@ -108,7 +108,9 @@ def test_it_can_be_installed(project: Path, tmp_path: Path) -> None:
     home = tmp_path / "fresh"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
     (site,) = home.glob("lib/python*/site-packages")
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    # With its own .pth files: this package is installed as it is worked on.
+    with_all = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})"
+    (site / "dependencies.pth").write_text(with_all)
     offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}  # 0: yes, none
     environ = {**reader_environ(), **offline, "PATH": f"{home / 'bin'}:{os.environ['PATH']}"}
     for command in (INSTALL, "python -c 'import acme_flows.schemas.shop'"):
