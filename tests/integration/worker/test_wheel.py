@@ -87,3 +87,10 @@ def test_types_and_schemas_are_in_it(wheel: Path) -> None:
 def test_nothing_but_the_package_is_in_it(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"trunkline"}
+
+
+def test_what_a_new_project_is_made_of_is_in_it(wheel: Path, environment: Path) -> None:
+    """Also its Dockerfile, which is a link in the checkout."""
+    run(environment / "bin" / "trunkline", "init", "acme-flows", cwd=environment)
+    made = environment / "acme-flows" / "flows.Dockerfile"
+    assert made.read_bytes() == (ROOT / "deploy" / "docker" / "flows.Dockerfile").read_bytes()
