@@ -121,6 +121,11 @@ class Source(ABC):
         """
         return None
 
+    def keep_rows_in_order(self) -> None:
+        """Called before ``read`` where rows of different keys may belong to one entity, as those of
+        an outbox do: rows are read in the order in which the table has them, and never newer ones
+        first. The default does nothing: a source that reads so anyway."""
+
     def acknowledge(self, position: Position) -> None:  # noqa: B027 -- optional
         """Kafka holds everything up to ``position``: the system may forget it.
 

@@ -81,6 +81,8 @@ class Outbox(Source):
             raise ConfigurationError("Outbox: url= is needed to read or remove rows")
         self._columns = columns or OutboxColumns()
         self._through = through
+        if through is not None:  # two rows of it may be two events of one entity
+            through.keep_rows_in_order()
         self._table = table
         self._mark = mark if after == "mark" else ""
         self.takes_snapshots = through is not None and through.takes_snapshots

@@ -97,6 +97,7 @@ class PostgresCDC(Source):
         self._with_snapshot = snapshot == "initial"
         self._batch = batch
         self._readers = readers
+        self._in_order = False
         self._unchanged = unchanged
         self._json_as_text = json == "text"
         self._most_kept = most_kept
@@ -107,12 +108,19 @@ class PostgresCDC(Source):
         self._requests = Requests()
         _check(self.tables, self.slot, batch, readers)
 
+    def keep_rows_in_order(self) -> None:
+        """See ``Source.keep_rows_in_order``: one reader, and a snapshot that was interrupted starts
+        again, as going on with it would give newer rows before older ones."""
+        self._in_order, self._readers = True, 1
+
     def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
         """See ``Source.read``. Positions: ``{"phase": "snapshot", "slot": …}``, then
         ``{"phase": "stream", "slot": …, "lsn": …, "of": …}``, inside a transaction also its
         ``commit`` LSN and the ``index`` of the last change given out. ``of`` is what the position
         is valid for: system, publication and tables. Once the slot of a snapshot is made, its
         position has all of that, too, and ``snapshots``: what is left to read."""
+        if self._in_order and position is not None and position.get("phase") == "snapshot":
+            position = {"phase": "snapshot", "slot": position.get("slot")}
         if position is not None:
             self._adopt(str(position.get("slot")))
         if position is not None and position.get("slot") != self.slot:
