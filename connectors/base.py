@@ -121,7 +121,7 @@ class Source(ABC):
         """
         return None
 
-    def keep_rows_in_order(self) -> None:
+    def keep_rows_in_order(self) -> None:  # noqa: B027 -- optional
         """Called before ``read`` where rows of different keys may belong to one entity, as those of
         an outbox do: rows are read in the order in which the table has them, and never newer ones
         first. The default does nothing: a source that reads so anyway."""

@@ -31,6 +31,8 @@ SELECT c.oid::int8, c.relkind::text, c.relreplident::text, c.relpersistence::tex
   current_user::text, has_schema_privilege(n.oid, 'USAGE'), pg_relation_filenode(c.oid)::int8,
   n.oid::int8, EXISTS (SELECT FROM pg_index i
     WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate),
+  ARRAY(SELECT name FROM unnest(ARRAY['ctid', 'tableoid']) AS name
+    WHERE NOT has_column_privilege(c.oid, name, 'SELECT')),
   ARRAY(SELECT relid::oid::int8 FROM pg_partition_ancestors(c.oid) WHERE relid <> c.oid),
   ARRAY(SELECT json_build_array(a.attname::text, a.atttypid::int8, a.attnum,
       a.attgenerated::text, has_column_privilege(c.oid, a.attnum, 'SELECT'))
@@ -90,6 +92,9 @@ class Table:
     partitioned: bool = False
     where: str = ""
     """The publication's row filter: only these rows are captured."""
+    unplaced: tuple[str, ...] = ()
+    """The system columns that say where a row is, by which a snapshot is read, as far as the role
+    cannot read them: rights to single columns do not hold them."""
     membership: int = 0
     """The OID of the fact that the table is in the publication: another one when it was taken out
     and put in again."""
@@ -122,10 +127,12 @@ class Table:
     def unreadable(self) -> Fault | None:
         """What is missing to read its columns, if anything is."""
         missing = [column.name for column in self.columns if not column.readable]
+        every = len(missing) == len(self.columns)
+        missing += self.unplaced
         if not missing:
             return None
         listed = ", ".join(map(quoted, missing))
-        what = f"SELECT ({listed})" if len(missing) < len(self.columns) else "SELECT"
+        what = "SELECT" if every else f"SELECT ({listed})"
         return mending(
             f"table {self.stream}: the role cannot read it. Its owner must run",
             f"GRANT {what} ON {quoted(self.schema, self.name)} TO {quoted(self.role)};",
@@ -170,7 +177,7 @@ def _table(connection: Connection, stream: str) -> Table | Fault:
             "that the catalog has it in)"
         )
     oid, kind, identity, persistence, role, usage, filenode, schema_oid, deferrable = row[:9]
-    ancestors, described, numbers = row[9:]
+    unplaced, ancestors, described, numbers = row[9:]
     if kind not in "rp" or persistence != "p":
         return Fault(f"{stream} is not a permanent table: it has no change log")
     if not usage:
@@ -202,6 +209,7 @@ def _table(connection: Connection, stream: str) -> Table | Fault:
         schema_oid,
         tuple(ancestors),
         kind == "p",
+        unplaced=tuple(unplaced),
     )
 
 
