@@ -67,6 +67,14 @@ class PartitionOffsets:
         """Whether the event at an offset that was not received yet is completed."""
         return offset in self._done
 
+    def incomplete_in(self, held: range) -> int:
+        """How many of the offsets that a partition holds are not completed, if this is its commit;
+        of transaction markers, too."""
+        # A commit's metadata tells of MAX_OFFSET_SPAN offsets; nothing beyond can be completed.
+        left = range(max(held.start, self.committable), held.stop)
+        told, beyond = left[:MAX_OFFSET_SPAN], left[MAX_OFFSET_SPAN:]
+        return sum(not self.is_done(offset) for offset in told) + len(beyond)
+
     @property
     def committable(self) -> int:
         """Everything before this offset is completed."""

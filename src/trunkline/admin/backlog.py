@@ -13,7 +13,6 @@ from trunkline.admin.targets import Target
 from trunkline.kafka.offsets import Partition, committed_offsets
 from trunkline.kafka.reading import records_to_end, watermarks
 from trunkline.params import Backbone
-from trunkline.streams.deliver.offsets import MAX_OFFSET_SPAN, PartitionOffsets
 from trunkline.streams.deliver.recovery import offsets_from_commits
 
 TIMEOUT = 10.0
@@ -88,14 +87,7 @@ def _at_most(
         commits = committed_offsets(client, list(places), TIMEOUT)
         held = {_of(place): watermarks(client, _of(place)) for place in places}
     progress = offsets_from_commits(commits)
-    return {place: _incomplete(held[place], progress[place]) for place in held}
-
-
-def _incomplete(held: range, progress: PartitionOffsets) -> int:
-    # A commit's metadata tells of MAX_OFFSET_SPAN offsets; nothing beyond can be completed.
-    left = range(max(held.start, progress.committable), held.stop)
-    told, beyond = left[:MAX_OFFSET_SPAN], left[MAX_OFFSET_SPAN:]
-    return sum(not progress.is_done(offset) for offset in told) + len(beyond)
+    return {place: progress[place].incomplete_in(held[place]) for place in held}
 
 
 def _counted(

@@ -27,21 +27,14 @@ from trunkline.admin.measures import (
     measures,
     total,
 )
-from trunkline.admin.sources import (
-    SourceOverview,
-    last_position,
-    late,
-    snapshots_of,
-    status_of,
-)
+from trunkline.admin.sources import SourceOverview, source_overview
 from trunkline.admin.status import WorkerStatus, worker_statuses
 from trunkline.admin.targets import SHOWN, Target
 from trunkline.errors import ConfigurationError
 from trunkline.kafka.offsets import Partition
 from trunkline.params import Backbone
-from trunkline.streams.admission.manual import OverrideRecord
 from trunkline.streams.control.kafka_topic import read_control
-from trunkline.streams.control.records import ROUTING, SourceKey
+from trunkline.streams.control.records import ROUTING
 from trunkline.streams.dlq.handled import HandledLetters
 from trunkline.streams.dlq.letters import DeadLetter
 from trunkline.streams.dlq.queue import DeadLetterQueue
@@ -211,21 +204,8 @@ class _Look:
     def _source(
         self, flow: str, name: str, state: Mapping[str, Mapping[str, Any]]
     ) -> SourceFigures:
-        target, status = Target(flow, name), status_of(state, name, self._now)
-        command = OverrideRecord.of(state.get(SourceKey(name, "command").text))
-        position, former, stored_at = last_position(self._backbone, target)
-        found = SourceOverview(
-            target,
-            command,
-            command.in_force(self._now),
-            members=self._groups[naming.source_group(flow, name)].members,
-            position=position,
-            stored_at=stored_at,
-            was_reset=position is None and former is not None,
-            status=status,
-            late=late(status, stored_at, self._now),
-            snapshots=snapshots_of(state, name, position),
-        )
+        target, members = Target(flow, name), self._groups[naming.source_group(flow, name)].members
+        found = source_overview(self._backbone, target, state, members, self._now)
         return SourceFigures(found, self._letters(target, state))
 
     def _routing(

@@ -29,7 +29,7 @@ from trunkline.kafka.messages import event_of, partition_of
 from trunkline.kafka.offsets import Partition
 from trunkline.kafka.reading import records
 from trunkline.params import Backbone
-from trunkline.streams.deliver.offsets import MAX_OFFSET_SPAN, PartitionOffsets
+from trunkline.streams.deliver.offsets import PartitionOffsets
 from trunkline.streams.deliver.recovery import offsets_from_commits
 from trunkline.streams.retry.tiers import due_of, failures_of
 
@@ -206,9 +206,7 @@ class _Part:
         self._found = Measure()
 
     def _incomplete(self) -> int:
-        # A commit's metadata tells of MAX_OFFSET_SPAN offsets; nothing beyond can be completed.
-        told, beyond = self.open[:MAX_OFFSET_SPAN], self.open[MAX_OFFSET_SPAN:]
-        return sum(not self._progress.is_done(offset) for offset in told) + len(beyond)
+        return self._progress.incomplete_in(self.open)
 
     @property
     def interesting(self) -> range:

@@ -239,15 +239,28 @@ def source_status(backbone: Backbone, target: Target) -> SourceOverview:
     """
     require_source(backbone, target)
     state, now = read_control(backbone, target.control), time.time()
+    members = group_members(backbone, naming.source_group(target.flow, target.destination))
+    return source_overview(backbone, target, state, members, now)
+
+
+def source_overview(
+    backbone: Backbone,
+    target: Target,
+    state: Mapping[str, Mapping[str, Any]],
+    members: int,
+    now: float,
+) -> SourceOverview:
+    """How the source is at ``now`` (epoch seconds) by the control topic's ``state`` and the number
+    of its group's ``members``: for callers that know these already. Its position is read. Blocks.
+    Raises KafkaUnavailable."""
     command = OverrideRecord.of(state.get(SourceKey(target.destination, "command").text))
-    group = naming.source_group(target.flow, target.destination)
     position, former, stored_at = last_position(backbone, target)
     status = status_of(state, target.destination, now)
     return SourceOverview(
         target,
         command,
         command.in_force(now),
-        members=group_members(backbone, group),
+        members=members,
         position=position,
         stored_at=stored_at,
         was_reset=position is None and former is not None,

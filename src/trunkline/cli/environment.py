@@ -11,7 +11,7 @@ from trunkline.errors import ConfigurationError
 from trunkline.local.stack import running
 from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
 from trunkline.streams.alerts.settings import AlertSettings, load_alert_settings
-from trunkline.streams.check.flows import check
+from trunkline.streams.check.flows import check, check_together
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.loading import load
 
@@ -40,6 +40,15 @@ def load_checked(flow: str, loading: Callable[[str], Flow[Any]] = load) -> Flow[
     errors = [problem for problem in check(loaded) if not problem.warning]
     if errors:
         raise ConfigurationError("\n".join(map(str, errors)))
+    return loaded
+
+
+def load_together(flows: Sequence[str]) -> list[Flow[Any]]:
+    """The flows of these files or modules, which one process serves. Raises ConfigurationError,
+    which names the mistakes of a flow, and of all of them together."""
+    loaded = [load_checked(flow) for flow in flows]
+    if wrong := [problem for problem in check_together(loaded) if not problem.warning]:
+        raise ConfigurationError("\n".join(map(str, wrong)))
     return loaded
 
 

@@ -11,9 +11,9 @@ import typer
 
 from trunkline import logs
 from trunkline.cli.access import ACCESS_FILE
-from trunkline.cli.environment import backbone_of, load_checked
-from trunkline.errors import ConfigurationError, MissingExtra
-from trunkline.streams.check.flows import check_together
+from trunkline.cli.environment import backbone_of, load_together
+from trunkline.cli.options import LogFormatOption, LogLevelOption
+from trunkline.errors import MissingExtra
 
 
 def gateway(
@@ -29,8 +29,8 @@ def gateway(
     ] = 1_048_576,
     max_waiting: Annotated[int, typer.Option(min=1, help="Most requests at a time.")] = 2_000,
     max_connections: Annotated[int, typer.Option(min=1, help="Most connections.")] = 10_000,
-    log_format: Annotated[str, typer.Option(help="json, text, or auto.")] = "auto",
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_format: LogFormatOption = "auto",
+    log_level: LogLevelOption = "info",
 ) -> None:
     """Serve the operations of flows over HTTP.
 
@@ -43,9 +43,7 @@ def gateway(
     except ImportError as error:
         raise MissingExtra("trunkline gateway", "gateway") from error
     logs.set_up(log_format, log_level)
-    loaded = [load_checked(flow) for flow in flows]
-    if wrong := [problem for problem in check_together(loaded) if not problem.warning]:
-        raise ConfigurationError("\n".join(map(str, wrong)))
+    loaded = load_together(flows)
     limits = Limits(body=max_body, waiting=max_waiting, connections=max_connections)
     server = Server(
         *(loaded, backbone_of(env or None), access),

@@ -42,6 +42,20 @@ WhyOption = Annotated[str, typer.Option(help="The reason, for those who look lat
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
+HealthPort = Annotated[
+    int,
+    typer.Option(
+        min=0, max=65535, help="Port of /healthz, /readyz and /metrics; 0 turns them off."
+    ),
+]
+
+
+LogFormatOption = Annotated[str, typer.Option(help="json, text, or auto.")]
+
+
+LogLevelOption = Annotated[str, typer.Option(help="debug, info, warning or error.")]
+
+
 RateOption = Annotated[
     str | None, typer.Option(metavar="RATE", help="As 50/s or 300/m, over all workers.")
 ]

@@ -16,6 +16,7 @@ from trunkline import logs
 from trunkline.cli.environment import prepare
 from trunkline.cli.fleet import Fleet
 from trunkline.cli.hosting import hosted
+from trunkline.cli.options import HealthPort, LogFormatOption, LogLevelOption
 from trunkline.errors import ConfigurationError
 from trunkline.streams.worker.host import Host
 from trunkline.streams.worker.process import ROLES, Options, Worker
@@ -33,12 +34,7 @@ def run(
     only: Annotated[str, typer.Option(help="Steps to run: source,route,deliver.")] = "",
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
     host: Annotated[str, typer.Option(help="Address of the health pages.")] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option(
-            min=0, max=65535, help="Port of /healthz, /readyz and /metrics; 0 turns them off."
-        ),
-    ] = 0,
+    port: HealthPort = 0,
     batch: Annotated[int, typer.Option(min=1, help="Most events in a micro-batch.")] = 5000,
     drain: Annotated[
         str,
@@ -46,8 +42,8 @@ def run(
             metavar="DURATION", help="How long deliveries under way may take when it stops."
         ),
     ] = "30s",
-    log_format: Annotated[str, typer.Option(help="json, text, or auto.")] = "auto",
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_format: LogFormatOption = "auto",
+    log_level: LogLevelOption = "info",
 ) -> None:
     """Run flows until Ctrl-C or SIGTERM.
 

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from trunkline import logs
-from trunkline.cli.environment import backbone_of, load_checked
+from trunkline.cli.environment import backbone_of, load_together
+from trunkline.cli.options import HealthPort, LogFormatOption, LogLevelOption
 from trunkline.errors import ConfigurationError, MissingExtra
-from trunkline.streams.check.flows import check_together
 from trunkline.times import parse_duration
 
 MOST_LEAD = 300.0
@@ -22,20 +22,15 @@ def scaler(
     env: Annotated[str, typer.Option(help="environments/<ENV>.toml")] = "",
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of KEDA's calls.")] = 9090,
-    health_port: Annotated[
-        int,
-        typer.Option(
-            min=0, max=65535, help="Port of /healthz, /readyz and /metrics; 0 turns them off."
-        ),
-    ] = 0,
+    health_port: HealthPort = 0,
     lead: Annotated[
         str,
         typer.Option(
             metavar="DURATION", help="How long a worker takes to start, until it was measured."
         ),
     ] = "15s",
-    log_format: Annotated[str, typer.Option(help="json, text, or auto.")] = "auto",
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_format: LogFormatOption = "auto",
+    log_level: LogLevelOption = "info",
 ) -> None:
     """Tell KEDA when workers must run, as its external scaler.
 
@@ -50,8 +45,7 @@ def scaler(
     seconds = parse_duration(lead)
     if seconds > MOST_LEAD:
         raise ConfigurationError(f"--lead {lead}: at most {MOST_LEAD:.0f}s")
-    loaded = {flow: load_checked(flow) for flow in flows}
-    if wrong := [one for one in check_together(list(loaded.values())) if not one.warning]:
-        raise ConfigurationError("\n".join(map(str, wrong)))
+    names = list(dict.fromkeys(flows))
+    loaded = dict(zip(names, load_together(names), strict=True))
     options = ScalerOptions(host, port, health_port or None, seconds)
     asyncio.run(ScalerServer(loaded, backbone_of(env or None), options).until_signal())
