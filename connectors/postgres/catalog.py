@@ -31,8 +31,9 @@ SELECT c.oid::int8, c.relkind::text, c.relreplident::text, c.relpersistence::tex
   current_user::text, has_schema_privilege(n.oid, 'USAGE'), pg_relation_filenode(c.oid)::int8,
   n.oid::int8, EXISTS (SELECT FROM pg_index i
     WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate),
-  ARRAY(SELECT name FROM unnest(ARRAY['ctid', 'tableoid']) AS name
-    WHERE NOT has_column_privilege(c.oid, name, 'SELECT')),
+  ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid
+    AND a.attname IN ('ctid', 'tableoid') AND a.attnum < 0
+    AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT') ORDER BY a.attname),
   ARRAY(SELECT relid::oid::int8 FROM pg_partition_ancestors(c.oid) WHERE relid <> c.oid),
   ARRAY(SELECT json_build_array(a.attname::text, a.atttypid::int8, a.attnum,
       a.attgenerated::text, has_column_privilege(c.oid, a.attnum, 'SELECT'))
