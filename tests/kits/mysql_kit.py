@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -11,9 +10,10 @@ from urllib.parse import urlsplit
 
 import pymysql
 
+from reading_kit import Reading
 from trunkline.connectors.base import Position
 from trunkline.connectors.mysql import MySqlCDC
-from trunkline.errors import ConfigurationError, TrunklineError
+from trunkline.errors import ConfigurationError
 from trunkline.event import Record
 
 Until = Callable[[list[Record], Position], bool]
@@ -87,50 +87,12 @@ def read(
         source.close()
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Returns when ``condition`` holds; fails after ``PATIENCE``."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
-
-
 def refused(source: MySqlCDC, position: Position | None = None) -> str:
     """The ConfigurationError that a source raises."""
     reading = Reading(source, position)
     error = reading.ended()
     assert isinstance(error, ConfigurationError), error
     return str(error)
-
-
-class Reading:
-    """A source that reads in a thread of its own, as in the engine, until it ends by itself."""
-
-    def __init__(self, source: MySqlCDC, position: Position | None = None) -> None:
-        self.records: list[Record] = []
-        self.position = position
-        self.error: TrunklineError | None = None
-        self._source = source
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._read)
-        self._thread.start()
-
-    def _read(self) -> None:
-        try:
-            for batch in self._source.read(self.position, self._stop):
-                self.records += batch.records
-                self.position = batch.position
-        except TrunklineError as error:
-            self.error = error
-        finally:
-            self._source.close()
-
-    def ended(self) -> TrunklineError | None:
-        """Waits for its end, for ``PATIENCE``; gives its error."""
-        self._thread.join(PATIENCE)
-        self._stop.set()
-        self._thread.join()
-        return self.error
 
 
 def count(number: int) -> Until:

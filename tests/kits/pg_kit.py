@@ -14,7 +14,7 @@ from psycopg2.extensions import make_dsn
 
 from trunkline.connectors.base import Position
 from trunkline.connectors.postgres import PostgresCDC
-from trunkline.errors import SourceError, TrunklineError
+from trunkline.errors import SourceError
 from trunkline.event import Record
 
 Until = Callable[[list[Record], Position], bool]
@@ -180,40 +180,3 @@ def retried(read_once: Callable[[], Any]) -> Any:
         except SourceError:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-
-
-class Reading:
-    """A source that reads in a thread of its own, as in the engine, until it is told to stop."""
-
-    def __init__(self, source: PostgresCDC, position: Position | None = None) -> None:
-        self.records: list[Record] = []
-        self.position = position
-        self.error: TrunklineError | None = None
-        self._stop = threading.Event()
-        self._source = source
-        self._thread = threading.Thread(target=self._read)
-        self._thread.start()
-
-    def _read(self) -> None:
-        try:
-            for batch in self._source.read(self.position, self._stop):
-                self.records += batch.records
-                self.position = batch.position
-                self._source.acknowledge(batch.position)
-        except TrunklineError as error:
-            self.error = error
-        finally:
-            self._source.close()
-
-    def ended(self) -> TrunklineError | None:
-        """Waits for its end; gives its error."""
-        self._thread.join(PATIENCE)
-        assert not self._thread.is_alive()
-        return self.error
-
-    def stopped_after(self) -> float:
-        """Tells it to stop; gives the seconds it takes."""
-        began = time.monotonic()
-        self._stop.set()
-        assert self.ended() is None
-        return time.monotonic() - began

@@ -12,13 +12,15 @@ from typing import Any
 import pymysql
 import pytest
 
-from mysql_kit import Database, Reading, count, new_database, read, refused, start, until
+from mysql_kit import PATIENCE, Database, count, new_database, read, refused, start
+from reading_kit import Reading
 from trunkline.connectors.base import Position
 from trunkline.connectors.mysql import MySqlCDC
 from trunkline.local import artifacts
 from trunkline.local.mariadb import MariaDB
 from trunkline.local.ports import free_port
 from trunkline.local.process import Child
+from worker_kit import eventually
 
 
 @contextmanager
@@ -60,7 +62,7 @@ def source_of(database: Database) -> MySqlCDC:
 def reset(database: Database, position: Position) -> None:
     """Makes the log anew, in another second than the file was made in: it tells no fractions."""
     now = "SELECT UNIX_TIMESTAMP()"
-    until(lambda: int(database.run(now)[0][0]) > position["made"], "the next second")
+    eventually(lambda: int(database.run(now)[0][0]) > position["made"], "the next second", PATIENCE)
     database.run("RESET MASTER")
     for number in range(100, 200):  # beyond where the old log was read
         database.run("INSERT INTO t VALUES (%s, 0)", number)
@@ -83,7 +85,7 @@ def test_a_log_that_is_made_anew_while_it_is_read_is_said(
     database.run("RESET MASTER")
     reading = Reading(source_of(database), start(source_of(database)))
     database.run("INSERT INTO t VALUES (1, 1)")
-    until(lambda: len(reading.records) == 1, "a change")
+    eventually(lambda: len(reading.records) == 1, "a change", PATIENCE)
     assert reading.position is not None
     reset(database, reading.position)
     error = str(reading.ended())
@@ -117,9 +119,9 @@ def test_a_replica_that_takes_over_is_refused_before_the_first_row(
             "SELECT table_rows FROM information_schema.tables "
             f"WHERE table_schema = '{database.name}' AND table_name = 't'"
         )
-        until(lambda: bool(replica.run(copied)), "the copy of the table")
+        eventually(lambda: bool(replica.run(copied)), "the copy of the table", PATIENCE)
         copy = Database(address, database.name)
-        until(lambda: bool(copy.run("SELECT 1 FROM t")), "the copy of the row")
+        eventually(lambda: bool(copy.run("SELECT 1 FROM t")), "the copy of the row", PATIENCE)
         replica.run("STOP SLAVE")
         copy.run("INSERT INTO t VALUES (2, 2)")
         assert "is of server 1/" in refused(source_of(copy), position)

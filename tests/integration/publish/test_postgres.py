@@ -17,7 +17,6 @@ from psycopg2.extensions import connection as Connection
 
 from pg_kit import (
     Database,
-    Reading,
     count,
     key,
     new_database,
@@ -27,6 +26,7 @@ from pg_kit import (
     streaming,
     until,
 )
+from reading_kit import Reading
 from trunkline.connectors.base import Position
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.connectors.postgres.decoder import lsn_number

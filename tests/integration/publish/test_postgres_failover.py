@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pg_kit import Database, Reading, let_go, new_database, read, retried, start, streaming, until
+from pg_kit import Database, let_go, new_database, read, retried, start, streaming, until
+from reading_kit import Reading
 from standby_kit import SLOT, standby_of
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.errors import ConfigurationError, SourceError

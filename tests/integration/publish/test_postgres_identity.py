@@ -9,7 +9,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from pg_kit import Database, Reading, count, let_go, new_database, read, start, streaming, until
+from pg_kit import Database, count, let_go, new_database, read, start, streaming, until
+from reading_kit import Reading
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.errors import ConfigurationError
 

@@ -12,7 +12,6 @@ import pytest
 
 from pg_kit import (
     Database,
-    Reading,
     connected,
     count,
     let_go,
@@ -21,6 +20,7 @@ from pg_kit import (
     start,
     until,
 )
+from reading_kit import Reading, folded, snapshot_keys
 from trunkline.connectors.base import Position, SnapshotRequest
 from trunkline.connectors.postgres import PostgresCDC, chunks
 from trunkline.event import Record
@@ -58,23 +58,6 @@ def is_done(id: str = "a") -> Callable[[list[Record], Position], bool]:
 def asked(source: PostgresCDC, **more: Any) -> PostgresCDC:
     source.snapshots([SnapshotRequest(**{"id": "a", "stream": "orders"} | more)])
     return source
-
-
-def snapshot_keys(records: list[Record]) -> list[str]:
-    return [record.key for record in records if record.change == "snapshot"]
-
-
-def folded(records: list[Record]) -> dict[str, Any]:
-    """What a consumer has that takes each record as it comes."""
-    state: dict[str, Any] = {}
-    for record in records:
-        if record.change == "truncate":
-            state.clear()
-        elif record.change == "delete":
-            state.pop(record.key, None)
-        else:
-            state[record.key] = record.data
-    return state
 
 
 def table_of(database: Database) -> dict[str, Any]:

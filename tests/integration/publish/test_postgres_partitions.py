@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pg_kit import Database, Reading, let_go, new_database, read, start, until
+from pg_kit import Database, let_go, new_database, read, start, until
+from reading_kit import Reading
 from trunkline.connectors.base import Batch, Position
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.event import Record

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pg_kit import Database, Reading, let_go, new_database, start, until
+from pg_kit import Database, let_go, new_database, start, until
+from reading_kit import Reading
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.connectors.postgres.decoder import lsn_number
 

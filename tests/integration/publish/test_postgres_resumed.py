@@ -18,7 +18,8 @@ import pytest
 from psycopg2.extensions import make_dsn
 
 import capturing_child
-from pg_kit import Database, Reading, connected, let_go, new_database, read, streaming, until
+from pg_kit import Database, connected, let_go, new_database, read, streaming, until
+from reading_kit import Reading, folded, snapshot_keys
 from trunkline.connectors.base import Position
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.errors import ConfigurationError
@@ -54,26 +55,9 @@ def source_of(database: Database, **more: Any) -> PostgresCDC:
     return PostgresCDC(**arguments_of(database, **more))
 
 
-def folded(records: list[Record]) -> dict[str, Any]:
-    """What a consumer has that takes each record as it comes."""
-    state: dict[str, Any] = {}
-    for record in records:
-        if record.change == "truncate":
-            state.clear()
-        elif record.change == "delete":
-            state.pop(record.key, None)
-        else:
-            state[record.key] = record.data
-    return state
-
-
 def table_of(database: Database) -> dict[str, Any]:
     rows = database.run("SELECT id::text, n, note FROM orders")
     return {id: {"id": id, "n": n, "note": note} for id, n, note in rows}
-
-
-def snapshot_keys(records: list[Record]) -> list[str]:
-    return [record.key for record in records if record.change == "snapshot"]
 
 
 def part_of(database: Database, rows: int, **more: Any) -> tuple[list[Record], Position]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pg_kit import Database, Reading, connected, count, let_go, read, start, until
+from pg_kit import Database, connected, count, let_go, read, start, until
+from reading_kit import Reading
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.errors import ConfigurationError, SourceError
 from trunkline.local.ports import free_port

@@ -10,7 +10,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from pg_kit import Database, Reading, count, new_database, read, start, until
+from pg_kit import Database, count, new_database, read, start, until
+from reading_kit import Reading
 from trunkline.connectors.base import Position
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.errors import ConfigurationError, SourceError

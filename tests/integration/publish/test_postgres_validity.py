@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pg_kit import Database, Reading, count, let_go, new_database, read, start, until
+from pg_kit import Database, count, let_go, new_database, read, start, until
+from reading_kit import Reading
 from trunkline.connectors.base import Position
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.errors import ConfigurationError, SourceError
