@@ -94,7 +94,9 @@ class AdmissionController:
         self._throttles = [self.throttle]
         if self.enrichment is not None:
             self._throttles.append(self.enrichment.throttle)
-        first: list[Gate] = [self.manual, self.maintenance]
+        first: list[Gate] = [self.manual]
+        if policy.maintenance:
+            first.append(self.maintenance)
         if self.dead_letter_limit is not None:
             first.append(self.dead_letter_limit)
         # A destination with outage="tiers" must not hold: its events walk their tiers instead.
@@ -133,9 +135,10 @@ class AdmissionController:
         """How many events may be sent now: as many as the strictest gate permits."""
         permits = UNLIMITED
         for gate in self._asked():
-            permits = min(permits, gate.permits(now))
-            if permits <= 0:
-                break
+            if (permitted := gate.permits(now)) < permits:
+                permits = permitted
+                if permits <= 0:
+                    break
         return permits
 
     def acquire(self, now: float, count: int) -> Permit:

@@ -93,9 +93,12 @@ class ManualOverride(OnOffGate):
     @property
     def state(self) -> Override:
         """The command that is in force: ``auto`` again once the last one has ended."""
-        return self._state if self._clock() < self._until else "auto"
+        state = self._state
+        return state if state == "auto" or self._clock() < self._until else "auto"
 
     def closed_until(self, now: float) -> float | None:
         """When the pause ends, on the clock of ``now``; NEVER if it has no end; None if it is not
         paused."""
-        return now + self._until - self._clock() if self.state == "paused" else None
+        if self._state != "paused" or self.state == "auto":
+            return None
+        return now + self._until - self._clock()

@@ -20,21 +20,21 @@ class SlidingWindow:
     def __init__(self, window: float, *, buckets: int = 60) -> None:
         self._width = window / buckets
         self._size = buckets
-        self._buckets: deque[tuple[int, int, int]] = deque()  # number, total, failures
+        self._buckets: deque[list[int]] = deque()  # number, total, failures
         self.total = 0
         self.failures = 0
 
     def add(self, now: float, total: int, failures: int) -> None:
         """Count ``total`` things that happened now, ``failures`` of them failed."""
-        self.expire(now)
         number = self._number(now)
         # ``now`` may be a moment older than the newest bucket, where the caller read its clock
         # before somebody else did: then it counts there.
-        if self._buckets and self._buckets[-1][0] >= number:
-            number, total_before, failures_before = self._buckets.pop()
-            self._buckets.append((number, total_before + total, failures_before + failures))
+        if self._buckets and (newest := self._buckets[-1])[0] >= number:
+            newest[1] += total  # what is too old now was so when that bucket began
+            newest[2] += failures
         else:
-            self._buckets.append((number, total, failures))
+            self.expire(now)
+            self._buckets.append([number, total, failures])
         self.total += total
         self.failures += failures
 

@@ -107,9 +107,10 @@ class OffsetCommitter:
         """
         if records and not all(map(self._tracker.owns, events)):
             return
-        self._records += records
-        if any(record.topic == self._urgent for record in records):
-            self._full.set()  # somebody waits for the answer
+        if records:
+            self._records += records
+            if any(record.topic == self._urgent for record in records):
+                self._full.set()  # somebody waits for the answer
         if self._awaited:
             for event in events:
                 call = self._awaited.pop((event.topic, event.partition, event.offset), None)

@@ -178,8 +178,9 @@ class SenderPool:
                 sent, failure = len(call.sent), self._meaning(call)
                 again = self._detector.on_call(call.sent, self._down(call, failure))
         finally:
-            call.finish_enrichment(self._loop.time())
-            call.permit.finish(self._loop.time(), sent, failure, again=again)
+            now = self._loop.time()
+            call.finish_enrichment(now)
+            call.permit.finish(now, sent, failure, again=again)
             self._under_way.discard(call)
             if not self._under_way:
                 self.idle.set()
@@ -200,7 +201,7 @@ class SenderPool:
         event. Any other error of a reader is an outcome like one of the sink: nothing is lost.
         """
         try:
-            await self._prefetch_schemas(event.value for event in call.batch)
+            await self._prefetch_schemas([event.value for event in call.batch])
             self._read(call)
             call.given = call.sent
             if self._enrichment is not None:
