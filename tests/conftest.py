@@ -32,6 +32,15 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def mypys_cache(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What mypy, run by tests on what a project of somebody's has, keeps of what it has read: a run
+    without it reads the whole of trunkline and of what that imports, for half a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MYPY_CACHE_DIR", str(request.config.cache.mkdir("mypy")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def server_home() -> Iterator[Path]:
     """A folder that servers can enter which run as another user (pytest's own is closed)."""
