@@ -22,7 +22,7 @@ from trunkline.schemas.registry import Registry
 from trunkline.streams.plan.topics import required_topics
 from trunkline.streams.worker.process import Options, Worker
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 QUICK = Retry("20ms", "100ms", "1s", "10s")
 
 Answer = Callable[[Event[Order], int], Exception | None]
@@ -214,7 +214,11 @@ def headers_of(message: Message) -> dict[str, str]:
 async def eventually(happened: Callable[[], object], what: str, *, asks: bool = False) -> None:
     """Wait until it has happened. ``asks``: who says so asks Kafka, and so does it in a thread: a
     worker in this event loop hardly comes to work if the loop stands still most of the time."""
-    deadline = time.monotonic() + PATIENCE
+    begin = time.monotonic()
+    deadline = begin + PATIENCE
     while not (await asyncio.to_thread(happened) if asks else happened()):
-        assert time.monotonic() < deadline, f"not in {PATIENCE:.0f} s: {what}"
-        await asyncio.sleep(0.01)
+        now = time.monotonic()
+        assert now < deadline, f"not in {PATIENCE:.0f} s: {what}"
+        # As long as the look took, so that the worker has at least half of the time.
+        await asyncio.sleep(min(max(0.01, now - begin), 1.0))
+        begin = time.monotonic()

@@ -37,10 +37,15 @@ PATIENCE = 60.0
 
 def eventually(true: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
     """Wait until something is true; fail, saying what is not, when it never is."""
-    deadline = time.monotonic() + patience
+    begin = time.monotonic()
+    deadline = begin + patience
     while not true():
-        assert time.monotonic() < deadline, f"after {patience:.0f} s not yet: {what}"
-        time.sleep(0.05)
+        now = time.monotonic()
+        assert now < deadline, f"after {patience:.0f} s not yet: {what}"
+        # As long as the look took: looks that read whole topics, one after the other, would take
+        # the CPU from the workers that are waited for.
+        time.sleep(min(max(0.05, now - begin), 1.0))
+        begin = time.monotonic()
 
 
 class WorkerProcess:
