@@ -238,9 +238,10 @@ def test_a_kill_while_dead_letters_are_written_writes_each_once(
         workers.start("deliver")
     tried = {delivery.id for delivery in destination.refused}
     assert len(tried) < total, "it was through before it was killed"
-    eventually(lambda: len(read(backbone, f"{name}.api.dlq")) >= total, "all are dead-lettered")
+    dlq = f"{name}.api.dlq"
+    eventually(lambda: len(read(backbone, dlq)) >= total, "all are dead-lettered", 120)
     workers.stop()
-    letters = read(backbone, f"{name}.api.dlq")
+    letters = read(backbone, dlq)
     dead = Counter(header(message, "tl_dead_from") for message in letters)
     inbox = read(backbone, f"{name}.api.inbox")
     assert set(dead) == {f"{m.topic()}/{m.partition()}/{m.offset()}" for m in inbox}
