@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -276,24 +276,28 @@ class Feed:
         assert self._producer.flush(PATIENCE) == 0
 
 
-def read(backbone: Backbone, topic: str) -> list[Message]:
+def messages(backbone: Backbone, topic: str) -> Iterator[Message]:
     """All committed records of a topic, in the order of each partition."""
     reader = kafka.consumer(backbone, f"reader-{uuid.uuid4()}", eof=True)
     try:
         partitions = reader.list_topics(topic, timeout=30).topics[topic].partitions
         reader.assign([TopicPartition(topic, number, 0) for number in partitions])
-        ended, found = 0, []
+        ended = 0
         while ended < len(partitions):
             for message in reader.consume(1000, timeout=0.1):
                 error = message.error()
                 if error is None:
-                    found.append(message)
+                    yield message
                 else:
                     assert error.code() == KafkaError._PARTITION_EOF, error
                     ended += 1
-        return found
     finally:
         reader.close()
+
+
+def read(backbone: Backbone, topic: str) -> list[Message]:
+    """All of ``messages``."""
+    return list(messages(backbone, topic))
 
 
 def header(message: Message, name: str) -> str:
