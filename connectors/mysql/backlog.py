@@ -36,6 +36,8 @@ class Backlog:
         session = connect(self._arguments, stop)
         try:
             server = preflight.ask(session)
+            if position["server"] != server.identity:  # the log is another one: the source says so
+                return []
             files = [(str(row[0]), int(row[1])) for row in session.rows("SHOW BINARY LOGS")]
             names = [name for name, _ in files]
             if position["file"] not in names:

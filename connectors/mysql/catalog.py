@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from trunkline.connectors.mysql.charsets import BINARY
+from trunkline.connectors.mysql.keys import Literal, literal
 from trunkline.connectors.mysql.names import quoted, quoted_table, refuse
 from trunkline.connectors.mysql.session import Session
 from trunkline.connectors.mysql.texts import Convert, converter
@@ -15,13 +16,16 @@ _TABLE = (
     "SELECT table_type, engine FROM information_schema.tables "
     "WHERE table_schema = %s AND table_name = %s"
 )
+_ROWS = (
+    "SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+)
 _COLUMNS = (
     "SELECT column_name, data_type, column_type, character_set_name, generation_expression "
     "FROM information_schema.columns WHERE table_schema = %s AND table_name = %s "
     "ORDER BY ordinal_position"
 )
 _KEY = (
-    "SELECT column_name FROM information_schema.statistics "
+    "SELECT column_name, sub_part FROM information_schema.statistics "
     "WHERE table_schema = %s AND table_name = %s AND index_name = 'PRIMARY' ORDER BY seq_in_index"
 )
 _CASCADES = (
@@ -40,6 +44,7 @@ class Column:
     name: str
     type: str
     convert: Convert
+    charset: str = BINARY
 
     @property
     def expression(self) -> str:
@@ -59,6 +64,9 @@ class Table:
     """Who asked, as GRANT names it."""
     cascades: tuple[str, ...] = ()
     """Its foreign keys that change rows of it when another table's are changed."""
+    literals: tuple[Literal, ...] = ()
+    """How the values of its key are written in SQL, to read on behind them; () where that cannot
+    be."""
 
 
 def describe(session: Session, streams: Sequence[str]) -> list[Table]:
@@ -99,7 +107,8 @@ def _table(session: Session, stream: str) -> Table | list[str]:
         return [f"{stream} is a {kind.lower()}: only tables have their changes in the log"]
     if engine.lower() not in _LOGGED:
         return [f"{stream} is of engine {engine}: it has no consistent snapshot, or no changes"]
-    key = tuple(str(name) for (name,) in session.rows(_KEY, *place))
+    parts = session.rows(_KEY, *place)
+    key = tuple(str(name) for name, _ in parts)
     described = list(_columns(session, stream))
     faults = [each for each in described if isinstance(each, str)]
     if not key:
@@ -111,7 +120,22 @@ def _table(session: Session, stream: str) -> Table | list[str]:
         return faults
     columns = tuple(each for each in described if isinstance(each, Column))
     cascades = tuple(str(name) for _, _, name in session.rows(_CASCADES, *place))
-    return Table(stream, columns, key, session.user(), cascades)
+    whole = all(part is None for _, part in parts)
+    literals = _literals(columns, key) if whole else ()
+    return Table(stream, columns, key, session.user(), cascades, literals)
+
+
+def _literals(columns: Sequence[Column], key: Sequence[str]) -> tuple[Literal, ...]:
+    named = {column.name: column for column in columns}
+    found = [literal(named[name].type, named[name].charset) for name in key]
+    known = tuple(each for each in found if each is not None)
+    return known if len(known) == len(key) else ()
+
+
+def estimate(session: Session, stream: str) -> int | None:
+    """About how many rows a table has, if the server knows."""
+    found = session.rows(_ROWS, *stream.split(".", 1))
+    return int(found[0][0]) if found and found[0][0] is not None else None
 
 
 _LOGGED = ("innodb", "rocksdb", "tokudb")
@@ -131,4 +155,4 @@ def _columns(session: Session, stream: str) -> Iterator[Column | str]:
                 "take the table out of tables="
             )
         else:
-            yield Column(str(name), str(type_).lower(), convert)
+            yield Column(str(name), str(type_).lower(), convert, str(charset or BINARY))

@@ -42,6 +42,11 @@ class Place(NamedTuple):
     made: int = 0
     events: int = 0
 
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """Of two places in one server's log the later one has the greater order."""
+        return int(self.file.rpartition(".")[2]), self.at, self.events
+
 
 def made_anew(file: str) -> str:
     """What to say of a log that is another one than was read."""
@@ -55,9 +60,11 @@ class Decoder:
     """Takes events in, gives records out, and knows where it stands.
 
     ``tables``: which are wanted. ``collations``: the character set of each. ``place``: where the
-    reader stands. ``gtids``: the last GTID of each of MariaDB's domains, up to there. ``prepared``:
+    reader stands. ``gtids``: the last GTID of each of MariaDB's domains, up to there; ``written``:
+    the last number of each domain and server, as ``{"0-1": 7}``. ``prepared``:
     the XA transactions that were prepared since the begin, and are neither committed nor rolled
-    back; None if nobody has written that down.
+    back; None if nobody has written that down. ``end``: ``reached`` is True once it stands there,
+    which is the end of a transaction.
 
     When ``feed`` raises, everything before that event is in ``records``, and the decoder stands
     before it.
@@ -69,10 +76,15 @@ class Decoder:
         collations: Mapping[int, str],
         place: Place,
         gtids: Mapping[str, str] = {},
+        written: Mapping[str, int] = {},
         prepared: Collection[str] | None = None,
+        end: Place | None = None,
     ) -> None:
         self.records: list[Record] = []
+        self.reached = end is not None and place.order >= end.order
+        self._goes_to = end
         self.gtids = dict(gtids)
+        self.written = dict(written)
         self.prepared = None if prepared is None else set(prepared)
         self.tables = tables
         self._collations = collations
@@ -205,11 +217,14 @@ class Decoder:
 
     def _settle(self) -> None:
         """No transaction is under way: here a reader can begin."""
-        domain, mark, _ = self._transaction.gtid.partition("-")
-        if mark and ":" not in self._transaction.gtid:
-            self.gtids[domain] = self._transaction.gtid
+        writer, mark, number = self._transaction.gtid.rpartition("-")
+        if mark and ":" not in number:  # MySQL's have a UUID and a colon
+            self.gtids[writer.partition("-")[0]] = self._transaction.gtid
+            self.written[writer] = int(number)
         self._transaction = _NONE
         self._end, self._ends_in = self._at, (self._file, self._made)
+        if self._goes_to is not None:
+            self.reached = self.place.order >= self._goes_to.order
 
     def _xa_prepared(self, header: Header, body: bytes) -> None:
         """The end of an XA transaction's rows. With a set first byte it is committed, too."""

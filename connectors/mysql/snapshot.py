@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from trunkline.connectors.mysql.catalog import Table
+from trunkline.connectors.mysql.keys import behind, in_order
 from trunkline.connectors.mysql.names import quoted_table
 from trunkline.connectors.mysql.packets import Packets, length_at
 from trunkline.connectors.mysql.preflight import Server, master_status
@@ -46,8 +47,7 @@ def take(session: Session, server: Server) -> Point:
         session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT")
         status = dict(session.rows("SHOW STATUS LIKE 'binlog_snapshot_%'"))
         file, at = str(status["Binlog_snapshot_file"]), int(status["Binlog_snapshot_position"])
-        ((gtid,),) = session.rows("SELECT BINLOG_GTID_POS(%s, %s)", file, at)
-        gtids = gtids_of(str(gtid or ""))
+        gtids = gtids_at(session, file, at)
     else:
         file, at = _held_up(session)
     ((now,),) = session.rows("SELECT UTC_TIMESTAMP(6)")
@@ -72,43 +72,74 @@ def _held_up(session: Session) -> tuple[str, int]:
     return str(status["File"]), int(str(status["Position"]))
 
 
+def gtids_at(session: Session, file: str, at: int) -> dict[str, str]:
+    """The last GTID of each of MariaDB's domains, up to a place in its log; {} if it has none."""
+    ((found,),) = session.rows("SELECT BINLOG_GTID_POS(%s, %s)", file, at)
+    return gtids_of(_text(found))
+
+
+def _text(found: str | bytes | None) -> str:
+    """Bytes come once results are raw."""
+    return found.decode() if isinstance(found, bytes) else found or ""
+
+
+def written(session: Session) -> dict[str, int]:
+    """The last number of each domain and server in MariaDB's log, as ``{"0-1": 7}``."""
+    ((found,),) = session.rows("SELECT @@GLOBAL.gtid_binlog_state")
+    writers = (gtid.rpartition("-") for gtid in _text(found).split(",") if gtid)
+    return {writer: int(number) for writer, _, number in writers}
+
+
 def gtids_of(text: str) -> dict[str, str]:
     """MariaDB's list of GTIDs, one a domain."""
     return {gtid.split("-", 1)[0]: gtid for gtid in text.replace("\n", "").split(",") if gtid}
 
 
-def tables_records(
-    session: Session, tables: Sequence[Table], point: Point, limit: int
-) -> Generator[list[Record], None, None]:
-    """All rows of all tables, table by table; [] while the server lets us wait."""
-    for table in tables:
-        prefix = f"{point.file}:{point.at}-{table.stream}-"
-        for rows in _rows_of(session, table, limit):
-            yield [_record(table, row, prefix, point.time) for row in rows]
+def records_of(
+    table: Table, rows: Sequence[dict[str, Any]], prefix: str, taken: datetime
+) -> list[Record]:
+    """Rows as records. ``prefix``: what their ids begin with."""
+    records = []
+    for row in rows:
+        key = key_of(row, table.key)
+        records.append(
+            Record(
+                key=key,
+                data=row,
+                change="snapshot",
+                stream=table.stream,
+                id=prefix + key,
+                time=taken,
+            )
+        )
+    return records
 
 
-def _record(table: Table, row: dict[str, Any], prefix: str, taken: datetime) -> Record:
-    key = key_of(row, table.key)
-    return Record(
-        key=key, data=row, change="snapshot", stream=table.stream, id=prefix + key, time=taken
-    )
-
-
-def _rows_of(session: Session, table: Table, limit: int) -> Iterator[list[dict[str, Any]]]:
-    """The rows as they come, up to ``limit`` or ``PORTION_BYTES`` at a time."""
+def rows_of(
+    session: Session, table: Table, after: Sequence[bytes], limit: int
+) -> Generator[tuple[list[dict[str, Any]], list[bytes]], None, None]:
+    """The rows as they come, up to ``limit`` or ``PORTION_BYTES`` at a time, with the key of the
+    last one as the server has sent it; [] where it cannot be gone on behind that. ``after``: only
+    those behind this key."""
     names = ", ".join(column.expression for column in table.columns)
-    packets = session.query(f"SELECT {names} FROM {quoted_table(table.stream)}")
-    result, size = _Result(packets, table), 0
+    statement = f"SELECT {names} FROM {quoted_table(table.stream)}"
+    if table.literals:
+        values = [write(value) for write, value in zip(table.literals, after, strict=False)]
+        where = f" WHERE {behind(table.key, values)}" if values else ""
+        statement += f" FORCE INDEX (PRIMARY){where}{in_order(table.key)}"
+    result, size = _Result(session.query(statement), table), 0
     rows: list[dict[str, Any]] = []
+    last = b""
     for payload in result.payloads():
         if payload is not None:
             rows.append(result.row(payload))
             size += len(payload)
+            last = payload
         if payload is None or len(rows) >= limit or size >= PORTION_BYTES:
-            yield rows
+            yield rows, result.key(last) if rows else []
             rows, size = [], 0
     if rows:
-        yield rows
+        yield rows, result.key(last)
 
 
 class _Result:
@@ -139,6 +170,21 @@ class _Result:
                     return
                 else:
                     yield payload
+
+    def key(self, payload: bytes) -> list[bytes]:
+        """The row's key as it was sent; [] of a table that cannot be gone on with."""
+        if not self._table.literals:
+            return []
+        values: dict[str, bytes] = {}
+        at = 0
+        for name, _ in self._columns:
+            if payload[at] == _NULL:
+                at += 1
+                continue
+            length, at = length_at(payload, at)
+            values[name] = payload[at : at + length]
+            at += length
+        return [values[name] for name in self._table.key]
 
     def row(self, payload: bytes) -> dict[str, Any]:
         """A row, column → value."""

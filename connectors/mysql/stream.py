@@ -29,16 +29,20 @@ log = logging.getLogger(__name__)
 _HEARTBEAT = 1.0
 """Seconds without an event after which the server says that it is there; and sees, a second later,
 that a reader who was killed is not."""
-_SILENCE = 30.0
+SILENCE = 30.0
 """Seconds without anything after which the connection is taken for lost."""
 _PARTING = 0.3
 """Seconds to tell the server that its reader goes: a stop waits for it, and the server may hang."""
 _OK, _END, _ERROR = 0x00, 0xFE, 0xFF
 _GNU_CAPABILITY = 4  # of MariaDB: it may send GTIDs, and whatever it has
 _BATCH_BYTES = 8_000_000
-_NON_BLOCK = 0x01
+NON_BLOCK = 0x01
 """The server ends the stream where the log ends."""
 
+AHEAD = (
+    "The stored position lies ahead of the server, which was restored, or has lost the end of its "
+    f"log. {BEGIN_ANEW}"
+)
 _PURGED = ("could not find first log file", "purged", "not in the master's binlog")
 _AHEAD = ("file size", "impossible position", "requested starting gtid")
 _TWIN = "same server_uuid/server_id"
@@ -63,10 +67,10 @@ class Stream:
         self._session = connect(arguments, stop)
         try:
             require_same(self._session, server)
-            _set_up(self._session, server)
-            _register(self._session, server_id)
-            dump = _dump(server_id, decoder.place)
-            self._packets = self._session.send(COMMAND.COM_BINLOG_DUMP, dump)
+            set_up(self._session, server)
+            register(self._session, server_id)
+            asked = dump(server_id, decoder.place)
+            self._packets = self._session.send(COMMAND.COM_BINLOG_DUMP, asked)
         except BaseException:
             self.close()
             raise
@@ -75,8 +79,8 @@ class Stream:
         """Whether the server had nothing to send just now: all that is in the log is here."""
 
     def receive(self, limit: int) -> bool:
-        """Decode what has arrived, until there are ``limit`` records; wait for a moment if there
-        is nothing. True if more waits.
+        """Decode what has arrived, until there are ``limit`` records, or the decoder has reached
+        its end; wait for a moment if there is nothing. True if more waits.
 
         Raises ConfigurationError if the log from here on is gone or cannot be read, SourceError if
         the connection is lost.
@@ -92,6 +96,8 @@ class Stream:
                 raise
         size = 0
         while arrived and len(decoder.records) < limit and size + decoder.size < _BATCH_BYTES:
+            if decoder.reached:
+                break
             payload = arrived[0]
             if payload[0] != _OK:
                 self._sends = False
@@ -104,8 +110,8 @@ class Stream:
     def _listen(self, heard: bool) -> None:
         if heard:
             self._heard = time.monotonic()
-        elif time.monotonic() - self._heard > _SILENCE:
-            raise SourceError(f"the server has been silent for {_SILENCE:.0f} s")
+        elif time.monotonic() - self._heard > SILENCE:
+            raise SourceError(f"the server has been silent for {SILENCE:.0f} s")
 
     def close(self) -> None:
         """End the connection, also on the server's side: that would notice it at its next two
@@ -137,12 +143,12 @@ def begun_at(
     """When a file of the log was begun, in epoch seconds of the server. Raises SourceError."""
     session = connect(arguments, stop)
     try:
-        _set_up(session, server)
-        _register(session, server_id)
+        set_up(session, server)
+        register(session, server_id)
         packets = session.send(
-            COMMAND.COM_BINLOG_DUMP, _dump(server_id, Place(file, 4, 0, 0), _NON_BLOCK)
+            COMMAND.COM_BINLOG_DUMP, dump(server_id, Place(file, 4, 0, 0), NON_BLOCK)
         )
-        deadline = time.monotonic() + _SILENCE
+        deadline = time.monotonic() + SILENCE
         while time.monotonic() < deadline and not stop.is_set():
             for payload in packets.receive():
                 if payload[0] != _OK:
@@ -159,12 +165,13 @@ def require_right(arguments: Mapping[str, Any], server_id: int, stop: threading.
     """Raises ConfigurationError if the user may not read the log: asked before a long snapshot."""
     session = connect(arguments, stop)
     try:
-        _register(session, server_id)
+        register(session, server_id)
     finally:
         session.close()
 
 
-def _set_up(session: Session, server: Server) -> None:
+def set_up(session: Session, server: Server) -> None:
+    """What a replica says before it asks for the log."""
     nanoseconds = int(_HEARTBEAT * 1e9)
     checksum = server.checksum
     session.run(f"SET @master_heartbeat_period = {nanoseconds}")
@@ -176,7 +183,8 @@ def _set_up(session: Session, server: Server) -> None:
         session.run("SET @source_binlog_checksum = %s", checksum)
 
 
-def _register(session: Session, server_id: int) -> None:
+def register(session: Session, server_id: int) -> None:
+    """Say that we are a replica. Raises ConfigurationError if the user may not be one."""
     user = session.user()
     try:
         session.command(COMMAND.COM_REGISTER_SLAVE, _registration(server_id))
@@ -191,7 +199,8 @@ def _registration(server_id: int) -> bytes:
     return pack("<I", server_id) + b"\0\0\0" + pack("<HII", 0, 0, 0)
 
 
-def _dump(server_id: int, place: Place, flags: int = 0) -> bytes:
+def dump(server_id: int, place: Place, flags: int = 0) -> bytes:
+    """Asks for the log from a place on; of MariaDB also "", from the GTIDs that were told."""
     return pack("<IHI", place.at, flags, server_id) + place.file.encode()
 
 
@@ -207,10 +216,7 @@ def _ended(payload: bytes, place: Place) -> Exception:
             f"changes are lost to this source: keep the log for longer. {BEGIN_ANEW}"
         )
     if any(part in lower for part in _AHEAD):
-        return ConfigurationError(
-            f"{shown}. The stored position lies ahead of the server, which was restored, or has "
-            f"lost the end of its log. {BEGIN_ANEW}"
-        )
+        return ConfigurationError(f"{shown}. {AHEAD}")
     if _TOO_LONG in lower:
         return ConfigurationError(
             f"{shown}. Run SET GLOBAL max_allowed_packet = 1073741824; on the server"

@@ -1,5 +1,5 @@
-"""A program that reads a PostgresCDC as the engine does, until it is killed: its batches go into a
-file, records and position in one line, as into one transaction of Kafka.
+"""A program that reads a PostgresCDC, or a MySqlCDC, as the engine does, until it is killed: its
+batches go into a file, records and position in one line, as into one transaction of Kafka.
 
     python capturing_child.py FILE '{"dsn": …, "tables": […], …}'
 
@@ -14,7 +14,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from trunkline.connectors.base import Position
+from trunkline.connectors.base import Position, Source
+from trunkline.connectors.mysql import MySqlCDC
 from trunkline.connectors.postgres import PostgresCDC, changes
 from trunkline.errors import ConfigurationError, SourceError
 from trunkline.event import Record
@@ -63,7 +64,8 @@ def main(file: Path, arguments: dict[str, Any]) -> None:
         changes._ASK = changes._ASK_IDLE = changes._LATER = ask
     while True:
         published.look()
-        source = PostgresCDC(**arguments)
+        mysql = arguments["dsn"].startswith("mysql:")
+        source: Source = MySqlCDC(**arguments) if mysql else PostgresCDC(**arguments)
         try:
             with file.open("r+b") as log:
                 log.truncate(published._read)

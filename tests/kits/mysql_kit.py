@@ -5,20 +5,46 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pymysql
+import pytest
 
 from reading_kit import Reading
 from trunkline.connectors.base import Position
 from trunkline.connectors.mysql import MySqlCDC
 from trunkline.errors import ConfigurationError
 from trunkline.event import Record
+from trunkline.local import artifacts
+from trunkline.local.mariadb import MariaDB
+from trunkline.local.ports import free_port
+from trunkline.local.process import Child
 
 Until = Callable[[list[Record], Position], bool]
 PATIENCE = 30.0
 """Seconds after which a test that still waits has failed."""
+
+
+@contextmanager
+def running(home: Path, *settings: str) -> Iterator[str]:
+    """The address of a MariaDB of its own, with more settings. Skips where it is not to be had."""
+    server = MariaDB(home, free_port())
+    try:
+        artifacts.fetch(server.bundle)
+    except artifacts.ArtifactError as error:
+        pytest.skip(f"no MariaDB: {error}")
+    server.home.mkdir()
+    server.prepare()
+    command = server.command()
+    child = Child(replace(command, arguments=(*command.arguments, *settings)))
+    try:
+        child.wait_ready()
+        yield server.address
+    finally:
+        child.stop()
 
 
 class Database:

@@ -15,6 +15,7 @@ from cutting_proxy import CuttingProxy
 from mysql_kit import Database, count, new_database, read, start, streaming
 from trunkline.connectors.base import Position
 from trunkline.connectors.mysql import MySqlCDC
+from trunkline.connectors.mysql.changes import Changes
 from trunkline.errors import ConfigurationError, SourceError
 from trunkline.event import Record
 
@@ -274,7 +275,7 @@ def test_no_right_to_read_is_said_with_the_grant(database: Database) -> None:
 def test_another_reader_of_the_same_number_is_not_thrown_out(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trunkline.connectors.mysql.source._HANDOVER", 0.3)
+    monkeypatch.setattr("trunkline.connectors.mysql.capture._HANDOVER", 0.3)
     position = start(source_of(database))
     first, stop = source_of(database), threading.Event()
     batches = first.read(position, stop)
@@ -294,7 +295,7 @@ def test_a_reader_that_was_killed_is_waited_for(database: Database) -> None:
     first = source_of(database)
     batches = first.read(position, threading.Event())
     next(batches)
-    assert first._stream is not None
-    first._stream._session.close()  # as kill -9: the server is told nothing
+    assert isinstance(first._under_way, Changes)
+    first._under_way._stream._session.close()  # as kill -9: the server is told nothing
     database.run("INSERT INTO orders VALUES (1, 'a', 1)")
     assert told(read(source_of(database), position, until=count(1))[0]) == [("create", "1", "a")]

@@ -1,44 +1,21 @@
-"""MySqlCDC and a log that is another one for real: RESET MASTER, a replica that takes over, XA
-transactions that were prepared before. On servers of their own."""
+"""MySqlCDC and a log that is another one for real: RESET MASTER; and XA transactions that were
+prepared before. On a server of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pymysql
 import pytest
 
-from mysql_kit import PATIENCE, Database, count, new_database, read, refused, start
+from mysql_kit import PATIENCE, Database, count, new_database, read, refused, running, start
 from reading_kit import Reading
 from trunkline.connectors.base import Position
 from trunkline.connectors.mysql import MySqlCDC
-from trunkline.local import artifacts
-from trunkline.local.mariadb import MariaDB
-from trunkline.local.ports import free_port
-from trunkline.local.process import Child
 from worker_kit import eventually
-
-
-@contextmanager
-def running(home: Path, *settings: str) -> Iterator[str]:
-    server = MariaDB(home, free_port())
-    try:
-        artifacts.fetch(server.bundle)
-    except artifacts.ArtifactError as error:
-        pytest.skip(f"no MariaDB: {error}")
-    server.home.mkdir()
-    server.prepare()
-    command = server.command()
-    child = Child(replace(command, arguments=(*command.arguments, *settings)))
-    try:
-        child.wait_ready()
-        yield server.address
-    finally:
-        child.stop()
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +58,7 @@ def test_a_log_that_is_made_anew_while_it_is_read_is_said(
     """Its first file has the name that it had before: the server lets the reader wait, or, if it
     notices, ends the stream; then the next start says it."""
     for name in ("_ASK", "_ASK_IDLE"):
-        monkeypatch.setattr(f"trunkline.connectors.mysql.source.{name}", 0.2)
+        monkeypatch.setattr(f"trunkline.connectors.mysql.changes.{name}", 0.2)
     database.run("RESET MASTER")
     reading = Reading(source_of(database), start(source_of(database)))
     database.run("INSERT INTO t VALUES (1, 1)")
@@ -93,38 +70,6 @@ def test_a_log_that_is_made_anew_while_it_is_read_is_said(
     if "ended the stream" in error:
         error = refused(source_of(database), reading.position)
     assert "made anew" in error
-
-
-def test_a_replica_that_takes_over_is_refused_before_the_first_row(
-    server: str, server_home: Path, topic: Any
-) -> None:
-    Database(server, "mysql").run("RESET MASTER")  # the replica reads it from the beginning
-    settings = ("--server-id=2", "--log-slave-updates")
-    with (
-        new_database(server, topic("anew")) as database,
-        running(server_home / "mariadb-replica", *settings) as address,
-    ):
-        database.run("CREATE TABLE t (id int PRIMARY KEY, a int)")
-        position = start(source_of(database))
-        replica = Database(address, "mysql")
-        replica.run(
-            "CHANGE MASTER TO MASTER_HOST = %s, MASTER_PORT = %s, MASTER_USER = 'root', "
-            "MASTER_SSL = 0, MASTER_USE_GTID = slave_pos",
-            database.host,
-            database.port,
-        )
-        replica.run("START SLAVE")
-        database.run("INSERT INTO t VALUES (1, 1)")
-        copied = (
-            "SELECT table_rows FROM information_schema.tables "
-            f"WHERE table_schema = '{database.name}' AND table_name = 't'"
-        )
-        eventually(lambda: bool(replica.run(copied)), "the copy of the table", PATIENCE)
-        copy = Database(address, database.name)
-        eventually(lambda: bool(copy.run("SELECT 1 FROM t")), "the copy of the row", PATIENCE)
-        replica.run("STOP SLAVE")
-        copy.run("INSERT INTO t VALUES (2, 2)")
-        assert "is of server 1/" in refused(source_of(copy), position)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from trunkline.connectors.mysql import catalog, check, preflight, source
+from trunkline.connectors.mysql import beginning, catalog, changes, check, preflight
 from trunkline.connectors.mysql.session import Denied, Session
 from trunkline.errors import SourceError
 
@@ -32,7 +32,7 @@ class Asked:
         self._answers: dict[str, list[tuple[Any, ...]]] = {
             catalog._TABLE: [("BASE TABLE", "InnoDB")],
             catalog._COLUMNS: COLUMNS,
-            catalog._KEY: [("id",)],
+            catalog._KEY: [("id", None)],
         }
 
     def variables(self, *names: str) -> dict[str, str]:
@@ -64,9 +64,9 @@ def test_xa_transactions_that_are_prepared_are_warned_of(
 ) -> None:
     asked = Asked()
     asked._answers["XA RECOVER"] = [(1, 1, 0, b"a")] * prepared
-    source._warn_of_prepared(cast(Session, asked))
+    beginning._warn_of_prepared(cast(Session, asked))
     assert ("2 XA transactions are prepared" in caplog.text) == bool(prepared)
-    source._warn_of_prepared(cast(Session, Asked(("XA",))))
+    beginning._warn_of_prepared(cast(Session, Asked(("XA",))))
 
 
 STORED = {"server": "1/old", "file": "binlog.000001", "at": 99, "gtids": {"0": "0-1-5"}}
@@ -92,7 +92,7 @@ def test_a_mariadb_with_another_network_card_is_known_by_its_log(
     asked._variables |= variables
     asked._answers["SELECT BINLOG_GTID_POS(%s, %s)"] = [(at_the_position,)]
     session = cast(Session, asked)
-    assert source._is_of(session, preflight.ask(session), STORED | stored) == same
+    assert changes._is_of(session, preflight.ask(session), STORED | stored) == same
 
 
 def found(server: Asked) -> list[str]:
