@@ -7,7 +7,19 @@ many that went well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from trunkline.errors import RuleViolations
+
+BrokenRule = tuple[str, str]
+"""The full name of a schema's type, and the name of its rule."""
+
+
+def broken_by(error: BaseException) -> set[BrokenRule]:
+    """The rules that one event breaks, if it is for them that it is refused."""
+    if not isinstance(error, RuleViolations):
+        return set()
+    return {(error.type, one.rule) for one in error.violations}
 
 
 class OutcomeListener:
@@ -26,6 +38,9 @@ class OutcomeListener:
 
     def on_dead_lettered(self, queue: str, count: int, error: Exception) -> None:
         """So many events were written to this dead-letter queue, the newest for this reason."""
+
+    def on_rules_broken(self, broken: Mapping[BrokenRule, int]) -> None:
+        """So many events of those that were dead-lettered broke a rule of their type's schema."""
 
     def on_left_out(self, topic: str, count: int) -> None:
         """So many records of a source are no events of this canonical topic: its function made None
@@ -63,6 +78,11 @@ class Listeners(OutcomeListener):
         """Tell all of them."""
         for listener in self._listeners:
             listener.on_dead_lettered(queue, count, error)
+
+    def on_rules_broken(self, broken: Mapping[BrokenRule, int]) -> None:
+        """Tell all of them."""
+        for listener in self._listeners:
+            listener.on_rules_broken(broken)
 
     def on_left_out(self, topic: str, count: int) -> None:
         """Tell all of them."""

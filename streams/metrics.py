@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from trunkline.naming import delay_of, destination_of
-from trunkline.streams.listener import OutcomeListener
+from trunkline.streams.listener import BrokenRule, OutcomeListener
 
 EnrichmentOutcome = Literal["enriched", "cached", "dropped", "failed"]
 _BY = ("flow", "step", "name")
@@ -53,6 +53,12 @@ class Metrics:
             "Records of which a canonical topic's function made no event (None); without a topic: "
             "those of streams that the flow ignores.",
             "topic",
+        )
+        self.rule_violations = self._counter(
+            "trunkline_rule_violations",
+            "Events that were dead-lettered for a rule of their type's schema, by type and rule.",
+            "type",
+            "rule",
         )
         self.dropped_deletes = self._counter(
             "trunkline_dropped_deletes",
@@ -162,6 +168,7 @@ class StepMetrics(OutcomeListener):
         self._errors = metrics.errors
         self._dropped_deletes = metrics.dropped_deletes
         self._left_out = metrics.left_out
+        self._rule_violations = metrics.rule_violations
         self.events_in = metrics.events_in.labels(*labels)
         self.events_out = metrics.events_out.labels(*labels)
         self.dead_letters = metrics.dead_letters.labels(*labels)
@@ -182,6 +189,11 @@ class StepMetrics(OutcomeListener):
         """Count dead letters, and their error."""
         self.dead_letters.inc(count)
         self._count_error(error, count)
+
+    def on_rules_broken(self, broken: Mapping[BrokenRule, int]) -> None:
+        """Count events by the rules that they break."""
+        for rule, count in broken.items():
+            self._rule_violations.labels(*self._labels, *rule).inc(count)
 
     def on_left_out(self, topic: str, count: int) -> None:
         """Count records that are left out on purpose."""

@@ -7,6 +7,7 @@ TrunklineError
 │   └── MissingExtra          a driver is not installed; the message names the extra
 ├── DataError                 this event cannot be read or written: it ends in the DLQ
 │   ├── SerializationError    a value does not fit its schema
+│   │   └── RuleViolations    it fits, and breaks rules that its schema has
 │   └── NoData                ``event.data`` of a delete that carries only its key
 ├── RegistryUnavailable       the schema registry cannot be asked now: the partition is held
 ├── TableUnreadable           the disk of a table is broken: the partition is held
@@ -20,7 +21,8 @@ TrunklineError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 
 class TrunklineError(Exception):
@@ -58,6 +60,39 @@ class DataError(TrunklineError):
 
 class SerializationError(DataError):
     """A value does not fit its Avro schema, or bytes are not what their schema says."""
+
+
+class Violation(NamedTuple):
+    """A rule of a schema that a value breaks. ``rule``: its name; ``field``: the path of the field,
+    or the fields, that it is about, "" for the whole; ``message``: what must be, and what is, a
+    value that is tagged as personal being ``***``."""
+
+    rule: str
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        of = f" ({self.field})" if self.field else ""
+        return f"{self.rule}{of}: {self.message}"
+
+
+MAX_TOLD_VIOLATIONS = 10
+"""Violations that a message tells; all of them are in ``violations``."""
+
+
+class RuleViolations(SerializationError):
+    """A value fits its Avro schema and breaks rules that the schema has. ``type``: the schema's
+    full name; ``violations``: all that were found; ``cause``: what it has in common with other
+    values that break the same rules."""
+
+    def __init__(self, type: str, violations: Sequence[Violation]) -> None:
+        self.type = type
+        self.violations = tuple(violations)
+        rules = sorted({one.rule for one in violations})
+        self.cause = f"{type} breaks {', '.join(rules)}"
+        told = "; ".join(map(str, self.violations[:MAX_TOLD_VIOLATIONS]))
+        more = len(self.violations) - MAX_TOLD_VIOLATIONS
+        super().__init__(f"{type} breaks {told}" + (f"; and {more} more" if more > 0 else ""))
 
 
 class NoData(DataError):

@@ -64,5 +64,8 @@ TL_STAGE = "tl_stage"
 """Where it died: ``publish``, ``route`` or ``deliver``."""
 TL_CAUSE = "tl_cause"
 """What all dead letters of this reason have in common, if the error tells it."""
+TL_VIOLATIONS = "tl_violations"
+"""The rules of its type's schema that the event breaks: a JSON list of ``rule``, ``field`` and
+``message``."""
 TL_TRACEBACK = "tl_traceback"
 TL_FLOW_VERSION = "tl_flow_version"

@@ -30,7 +30,7 @@ from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.flow.definition import Destination
 from trunkline.streams.journal.doubt import InDoubt
 from trunkline.streams.journal.journal import CallJournal
-from trunkline.streams.listener import OutcomeListener
+from trunkline.streams.listener import OutcomeListener, broken_by
 from trunkline.streams.retry.key_order import KeyOrder
 from trunkline.streams.retry.tiers import Tiers, failures_of
 from trunkline.times import iso_rounded_up
@@ -273,6 +273,8 @@ class OutcomeHandler:
         if self._budget.allows(log, kind):
             log.error("%r is dead-lettered: %s", event, _told(failure), extra=about(event))
         self._listener.on_dead_lettered(self._destination.dlq, 1, failure)
+        if broken := broken_by(failure):
+            self._listener.on_rules_broken(dict.fromkeys(broken, 1))
 
     def _finish(self, delivered: Events) -> None:
         if not delivered:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 import traceback
 
-from trunkline.errors import DeliveryError
+from trunkline.errors import DeliveryError, RuleViolations
 from trunkline.event import Headers, replaced
 from trunkline.headers import (
     TL_ATTEMPT,
@@ -18,6 +19,7 @@ from trunkline.headers import (
     TL_FLOW_VERSION,
     TL_STAGE,
     TL_TRACEBACK,
+    TL_VIOLATIONS,
 )
 from trunkline.kafka import ProducerRecord
 from trunkline.masking import MAX_MASKED
@@ -36,6 +38,7 @@ DEAD_LETTER_HEADERS = frozenset(
         TL_CAUSE,
         TL_TRACEBACK,
         TL_FLOW_VERSION,
+        TL_VIOLATIONS,
     )
 )
 """Headers that only dead letters have: what is sent again goes without them."""
@@ -64,6 +67,7 @@ def dead_letter(
 
     Its headers are those of the record and DEAD_LETTER_HEADERS (``tl_traceback`` is the end of the
     whole chain of exceptions), ``tl_attempt``, and ``tl_first_failed_at`` unless the record has it.
+    ``tl_violations`` is there for RuleViolations only, ``tl_cause`` where the error tells it.
     """
     named = dict(headers)
     now = iso(time.time() if at is None else at).encode()
@@ -80,8 +84,11 @@ def dead_letter(
     }
     if cause := _cause(error):
         added[TL_CAUSE] = cause
-    elif TL_CAUSE in named:  # of somebody who wrote it into his own record
-        headers = [header for header in headers if header[0] != TL_CAUSE]
+    if isinstance(error, RuleViolations):
+        added[TL_VIOLATIONS] = _violations(error)
+    for name in (TL_CAUSE, TL_VIOLATIONS):
+        if name in named and name not in added:  # of somebody who wrote it into his own record
+            headers = [header for header in headers if header[0] != name]
     return ProducerRecord(topic, key, value, replaced(headers, added))
 
 
@@ -94,8 +101,21 @@ def _traceback(error: BaseException) -> str:
 
 def _cause(error: BaseException) -> bytes:
     """What the error says that it has in common with others, or nothing."""
-    cause = error.cause if isinstance(error, DeliveryError) else ""
+    cause = error.cause if isinstance(error, DeliveryError | RuleViolations) else ""
     return str(cause)[:MAX_MASKED].encode(errors="replace")
+
+
+def _violations(error: RuleViolations) -> bytes:
+    """As a JSON list of objects with rule, field and message: as many as there is room for."""
+    told: list[str] = []
+    size = 2
+    for one in error.violations:
+        text = json.dumps(one._asdict(), ensure_ascii=False)
+        size += len(text.encode(errors="replace")) + 2
+        if size > MAX_TEXT_BYTES:
+            break
+        told.append(text)
+    return f"[{', '.join(told)}]".encode(errors="replace")
 
 
 def _attempts(given: int | None, before: bytes | None) -> bytes:

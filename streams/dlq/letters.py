@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from trunkline.headers import (
     TL_ERROR_CLASS,
     TL_EVENT_KEY,
     TL_STAGE,
+    TL_VIOLATIONS,
 )
 from trunkline.kafka.messages import AnyMessage
 from trunkline.masking import MAX_MASKED, mask
@@ -133,6 +135,15 @@ class DeadLetter:
     def cause(self) -> str:
         """The fingerprint of its cause: letters that died of the same have the same."""
         return fingerprint(self.stage, self.error, self.common_message)
+
+    @property
+    def violations(self) -> list[dict[str, str]]:
+        """The rules that the event breaks, each with ``rule``, ``field`` and ``message``."""
+        try:
+            found = json.loads(self.header(TL_VIOLATIONS) or "[]")
+        except (ValueError, RecursionError):  # who writes to the queue by hand may write anything
+            return []
+        return found if isinstance(found, list) else []
 
     @property
     def common_message(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -18,7 +19,7 @@ from trunkline.event import Record, event_headers, replaced, trace_id
 from trunkline.headers import CONTENT_TYPE
 from trunkline.kafka import MAX_VALUE, ProducerRecord
 from trunkline.streams.dlq.envelope import dead_letter
-from trunkline.streams.listener import OutcomeListener
+from trunkline.streams.listener import BrokenRule, OutcomeListener, broken_by
 
 log = logging.getLogger(__name__)
 
@@ -48,23 +49,27 @@ class PublishingResult:
     """What became of a batch of records: ``records`` to produce, in order, of which some are dead
     letters for ``dlq``. ``refused``: how many, and the newest error, by class of error.
     ``left_out``: how many by the canonical topic whose function made None of them; by "" those of
-    streams that the flow ignores."""
+    streams that the flow ignores. ``broken``: how many break a rule of their type's schema."""
 
     dlq: str
     records: list[ProducerRecord] = field(default_factory=list)
     refused: dict[type[Exception], tuple[int, Exception]] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    broken: Counter[BrokenRule] = field(default_factory=Counter)
 
     def refuse(self, error: Exception) -> None:
         """Count a dead letter."""
         count, _ = self.refused.get(type(error), (0, error))
         self.refused[type(error)] = count + 1, error
+        self.broken.update(broken_by(error))
 
     def tell(self, listener: OutcomeListener) -> None:
         """The records are in Kafka: tell the listener what became of them."""
         listener.on_delivered(self.published)
         for count, error in self.refused.values():
             listener.on_dead_lettered(self.dlq, count, error)
+        if self.broken:
+            listener.on_rules_broken(self.broken)
         for topic, count in self.left_out.items():
             listener.on_left_out(topic, count)
 

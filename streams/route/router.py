@@ -8,6 +8,7 @@ in docs/benchmarks.md, job route.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -24,6 +25,7 @@ from trunkline.schemas.codec import (
     nothing_to_ask,
 )
 from trunkline.streams.dlq.envelope import dead_letter
+from trunkline.streams.listener import BrokenRule, broken_by
 from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
 from trunkline.streams.route.inbox_records import data_record, forwarded_delete, inbox_records
 
@@ -54,7 +56,7 @@ class RoutingResult:
     ``routed``: how many are for inboxes; ``dead_letters``: the others, by queue and class of error;
     ``taken``: of how many messages they are, without those that are held. ``holds``: of which
     partitions some are. ``dropped_deletes``: those that were not forwarded, as the sink takes none,
-    by inbox.
+    by inbox. ``broken``: how many dead letters break a rule of their type's schema.
     """
 
     records: list[ProducerRecord] = field(default_factory=list)
@@ -63,6 +65,7 @@ class RoutingResult:
     dead_letters: dict[tuple[str, type], DeadLetterCount] = field(default_factory=dict)
     dropped_deletes: dict[str, int] = field(default_factory=dict)
     holds: Holds = field(default_factory=dict)
+    broken: Counter[BrokenRule] = field(default_factory=Counter)
     flow_version: str = field(default="", compare=False)
 
     def add(self, more: RoutingResult) -> None:
@@ -72,6 +75,7 @@ class RoutingResult:
         self.taken += more.taken
         for inbox, count in more.dropped_deletes.items():
             self.drop_deletes(inbox, count)
+        self.broken.update(more.broken)
         for cause, dead in more.dead_letters.items():
             known = self.dead_letters.setdefault(cause, DeadLetterCount(dead.example, dead.error))
             known.count += dead.count
@@ -106,6 +110,7 @@ class RoutingResult:
         self, event: Event[Any], error: Exception, dlq: str, raw_key: bytes | None
     ) -> None:
         """Add the event's dead letter."""
+        self.broken.update(broken_by(error))
         self.dead_letters.setdefault((dlq, type(error)), DeadLetterCount(event, error)).count += 1
         self.records.append(
             dead_letter(
@@ -288,7 +293,9 @@ class Router:
         inserted = 0
         for waiting, result in zip(pending, results, strict=True):
             event, raw_key, route = waiting.event, waiting.raw_key, waiting.route
-            own = RoutingResult(dead_letters=done.dead_letters, flow_version=self._version)
+            own = RoutingResult(
+                dead_letters=done.dead_letters, broken=done.broken, flow_version=self._version
+            )
             try:
                 if isinstance(result, BaseException):
                     raise _error_of_route(result)

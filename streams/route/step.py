@@ -344,6 +344,8 @@ class RoutingStep(PollListener, HasGauges):
         for (dlq, _), dead in routed.dead_letters.items():
             self._outcome_listener.on_dead_lettered(dlq, dead.count, dead.error)
             _log_dead_letters(dlq, dead)
+        if routed.broken:
+            self._outcome_listener.on_rules_broken(routed.broken)
         for inbox, count in routed.dropped_deletes.items():
             metrics.on_dropped_deletes(inbox, count)
             if inbox not in self._told_of_deletes:

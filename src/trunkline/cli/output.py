@@ -196,6 +196,7 @@ def letter_as_json(letter: DeadLetter) -> dict[str, Any]:
         "cause": letter.cause,
         "error": letter.error,
         "message": letter.message,
+        "violations": letter.violations,
         "attempts": letter.attempts,
         "came_from": letter.came_from,
         "handled": letter.handled,

@@ -68,9 +68,9 @@ def generate(
 @schemas_app.command()
 def check(
     against: Annotated[
-        str,
+        str | None,
         typer.Option(help="git:REF, as git:origin/main, or registry.", show_default=False),
-    ],
+    ] = None,
     env: EnvOption = None,
     source: Annotated[
         Path | None, typer.Option(help="The folder of <domain>/<Type>.avsc.", show_default=False)
@@ -82,20 +82,23 @@ def check(
         str, typer.Option("--format", help="text, json, junit, github or gitlab.")
     ] = "text",
 ) -> None:
-    """Say whom a change of schemas breaks.
+    """Say what is wrong with schemas, and whom a change breaks.
 
-    All of it at once, with what mends it; exit code 2 if there is anything.
-    Exceptions stand in pyproject.toml.
+    All of it at once, with what mends it; exit code 2 if there is anything. Without --against the
+    schemas and their rules alone. Exceptions stand in pyproject.toml.
     """
     if form not in FORMATS:
         raise ConfigurationError(f"--format is {', '.join(FORMATS)}, not {form!r}")
     exceptions = exceptions_of(*schema_exceptions(), datetime.now(UTC).date())
     types = ProjectTypes(schema_source(source))
-    versions = _versions(against, types, level, env)
+    versions = _versions(against, types, level, env) if against is not None else ()
     found = types.findings(versions, exceptions)
     told = FORMATS[form](found)
     if form == "text":
-        told = escaped(told, keep="\n") if found else f"nothing breaks ({len(versions)} compared)"
+        nothing = f"nothing breaks ({len(versions)} compared)"
+        if against is None:
+            nothing = f"nothing is wrong with {len(types.schemas)} types"
+        told = escaped(told, keep="\n") if found else nothing
     typer.echo(told)
     raise typer.Exit(2 if any(not finding.exception for finding in found) else 0)
 

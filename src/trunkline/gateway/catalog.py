@@ -13,7 +13,7 @@ from trunkline.connectors.base import HttpRequest
 from trunkline.errors import Rejected
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
-from trunkline.schemas.plain.read import FieldError, PlainReader
+from trunkline.schemas.plain.read import FieldError, PlainReader, broken_rules
 from trunkline.schemas.subjects import subject
 from trunkline.schemas.types import AvroSchema, schema_of
 from trunkline.streams.flow.annotations import type_of_request
@@ -79,7 +79,7 @@ class Offered:
         if not errors and self.policy.key and not 0 < len(self.entity_key(request)) <= MAX_KEY:
             pointer = f"#/{self.policy.key}"
             errors = [FieldError(pointer, f"must have 1 to {MAX_KEY} characters: it is the key")]
-        return request, errors
+        return request, errors or broken_rules(self.schema.check, request)
 
 
 class Catalog:

@@ -16,7 +16,7 @@ from trunkline.gateway.requests import json_of
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec, Encode
 from trunkline.schemas.plain.document import json_schemas
-from trunkline.schemas.plain.read import FieldError, PlainReader
+from trunkline.schemas.plain.read import FieldError, PlainReader, broken_rules
 from trunkline.schemas.subjects import subject
 from trunkline.schemas.types import AvroSchema, schema_of
 from trunkline.streams.flow.annotations import type_of_topic
@@ -117,6 +117,7 @@ class EventTopic:
             value = None
         else:
             data, errors = self.reader.read(given.get("data"))
+            errors = errors or broken_rules(self.schema.check, data)
             within = f"{at}/data"
             wrong += [FieldError(within + e.pointer.removeprefix("#"), e.detail) for e in errors]
             if errors:

@@ -11,7 +11,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-from trunkline.errors import SCHEMA_UNAVAILABLE, RegistryUnavailable, SerializationError
+from trunkline.errors import (
+    SCHEMA_UNAVAILABLE,
+    RegistryUnavailable,
+    RuleViolations,
+    SerializationError,
+)
 from trunkline.schemas import avro
 from trunkline.schemas.compiled.reader import HEADER, reader
 from trunkline.schemas.compiled.writer import writer
@@ -127,7 +132,8 @@ class Codec:
             self._learnt.add(prefix)
 
     def encoder(self, cls: type[T], subject: str, *, register: bool) -> Callable[[T], bytes]:
-        """A function from values of ``cls`` to bytes; its SerializationError names the field.
+        """A function from values of ``cls`` to bytes; its SerializationError names the field, and
+        its RuleViolations the rules of the schema that a value breaks.
 
         The schema's id is asked for now and not per event. ``register``: whether a schema that the
         subject lacks is registered. Raises ConfigurationError and RegistryUnavailable.
@@ -251,7 +257,23 @@ def _encoder(schema: AvroSchema, prefix: bytes) -> Callable[[Any], bytes]:
         except Exception as error:  # what a Mapping of somebody's own raises
             raise SerializationError(f"{schema.name}: {type(error).__name__}") from error
 
-    return writer(schema.parsed, prefix, encode)
+    return _obeying(schema, writer(schema.parsed, prefix, encode))
+
+
+def _obeying(schema: AvroSchema, encode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """``encode``, and RuleViolations for a value that breaks rules of its schema. Encoded first:
+    rules are written for values that fit."""
+    check = schema.check
+    if check is None:
+        return encode
+
+    def encode_checked(data: Any) -> bytes:
+        value = encode(data)
+        if found := check(data):
+            raise RuleViolations(schema.name, found)
+        return value
+
+    return encode_checked
 
 
 def _unreadable(value: bytes, why: object) -> SerializationError:

@@ -10,6 +10,8 @@ from fastavro.schema import SchemaParseException, UnknownType
 
 from trunkline.errors import ConfigurationError
 from trunkline.schemas import avro
+from trunkline.schemas.rules.check import Check
+from trunkline.schemas.rules.of_schema import compiled_rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +19,14 @@ class AvroSchema:
     """The Avro schema of a type.
 
     ``name``: its full name, ``commerce.Order``. ``json``: the schema as it goes to the registry.
-    ``parsed``: the same, as fastavro wants it; not to be changed.
+    ``parsed``: the same, as fastavro wants it; not to be changed. ``check``: what a value breaks of
+    the rules that the schema has; None where it has none.
     """
 
     name: str
     json: str
     parsed: Any
+    check: Check | None = None
 
 
 _schemas: dict[type, AvroSchema] = {}
@@ -31,14 +35,15 @@ _schemas: dict[type, AvroSchema] = {}
 def avro_type(cls: type, schema_json: str) -> None:
     """Say that ``cls`` is the type of the record ``schema_json``. Generated modules call this.
 
-    Raises ConfigurationError for what is no schema of a record.
+    Raises ConfigurationError for what is no schema of a record, and for rules that are none.
     """
     try:
         canonical = json.dumps(json.loads(schema_json), ensure_ascii=False, separators=(",", ":"))
         parsed = avro.parse(canonical)
         if avro.has_endless_array(parsed):
             raise ValueError("an array of items that take no bytes could not be read back")
-        _schemas[cls] = AvroSchema(parsed["name"], canonical, parsed)
+        check = compiled_rules(canonical, parsed)
+        _schemas[cls] = AvroSchema(parsed["name"], canonical, parsed, check)
     except (ValueError, TypeError, KeyError, SchemaParseException, UnknownType) as error:
         raise ConfigurationError(f"the Avro schema of {_full(cls)} is wrong: {error}") from error
 

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import fastavro
@@ -19,6 +20,8 @@ from docs_pages import ROOT, TEXTS, Block, blocks, blocks_of, name, words
 from trunkline.access.file import load_policy
 from trunkline.cli import app
 from trunkline.params import Backbone, Params, environment_file, load_backbone, load_params
+from trunkline.schemas import avro
+from trunkline.schemas.rules.of_schema import compiled_rules
 from trunkline.streams.alerts.settings import load_alert_settings
 from trunkline.streams.check.environment import check_environment
 from trunkline.streams.check.flows import check
@@ -187,6 +190,18 @@ def test_the_environment_of_operations_fits_the_example(
     flow = load(str(ROOT / "examples" / "orders.py"))
     assert check_environment([flow], "prod") == []
     assert isinstance(load_params(flow.params, environment_file("prod"), flow=flow.name), Params)
+
+
+def test_the_rules_that_are_shown_are_rules() -> None:
+    (block,) = [block for block in blocks("json") if block.title == "Payment.avsc"]
+    check = compiled_rules(block.text, avro.parse(block.text))
+    assert check is not None
+    booked = datetime(2026, 11, 30, tzinfo=UTC)
+    paid = {"cents": 100, "fee_cents": 1, "currency": "EUR", "booked_at": booked}
+    assert check({**paid, "iban": "DE89370400440532013000"}) == ()
+    told = check({**paid, "iban": "DE89 3704", "fee_cents": 101, "currency": "EURO"})
+    assert [one.rule for one in told] == ["fee_is_part", "iban_form", "currency_known"]
+    assert "DE89" not in str(told)
 
 
 SCHEMAS = [block for block in blocks("json") if '"fields"' in block.text and not block.title]

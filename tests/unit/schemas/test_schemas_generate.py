@@ -22,6 +22,7 @@ from trunkline.cli.schemas import schemas_app
 from trunkline.errors import ConfigurationError
 from trunkline.schemas import aviation
 from trunkline.schemas.generate.command import generate, render, stale
+from trunkline.schemas.generate.sources import read_domains
 from trunkline.schemas.types import avro_type, has_schema, schema_of
 
 REPOSITORY = Path(__file__).parents[3]
@@ -296,3 +297,27 @@ def test_a_type_without_a_schema_says_what_to_do() -> None:
 def test_a_wrong_schema_of_a_type_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"the Avro schema of builtins\.dict is wrong"):
         avro_type(dict, '{"type": "record"}')
+
+
+def test_a_mistake_in_a_rule_is_told_with_line_and_column(tmp_path: Path) -> None:
+    """As `schemas check` and `schemas generate` say it, all of them at once."""
+    file = tmp_path / "shop" / "Order.avsc"
+    file.parent.mkdir()
+    file.write_text(
+        '{"type": "record", "name": "Order", "namespace": "shop",\n'
+        ' "confluent:rules": [\n'
+        '  {"name": "a", "expr": "this.id == \\"x\\" && this.ident > 3"},\n'
+        '  {"name": "b", "expr": "this.n +1 > 3"}],\n'
+        ' "fields": [{"name": "id", "type": "string"}, {"name": "n", "type": "int",\n'
+        '  "confluent:rules": [{"name": "c", "expr": "\\ud83d\\ude00"}]}]}'
+    )
+    with pytest.raises(ConfigurationError) as refused:
+        read_domains(tmp_path)
+    told = str(refused.value).splitlines()
+    assert [line.split(": ")[0] for line in told] == [
+        f"{file}:3:51",
+        f"{file}:4:33",
+        f"{file}:6:46",
+    ]
+    assert "shop.Order has no field ident; it has id, n" in told[0]
+    assert "a rule of shop.Order.n, character 1 of" in told[2]

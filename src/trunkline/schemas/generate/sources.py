@@ -14,6 +14,8 @@ from fastavro.schema import SchemaParseException, UnknownType
 from trunkline.errors import ConfigurationError
 from trunkline.schemas import avro
 from trunkline.schemas.generate.legal import MAX_DEPTH, faults, is_too_deep
+from trunkline.schemas.rules.declared import RULES, RuleFault, rules_of_records
+from trunkline.schemas.rules.place import place_in_file
 
 PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 NAMED = ("record", "enum", "fixed")
@@ -66,6 +68,7 @@ class Domain:
         self._check_names(folder)
         for definition in self.types.values():
             _check(definition, self.complete(definition))
+        self._check_rules()
 
     def complete(self, definition: Definition) -> str:
         """The type's schema as JSON in which each type that it needs is defined where it first
@@ -97,6 +100,26 @@ class Domain:
                 raise ConfigurationError(
                     f"{folder}: {other} and {definition.name} would be one Python name; rename one"
                 )
+
+    def _check_rules(self) -> None:
+        """All that is wrong with the rules of these types, with the line and column of each."""
+        told: dict[str, None] = {}
+        for definition in self.types.values():
+            complete = self.complete(definition)
+            if RULES not in complete:
+                continue
+            _, faults = rules_of_records(avro.parse(complete))
+            for fault in faults:
+                told[f"{self._place(fault)}: {fault}"] = None
+        if told:
+            raise ConfigurationError("\n".join(told))
+
+    def _place(self, fault: RuleFault) -> str:
+        file = self.types[fault.type].file
+        if fault.at is None:
+            return str(file)
+        line, column = place_in_file(file.read_text("utf-8"), fault.expression, fault.at)
+        return f"{file}:{line}:{column}"
 
     def _inlined(self, schema: Any, file: Path, seen: set[str]) -> Any:
         if isinstance(schema, str):

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from trunkline.schemas import avro
 from trunkline.schemas.exact.logical import logical_of
 from trunkline.schemas.exact.unfit import Unfit
+from trunkline.schemas.rules.check import Check
 
 MAX_ERRORS = 100
 """Errors that are told of one value."""
@@ -42,6 +43,23 @@ class FieldError(NamedTuple):
 
     pointer: str
     detail: str
+
+
+def broken_rules(check: Check | None, value: Any) -> list[FieldError]:
+    """The rules of its schema that a value breaks, as mistakes in its JSON: ``lines[2].sku`` is
+    ``#/lines/2/sku``. ``check``: of ``AvroSchema``."""
+    return [
+        FieldError(f"#{_pointer(one.field)}", f"{one.rule}: {one.message}")
+        for one in (check(value) if check else ())
+    ]
+
+
+def _pointer(field: str) -> str:
+    """Of several fields it is the value that has them."""
+    if not field or ", " in field:
+        return ""
+    steps = re.findall(r"[^.\[\]]+", field)
+    return "".join(f"/{step}" for step in steps)
 
 
 class _Wrong(Exception):
