@@ -67,5 +67,8 @@ TL_CAUSE = "tl_cause"
 TL_VIOLATIONS = "tl_violations"
 """The rules of its type's schema that the event breaks: a JSON list of ``rule``, ``field`` and
 ``message``."""
+TL_PERSONAL = "tl_personal"
+"""Of a source's dead letter, which is its record as JSON: the names of fields whose values are
+shown to nobody, with commas between them."""
 TL_TRACEBACK = "tl_traceback"
 TL_FLOW_VERSION = "tl_flow_version"

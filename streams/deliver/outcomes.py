@@ -7,7 +7,13 @@ import logging
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from trunkline.errors import DataError, DeliveryError, Rejected, Unavailable
+from trunkline.errors import (
+    SCHEMA_UNAVAILABLE,
+    DataError,
+    DeliveryError,
+    Rejected,
+    Unavailable,
+)
 from trunkline.event import Event, replaced
 from trunkline.headers import (
     TL_ATTEMPT,
@@ -20,6 +26,7 @@ from trunkline.headers import (
 )
 from trunkline.kafka import PartitionRecord
 from trunkline.logs import LineBudget, about
+from trunkline.schemas.personal import PersonalTexts, hide_in
 from trunkline.streams.deliver.actions import ActionRunner
 from trunkline.streams.deliver.classifier import ErrorClassifier
 from trunkline.streams.deliver.committer import OffsetCommitter
@@ -48,7 +55,8 @@ LOG_INTERVAL = 30.0
 
 
 class OutcomeHandler:
-    """Judges the calls of one destination's sink, event by event. ``clock``: epoch seconds."""
+    """Judges the calls of one destination's sink, event by event. ``clock``: epoch seconds;
+    ``personal``: what of an event's data no error may tell, if there is any."""
 
     def __init__(
         self,
@@ -63,8 +71,10 @@ class OutcomeHandler:
         clock: Callable[[], float],
         listener: OutcomeListener,
         journal: CallJournal | None = None,
+        personal: PersonalTexts | None = None,
     ) -> None:
         self._destination = destination
+        self._personal = personal
         self._policy = destination.policy
         self._classifier = ErrorClassifier(destination.policy)
         self._order = order
@@ -126,6 +136,8 @@ class OutcomeHandler:
         again: Events = []
         for event in call.batch:
             failure, key = failures.get(event), self._order.queues.key(event)
+            if failure is not None and self._personal is not None:
+                failure = self._hidden(event, failure)
             if event in unread:
                 continue
             if key in held:
@@ -146,6 +158,16 @@ class OutcomeHandler:
         self._finish(delivered)
         self._order.queues.requeue(again)
         return [event for queue in held.values() for event in queue]
+
+    def _hidden(self, event: Event[Any], failure: Exception) -> Exception:
+        """What a sink raised, without what is personal in the event: systems answer with what they
+        were sent, and errors go to logs, headers and alerts."""
+        assert self._personal is not None
+        try:
+            data = event.data
+        except (DataError, *SCHEMA_UNAVAILABLE):  # the sink has not read it either
+            return failure
+        return hide_in(failure, self._personal(data))
 
     def _drop(self, event: Event[Any]) -> None:
         """The enrichment returned nothing: the event is done with, and nobody gets it."""

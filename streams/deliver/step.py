@@ -16,6 +16,7 @@ from trunkline.headers import TL_OPERATION
 from trunkline.kafka.messages import event_of
 from trunkline.kafka.poll_loop import MicroBatch, PollListener
 from trunkline.schemas.codec import Decode, PrefetchSchemas
+from trunkline.schemas.personal import PersonalTexts
 from trunkline.streams.admission.controller import EnrichmentAdmission
 from trunkline.streams.admission.gate import Gate
 from trunkline.streams.deliver.actions import ActionRunner
@@ -84,7 +85,8 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
     seconds that deliveries under way may take when partitions go; then they are cancelled.
     ``max_open``: events that are read and not completed, at the most.
     ``journal``, ``follower``, ``decode_calls``: of a destination with operations, how their calls
-    stand, what reads of them besides, and what reads their requests, by name.
+    stand, what reads of them besides, and what reads their requests, by name. ``personal``: what of
+    an event's data no error may tell.
     """
 
     open_failure: str = ""
@@ -114,14 +116,14 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         journal: CallJournal | None = None,
         follower: CallFollower | None = None,
         decode_calls: Mapping[str, Decode] | None = None,
+        personal: PersonalTexts | None = None,
     ) -> None:
         self.name = destination.name
         self._failure: BaseException | None = None
         self.gate = gate
-        self._sink = sink
-        self._decode = decode
+        self._sink, self._decode = sink, decode
         self._journal, self._follower = journal, follower
-        self._decode_calls = decode_calls or {}
+        self._decode_calls, self._personal = decode_calls or {}, personal
         self._broker = broker
         self._metrics = metrics
         self._enqueue = enqueue
@@ -179,6 +181,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
             clock=clock,
             listener=listener,
             journal=self._journal,
+            personal=self._personal,
         )
 
     def _made_senders(

@@ -17,6 +17,7 @@ from trunkline.headers import (
     TL_ERROR_CLASS,
     TL_FIRST_FAILED_AT,
     TL_FLOW_VERSION,
+    TL_PERSONAL,
     TL_STAGE,
     TL_TRACEBACK,
     TL_VIOLATIONS,
@@ -39,6 +40,7 @@ DEAD_LETTER_HEADERS = frozenset(
         TL_TRACEBACK,
         TL_FLOW_VERSION,
         TL_VIOLATIONS,
+        TL_PERSONAL,
     )
 )
 """Headers that only dead letters have: what is sent again goes without them."""

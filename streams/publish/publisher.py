@@ -16,8 +16,9 @@ import orjson
 
 from trunkline.errors import DataError
 from trunkline.event import Record, event_headers, replaced, trace_id
-from trunkline.headers import CONTENT_TYPE
+from trunkline.headers import CONTENT_TYPE, TL_PERSONAL
 from trunkline.kafka import MAX_VALUE, ProducerRecord
+from trunkline.schemas.personal import hide_in, texts_of_names
 from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.listener import BrokenRule, OutcomeListener, broken_by
 
@@ -33,7 +34,8 @@ class TopicMapping:
 
     ``function``: the flow's own; None leaves a record out. ``key``: the record's own by default.
     ``event_type``: a text, or a function of the value; the topic and the change by default.
-    ``streams``: the tables whose records it takes; () for all.
+    ``streams``: the tables whose records it takes; () for all. ``personal``: the names of the
+    fields of its type that are tagged so.
     """
 
     topic: str
@@ -42,6 +44,7 @@ class TopicMapping:
     key: Callable[[Record], str] | None = None
     event_type: str | Callable[[Any], str] | None = None
     streams: tuple[str, ...] = ()
+    personal: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -109,6 +112,7 @@ class Publisher:
         self._dlq = dlq
         self._outputs = outputs
         self._ignored = frozenset(ignored)
+        self._personal = frozenset[str]().union(*(output.personal for output in outputs))
 
     def publish(self, records: Sequence[Record], *, refuse: bool = False) -> PublishingResult:
         """Each record as an event of each topic that takes its stream, or as a dead letter.
@@ -133,7 +137,8 @@ class Publisher:
                 taken = True
                 try:
                     made = self._canonical(record, output)
-                except Exception as error:  # noqa: BLE001 - a flow's own mistake, of any kind
+                except Exception as failure:  # noqa: BLE001 - a flow's own mistake, of any kind
+                    error = self._hidden(record, failure)
                     made = self._dead_letter(record, error)
                     done.refuse(error)
                     example = record, error
@@ -167,6 +172,12 @@ class Publisher:
         headers = event_headers(record, source=self._source, type=_type(record, output, data))
         return ProducerRecord(output.topic, _key(record, output), value, headers)
 
+    def _hidden(self, record: Record, error: Exception) -> Exception:
+        """The error without what the record has under the name of a personal field."""
+        if not self._personal:
+            return error
+        return hide_in(error, texts_of_names(record.data, self._personal))
+
     def _log_dead_letters(self, count: int, record: Record, error: Exception) -> None:
         """One line a batch: a table full of what is refused floods no log."""
         log.warning(
@@ -183,11 +194,14 @@ class Publisher:
         bad = record.unreadable
         value, media = (_as_json(record), JSON) if bad is None else (bad.raw, RAW)
         headers = event_headers(record, source=self._source, type=f"record.{record.change}")
+        added = {CONTENT_TYPE: media}
+        if self._personal:
+            added[TL_PERSONAL] = ",".join(sorted(self._personal)).encode()
         return dead_letter(
             self._dlq,
             key=record.key.encode(errors="replace"),
             value=value[:MAX_VALUE],
-            headers=replaced(headers, {CONTENT_TYPE: media}),
+            headers=replaced(headers, added),
             came_from=record.place or record.stream or self._source,
             stage="publish",
             error=error,

@@ -10,9 +10,11 @@ from inspect import iscoroutinefunction
 from types import FunctionType
 from typing import Any
 
+from trunkline.errors import SCHEMA_UNAVAILABLE, DataError
 from trunkline.event import Event
 from trunkline.headers import CE_TYPE
 from trunkline.schemas.codec import Decode, Encode
+from trunkline.schemas.personal import PersonalTexts, hide_in
 
 
 @dataclass(slots=True)
@@ -57,11 +59,23 @@ class CompiledRoute:
 
 @dataclass(slots=True)
 class CompiledTopic:
-    """A canonical topic: how its values are decoded, and its routes."""
+    """A canonical topic: how its values are decoded, and its routes. ``personal``: the texts of a
+    value that no error may tell, if its type has fields that are tagged so."""
 
     decode: Decode
     routes: list[CompiledRoute]
+    personal: PersonalTexts | None = None
     _routes_of_type: dict[bytes, list[CompiledRoute]] = field(default_factory=dict)
+
+    def hidden(self, event: Event[Any], error: Exception) -> Exception:
+        """An error of a route, without what is personal in the event."""
+        if self.personal is None:
+            return error
+        try:
+            data = event.data
+        except (DataError, *SCHEMA_UNAVAILABLE):  # a route cannot have told what it has not read
+            return error
+        return hide_in(error, self.personal(data))
 
     def matching_routes(self, event: Event[Any]) -> list[CompiledRoute]:
         """The routes that want an event of this type. The value is not decoded for that."""

@@ -266,10 +266,10 @@ class Router:
                         done.routed += 1
                     else:
                         done.add_records(inbox_records(event, raw_key, route, result))
-                except ROUTING_HOLDS:
-                    raise
+                except ROUTING_HOLDS as reason:
+                    raise compiled.hidden(event, reason) from reason.__cause__
                 except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
-                    done.add_dead_letter(event, error, route.dlq, raw_key)
+                    done.add_dead_letter(event, compiled.hidden(event, error), route.dlq, raw_key)
 
     async def _await_routes(
         self, done: RoutingResult, pending: list[_Pending], found: Holds
@@ -284,7 +284,7 @@ class Router:
         for waiting, result in zip(pending, results, strict=True):
             if isinstance(result, ROUTING_HOLDS):
                 event = waiting.event
-                hold = Hold(event.offset, result)
+                hold = Hold(event.offset, self._topics[event.topic].hidden(event, result))
                 found.setdefault((event.topic, event.partition), hold)
         if found:
             return
@@ -301,7 +301,8 @@ class Router:
                     raise _error_of_route(result)
                 own.add_records(inbox_records(event, raw_key, route, result))
             except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
-                own.add_dead_letter(event, error, route.dlq, raw_key)
+                hidden = self._topics[event.topic].hidden(event, error)
+                own.add_dead_letter(event, hidden, route.dlq, raw_key)
             at = waiting.index + inserted
             done.records[at:at] = own.records
             inserted += len(own.records)

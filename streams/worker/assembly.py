@@ -336,6 +336,7 @@ class Assembly:
             gate=admission,
             enrichment=enrichment_of(compiled, admission, metrics, time.time),
             decode=self._compiler.decoder_of(destination),
+            personal=self._compiler.personal_of(destination),
             prefetch_schemas=self._codec.prefetch_schemas,
             enqueue=batches.put,
             decisions=ControlledHaltDecisions(self._control, name),

@@ -9,6 +9,7 @@ from typing import Any
 from trunkline.connectors.base import Sink
 from trunkline.params import Params
 from trunkline.schemas.codec import Codec, unregistered
+from trunkline.schemas.personal import PersonalTexts, personal_names, personal_texts
 from trunkline.schemas.subjects import subject
 from trunkline.schemas.types import schema_of
 from trunkline.streams.check.built import delete_problem
@@ -92,13 +93,25 @@ class Compiler:
         for topic in self._flow.topics:
             its = [self._route(r, sinks[r.to.name]) for r in routes if r.topic is topic]
             if its:
-                topics[topic.topic] = CompiledTopic(self._codec.decoder(type_of_topic(topic)), its)
+                type = type_of_topic(topic)
+                personal = personal_texts(schema_of(type).parsed)
+                topics[topic.topic] = CompiledTopic(self._codec.decoder(type), its, personal)
         return topics
 
     def decoder_of(self, destination: Destination[Any, Any]) -> Callable[[bytes], Any]:
         """What reads the values of a destination's inbox."""
         decode: Callable[[bytes], Any] = self._codec.decoder(type_of_inbox(destination))
         return decode
+
+    def personal_of(self, destination: Destination[Any, Any]) -> PersonalTexts | None:
+        """What of the messages and requests that a destination gets no error may tell; None if
+        their types have nothing that is tagged as personal."""
+        requests = [type_of_request(operation) for operation in destination.operations]
+        parsed = [schema_of(t).parsed for t in (type_of_inbox(destination), *requests)]
+        found = [texts for one in parsed if (texts := personal_texts(one)) is not None]
+        if not found:
+            return None
+        return lambda data: [text for texts in found for text in texts(data)]
 
     def call_decoders_of(
         self, destination: Destination[Any, Any]
@@ -148,6 +161,7 @@ class Compiler:
             key=topic.key,
             event_type=topic.event_type,
             streams=topic.streams,
+            personal=personal_names(schema_of(type_of_topic(topic)).parsed),
         )
 
     def _encoder(self, type: type[Any], topic: str) -> Callable[[Any], bytes]:

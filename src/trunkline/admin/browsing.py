@@ -24,7 +24,7 @@ from trunkline.admin.dead_letters import LetterValue, decoded_value
 from trunkline.admin.replay_scope import Bound
 from trunkline.admin.targets import SHOWN
 from trunkline.errors import ConfigurationError, RegistryUnavailable
-from trunkline.headers import CE_ID, CE_SOURCE, CE_TYPE, TL_CHANGE
+from trunkline.headers import CE_ID, CE_SOURCE, CE_TYPE, TL_CHANGE, TL_PERSONAL
 from trunkline.kafka.clients import low_latency
 from trunkline.kafka.offsets import Partition
 from trunkline.kafka.partitioner import partition_of_key
@@ -115,7 +115,7 @@ class TopicBrowser:
             )
         self._only = partition
         self._registry = registry_of(backbone)
-        self._codec = Codec(self._registry)
+        self._shown = Codec(self._registry).shown_decoder()
         self._away = ""
 
     def __enter__(self) -> Self:
@@ -253,7 +253,7 @@ class TopicBrowser:
             message.key(),
             [(name, value or b"") for name, value in headers],
             None if raw is None else len(raw),
-            decoded_value(raw, self._decode),
+            decoded_value(raw, self._decode, printable(dict(headers).get(TL_PERSONAL))),
         )
 
     def _decode(self, raw: bytes) -> Any:
@@ -261,7 +261,7 @@ class TopicBrowser:
         if self._away:
             raise RegistryUnavailable(self._away)
         try:
-            return self._codec.decode_any(raw)
+            return self._shown(raw)
         except RegistryUnavailable as away:
             self._away = str(away)
             raise

@@ -19,8 +19,10 @@ from trunkline.admin.audit import put_audited
 from trunkline.admin.replays import submit_request
 from trunkline.admin.targets import Target, require_letters
 from trunkline.errors import ConfigurationError, TrunklineError
+from trunkline.headers import TL_PERSONAL
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec, Decode
+from trunkline.schemas.personal import holds_hidden, without_names
 from trunkline.schemas.registry import registry_of
 from trunkline.streams.control.audit import AuditRecord, who
 from trunkline.streams.control.kafka_topic import read_control
@@ -40,10 +42,12 @@ _NO_REDRIVE = (
 
 @dataclass(frozen=True, slots=True)
 class LetterValue:
-    """A dead letter's value, decoded. ``unreadable``: why it cannot be; ``data`` is None then."""
+    """A dead letter's value, decoded, ``***`` for what is personal in it. ``unreadable``: why it
+    cannot be; ``data`` is None then. ``hidden``: whether its bytes may hold what is personal."""
 
     data: Any
     unreadable: str | None = None
+    hidden: bool = False
 
 
 def open_dead_letters(backbone: Backbone, target: Target) -> DeadLetters:
@@ -93,7 +97,7 @@ class DeadLetters:
         """The letter's value, decoded with the schema that wrote it, which the registry is asked
         for. A registry that does not answer is a reason why the value is unreadable, no error."""
         with closing(registry_of(self.backbone)) as registry:
-            return decoded(letter, Codec(registry).decode_any)
+            return decoded(letter, Codec(registry).shown_decoder())
 
     def causes(
         self,
@@ -198,24 +202,27 @@ class DeadLetters:
 
 
 def decoded(letter: DeadLetter, decode: Decode) -> LetterValue:
-    """The letter's value. What a source could not make an event of is its record as JSON; all else
-    is what ``decode`` says, in Avro."""
-    return decoded_value(letter.value, decode)
+    """The letter's value. What a source could not make an event of is its record as JSON, in which
+    fields are hidden by their names; all else is what ``decode`` says, in Avro."""
+    return decoded_value(letter.value, decode, letter.header(TL_PERSONAL))
 
 
-def decoded_value(raw: bytes | None, decode: Decode) -> LetterValue:
-    """As ``decoded``, of any record's value."""
+def decoded_value(raw: bytes | None, decode: Decode, personal: str = "") -> LetterValue:
+    """As ``decoded``, of any record's value. ``personal``: names, with commas between them."""
     if raw is None:
         return LetterValue(None)
     if raw[:1] == b"{":  # Avro in the wire format begins with a zero byte
         try:
-            return LetterValue(json.loads(raw))
+            data = json.loads(raw)
+            shown = without_names(data, frozenset(filter(None, personal.split(","))))
+            return LetterValue(shown, hidden=shown != data)
         except (ValueError, RecursionError) as error:
-            return LetterValue(None, f"no JSON: {error}")
+            return LetterValue(None, f"no JSON: {error}", hidden=bool(personal))
     try:
-        return LetterValue(decode(raw))
+        data = decode(raw)
+        return LetterValue(data, hidden=holds_hidden(data))
     except TrunklineError as error:
-        return LetterValue(None, str(error))
+        return LetterValue(None, str(error), hidden=bool(personal))
 
 
 def after_discard(

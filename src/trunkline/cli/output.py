@@ -219,12 +219,13 @@ def cause_as_json(cause: CauseGroup) -> dict[str, Any]:
 
 def whole_as_json(letter: DeadLetter, value: LetterValue) -> dict[str, Any]:
     """What ``show --json`` says: everything. Of a value that cannot be decoded ``value`` is null;
-    ``raw_key`` and ``raw_value`` are the bytes in hex, and null where there are none."""
+    ``raw_key`` and ``raw_value`` are the bytes in hex, and null where there are none; so is the
+    value in which something personal is hidden."""
     return {
         **letter_as_json(letter),
         "headers": [[name, printable(raw)] for name, raw in letter.headers],
         "raw_key": None if letter.key is None else letter.key.hex(),
-        "raw_value": None if letter.value is None else letter.value.hex(),
+        "raw_value": None if letter.value is None or value.hidden else letter.value.hex(),
         "value": value.data,
         "unreadable": value.unreadable,
     }

@@ -23,6 +23,7 @@ from trunkline.schemas.compiled.writer import writer
 from trunkline.schemas.exact.read import Unresolvable, exact_reader
 from trunkline.schemas.exact.unfit import Unfit, type_name
 from trunkline.schemas.exact.write import exact_writer
+from trunkline.schemas.personal import Hide, hider
 from trunkline.schemas.registry import Registry
 from trunkline.schemas.types import AvroSchema, schema_of
 
@@ -155,18 +156,28 @@ class Codec:
         """The value as its writer saw it; raises as a decoder does."""
         return self._decoder(None)(value)
 
+    def shown_decoder(self) -> Decode:
+        """As ``any_decoder``, and what the writer's schema tags as personal is ``***``: for values
+        that are shown."""
+        return self._decoder(None, hidden=True)
+
     def any_decoder(self) -> Decode:
         """A function from bytes to values as their writers saw them, for many; raises as a decoder
         does. Learns each schema once."""
         return self._decoder(None)
 
-    def _decoder(self, target: AvroSchema | None, skip: int = 0) -> Callable[[bytes], Any]:
+    def _decoder(
+        self, target: AvroSchema | None, skip: int = 0, *, hidden: bool = False
+    ) -> Callable[[bytes], Any]:
         readers: dict[bytes, Read] = {}
         prefix = slice(skip, skip + HEADER)
 
         def learn(value: bytes) -> Read:
             written = self._writer(schema_id(value[skip:]))
-            read = readers[value[prefix]] = _reader(written, target, skip)
+            read = _reader(written, target, skip)
+            if hidden and (hide := hider(written)) is not None:
+                read = _composed(hide, read)
+            readers[value[prefix]] = read
             return read
 
         def decode(value: bytes) -> Any:
@@ -217,6 +228,10 @@ def _reader(written: Any, target: AvroSchema | None, skip: int = 0) -> Read:
     if target is None or not avro.same(written, wanted):
         return _careful(written, wanted, skip)
     return reader(wanted, _careful(wanted, wanted, skip), skip)
+
+
+def _composed(hide: Hide, read: Read) -> Read:
+    return lambda value: hide(read(value))
 
 
 def _careful(written: Any, wanted: Any, skip: int) -> Read:

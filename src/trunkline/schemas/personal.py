@@ -6,9 +6,11 @@ these tags) is personal, with everything in it. What people and machines are sho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from trunkline.errors import DataError, DeliveryError, RuleViolations
 from trunkline.schemas import avro
 
 TAGS = "confluent:tags"
@@ -19,6 +21,8 @@ MIN_HIDDEN = 3
 any sentence by chance."""
 
 Hide = Callable[[Any], Any]
+PersonalTexts = Callable[[Any], list[str]]
+"""The texts of what is personal in a value, the longest first."""
 
 
 def is_personal(field: Mapping[str, Any]) -> bool:
@@ -38,7 +42,7 @@ def hider(parsed: Any) -> Hide | None:
     return _Personal(named).hidden_in(parsed)
 
 
-def personal_texts(parsed: Any) -> Callable[[Any], list[str]] | None:
+def personal_texts(parsed: Any) -> PersonalTexts | None:
     """A function from a value to the texts of what is personal in it, to be looked for in others'
     messages; None for a schema that has nothing of the kind."""
     hide = hider(parsed)
@@ -56,6 +60,80 @@ def without(message: str, texts: Iterable[str]) -> str:
     for text in texts:
         message = message.replace(text, HIDDEN)
     return message
+
+
+def holds_hidden(value: Any) -> bool:
+    """Whether a shown value has something that is not shown."""
+    if _mapped(value):
+        return any(map(holds_hidden, value.values()))
+    return any(map(holds_hidden, value)) if _listed(value) else bool(value == HIDDEN)
+
+
+def personal_names(parsed: Any) -> frozenset[str]:
+    """The names of the fields that are tagged as personal, wherever in a schema they are."""
+    named = avro.named_types(parsed)
+    return frozenset(field["name"] for field in _fields(named) if is_personal(field))
+
+
+def without_names(value: Any, names: frozenset[str]) -> Any:
+    """A copy of a JSON value with ``***`` for what has one of these names, however deep."""
+    if _mapped(value):
+        return {
+            key: _mask(one) if key in names else without_names(one, names)
+            for key, one in value.items()
+        }
+    return [without_names(one, names) for one in value] if _listed(value) else value
+
+
+def texts_of_names(value: Any, names: frozenset[str]) -> list[str]:
+    """The texts of what has one of these names, the longest first."""
+    found = _differences(value, without_names(value, names))
+    return sorted(set(found), key=len, reverse=True)
+
+
+def hide_in(error: Exception, texts: Sequence[str]) -> Exception:
+    """The error, changed so that neither it nor what it was raised from tells one of these texts:
+    errors go to logs, headers, alerts. Where that cannot be done, another one in its place: of its
+    kind if it is an instruction or a DataError, else a RuntimeError."""
+    if not texts:
+        return error
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.args = tuple(_hidden_argument(one, texts) for one in link.args)
+        if notes := getattr(link, "__notes__", ()):
+            link.__notes__ = [without(str(note), texts) for note in notes]
+        if isinstance(link, RuleViolations):
+            hidden = (one._replace(message=without(one.message, texts)) for one in link.violations)
+            link.violations = tuple(hidden)
+        if isinstance(link, DeliveryError):
+            link.cause, link.code = without(link.cause, texts), without(link.code, texts)
+        link = link.__cause__ or link.__context__
+    if not any(text in _all_of(error) for text in texts):
+        return error
+    return _in_its_place(error)
+
+
+def _hidden_argument(argument: Any, texts: Sequence[str]) -> Any:
+    if isinstance(argument, str):
+        return without(argument, texts)
+    return HIDDEN if any(text in repr(argument) for text in texts) else argument
+
+
+def _all_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def _in_its_place(error: Exception) -> Exception:
+    told = f"{type(error).__name__}: its message holds personal data, and is not shown"
+    for kind in DeliveryError.__subclasses__():
+        if isinstance(error, kind) and kind.__name__ in ("Rejected", "Retryable", "Unavailable"):
+            made = kind(told, status=error.status)
+            if (after := getattr(error, "after", None)) is not None:
+                made.after = after  # type: ignore[attr-defined]  # the same kind has it
+            return made
+    return DataError(told) if isinstance(error, DataError) else RuntimeError(told)
 
 
 def _fields(named: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -130,8 +208,9 @@ def _mapped(value: Any) -> bool:
 
 def _differences(value: Any, hidden: Any) -> Iterator[str]:
     """The texts of a value that are not in its copy."""
-    if hidden == HIDDEN and value != HIDDEN:
-        yield from _texts(value)
+    if isinstance(hidden, str):
+        if hidden == HIDDEN != value:
+            yield from _texts(value)
     elif _mapped(value) and _mapped(hidden):
         for key, one in value.items():
             yield from _differences(one, hidden.get(key))

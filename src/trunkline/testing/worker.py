@@ -83,6 +83,7 @@ class Delivery:
             gate=self.admission,
             enrichment=enrichment_of(compiled, self.admission, metrics, clock),
             decode=parts.compiler.decoder_of(destination),
+            personal=parts.compiler.personal_of(destination),
             prefetch_schemas=parts.prefetch_schemas,
             enqueue=self._batches.put_nowait,
             decisions=ControlledHaltDecisions(parts.control, name),
