@@ -1,7 +1,7 @@
 """A schema registry's REST API, as Confluent defined it and Karapace and Apicurio speak it too.
 
 Confluent's documentation calls it the Schema Registry API, version 1. Only what Trunkline needs
-of it is here: Avro, without references.
+of it is here: Avro. Schemas that refer to others are handed out complete.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from trunkline.errors import (
     SerializationError,
 )
 from trunkline.params import Backbone, revealed
+from trunkline.schemas.references import References, same_schema
 from trunkline.schemas.registry_access import (
+    Answer,
     answer_text,
     body_of,
     checked_address,
@@ -54,30 +56,6 @@ class _Refusal:
 
     reason: str
     until: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    body: Any
-
-    @property
-    def code(self) -> int:
-        """The registry's own error code; 0 where a stranger answered, whatever it calls so."""
-        code = self.body.get("error_code") if isinstance(self.body, dict) else None
-        is_number = isinstance(code, int) and not isinstance(code, bool)
-        return code if is_number and self.status >= 400 else 0  # type: ignore[return-value]
-
-    def member(self, name: str, kind: type[T]) -> T | None:
-        """A member of the body, if it is there and of this type; the body itself for ""."""
-        value = self.body.get(name) if isinstance(self.body, dict) else None
-        value = value if name else self.body
-        return value if type(value) is kind else None
-
-    @property
-    def message(self) -> str:
-        message = self.body.get("message") if isinstance(self.body, dict) else None
-        return str(message or self.body)[:1000]
 
 
 class Registry:
@@ -126,6 +104,7 @@ class Registry:
         self._schemas: dict[int, str] = {}
         self._ids: dict[tuple[str, str], int] = {}
         self._refused_ids: dict[int, _Refusal] = {}
+        self._references = References(lambda path: self._ask("GET", path))
         self._is_registry = False  # whether it has answered as one
         self.clock_ahead: float | None = None
         """Seconds that the registry's clock is ahead of ours by its last answer, give or take one;
@@ -170,8 +149,26 @@ class Registry:
         return self._id(subject, schema_json, f"/subjects/{safe(subject)}/versions")
 
     def lookup(self, subject: str, schema_json: str) -> int:
-        """The id of the schema in the subject. Raises ConfigurationError if it is not there."""
-        return self._id(subject, schema_json, f"/subjects/{safe(subject)}")
+        """The id of the schema in the subject, whose version may be in parts that it refers to.
+        Raises ConfigurationError if it is not there."""
+        if (known := self._ids.get((subject, schema_json))) is not None:
+            return known
+        answer = self._ask("POST", f"/subjects/{safe(subject)}", {"schema": schema_json})
+        if answer.code == NO_SUCH_SCHEMA and (id := self._of_parts(subject, schema_json)):
+            self._ids[subject, schema_json] = id
+            return id
+        return self._told_id(answer, subject, schema_json)
+
+    def _of_parts(self, subject: str, schema_json: str) -> int | None:
+        """The id of the version that is this schema once its references are resolved."""
+        told = self._ask("GET", f"/subjects/{safe(subject)}/versions").member("", list)
+        for number in reversed(told or ()):
+            answer = self._ask("GET", f"/subjects/{safe(subject)}/versions/{number}")
+            if answer.member("references", list) and same_schema(
+                self._references.completed(answer), schema_json
+            ):
+                return answer.member("id", int)
+        return None
 
     def compatible(self, subject: str, schema_json: str) -> list[str]:
         """What speaks against the schema as the subject's next version; empty if nothing does."""
@@ -195,13 +192,15 @@ class Registry:
     def has(self, subject: str, schema_json: str) -> bool:
         """Whether the subject has this schema, in whichever version."""
         answer = self._ask("POST", f"/subjects/{safe(subject)}", {"schema": schema_json})
-        if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION, NO_SUCH_SCHEMA):
+        if answer.code == NO_SUCH_SCHEMA:
+            return self._of_parts(subject, schema_json) is not None
+        if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
             return False
         self._expect(answer, "id", int, f"whether a schema is in {subject}")
         return True
 
     def latest(self, subject: str) -> str | None:
-        """The newest schema of a subject, as JSON; None if there is no such subject."""
+        """The newest schema of a subject as it was registered; None if there is no such subject."""
         answer = self._ask("GET", f"/subjects/{safe(subject)}/versions/latest")
         if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
             return None
@@ -220,8 +219,10 @@ class Registry:
         answer = self._ask("GET", f"/subjects/{safe(subject)}/versions/{number}")
         if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
             return None
-        text = self._expect(answer, "schema", str, f"version {number} of {subject}")
-        return text if answer.body.get("schemaType", "AVRO") == "AVRO" else None
+        self._expect(answer, "schema", str, f"version {number} of {subject}")
+        if answer.body.get("schemaType", "AVRO") != "AVRO":
+            return None
+        return self._references.completed(answer)
 
     def get(self, path: str) -> Any:
         """What a question of any kind is answered with 200: JSON, or text; None otherwise."""
@@ -258,7 +259,7 @@ class Registry:
         if answer.code not in (NO_SUCH_SUBJECT, NO_SUCH_VERSION):
             self._done(answer, f"subject {subject}")
 
-    def _done(self, answer: _Answer, what: str) -> None:
+    def _done(self, answer: Answer, what: str) -> None:
         if answer.status >= 300:
             raise ConfigurationError(
                 f"the registry at {self.url} does not change {what}: "
@@ -289,15 +290,15 @@ class Registry:
             told = f"{answer.status} {answer.message}"
             self._refuse(id, f"the registry at {self.url} refuses schema {id}: {told}")
             return
-        text = self._expect(answer, "schema", str, f"schema {id}")
+        self._expect(answer, "schema", str, f"schema {id}")
         kind = answer.body.get("schemaType", "AVRO")
         if kind != "AVRO":
             self._refuse(id, f"schema {id} is not Avro but {str(kind)[:100]}", for_good=True)
-        elif answer.member("references", list):
-            why = "refers to other subjects, which is not supported: its producer must register it "
-            self._refuse(id, f"schema {id} {why}complete in itself", for_good=True)
-        else:
-            self._schemas[id] = text
+            return
+        try:
+            self._schemas[id] = self._references.completed(answer)
+        except SerializationError as error:
+            self._refuse(id, f"schema {id} cannot be read: {error}")
 
     def _refuse(self, id: int, reason: str, *, for_good: bool = False) -> None:
         until = float("inf") if for_good else time.monotonic() + FORGET_UNKNOWN_AFTER
@@ -310,12 +311,16 @@ class Registry:
         known = self._ids.get((subject, schema_json))
         if known is None:
             answer = self._ask("POST", path, {"schema": schema_json})
-            self._refused(answer, subject, schema_json)
-            known = self._expect(answer, "id", int, f"the id of a schema of {subject}")
-            self._ids[subject, schema_json] = known
+            known = self._told_id(answer, subject, schema_json)
         return known
 
-    def _refused(self, answer: _Answer, subject: str, schema_json: str) -> None:
+    def _told_id(self, answer: Answer, subject: str, schema_json: str) -> int:
+        self._refused(answer, subject, schema_json)
+        id = self._expect(answer, "id", int, f"the id of a schema of {subject}")
+        self._ids[subject, schema_json] = id
+        return id
+
+    def _refused(self, answer: Answer, subject: str, schema_json: str) -> None:
         what = f"{name_of(schema_json)} in subject {subject}"
         if answer.code in (NO_SUCH_SUBJECT, NO_SUCH_SCHEMA):
             raise ConfigurationError(
@@ -332,7 +337,7 @@ class Registry:
                 f"the registry at {self.url} refuses {what}: {answer.status} {answer.message}"
             )
 
-    def _expect(self, answer: _Answer, member: str, kind: type[T], what: str) -> T:
+    def _expect(self, answer: Answer, member: str, kind: type[T], what: str) -> T:
         value = answer.member(member, kind) if answer.status == httpx.codes.OK else None
         if value is None:
             raise RegistryRefused(
@@ -342,7 +347,7 @@ class Registry:
         self._is_registry = True
         return value
 
-    def _ask(self, method: str, path: str, body: Any = None) -> _Answer:
+    def _ask(self, method: str, path: str, body: Any = None) -> Answer:
         """Ask the node that answered last, then the others; another thread may do so meanwhile."""
         begin, count = self._node, len(self._urls)
         for turn in range(count):
@@ -355,7 +360,7 @@ class Registry:
                 log.warning("%s; the next address is asked", error)
         raise AssertionError("there is at least one address")
 
-    def _ask_at(self, url: str, method: str, path: str, body: Any) -> _Answer:
+    def _ask_at(self, url: str, method: str, path: str, body: Any) -> Answer:
         try:
             with self._client.stream(method, url + path, json=body) as response:
                 text = answer_text(response)
@@ -366,7 +371,7 @@ class Registry:
             ) from error
         self.clock_ahead = clock_ahead(response, time.time())
         self._require_answer(response.status_code, text)
-        return _Answer(response.status_code, body_of(text))
+        return Answer(response.status_code, body_of(text))
 
     def _require_answer(self, status: int, text: str) -> None:
         if status >= 500 or status in BUSY:

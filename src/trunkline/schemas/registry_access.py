@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import ssl
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
 
 from trunkline.errors import ConfigurationError, RegistryRefused
+
+T = TypeVar("T")
 
 MAX_ANSWER = 64_000_000
 """Bytes of an answer at the most."""
@@ -68,6 +71,33 @@ def require_trust(url: str, error: Exception) -> None:
         raise RegistryRefused(
             f"the schema registry at {url} speaks no TLS there: begin its address with http://"
         ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a registry answered: the status, and the body's JSON, or its text."""
+
+    status: int
+    body: Any
+
+    @property
+    def code(self) -> int:
+        """The registry's own error code; 0 where a stranger answered, whatever it calls so."""
+        code = self.body.get("error_code") if isinstance(self.body, dict) else None
+        is_number = isinstance(code, int) and not isinstance(code, bool)
+        return code if is_number and self.status >= 400 else 0  # type: ignore[return-value]
+
+    def member(self, name: str, kind: type[T]) -> T | None:
+        """A member of the body, if it is there and of this type; the body itself for ""."""
+        value = self.body.get(name) if isinstance(self.body, dict) else None
+        value = value if name else self.body
+        return value if type(value) is kind else None
+
+    @property
+    def message(self) -> str:
+        """What it says of an error, up to 1,000 characters."""
+        message = self.body.get("message") if isinstance(self.body, dict) else None
+        return str(message or self.body)[:1000]
 
 
 def answer_text(response: httpx.Response) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, TypedDict
 
@@ -20,6 +21,7 @@ from trunkline.schemas.commerce import Order
 from trunkline.schemas.registry import Registry
 from trunkline.schemas.types import avro_type, schema_of
 
+ID, NAME = {"name": "id", "type": "string"}, {"name": "name", "type": "string"}
 FLIGHT = Flight(
     id="2013-01-01-UA-1545-EWR",
     carrier="UA",
@@ -171,3 +173,41 @@ def _require(registry: Registry, subject: str, level: str) -> None:
     """Set the subject's compatibility: Apicurio's default is to accept everything."""
     body = {"compatibility": level}
     httpx.put(f"{registry.url}/config/{subject}", json=body).raise_for_status()
+
+
+def test_a_schema_that_refers_to_other_subjects_is_read_and_written(
+    registry_url: str, registry: Registry, confluent: SchemaRegistryClient
+) -> None:
+    """As another pipeline registered it, in parts; here it is one type."""
+    space = f"s{uuid.uuid4().hex[:8]}"
+
+    class Visit(TypedDict):
+        id: str
+        room: Any
+
+    room = {"type": "record", "name": "Room", "namespace": space, "fields": [NAME]}
+    parts = {"type": "record", "name": "Visit", "namespace": space}
+    apart = {**parts, "fields": [ID, {"name": "room", "type": f"{space}.Room"}]}
+    whole = {**parts, "fields": [ID, {"name": "room", "type": room}]}
+    avro_type(Visit, json.dumps(whole))
+    refers = [{"name": f"{space}.Room", "subject": f"{space}-room", "version": 1}]
+    with httpx.Client(base_url=registry_url) as client:
+        for subject, schema, references in (
+            (f"{space}-room", room, []),
+            (f"{space}-value", apart, refers),
+        ):
+            body = {"schema": json.dumps(schema), "references": references}
+            done = client.post(f"/subjects/{subject}/versions", json=body)
+            assert done.status_code == 200, done.text
+    registered = done.json()["id"]
+
+    codec = Codec(registry)
+    encode = codec.encoder(Visit, f"{space}-value", register=False)
+    visit = Visit(id="7", room={"name": "blue"})
+    value = encode(visit)
+    assert schema_id(value) == registered
+    assert registry.has(f"{space}-value", schema_of(Visit).json)
+    with Registry(registry_url) as other:
+        assert Codec(other).decode_any(value) == visit
+    context = SerializationContext(space, MessageField.VALUE)
+    assert AvroDeserializer(confluent)(value, context) == visit

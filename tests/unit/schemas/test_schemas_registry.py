@@ -168,14 +168,18 @@ def test_another_kind_of_schema_is_asked_for_once(server: Server, registry: Regi
     assert len(server.requests) == 1
 
 
-def test_a_schema_that_refers_to_others_is_told_as_that(server: Server, registry: Registry) -> None:
+def test_references_that_lead_nowhere_are_told_as_that(server: Server, registry: Registry) -> None:
     """It is Avro: "no Avro schema: x.Addr" would send everybody the wrong way."""
-    other = [{"name": "x.Addr", "subject": "x.Addr", "version": 1}]
-    server.answer = (200, {"schema": ORDER, "references": other})
+    missing = {"schema": '{"type": "record", "name": "R", "fields": [{"name": "a", "type": "A"}]}'}
+    other = [{"name": "A", "subject": "a/b", "version": 1}]
+    server.answer = (200, {**missing, "references": other})
     for _ in range(3):
-        with pytest.raises(SerializationError, match="schema 7 refers to other subjects"):
+        with pytest.raises(SerializationError, match="schema 7 cannot be read: its references do"):
             registry.schema(7)
-    assert len(server.requests) == 1
+    assert [path for _, path, _ in server.requests] == [
+        "/schemas/ids/7",
+        "/subjects/a%2Fb/versions/1",
+    ]
     server.answer = (200, {"schema": ORDER, "references": []})
     assert registry.schema(8) == ORDER
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import keyword
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,9 @@ from fastavro.schema import SchemaParseException, UnknownType
 from trunkline.errors import ConfigurationError
 from trunkline.schemas import avro
 from trunkline.schemas.generate.legal import MAX_DEPTH, faults, is_too_deep
+from trunkline.schemas.names import NAMED, PRIMITIVES, definitions, inlined, qualified
 from trunkline.schemas.rules.declared import RULES, RuleFault, rules_of_records
 from trunkline.schemas.rules.place import place_in_file
-
-PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
-NAMED = ("record", "enum", "fixed")
-COMPLEX = (*NAMED, "array", "map")
 
 TAKEN_NAMES = {
     *("bool", "int", "float", "bytes", "str", "list", "dict"),
@@ -66,14 +63,15 @@ class Domain:
         for file in sorted(folder.glob("*.avsc")):
             self._read(file)
         self._check_names(folder)
-        for definition in self.types.values():
-            _check(definition, self.complete(definition))
-        self._check_rules()
+        complete = [self.complete(definition) for definition in self.types.values()]
+        for definition, text in zip(self.types.values(), complete, strict=True):
+            _check(definition, text)
+        self._check_rules(complete)
 
     def complete(self, definition: Definition) -> str:
         """The type's schema as JSON in which each type that it needs is defined where it first
         occurs: one that stands for itself, as the registry wants it."""
-        schema = self._inlined(definition.name, definition.file, set())
+        schema = inlined(definition.name, lambda name: self._known(name, definition.file), set())
         return json.dumps(schema, ensure_ascii=False)
 
     def _read(self, file: Path) -> None:
@@ -101,15 +99,11 @@ class Domain:
                     f"{folder}: {other} and {definition.name} would be one Python name; rename one"
                 )
 
-    def _check_rules(self) -> None:
+    def _check_rules(self, complete: Iterable[str]) -> None:
         """All that is wrong with the rules of these types, with the line and column of each."""
-        told: dict[str, None] = {}
-        for definition in self.types.values():
-            complete = self.complete(definition)
-            if RULES not in complete:
-                continue
-            _, faults = rules_of_records(avro.parse(complete))
-            for fault in faults:
+        told: dict[str, None] = {}  # a type stands in each that needs it
+        for text in complete:
+            for fault in rules_of_records(avro.parse(text))[1] if RULES in text else ():
                 told[f"{self._place(fault)}: {fault}"] = None
         if told:
             raise ConfigurationError("\n".join(told))
@@ -121,20 +115,9 @@ class Domain:
         line, column = place_in_file(file.read_text("utf-8"), fault.expression, fault.at)
         return f"{file}:{line}:{column}"
 
-    def _inlined(self, schema: Any, file: Path, seen: set[str]) -> Any:
-        if isinstance(schema, str):
-            if schema in PRIMITIVES or schema in seen:
-                return schema
-            schema = self._known(schema, file).schema
-        if avro.kind(schema) in NAMED:
-            if schema["name"] in seen:
-                return schema["name"]
-            seen.add(schema["name"])
-        return _rebuilt(schema, lambda child: self._inlined(child, file, seen))
-
-    def _known(self, name: str, file: Path) -> Definition:
+    def _known(self, name: str, file: Path) -> dict[str, Any]:
         try:
-            return self.types[name]
+            return self.types[name].schema
         except KeyError:
             known = ", ".join(sorted(self.types)) or "nothing"
             raise ConfigurationError(
@@ -163,7 +146,7 @@ def _domain(folder: Path) -> Domain:
 def _named_types(schema: Any, file: Path) -> list[tuple[str, dict[str, Any]]]:
     found: list[tuple[str, dict[str, Any]]] | None
     try:
-        found = None if is_too_deep(schema) else list(_definitions(_qualified(schema, "")))
+        found = None if is_too_deep(schema) else list(definitions(qualified(schema)))
     except RecursionError:
         found = None
     except (KeyError, TypeError, AttributeError) as error:
@@ -186,50 +169,6 @@ def _json(file: Path) -> Any:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number in JSON")
-
-
-def _qualified(schema: Any, namespace: str) -> Any:
-    """The schema with full names, as the Avro specification's "Names" resolves them."""
-    if isinstance(schema, str):
-        return schema if schema in PRIMITIVES else _full(schema, namespace)
-    if isinstance(schema, dict) and schema["type"] not in (*PRIMITIVES, *COMPLEX):
-        return _qualified(schema["type"], namespace)  # {"type": {"type": …}}, {"type": "Order"}
-    if avro.kind(schema) in NAMED:
-        name = _full(schema["name"], schema.get("namespace", namespace))
-        namespace = name.rpartition(".")[0]
-        rest = {key: schema[key] for key in schema if key not in ("type", "name", "namespace")}
-        schema = {"type": schema["type"], "name": name, **rest}
-    return _rebuilt(schema, lambda child: _qualified(child, namespace))
-
-
-def _rebuilt(schema: Any, change: Callable[[Any], Any]) -> Any:
-    """The schema with another one for each schema directly inside of it."""
-    match avro.kind(schema):
-        case "union":
-            return [change(branch) for branch in schema]
-        case "array":
-            return {**schema, "items": change(schema["items"])}
-        case "map":
-            return {**schema, "values": change(schema["values"])}
-        case "record":
-            fields = [{**field, "type": change(field["type"])} for field in schema["fields"]]
-            return {**schema, "fields": fields}
-        case _:
-            return schema
-
-
-def _full(name: str, namespace: str) -> str:
-    return name if "." in name or not namespace else f"{namespace}.{name}"
-
-
-def _definitions(schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every named type in a schema, inner before outer, so that Python can read them in order."""
-    if isinstance(schema, str):
-        return
-    for child in avro.children(schema):
-        yield from _definitions(child)
-    if isinstance(schema, dict) and schema["type"] in NAMED:
-        yield schema["name"], schema
 
 
 def _check(definition: Definition, complete: str) -> None:
