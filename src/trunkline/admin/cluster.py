@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol, Self
 
@@ -18,10 +17,10 @@ from confluent_kafka.admin._resource import ResourceType
 
 from trunkline import kafka, naming
 from trunkline.admin.backlog import topic_backlog
+from trunkline.admin.subjects import Subjects
 from trunkline.errors import ConfigurationError, TrunklineError
 from trunkline.params import Backbone
 from trunkline.schemas.registry import registry_of
-from trunkline.schemas.resolving import unresolvable
 from trunkline.streams.plan.resources import (
     Difference,
     Resource,
@@ -32,8 +31,6 @@ from trunkline.streams.plan.resources import (
 
 TIMEOUT = 30.0
 """Seconds that Kafka has for one answer."""
-ASKED_AT_ONCE = 8
-"""Questions to the registry side by side."""
 MADE_AT_ONCE = 100
 """Topics that one request makes."""
 VISIBLE_IN = 30.0
@@ -79,6 +76,7 @@ class KafkaCluster:
         self._backbone = backbone
         self._client = kafka.admin(backbone)
         self._registry = registry_of(backbone)
+        self._subjects = Subjects(self._registry)
         kafka.existing_topics(self._client)  # raises where Kafka does not answer
         with _told():
             found = self._client.describe_cluster(request_timeout=TIMEOUT).result()
@@ -107,7 +105,7 @@ class KafkaCluster:
             by_kind[kind].append(name)
         return {
             **self._topics(by_kind["topic"]),
-            **self._subjects(by_kind["subject"], schemas),
+            **self._subjects.look(by_kind["subject"], schemas),
             **self._groups(by_kind["group"]),
         }
 
@@ -147,23 +145,6 @@ class KafkaCluster:
                 raise _unavailable(failure) from failure
             found[resource.name] = {name: e.value or "" for name, e in entries.items()}
         return found
-
-    def _subjects(
-        self, names: list[str], schemas: Mapping[str, str]
-    ) -> dict[Resource, ResourceState]:
-        if not names:
-            return {}
-        there = set(self._registry.subjects())
-        known = [name for name in names if name in there]
-
-        def schema(name: str) -> str | None:
-            wanted = schemas.get(name)
-            has = wanted is not None and self._registry.has(name, wanted)
-            return wanted if has else self._registry.latest(name)
-
-        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-            found = dict(zip(known, pool.map(schema, known), strict=True))
-        return {Resource("subject", n): {"schema": s} for n, s in found.items() if s is not None}
 
     def _groups(self, names: list[str]) -> dict[Resource, ResourceState]:
         if not names:
@@ -217,16 +198,7 @@ class KafkaCluster:
 
     def speaks_against(self, subject: str, schema: str) -> Sequence[str]:
         """See ``Cluster.speaks_against``."""
-        reasons = self._registry.compatible(subject, schema)
-        latest = self._registry.latest(subject) if reasons else None
-        if latest is None:
-            return reasons
-        # Apicurio says only that it is so.
-        if why := unresolvable(latest, schema):
-            reasons.append(f"what the latest version wrote cannot be read with it: {why}")
-        if why := unresolvable(schema, latest):
-            reasons.append(f"readers of the latest version cannot read what it writes: {why}")
-        return reasons
+        return self._subjects.speaks_against(subject, schema)
 
     def mend(self, differences: Sequence[Difference]) -> Iterator[Difference]:
         """See ``Cluster.mend``. Returns once every broker that is asked tells of it."""
@@ -241,22 +213,13 @@ class KafkaCluster:
     def _mend(self, one: Difference) -> None:
         kind, name = one.resource
         if kind == "subject":
-            self._mend_subject(name, one)
+            self._subjects.mend(one)
         elif one.action == "delete" and kind == "topic":
             self._gone(self._client.delete_topics([name], operation_timeout=TIMEOUT)[name], one)
         elif one.action == "delete":
             self._gone(self._client.delete_consumer_groups([name])[name], one)
         else:
             self._alter_topic(name, one)
-
-    def _mend_subject(self, name: str, one: Difference) -> None:
-        schema = one.becomes.get("schema", "")
-        if one.action == "delete":
-            self._registry.delete(name)
-        elif one.note == FORCED:
-            self._registry.register_whatever(name, schema)
-        else:
-            self._registry.register(name, schema)
 
     def _alter_topic(self, name: str, one: Difference) -> None:
         settings = {key: value for key, value in one.becomes.items() if key != "partitions"}
@@ -293,9 +256,6 @@ class KafkaCluster:
                 )
             time.sleep(0.1 if ours else 0)
 
-
-FORCED = "incompatible, and forced"
-"""The note of a schema that is registered whatever the subject's rule says."""
 
 _GONE_BEFORE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND)
 

@@ -7,12 +7,12 @@ Both go on after a kill: what is done is seen, and not done again.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from trunkline import naming
-from trunkline.admin.cluster import FORCED, Cluster, KafkaCluster
+from trunkline.admin.cluster import Cluster, KafkaCluster
+from trunkline.admin.subjects import forced
 from trunkline.errors import ConfigurationError
 from trunkline.params import Backbone
 from trunkline.streams.flow.definition import Flow
@@ -91,7 +91,7 @@ def plan_needs(
         needs.flows,
         environment,
         cluster.id,
-        tuple(_forced(judged, frozenset(force))),
+        tuple(forced(judged, frozenset(force))),
         _relevant(seen, needs),
         kept,
         tuple(notes),
@@ -188,19 +188,6 @@ def _is_ours(cluster: Cluster, group: str, needs: Needs) -> bool:
     if group == naming.route_group(flow):
         return True
     return all(naming.part_of(topic, flow) == part for topic in cluster.read_by(group))
-
-
-def _forced(judged: Sequence[Difference], names: frozenset[str]) -> list[Difference]:
-    known = {name for one in judged for name in one.refused}
-    if unknown := sorted(names - known):
-        there = ", ".join(sorted(known)) or "nothing is refused"
-        raise ConfigurationError(f"--force {unknown[0]}: {there}")
-    found = []
-    for one in judged:
-        freed = one.forced(names)
-        is_schema = one.resource.kind == "subject" and freed.refused != one.refused
-        found.append(replace(freed, note=FORCED) if is_schema else freed)
-    return found
 
 
 def _relevant(seen: ResourceStates, needs: Needs) -> dict[Resource, dict[str, str]]:

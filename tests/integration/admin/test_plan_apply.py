@@ -94,7 +94,8 @@ def test_an_incompatible_schema_is_refused_with_the_reason(world: World) -> None
     world.write("erp", fields=({"name": "total", "type": "int"},))
     code, said = world.plan()
     assert f"(--force schema:{subject})" in said
-    assert "cannot be read with it: Order.total was not written and has no default" in said
+    assert "what version 2 wrote: Order.total: the reader needs the field" in said
+    assert "version 1" not in said
     assert world.apply()[0] == 1
     names = [subject, f"{world.name}.erp.inbox-value"]
     code, said = world.apply("--json", *(f"--force=schema:{name}" for name in names))
@@ -103,6 +104,52 @@ def test_an_incompatible_schema_is_refused_with_the_reason(world: World) -> None
     with Registry(world.backbone.registry) as registry:
         rule = registry._ask("GET", f"/config/{subject}").member("compatibilityLevel", str)
     assert rule == "BACKWARD", "the subject's rule is as it was"
+
+
+def test_a_transitive_rule_is_held_against_each_version(world: World) -> None:
+    """Confluent and Apicurio blame the newest one only: that one has what the first lacks."""
+    world.apply()
+    subject = f"{world.name}.canonical-value"
+    world.write("erp", fields=({"name": "note", "type": "string", "default": ""},))
+    assert world.apply()[0] == 0
+    with Registry(world.backbone.registry) as registry:
+        registry._ask("PUT", f"/config/{subject}", {"compatibility": "BACKWARD_TRANSITIVE"})
+    world.write("erp", fields=({"name": "note", "type": "string"},))
+    code, said = world.plan()
+    assert code == 2
+    assert "what version 1 wrote: Order.note: the reader needs the field" in said
+    assert "version 2" not in said
+    assert f"(--force schema:{subject})" in said
+
+
+def test_schemas_are_pushed_without_kafka(world: World) -> None:
+    """Its address is wrong, and no topic is made; and what is pushed is what a plan wants."""
+    text = (world.folder / "environments" / "it.toml").read_text()
+    nowhere = text.replace(world.backbone.bootstrap, "127.0.0.1:1")
+    (world.folder / "environments" / "alone.toml").write_text(nowhere)
+    subjects = [f"{world.name}.{name}-value" for name in ("canonical", "erp.inbox")]
+    with Registry(world.backbone.registry) as registry:
+        code, said = world.run("schemas", "diff", "orders.py", "--env", "alone")
+        assert (code, said.splitlines()) == (2, [f"+ subject {name}: Order" for name in subjects])
+        code, said = world.run("schemas", "push", "orders.py", "--env", "alone", "--yes")
+        assert (code, said.count("done: ")) == (0, 2)
+        code, said = world.run("schemas", "diff", "orders.py", "--env", "alone")
+        assert (code, said) == (0, "the registry has what the flows write\n")
+        assert [registry.versions(name) for name in subjects] == [[1], [1]]
+
+        for name in subjects:
+            registry._ask("PUT", f"/config/{name}", {"compatibility": "FULL"})
+        world.write("erp", fields=({"name": "note", "type": "string"},))
+        code, said = world.run("schemas", "diff", "orders.py", "--env", "alone", "--json")
+        told = json.loads(said)
+        assert (code, [one["name"] for one in told]) == (2, subjects)
+        code, said = world.run("schemas", "push", "orders.py", "--env", "alone", "--yes")
+        assert code == 1
+        assert "what version 1 wrote: Order.note: the reader needs the field" in said
+        forced = [f"--force=schema:{name}" for name in subjects]
+        code, said = world.run("schemas", "push", "orders.py", "--env", "alone", "--yes", *forced)
+        assert (code, said.count("done: ")) == (0, 2)
+        assert [registry.versions(name) for name in subjects] == [[1, 2], [1, 2]]
 
 
 def test_what_a_flow_no_longer_has_is_removed_on_demand(world: World) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from trunkline.errors import ConfigurationError
 from trunkline.schemas.compatibility.exceptions import CompatibilityException
-from trunkline.schemas.compatibility.resolve import incompatibilities
+from trunkline.schemas.compatibility.resolve import Incompatibility, incompatibilities
 from trunkline.schemas.generate.sources import read_domains
 from trunkline.schemas.registry import Registry
 from trunkline.schemas.subjects import name_of
@@ -58,8 +58,7 @@ class Finding:
     exception: str = ""
 
     def __str__(self) -> str:
-        who = "what {} wrote" if self.rule == "backward" else "readers of {}"
-        at = f"{who.format(self.version)}: {self.path}: {self.reason}; {self.mend}"
+        at = in_words(self.rule, self.version, Incompatibility(self.path, self.reason, self.mend))
         return f"{at} (let through: {self.exception})" if self.exception else at
 
 
@@ -101,9 +100,8 @@ class ProjectTypes:
         rule: str,
         exceptions: Sequence[CompatibilityException],
     ) -> Iterator[Finding]:
-        pair = (now, version.schema) if rule == "backward" else (version.schema, now)
         let = [e.reason for e in exceptions if (e.type, e.rule) == (version.type, rule)]
-        for one in incompatibilities(*pair):
+        for one in _by_rule(rule, now, version.schema):
             yield Finding(
                 version.type,
                 self.files[version.type],
@@ -114,6 +112,39 @@ class ProjectTypes:
                 one.mend,
                 let[0] if let else "",
             )
+
+
+def in_words(rule: str, version: str, one: Incompatibility) -> str:
+    """Whom it concerns, where and why, and what mends it."""
+    who = f"what {version} wrote" if rule == "backward" else f"readers of {version}"
+    return f"{who}: {one.path}: {one.reason}; {one.mend}"
+
+
+def _by_rule(rule: str, now: str, before: str) -> list[Incompatibility]:
+    return incompatibilities(*((now, before) if rule == "backward" else (before, now)))
+
+
+def against_subject(registry: Registry, subject: str, schema: str) -> list[str]:
+    """Why a schema cannot be the next version of a subject, in words: each version that the
+    subject's level asks for, all of them where it is transitive. [] if nothing speaks against it,
+    in the registry's own opinion, too. Raises RegistryUnavailable, RegistryRefused."""
+    level = registry.level(subject)
+    known = level.removesuffix(TRANSITIVE) in LEVELS
+    found = [
+        in_words(rule, f"version {number}", one)
+        for number, before in _compared(registry, subject, level)
+        for rule in (rules_of(level) if known else ())
+        for one in _by_rule(rule, schema, before)
+    ]
+    return found or registry.compatible(subject, schema)
+
+
+def _compared(registry: Registry, subject: str, level: str) -> Iterator[tuple[int, str]]:
+    """The versions that the next one must be compatible with, the oldest first."""
+    numbers = registry.versions(subject)
+    for number in numbers if level.endswith(TRANSITIVE) else numbers[-1:]:
+        if (schema := registry.version(subject, number)) is not None:
+            yield number, schema
 
 
 def rules_of(level: str) -> Sequence[str]:
@@ -165,14 +196,11 @@ def versions_in_registry(registry: Registry, types: Iterable[str]) -> list[Versi
 
 def _of_subject(registry: Registry, subject: str, name: str) -> list[Version]:
     level = registry.level(subject)
-    numbers = registry.versions(subject)
-    numbers = numbers if level.endswith(TRANSITIVE) else numbers[-1:]
-    found: list[Version] = []
-    for number in numbers:
-        schema = registry.version(subject, number)
-        if schema is not None and _name_of(schema) == name:
-            found.append(Version(name, schema, f"{subject} version {number}", level))
-    return found
+    return [
+        Version(name, schema, f"{subject} version {number}", level)
+        for number, schema in _compared(registry, subject, level)
+        if _name_of(schema) == name
+    ]
 
 
 def _name_of(schema: str | None) -> str:
