@@ -1,13 +1,37 @@
 """A flow that meets bad input, at its source and at its routes. ``FLOW`` names it."""
 
+import json
 import os
+from typing import TypedDict
 
 from trunkline import Event, Flow, Params, Record, Secret
 from trunkline.connectors.http import HttpSink
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.schemas.commerce import Order, PickList
+from trunkline.schemas.types import avro_type
 
 NAME = os.environ["FLOW"]
+
+
+class Account(TypedDict):
+    id: str
+    mail: str
+    cents: int
+
+
+RULES = [
+    {"name": "paid", "expr": "this.cents > 0", "doc": "nothing is free"},
+    {"name": "known", "expr": "this.mail in ['a@example.com', 'b@example.com']"},
+]
+FIELDS = [
+    {"name": "id", "type": "string"},
+    {"name": "mail", "type": "string", "confluent:tags": ["PII"]},
+    {"name": "cents", "type": "long"},
+]
+avro_type(
+    Account,
+    json.dumps({"type": "record", "name": "Account", "fields": FIELDS, "confluent:rules": RULES}),
+)
 
 
 class Env(Params):
@@ -23,8 +47,17 @@ def shop(env: Env) -> PostgresCDC:
     return PostgresCDC(env.dsn, tables=["orders"])
 
 
+@flow.topic(f"{NAME}.accounts", source=shop)
+def accounts(row: Record) -> Account | None:
+    if not row.key.startswith("account-"):
+        return None
+    return Account(id=row.key, mail=row.data["status"], cents=row.data["number"])
+
+
 @flow.topic(f"{NAME}.orders", source=shop)
-def orders(row: Record) -> Order:
+def orders(row: Record) -> Order | None:
+    if row.key.startswith("account-"):
+        return None
     if row.key == "raises":
         raise LookupError("this order is in no catalogue")
     return Order(id=row.key, status=row.data["status"], total_cents=row.data["number"])

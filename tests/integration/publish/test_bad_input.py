@@ -14,6 +14,9 @@ import pytest
 from confluent_kafka import Message
 
 from pg_kit import new_database
+from trunkline.admin.browsing import TopicBrowser
+from trunkline.admin.dead_letters import open_dead_letters
+from trunkline.admin.targets import Target
 from trunkline.params import Backbone
 from worker_kit import Destination, Feed, Workers, environ_of, eventually, header, read
 
@@ -34,6 +37,8 @@ class Outcome:
     """The canonical topic, by topic/partition/offset."""
     letters: dict[str, list[Message]]
     """The dead letters of the source and of each destination."""
+    backbone: Backbone
+    name: str
 
     def dead(self, queue: str, key: bytes | None) -> Message:
         """The one dead letter of a key."""
@@ -76,7 +81,7 @@ def outcome(
             workers.stop()
         origin = {place(message): message for message in read(backbone, f"{name}.orders")}
         letters = {q: read(backbone, f"{name}.{q}.dlq") for q in ("shop", "plain", "slow")}
-    return Outcome(destination, sent, origin, letters)
+    return Outcome(destination, sent, origin, letters, backbone, name)
 
 
 def delivered_to(destination: Destination) -> set[str]:
@@ -92,6 +97,8 @@ def fill_table(dsn: str) -> None:
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE TABLE orders (id text PRIMARY KEY, status text, number bigint)")
         cursor.execute("INSERT INTO orders VALUES ('raises', 'paid', 1), ('nulls', NULL, NULL)")
+        cursor.execute("INSERT INTO orders VALUES ('account-bad', 'anna@example.net', -1)")
+        cursor.execute("INSERT INTO orders VALUES ('account-good', 'a@example.com', 1)")
         cursor.execute("INSERT INTO orders VALUES ('row', 'paid', 3)")
         connection.commit()
 
@@ -180,10 +187,30 @@ def test_a_row_that_cannot_be_canonical_is_in_the_dlq_of_the_source(
     assert json.loads(letter.value() or b"")["data"] == {"id": key, **data}
 
 
+def test_what_breaks_a_rule_is_in_the_dlq_of_the_source_with_all_that_it_breaks(
+    outcome: Outcome,
+) -> None:
+    """And nobody is shown the address, which is tagged; who obeys is published."""
+    letter = outcome.dead("shop", b"account-bad")
+    assert header(letter, "tl_error_class") == "RuleViolations"
+    expression = "must be this.mail in ['a@example.com', 'b@example.com']"
+    assert json.loads(header(letter, "tl_violations")) == [
+        {"rule": "paid", "field": "cents", "message": "nothing is free (cents = -1)"},
+        {"rule": "known", "field": "mail", "message": f"{expression} (mail = ***)"},
+    ]
+    opened = open_dead_letters(outcome.backbone, Target.parse(f"{outcome.name}.shop"))
+    causes = {cause.message for cause in opened.causes()}
+    assert "Account breaks known, paid" in causes
+    assert "anna@example.net" not in str(letter.headers())
+    with TopicBrowser(outcome.backbone, f"{outcome.name}.accounts") as browser:
+        (shown,) = browser.newest(browser.ranges(), 9)
+    assert shown.value.data == {"id": "account-good", "mail": "***", "cents": 1}
+
+
 def test_nothing_else_is_dead(outcome: Outcome) -> None:
     unreadable = 6
     counts = {queue: len(letters) for queue, letters in outcome.letters.items()}
-    assert counts == {"shop": 2, "plain": unreadable + 1, "slow": unreadable + 1}
+    assert counts == {"shop": 3, "plain": unreadable + 1, "slow": unreadable + 1}
 
 
 def test_every_good_event_is_delivered_once(outcome: Outcome) -> None:
