@@ -5,11 +5,12 @@ A connector is done when it passes the shipped acceptance suite, ``trunkline.con
 
 from __future__ import annotations
 
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event, Record
@@ -243,12 +244,34 @@ class HttpRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SqlRequest:
+    """What an operation asks a database for: one statement, as its flow declares it.
+
+    ``sql``: with ``:name`` for each parameter; ``values``: theirs, by name, and perhaps others,
+    which are left out. ``reads``: it changes nothing, and runs in a transaction that could not;
+    ``one``: it finds one row, which is the answer.
+    """
+
+    sql: str
+    values: Mapping[str, Any]
+    reads: bool = False
+    one: bool = False
+
+
+SQL_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+"""What of a statement is text, a name in quotes, or a comment: nothing there is a parameter."""
+
+
+@dataclass(frozen=True, slots=True)
 class HttpReply:
     """What the system answered: a 2xx status and the body's bytes; b"" where it was not readable,
-    which does not undo what the system has done."""
+    which does not undo what the system has done. A database's answer is one, too: 200, and JSON."""
 
     status: int
     body: bytes
+
+
+RequestType: TypeAlias = type[HttpRequest] | type[SqlRequest]
 
 
 class Sink(ABC, Generic[T]):
@@ -272,8 +295,9 @@ class Sink(ABC, Generic[T]):
     order. A system that keeps one state a key must not say so: a replay would take it back
     through the older ones."""
 
-    takes_calls: bool = False
-    """Whether it has ``call``: then operations can be declared for its destination."""
+    takes_calls: RequestType | None = None
+    """What ``call`` takes, if the sink has it: then operations of this form can be declared for its
+    destination."""
     keeps_timeout: bool = False
     """Whether the sink keeps ``CallLimits.timeout`` itself, for each request that a call makes;
     else the engine cancels a call that lasts longer."""
@@ -308,11 +332,11 @@ class Sink(ABC, Generic[T]):
         the failed ones by index. Anything else counts as Retryable. May be cancelled.
         """
 
-    async def call(self, request: HttpRequest, id: str, traceparent: str = "") -> HttpReply:
+    async def call(self, request: Any, id: str, traceparent: str = "") -> HttpReply:
         """Run an operation and return the answer; raises as ``deliver`` does.
 
-        ``id``: the same in each repetition of this call and in no other one, for the system to
-        tell a repeat by. Only of sinks that say ``takes_calls``.
+        ``request``: of the type that ``takes_calls`` names. ``id``: the same in each repetition of
+        this call and in no other one, for the system to tell a repeat by.
         """
         raise NotImplementedError
 

@@ -69,7 +69,7 @@ class HttpSink(Sink[T]):
     """
 
     keeps_timeout = True
-    takes_calls = True
+    takes_calls = HttpRequest
 
     def __init__(
         self,

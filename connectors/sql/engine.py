@@ -28,9 +28,10 @@ MYSQL_SESSION = (
 )
 
 
-def sql_engine(url: str, *, timeout: float, connections: int) -> Engine:
+def sql_engine(url: str, *, timeout: float, connections: int, json_as_text: bool = False) -> Engine:
     """An engine of SqlSink that connects lazily, with up to ``connections`` connections.
 
+    ``json_as_text``: columns of JSON are read as they stand, so that no digit becomes another.
     ``timeout``: seconds for connecting and for one statement, half of which it may wait for a
     lock (with SQLite all of it). Raises AddressError for a URL
     of no supported database (the message never shows the password), MissingExtra for a driver
@@ -48,6 +49,7 @@ def sql_engine(url: str, *, timeout: float, connections: int) -> Engine:
             parsed,
             connect_args=_connect_args(parsed, timeout),
             json_serializer=lambda value: to_json(value).decode(),
+            **({"json_deserializer": str} if json_as_text else {}),
             hide_parameters=True,
             **options,
         )

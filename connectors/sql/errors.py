@@ -85,7 +85,7 @@ def delivery_error(
     and other conflicts. Unavailable: no connection, a server that serves nobody now, a table,
     column or right that is not there, or a column that nobody fills, for whatever row.
     """
-    codes = _codes(error.orig) if isinstance(error, exc.DBAPIError) else frozenset()
+    codes = codes_of(error)
     instruction = _instruction(error, codes)
     if isinstance(error, exc.IntegrityError) and _is_of_no_row(error.orig, names):
         instruction = Unavailable
@@ -136,8 +136,9 @@ def _without_a_known_code(error: exc.DBAPIError, codes: Codes) -> Instruction:
     return Unavailable if lost else Retryable
 
 
-def _codes(original: BaseException | None) -> Codes:
+def codes_of(error: Exception) -> Codes:
     """The SQLSTATE, its class, and the error number, as far as the driver tells them."""
+    original = error.orig if isinstance(error, exc.DBAPIError) else None
     state = getattr(original, "pgcode", None) or getattr(original, "sqlstate", None)
     found: set[str | int] = {state, state[:2]} if state else set()
     args = getattr(original, "args", ())

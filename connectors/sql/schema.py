@@ -61,7 +61,7 @@ def prepare(engine: Engine, wanted: Wanted) -> list[Check]:
     Raises ConfigurationError naming all that is wrong, with the statements that mend it."""
     if wanted.create:
         for table in wanted.tables:
-            _create(engine, table)
+            create_missing(engine, table)
     if wanted.evolve:
         _evolve(engine, wanted)
     with engine.connect() as connection:
@@ -78,7 +78,8 @@ def _told(problems: Sequence[Problem]) -> str:
     return f"SqlSink: {said}. {', or '.join(ways)}.{needed}"
 
 
-def _create(engine: Engine, table: Table) -> None:
+def create_missing(engine: Engine, table: Table) -> None:
+    """Create a table that is not there. Raises ConfigurationError where that is not allowed."""
     try:
         with engine.begin() as connection:
             connection.execute(CreateTable(table, if_not_exists=True))

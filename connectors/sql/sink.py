@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Select
 from sqlalchemy.exc import SQLAlchemyError
 
-from trunkline.connectors.base import Finding, Sink
+from trunkline.connectors.base import Finding, HttpReply, Sink, SqlRequest
+from trunkline.connectors.sql.calls import StatementRunner
 from trunkline.connectors.sql.changes import Change, RowReader, WholeReader, canonical
 from trunkline.connectors.sql.engine import require_durable, sql_engine
 from trunkline.connectors.sql.errors import ERRORS, delivery_error
@@ -33,6 +34,7 @@ from trunkline.errors import (
     DeliveryError,
     PartialFailure,
     Rejected,
+    Unavailable,
 )
 from trunkline.event import Event, split_key
 from trunkline.params import Secret, revealed
@@ -51,7 +53,8 @@ class SqlSink(Sink[T]):
     the column of its name. ``create_table``: create missing tables, from the Avro schema.
     ``evolve_table``: add missing columns, nullable or with the schema's default.
     ``positions``: the name of the table of positions, None to do without.
-    ``timeout``: seconds for connecting and for each statement.
+    ``timeout``: seconds for connecting and for each statement. ``calls``, ``max_rows``: for
+    operations, as SqlDatabase's; with ``max_batch=1``.
 
     ``owner``: for events that hold a whole, as an order with its lines. The column or columns of
     ``key`` that all rows of an event share: the event's key. An event then has the rows that its
@@ -71,6 +74,7 @@ class SqlSink(Sink[T]):
     """
 
     accepts_deletes = True
+    takes_calls = SqlRequest
 
     def __init__(
         self,
@@ -85,6 +89,8 @@ class SqlSink(Sink[T]):
         create_table: bool = False,
         evolve_table: bool = False,
         positions: str | None = "{table}_tl_pos",
+        calls: str | None = "tl_calls",
+        max_rows: int = 1_000,
         max_batch: int = 500,
         concurrency: int = 1,
         timeout: float = 30.0,
@@ -110,7 +116,11 @@ class SqlSink(Sink[T]):
         self._wanted = Wanted(self._table, self._positions, fields, create_table, evolve_table)
         self._checks: list[Check] = []
         self._key_checks: list[Check] = []
-        self._engine = sql_engine(revealed(url), timeout=timeout, connections=concurrency)
+        self._engine = sql_engine(
+            revealed(url), timeout=timeout, connections=concurrency, json_as_text=True
+        )
+        self._runner = StatementRunner(self._engine, calls, create=create_table, max_rows=max_rows)
+        self._calls_ready = False
         self._upsert = upsert(self._table, self._engine.dialect.name)
         self._delete = delete_keys(self._table, key)
         self._select = None if owner is None else select_keys(self._table, key, owner)
@@ -154,6 +164,11 @@ class SqlSink(Sink[T]):
         Retryable for deadlocks, Unavailable when the connection is lost or cannot be made."""
         await self._in_thread(self._write, list(events))
 
+    async def call(self, request: SqlRequest, id: str, traceparent: str = "") -> HttpReply:
+        """Run one statement of an operation; see ``StatementRunner.run`` for answers and errors."""
+        reply: HttpReply = await self._in_thread(self._run, request, id)
+        return reply
+
     async def close(self) -> None:
         """Wait for the transactions under way, also cancelled ones, and close all connections."""
         if self._threads is not None:
@@ -164,6 +179,21 @@ class SqlSink(Sink[T]):
     async def _in_thread(self, function: Any, *args: Any) -> Any:
         assert self._threads is not None, "the sink is not open"
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+    def _run(self, request: SqlRequest, id: str) -> HttpReply:
+        # Not in ``open``: most destinations have no operations, and need no table of calls.
+        if not self._calls_ready and not request.reads:
+            try:
+                self._runner.prepare()
+            except ConfigurationError as error:
+                refused = Unavailable(str(error), status=503)
+                raise refused from error
+            except SQLAlchemyError as error:
+                failure = delivery_error(error)
+                failure.unsent = True
+                raise failure from error
+            self._calls_ready = True
+        return self._runner.run(request, id)
 
     def _write(self, events: list[Event[T]]) -> None:
         try:

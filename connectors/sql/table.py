@@ -241,6 +241,19 @@ def tables_for(
     )
 
 
+def calls_table(table: str) -> Table:
+    """The table that knows which calls were done, and how they were answered."""
+    schema, _, name = table.rpartition(".")
+    return Table(
+        name,
+        MetaData(schema=schema or None),
+        Column("tl_call", _Bytewise, primary_key=True),
+        Column("tl_at", _moment(True), nullable=False),
+        Column("tl_reply", SIMPLE["string"](), nullable=True),
+        **MYSQL,
+    )
+
+
 def _column(field: Field, key: Sequence[str]) -> Column[Any]:
     in_key = field.column in key
     return Column(

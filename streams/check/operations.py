@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trunkline.connectors.base import HttpRequest, Sink
+from trunkline.connectors.base import HttpRequest, Sink, SqlRequest
 from trunkline.schemas import avro
 from trunkline.schemas.exact.logical import logical_of
 from trunkline.schemas.types import has_schema, schema_of
@@ -28,7 +28,7 @@ def operation_problems(flow: Flow[Any]) -> Iterator[Problem]:
     """All that is wrong with what a flow offers at the gateway."""
     yield from _received(flow)
     for operation in flow.operations:
-        for message in (*_types(operation), *_destination(operation.to), *_doubt(operation)):
+        for message in (*_types(operation), *_destination(operation), *_doubt(operation)):
             yield _problem(operation, message)
 
 
@@ -55,12 +55,13 @@ def operations_collide(flows: Sequence[Flow[Any]]) -> Iterator[Problem]:
 
 def call_problem(sink: Sink[Any]) -> str:
     """Why a destination's sink cannot run operations; "" if it can."""
-    if not sink.takes_calls:
+    if sink.takes_calls is None:
         return f"its destination's {type(sink).__name__} runs no operations: use an HttpSink"
     if sink.max_batch > 1:
+        mend = "give the sink max_batch=1" if sink.takes_calls is SqlRequest else "leave batch= out"
         return (
-            "its destination sends several events in one request: a call is one, so leave batch= "
-            "out, or declare the operation for a destination of its own"
+            f"its destination sends several events in one request: a call is one, so {mend}, or "
+            "declare the operation for a destination of its own"
         )
     return ""
 
@@ -71,7 +72,10 @@ def _types(operation: Operation[Any]) -> Iterator[str]:
     except FlowError as error:
         yield error.problem.message.removeprefix(f"operation {operation.name}: ")
         return
-    if returns is not HttpRequest:
+    if operation.policy.sql and not is_a(returns, (Mapping,)):
+        shown = format_annotation(returns)
+        yield f"returns {shown}: with sql= it returns parameters' values, a Mapping[str, object]"
+    if not operation.policy.sql and returns is not HttpRequest:
         yield f"returns {format_annotation(returns)}: an operation returns HttpRequest"
     if not has_schema(request):
         yield (
@@ -121,7 +125,8 @@ def _doubt(operation: Operation[Any]) -> Iterator[str]:
             yield f"doubt='check:{name}': {name} needs the field {field['name']}, which it has not"
 
 
-def _destination(to: Destination[Any, Any]) -> Iterator[str]:
+def _destination(operation: Operation[Any]) -> Iterator[str]:
+    to: Destination[Any, Any] = operation.to
     if to.policy.order != "key":
         yield (
             f"the destination {to.name} has order={to.policy.order!r}: two attempts of one call "
@@ -136,9 +141,14 @@ def _destination(to: Destination[Any, Any]) -> Iterator[str]:
         sink = returned(to)
     except FlowError:
         return  # the check of the destination has said so
-    if is_a(sink, (Sink,)) and not getattr(sink, "takes_calls", False):
-        kind = format_annotation(sink)
+    if not is_a(sink, (Sink,)):
+        return
+    kind, takes = format_annotation(sink), getattr(sink, "takes_calls", None)
+    if takes is None:
         yield f"the destination {to.name} is a {kind}, which runs no operations: use an HttpSink"
+    elif takes is not operation.takes:
+        mend = "give the operation its statement, sql=" if takes is SqlRequest else "leave sql= out"
+        yield f"the destination {to.name} is a {kind}: {mend}"
 
 
 def _problem(operation: Operation[Any], message: str) -> Problem:

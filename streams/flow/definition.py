@@ -30,6 +30,7 @@ from trunkline.streams.flow.operation import (
     Operation,
     OperationDecorator,
     OperationOptions,
+    SqlOperationDecorator,
     operation_decorator,
 )
 from trunkline.streams.flow.parts import (
@@ -231,12 +232,18 @@ class Flow(Generic[EnvT]):
         only = partial(self._only, Destination, (to,), what="to=")
         return enrich_decorator(self, to, only, options)
 
+    @overload
     def operation(
         self, /, *, to: Destination[EnvT, Any], **options: Unpack[OperationOptions]
-    ) -> OperationDecorator:
+    ) -> OperationDecorator: ...
+    @overload
+    def operation(
+        self, /, *, to: Destination[EnvT, Any], sql: str, **options: Unpack[OperationOptions]
+    ) -> SqlOperationDecorator: ...
+    def operation(self, /, *, to: Destination[EnvT, Any], **options: Any) -> Any:
         """Declare an operation, which others call through the gateway: a function from a ``Call``
-        to the request that the destination's system gets. docs/operations-of-systems.md has the
-        rest."""
+        to the request that the destination's system gets, or with ``sql=`` to the values of the
+        statement's parameters. docs/operations-of-systems.md has the rest."""
         only = partial(self._only, Destination, (to,), what="to=")
         return operation_decorator(self, to, only, options)
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypedDict, TypeVar
 
-from trunkline.connectors.base import HttpRequest
+from trunkline.connectors.base import HttpRequest, RequestType, SqlRequest
 from trunkline.errors import ConfigurationError
 from trunkline.streams.flow.decorated import DeclaringFlow, Definition
 from trunkline.streams.flow.problems import Problem, parsed_arguments
+from trunkline.streams.flow.statement import parsed_statement, statement_problem
 from trunkline.times import parse_duration
 
 D = TypeVar("D")
@@ -45,7 +46,8 @@ class OperationPolicy:
     """How an operation is called. ``key``: the field of the request that names the entity, "" for
     none; ``wait``, ``expires``: seconds; ``doubt``: what becomes of a call whose worker died before
     it could write what came of it: ``retry``, ``ask``, or ``check:`` and the name of a query;
-    ``approve``: the role of those who must approve a call, "" for none."""
+    ``approve``: the role of those who must approve a call, "" for none; ``sql``: the statement that
+    a database is asked for, whose parameters the function gives, "" for what is no database."""
 
     verb: str = ""
     resource: str = ""
@@ -54,6 +56,7 @@ class OperationPolicy:
     expires: float = 3600.0
     doubt: str = "retry"
     approve: str = ""
+    sql: str = ""
 
     @property
     def is_query(self) -> bool:
@@ -81,15 +84,20 @@ class Call(Generic[D]):
     attempt: int = 1
 
 
-class Operation(Definition, Generic[D]):
-    """An operation: call it with a ``Call`` and it returns the request. ``to``: the Destination."""
+SqlValues = Mapping[str, object]
+"""The values of a statement's parameters, by name."""
 
-    function: Callable[[Call[D]], HttpRequest]
+
+class Operation(Definition, Generic[D]):
+    """An operation: call it with a ``Call`` and it returns what its function does. ``to``: the
+    Destination."""
+
+    function: Callable[[Call[D]], HttpRequest | SqlValues]
 
     def __init__(
         self,
         flow: DeclaringFlow,
-        function: Callable[[Call[D]], HttpRequest],
+        function: Callable[[Call[D]], HttpRequest | SqlValues],
         to: Any,
         policy: OperationPolicy,
     ) -> None:
@@ -97,8 +105,22 @@ class Operation(Definition, Generic[D]):
         self.to = to
         self.policy = policy
 
-    def __call__(self, call: Call[D]) -> HttpRequest:
+    def __call__(self, call: Call[D]) -> Any:
         return self.function(call)
+
+    def request(self, call: Call[D]) -> Any:
+        """What the sink is asked for: an HttpRequest or a SqlRequest, if the function returns what
+        it should; else that."""
+        made: Any = self.function(call)
+        sql, reads = self.policy.sql, self.policy.is_query
+        if sql and isinstance(made, Mapping):
+            return SqlRequest(sql, made, reads=reads, one=self.policy.verb == "get")
+        return made
+
+    @property
+    def takes(self) -> RequestType:
+        """What its sink must take."""
+        return SqlRequest if self.policy.sql else HttpRequest
 
     @property
     def check(self) -> Operation[Any] | None:
@@ -114,21 +136,46 @@ class Operation(Definition, Generic[D]):
         return str(self.to.name if system is None else system.name)
 
 
+class HttpOperation(Operation[D]):
+    """An operation of an API: its function returns the request."""
+
+    function: Callable[[Call[D]], HttpRequest]
+
+    def __call__(self, call: Call[D]) -> HttpRequest:
+        return self.function(call)
+
+
+class SqlOperation(Operation[D]):
+    """An operation of a database: its function returns the values of the statement's parameters."""
+
+    function: Callable[[Call[D]], SqlValues]
+
+    def __call__(self, call: Call[D]) -> SqlValues:
+        return self.function(call)
+
+
 class OperationDecorator(Protocol):
     """What ``@flow.operation(...)`` accepts."""
 
-    def __call__(self, function: Callable[[Call[D]], HttpRequest]) -> Operation[D]: ...
+    def __call__(self, function: Callable[[Call[D]], HttpRequest]) -> HttpOperation[D]: ...
+
+
+class SqlOperationDecorator(Protocol):
+    """What ``@flow.operation(..., sql=...)`` accepts."""
+
+    def __call__(self, function: Callable[[Call[D]], SqlValues]) -> SqlOperation[D]: ...
 
 
 def operation_decorator(
-    flow: DeclaringFlow, to: Any, only: Callable[..., tuple[Any, ...]], options: OperationOptions
-) -> OperationDecorator:
+    flow: DeclaringFlow, to: Any, only: Callable[..., tuple[Any, ...]], options: Mapping[str, Any]
+) -> Any:
     """What adds an operation of the destination ``to`` to the flow. ``only``: the destination, if
     it is one; else what is wrong with it becomes a problem of the function."""
     policy, wrong = parse_operation(options)
+    kind: type[Operation[Any]] = SqlOperation if policy.sql else HttpOperation
 
-    def declare(function: Callable[[Call[D]], HttpRequest]) -> Operation[D]:
-        declared: Operation[D] = Operation(flow, function, to, policy)
+    def declare(function: Callable[[Call[Any]], Any]) -> Operation[Any]:
+        declared = kind(flow, function, to, policy)
         said = [f"operation {declared.name}: {message}" for message in wrong]
         flow.problems += [Problem(declared.place, message) for message in said]
         for destination in only(function):
@@ -149,6 +196,7 @@ def parse_operation(options: Mapping[str, Any]) -> tuple[OperationPolicy, list[s
         "expires": lambda text: _time(text, MAX_EXPIRES),
         "doubt": _doubt,
         "approve": _role,
+        "sql": parsed_statement,
     }
     missing = [
         f"{name}= is missing: {why}"
@@ -158,6 +206,10 @@ def parse_operation(options: Mapping[str, Any]) -> tuple[OperationPolicy, list[s
     found, bad = parsed_arguments(options, parsers, "to")
     wrong = [*missing, *bad]
     policy = OperationPolicy(**found)
+    if problem := statement_problem(policy.sql, reads=policy.is_query):
+        wrong.append(problem)
+    if "sql" in options and not policy.sql:  # told: that it has none would be said once more
+        policy = replace(policy, sql=str(options["sql"]) or "none")
     if policy.is_query:
         for name in ("expires", "doubt", "approve"):
             if name in options:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from trunkline.connectors.base import HttpReply, HttpRequest, Sink
+from trunkline.connectors.base import HttpReply, HttpRequest, Sink, SqlRequest
 from trunkline.errors import DataError, DeliveryError, Rejected, Unavailable
 from trunkline.event import Event, header_number
 from trunkline.headers import TL_ATTEMPT, TL_CLIENT, TL_EXPIRES_AT, TL_OPERATION, TL_REPLAY_ID
@@ -103,7 +103,7 @@ class OperationSink(Sink[Any]):
         return False
 
     async def _once(
-        self, event: Event[Any], operation: Operation[Any], request: HttpRequest
+        self, event: Event[Any], operation: Operation[Any], request: HttpRequest | SqlRequest
     ) -> HttpReply:
         """One attempt of a call that must not be made twice."""
         try:
@@ -144,7 +144,7 @@ class OperationSink(Sink[Any]):
             raise Rejected(f"the flow has no operation {name!r} any more")
         return operation
 
-    def _request(self, event: Event[Any], operation: Operation[Any]) -> HttpRequest:
+    def _request(self, event: Event[Any], operation: Operation[Any]) -> HttpRequest | SqlRequest:
         return request_of(operation, self._call_of(event, event.data))
 
     @staticmethod
@@ -153,10 +153,10 @@ class OperationSink(Sink[Any]):
         return Call(data, event.id, event.header(TL_CLIENT), event.key, attempt)
 
 
-def request_of(operation: Operation[Any], call: Call[Any]) -> HttpRequest:
-    """What the flow's function makes of a call. Raises Rejected for a defect of it."""
+def request_of(operation: Operation[Any], call: Call[Any]) -> HttpRequest | SqlRequest:
+    """What the system is asked for in a call. Raises Rejected for a defect of the function."""
     try:
-        request = operation(call)
+        request = operation.request(call)
     except (DeliveryError, DataError):
         raise
     # A defect of the function: no attempt more would mend it, and a person must see it.
@@ -164,7 +164,7 @@ def request_of(operation: Operation[Any], call: Call[Any]) -> HttpRequest:
         raise Rejected(
             f"the operation {operation.name} failed: {type(defect).__name__}"
         ) from defect
-    if not isinstance(request, HttpRequest):
-        made = type(request).__name__
-        raise Rejected(f"the operation {operation.name} returned {made}, no request")
+    if not isinstance(request, operation.takes):
+        made, wanted = type(request).__name__, "values" if operation.policy.sql else "request"
+        raise Rejected(f"the operation {operation.name} returned {made}, no {wanted}")
     return request

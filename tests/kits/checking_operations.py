@@ -26,6 +26,26 @@ def look(call: Call[Order]) -> HttpRequest: ...
 @flow.operation(to=erp, verb="update", resource="orders", key="id", doubt="check:look")
 def sure(call: Call[Order]) -> HttpRequest: ...
 """,
+    "operations of a database": DECLARED
+    + """
+from collections.abc import Mapping
+from trunkline.connectors.sql import SqlDatabase, SqlSink
+@flow.destination
+def erp_db(env: Env) -> SqlDatabase: never(env)
+@flow.destination
+def mart(env: Env) -> SqlSink[Order]: never(env)
+ONE = "SELECT * FROM orders WHERE id = :id -- not ; another"
+@flow.operation(to=erp_db, verb="get", resource="orders", key="id", sql=ONE)
+def look(call: Call[Order]) -> Mapping[str, object]: ...
+@flow.operation(
+    to=erp_db, verb="update", resource="orders", doubt="check:look", sql="UPDATE o SET a = ';';"
+)
+def pay(call: Call[Order]) -> Order: ...
+@flow.operation(to=mart, verb="update", resource="orders", sql="WITH x AS (SELECT 1) DELETE x")
+def drop(call: Call[Order]) -> dict[str, str]: ...
+@flow.operation(to=erp, verb="drop", resource="orders")
+def shelve(call: Call[Order]) -> HttpRequest: ...
+""",
 }
 
 WRONG_OPERATIONS = {
@@ -89,6 +109,27 @@ def c(call: Call[Order]) -> HttpRequest: ...
 def d(call: Call[Order]) -> HttpRequest: ...
 @flow.operation(to=erp, verb="x", resource="o")  # !! the name is taken by the operation in line
 def d(call: Call[Order]) -> HttpRequest: ...
+""",
+    "statements of operations": DECLARED
+    + """
+from collections.abc import Mapping
+from trunkline.connectors.sql import SqlDatabase
+@flow.destination
+def db(env: Env) -> SqlDatabase: never(env)
+@flow.operation(to=db, verb="get", resource="o", sql="DELETE FROM o")  # !! a query reads
+def a(call: Call[Order]) -> Mapping[str, object]: ...
+@flow.operation(to=db, verb="x", resource="o", sql="DROP TABLE o")  # !! it begins with INSERT
+def b(call: Call[Order]) -> Mapping[str, object]: ...
+@flow.operation(to=db, verb="x", resource="o", sql="DELETE FROM o; COMMIT")  # !! more than one
+def c(call: Call[Order]) -> Mapping[str, object]: ...
+@flow.operation(to=db, verb="x", resource="o", sql="")  # !! is no statement
+def d(call: Call[Order]) -> Mapping[str, object]: ...
+@flow.operation(to=db, verb="x", resource="o")  # !! give the operation its statement, sql=
+def e(call: Call[Order]) -> HttpRequest: ...
+@flow.operation(to=erp, verb="x", resource="o", sql="DELETE FROM o")  # !! leave sql= out
+def f(call: Call[Order]) -> Mapping[str, object]: ...
+@flow.operation(to=db, verb="x", resource="o", sql="DELETE FROM o")  # !! with sql= it returns
+def g(call: Call[Order]) -> HttpRequest: ...
 """,
     "operations of an enriched destination": DECLARED
     + """

@@ -1,6 +1,6 @@
 """Right wiring: everything here must pass mypy strict and pyright."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TypedDict, assert_type
 
 from trunkline import (
@@ -283,6 +283,14 @@ async def awaited_stay_awaitable(event: Event[Order]) -> None:
 @flow.operation(to=crm, verb="update", resource="orders", key="id", wait="5s", expires="1h")
 def correct(call: Call[Order]) -> HttpRequest:
     return HttpRequest("PATCH", f"/orders/{call.data['id']}", json=call.data)
+
+
+@flow.operation(to=crm, verb="get", resource="orders", sql="SELECT 1 WHERE :id = 1")
+def found_in_a_table(call: Call[Order]) -> Mapping[str, object]:
+    return {"id": call.data["id"]}
+
+
+values: Mapping[str, object] = found_in_a_table(Call(Order(id="1", status="paid"), "id", "crm"))
 
 
 corrected: HttpRequest = correct(Call(Order(id="1", status="paid"), "id", "crm"))

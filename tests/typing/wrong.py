@@ -259,6 +259,11 @@ def answers_something_else(call: Call[Order]) -> Order:
     return call.data
 
 
+@flow.operation(to=warehouse, verb="get", resource="orders", sql="SELECT 1")  # wrong
+def gives_no_values(call: Call[Order]) -> HttpRequest:
+    return HttpRequest("GET")
+
+
 @flow.operation(to=warehouse, verb="update", resource="orders", wait=5)  # wrong
 def waits_a_number(call: Call[Order]) -> HttpRequest:
     return HttpRequest("PATCH")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from trunkline.access.policy import Client
-from trunkline.connectors.base import HttpRequest
 from trunkline.errors import Rejected
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
@@ -25,7 +24,7 @@ MAX_KEY = 1_000
 """Characters of the key of an entity."""
 
 
-def unrendered(call: Call[Any]) -> HttpRequest:
+def unrendered(call: Call[Any]) -> Any:
     """The request of no operation."""
     raise Rejected("it makes no request")
 
@@ -47,7 +46,7 @@ class Offered:
     encode: Callable[[Any], bytes]
     described: str
     queries: str = ""
-    render: Callable[[Call[Any]], HttpRequest] = unrendered
+    render: Callable[[Call[Any]], Any] = unrendered
 
     @property
     def is_query(self) -> bool:
@@ -149,7 +148,7 @@ def _offered(operation: Operation[Any], backbone: Backbone, codec: Codec) -> Off
         schema=schema,
         reader=PlainReader(schema.parsed),
         encode=codec.encoder(request, named, register=backbone.create),
-        render=operation,
+        render=operation.request,
         queries=operation.to.queries if operation.policy.is_query else "",
         described=inspect.cleandoc(operation.__doc__ or operation.name),
     )

@@ -28,7 +28,7 @@ class Erp(Sink[Any]):
     """Records what it is asked for; ``fails`` is raised."""
 
     type = dict
-    takes_calls = True
+    takes_calls = HttpRequest
     concurrency = 7
 
     def __init__(self) -> None:
