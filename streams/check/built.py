@@ -113,7 +113,11 @@ def _whatever_the_values(error: Exception, env: Params) -> bool:
 
 def delete_problem(route: Route[Any, Any], sink: Sink[Any]) -> str:
     """Why the sink cannot take the deletes that the route sends; "" if it can, or none are sent."""
-    if sink.accepts_deletes or not (route.otherwise == "delete" or returns_deletes(route)):
+    if not (route.otherwise == "delete" or returns_deletes(route)):
+        return ""
+    if route.operation is not None:
+        return f"sends deletes, but {route.operation.name} is an operation: call one that deletes"
+    if sink.accepts_deletes:
         return ""
     return (
         f"sends deletes, but the sink of {route.to.name} takes none: give the sink a way to delete "

@@ -30,7 +30,7 @@ from trunkline.streams.flow.annotations import (
     returned,
     type_of_destination,
     type_of_event,
-    type_of_inbox,
+    type_of_sent,
     type_of_topic,
     types_of_messages,
 )
@@ -225,10 +225,10 @@ def _route_types(flow: Flow[Any]) -> Problems:
             yield _problem(
                 route, f"{event}, but {route.topic.topic} carries {format_annotation(sends)}"
             )
-        accepts = _type_or_none(type_of_inbox, route.to)
+        accepts = _type_or_none(type_of_sent, route)
         for message in _type_or_none(types_of_messages, route) or ():
             if accepts is not None and message not in (Any, accepts):
-                through = route.to.enrichment or route.to
+                through = route.operation or route.to.enrichment or route.to
                 verb = "accepts" if through is route.to else "takes"
                 sink = f"the {through.kind} {through.name} {verb} {format_annotation(accepts)}"
                 yield _problem(route, f"returns {format_annotation(message)}, but {sink}")

@@ -27,9 +27,23 @@ KEYS = ("string", "int", "long")
 def operation_problems(flow: Flow[Any]) -> Iterator[Problem]:
     """All that is wrong with what a flow offers at the gateway."""
     yield from _received(flow)
+    yield from _routed(flow)
     for operation in flow.operations:
         for message in (*_types(operation), *_destination(operation), *_doubt(operation)):
             yield _problem(operation, message)
+
+
+def _routed(flow: Flow[Any]) -> Iterator[Problem]:
+    """What is wrong with the operations that routes call."""
+    for route in flow.routes:
+        if (called := route.operation) is None:
+            continue
+        if called.policy.is_query:
+            message = f"calls {called.name}, which only reads: its answer would go nowhere"
+            yield annotation_error(route, message).problem
+        if called.policy.approve:
+            message = f"calls {called.name}, each call of which somebody must approve"
+            yield annotation_error(route, f"{message}: declare one without approve=").problem
 
 
 def _received(flow: Flow[Any]) -> Iterator[Problem]:

@@ -35,7 +35,7 @@ from trunkline.streams.deliver.tracker import OffsetTracker
 from trunkline.streams.dlq.halted import HaltDecisions
 from trunkline.streams.enrichment.enricher import Enricher
 from trunkline.streams.flow.definition import Destination
-from trunkline.streams.journal.follower import CallFollower
+from trunkline.streams.journal.follower import FollowsCalls
 from trunkline.streams.journal.journal import CallJournal
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import DeliveryMetrics, HasGauges
@@ -114,7 +114,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         drain: float = DRAIN_TIMEOUT,
         max_open: int = MAX_OPEN,
         journal: CallJournal | None = None,
-        follower: CallFollower | None = None,
+        follower: FollowsCalls | None = None,
         decode_calls: Mapping[str, Decode] | None = None,
         personal: PersonalTexts | None = None,
     ) -> None:

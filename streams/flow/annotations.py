@@ -66,6 +66,14 @@ def type_of_inbox(destination: Destination[Any, Any]) -> type:
     return _one_type(destination.enrichment, parameter(destination.enrichment), "takes")
 
 
+def type_of_sent(route: Route[Any, Any]) -> type:
+    """The type of what a route sends: of its destination's inbox, or the request of the operation
+    that it calls. Raises FlowError."""
+    if route.operation is not None:
+        return type_of_request(route.operation)
+    return type_of_inbox(route.to)
+
+
 def types_of_result(enrichment: Enrichment[Any, Any, Any, Any]) -> list[Any]:
     """The types that an enrichment may return, without None. Raises FlowError."""
     return members(returned(enrichment))

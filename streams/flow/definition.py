@@ -251,7 +251,7 @@ class Flow(Generic[EnvT]):
         self,
         topic: Topic[S],
         *,
-        to: Destination[EnvT, D] | Enrichment[EnvT, D, Any, Any],
+        to: Destination[EnvT, D] | Enrichment[EnvT, D, Any, Any] | Operation[D],
         only: str | Sequence[str] = (),
         deletes: bool = False,
         otherwise: Otherwise | None = None,
@@ -266,15 +266,20 @@ class Flow(Generic[EnvT]):
         ``change`` is ``delete``, and what it returns is sent instead. ``otherwise="delete"``: where
         the function returns None or an empty list, a delete of the event's key is sent, so that
         the destination loses what no longer passes the filter. What a route raises sends that
-        event to the destination's DLQ. ``to``: a destination, or the enrichment that its messages
-        pass, which type checkers know by what it takes.
+        event to the destination's DLQ. ``to``: a destination; the enrichment that its messages
+        pass, which type checkers know by what it takes; or an operation, which is called with what
+        the function returns.
         """
-        destination = to.to if isinstance(to, Enrichment) else to
+        destination = to.to if isinstance(to, Enrichment | Operation) else to
+        operation = to if isinstance(to, Operation) else None
         types = (only,) if isinstance(only, str) else tuple(only)
 
         def declare(function: RouteFunction[S, Any]) -> Route[S, Any]:
             declared: Route[S, Any] = Route(
-                self, function, topic, destination, types, deletes=deletes, otherwise=otherwise
+                *(self, function, topic, destination, types),
+                deletes=deletes,
+                otherwise=otherwise,
+                operation=operation,
             )
             right = self._only(Topic, (topic,), function, "the first argument")
             right += self._only(Destination, (destination,), function, "to=")

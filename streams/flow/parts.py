@@ -120,7 +120,8 @@ class Destination(Definition, Generic[EnvT, T]):
 
 
 class Route(Definition, Generic[S, R_co]):
-    """A pure function from a canonical event, and what it looks up, to a destination's messages."""
+    """A pure function from a canonical event, and what it looks up, to a destination's messages; or
+    to requests of an ``operation`` of it, which are called."""
 
     function: Callable[..., R_co]
 
@@ -134,6 +135,7 @@ class Route(Definition, Generic[S, R_co]):
         *,
         deletes: bool = False,
         otherwise: Otherwise | None = None,
+        operation: Operation[Any] | None = None,
     ) -> None:
         super().__init__(flow, function, "route")
         self.topic = topic
@@ -141,6 +143,7 @@ class Route(Definition, Generic[S, R_co]):
         self.only = only
         self.deletes = deletes
         self.otherwise = otherwise
+        self.operation = operation
 
     def __call__(self, event: Event[S], *more: Any, **named: Any) -> R_co:
         return self.function(event, *more, **named)

@@ -36,6 +36,24 @@ class CallListener(Protocol):
         it is nothing."""
 
 
+class FollowsCalls(Protocol):
+    """What the delivery step needs of a follower; see ``CallFollower``."""
+
+    failure: BaseException | None
+
+    def start(self, listener: CallListener) -> None:
+        """Begin, with no partition."""
+        ...
+
+    def follow(self, starts: Mapping[int, int]) -> None:
+        """Read these partitions from these offsets on, and no others."""
+        ...
+
+    async def stop(self) -> None:
+        """End."""
+        ...
+
+
 class CallFollower:
     """Reads in a thread of its own. ``group``: that of the delivery step, whose rights it has; it
     does not join it, and commits nothing. ``failure``: what ended it, or None.

@@ -125,7 +125,8 @@ def _require_own_names(flows: Iterable[Flow[Any]]) -> None:
 def _schemas(flow: Flow[Any], strategy: str) -> Iterator[tuple[str, str]]:
     """The schemas that a worker of the flow writes with, by their subjects."""
     written = [(t.topic, type_of_topic(t)) for t in flow.topics if t.sources or t.received]
-    destinations = {id(route.to): route.to for route in flow.routes}.values()
+    # What a route sends to an operation is written with the schema of its request.
+    destinations = {id(r.to): r.to for r in flow.routes if r.operation is None}.values()
     written += [(to.inbox, type_of_inbox(to)) for to in destinations]
     for one in flow.operations:
         written.append((operation_subject(one), type_of_request(one)))

@@ -17,6 +17,16 @@ from trunkline.schemas.codec import Decode, Encode
 from trunkline.schemas.personal import PersonalTexts, hide_in
 
 
+@dataclass(frozen=True, slots=True)
+class CompiledCall:
+    """The operation that a route calls. ``key``: the field of its request that names the entity, ""
+    for none; ``client``: who calls, as the call's record has it."""
+
+    operation: str
+    key: str
+    client: str
+
+
 @dataclass(slots=True)
 class CompiledRoute:
     """A route of the flow.
@@ -24,7 +34,7 @@ class CompiledRoute:
     ``only``: patterns of event types, () for all; ``accepts_deletes``: whether the destination's
     sink takes deletes that carry only a key. ``name``: of the route, in the flow. ``deletes``:
     whether the function gets the deletes, too; ``otherwise_delete``: whether a delete is sent
-    where it returns nothing.
+    where it returns nothing. ``call``: the operation that is called with what it returns.
     """
 
     function: Callable[[Event[Any]], Any]
@@ -37,6 +47,7 @@ class CompiledRoute:
     is_async: bool = False
     deletes: bool = False
     otherwise_delete: bool = False
+    call: CompiledCall | None = None
 
     @classmethod
     def of(cls, function: Callable[[Event[Any]], Any], **more: Any) -> CompiledRoute:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from trunkline.errors import Rejected
 from trunkline.event import Event, replaced
 from trunkline.headers import (
+    CE_ID,
+    CE_TIME,
     CONTENT_TYPE,
+    TL_ACCEPTED_AT,
     TL_CHANGE,
+    TL_CLIENT,
     TL_EVENT_KEY,
+    TL_EXPIRES_AT,
+    TL_FINGERPRINT,
     TL_FROM,
     TL_OPERATION,
     TL_ORIGIN,
@@ -17,13 +24,16 @@ from trunkline.headers import (
 )
 from trunkline.kafka import MAX_VALUE, ProducerRecord
 from trunkline.streams.flow.messages import Delete, Message
-from trunkline.streams.route.compiled import CompiledRoute
+from trunkline.streams.route.compiled import CompiledCall, CompiledRoute
 
 _Headers = list[tuple[str, bytes]]
 
 _ORIGINAL = (TL_ORIGIN, b"original")
 # A foreign producer's event that says tl_operation would be run as a call that nobody has allowed.
-_REPLACED = frozenset((TL_FROM, TL_ORIGIN, TL_EVENT_KEY, TL_OPERATION))
+_CALL = (TL_OPERATION, TL_CLIENT, TL_FINGERPRINT, TL_ACCEPTED_AT, TL_EXPIRES_AT)
+_REPLACED = frozenset((TL_FROM, TL_ORIGIN, TL_EVENT_KEY, *_CALL))
+_NAMESPACE = uuid.UUID("0b8f1f0e-5d0f-5c55-9a66-0c9f4d1b7a10")
+"""Of the ids of calls that routes make: any UUID, the same for ever."""
 _DELETED = {TL_CHANGE: b"delete"}
 _UPDATED = {TL_CHANGE: b"update"}
 
@@ -70,14 +80,42 @@ def data_record(
     value, headers = _value(event, route, data), _headers(event, route, part)
     if event.value is None:  # else the sink would delete what it is to write
         headers = replaced(headers, _UPDATED)
+    if route.call is not None:
+        key, headers = _called(event, raw_key, route, route.call, data, part, headers)
+        return ProducerRecord(route.inbox, key, value, headers)
     return _record(ProducerRecord, (route.inbox, raw_key, value, headers))
+
+
+def _called(
+    event: Event[Any],
+    raw_key: bytes,
+    route: CompiledRoute,
+    call: CompiledCall,
+    data: Any,
+    part: int,
+    headers: _Headers,
+) -> tuple[bytes, _Headers]:
+    """Key and headers of a call. Its id is made of the event's, the route and the part: whenever
+    the event is routed, replayed, or published again, it is the same call, of which the worker
+    knows whether it was done. It waits for its system as any event does, so no time is over."""
+    named = "\n".join((event.source, event.id, route.inbox, route.name, str(part)))
+    said = {
+        CE_ID: str(uuid.uuid5(_NAMESPACE, named)),
+        TL_OPERATION: call.operation,
+        TL_CLIENT: call.client,
+        TL_ACCEPTED_AT: event.header(CE_TIME),
+    }
+    headers = replaced(headers, {name: text.encode() for name, text in said.items()})
+    # The operation's key, as the gateway would take it: so calls of both come in one order.
+    return _keyed(str(data[call.key]) if call.key else None, raw_key, headers)
 
 
 def _message(
     event: Event[Any], raw_key: bytes, route: CompiledRoute, message: Message[Any], part: int
 ) -> ProducerRecord:
-    _, _, value, headers = _made(event, raw_key, route, message.data, part)
-    key, headers = _keyed(message.key, raw_key, headers)
+    _, key, value, headers = _made(event, raw_key, route, message.data, part)
+    if route.call is None or not route.call.key:
+        key, headers = _keyed(message.key, raw_key, headers)
     if message.headers:
         headers = replaced(headers, _own_headers(message))
     return ProducerRecord(route.inbox, key, value, headers)

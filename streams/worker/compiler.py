@@ -20,6 +20,7 @@ from trunkline.streams.flow.annotations import (
     type_of_destination,
     type_of_inbox,
     type_of_request,
+    type_of_sent,
     type_of_topic,
 )
 from trunkline.streams.flow.definition import Destination, Flow, Route, Topic
@@ -27,9 +28,10 @@ from trunkline.streams.flow.env_parameters import env_parameters
 from trunkline.streams.flow.injection import clients_of, type_of_client
 from trunkline.streams.flow.source import SourceDefinition
 from trunkline.streams.flow.table_parameters import tables_of
+from trunkline.streams.plan.needs import operation_subject
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.replay.path import DestinationPath
-from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic, given
+from trunkline.streams.route.compiled import CompiledCall, CompiledRoute, CompiledTopic, given
 from trunkline.streams.route.router import Router
 from trunkline.streams.tables.table_set import TableSet
 
@@ -174,7 +176,12 @@ class Compiler:
         # Looked at here too: `trunkline check` without an environment builds no sink to ask.
         if problem := delete_problem(route, sink):
             raise annotation_error(route, problem)
-        encode = self._encoder(type_of_inbox(route.to), inbox)
+        operation, call, written = route.operation, None, inbox
+        if operation is not None:
+            client = f"flow/{self._flow.name}"
+            call = CompiledCall(operation.name, operation.policy.key, client)
+            written = operation_subject(operation)
+        encode = self._encoder(type_of_sent(route), written)
         further: dict[str, Any] = dict.fromkeys(env_parameters(route), self._env)
         further |= {name: self.tables.lookup(t) for name, t in tables_of(route).items()}
         return CompiledRoute.of(
@@ -184,7 +191,8 @@ class Compiler:
             dlq=route.to.dlq,
             encode=encode,
             only=route.only,
-            accepts_deletes=sink.accepts_deletes,
+            accepts_deletes=sink.accepts_deletes and call is None,
+            call=call,
             deletes=route.deletes,
             otherwise_delete=route.otherwise == "delete",
         )

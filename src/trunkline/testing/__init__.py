@@ -2,9 +2,9 @@
 
 It runs the engine's own steps (``worker``) in one event loop whose clock jumps (``loop``), so there
 are no threads and no waiting. What stands for something: ``topics`` and ``log`` for Kafka,
-``registry`` for the schema registry, ``control`` for the control topic, ``script`` for a
-destination's system, ``standing`` for parameters. ``waits`` shows what is not finished. All but
-``FlowTest`` and ``Script`` is for tests of the engine itself.
+``registry`` for the schema registry, ``calls`` for the gateway, ``control`` for the control topic,
+``script`` for a destination's system, ``standing`` for parameters. ``waits`` shows what is not
+finished. All but ``FlowTest`` and ``Script`` is for tests of the engine itself.
 """
 
 from trunkline.testing.flowtest import FlowTest

@@ -6,6 +6,7 @@ registry, the clock and the destinations' systems are replaced.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -24,12 +25,17 @@ from trunkline.streams.admission.manual import Override, OverrideRecord
 from trunkline.streams.control.records import HaltKey, OverrideKey
 from trunkline.streams.dlq.halted import halted_event_of
 from trunkline.streams.dlq.letters import DeadLetter
-from trunkline.streams.flow.annotations import type_of_topic
+from trunkline.streams.flow.annotations import type_of_request, type_of_topic
 from trunkline.streams.flow.definition import Destination, Flow, Topic
+from trunkline.streams.flow.operation import Call, Operation
 from trunkline.streams.flow.source import SourceDefinition
+from trunkline.streams.journal.record import CallRecord
 from trunkline.streams.metrics import Metrics
+from trunkline.streams.operations.sink import request_of
+from trunkline.streams.plan.needs import operation_subject
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
 from trunkline.streams.worker.compiler import Compiler
+from trunkline.testing import calls
 from trunkline.testing.control import MemoryControl
 from trunkline.testing.keys import IdempotencyKeys
 from trunkline.testing.loop import VirtualLoop
@@ -192,6 +198,52 @@ class FlowTest(Generic[EnvT]):
         self._left_out += result.left_out
         self._do(self._worker.publish(result.records))
 
+    def call(self, operation: Operation[T], data: T, *, id: str = "", client: str = "test") -> str:
+        """A client calls an operation at the gateway, which accepts it; returns the call's id.
+
+        ``id``: ``call-1``, ``call-2``, … by default; the same one again is a repeated call. Raises
+        ConfigurationError for a query, SerializationError for data that do not fit the request.
+        """
+        if operation.policy.is_query:
+            raise ConfigurationError(f"{operation.name} only reads: use ask()")
+        self._count += 1
+        id = id or f"call-{self._count}"
+        value = self._encode_request(operation)(data)
+        key = str(cast(Any, data)[operation.policy.key]) if operation.policy.key else ""
+        call = calls.accepted(operation, id, key, client, self._loop.clock())
+        accepted_key = call.record_key(by_gateway=True)
+        calls.write_beside(self.backbone, operation, call, accepted_key)
+        self.backbone.write([calls.inbox_record(operation, call, value)])
+        self._settle()
+        return id
+
+    def ask(self, operation: Operation[T], data: T, *, client: str = "test") -> Any:
+        """A client asks a query; returns the answer's JSON values. Raises what the system's sink
+        raises, as Rejected with its status. Limits and breakers are not asked here."""
+        if not operation.policy.is_query:
+            raise ConfigurationError(f"{operation.name} does not only read: use call()")
+        self._encode_request(operation)(data)
+        self._count += 1
+        key = str(cast(Any, data)[operation.policy.key]) if operation.policy.key else ""
+        request = request_of(operation, Call(data, f"query-{self._count}", client, key))
+        reply = self._loop.run(self._scripts[operation.to.name].run(request, ""))
+        return json.loads(reply.body, parse_float=str)
+
+    def cancel(self, id: str) -> None:
+        """A client cancels a call; the worker takes it up within a second."""
+        found = self.call_state(id)
+        operation = next(one for one in self._flow.operations if one.name == found.operation)
+        wanted = calls.cancelled(found, self._loop.clock())
+        calls.write_beside(self.backbone, operation, wanted, wanted.decision_key())
+        self._settle()
+
+    def _encode_request(self, operation: Operation[T]) -> Callable[[T], bytes]:
+        named = subject(operation_subject(operation))
+        encode: Callable[[T], bytes] = self._codec.encoder(
+            type_of_request(operation), named, register=True
+        )
+        return encode
+
     def advance(self, duration: str) -> None:
         """Let time pass, as ``"10m"``; all that happens until then happens."""
         self._settle(parse_duration(duration))
@@ -283,6 +335,16 @@ class FlowTest(Generic[EnvT]):
         """What is neither delivered nor dead-lettered, as far as is committed: commits come
         within 0.2 seconds."""
         return waits(self.backbone, destination, self._loop.start)
+
+    def call_state(self, id: str) -> CallRecord:
+        """How a call stands: ``state``, ``status``, ``reply`` (a JSON text), ``why``, ``attempt``.
+        Raises KeyError for one that nobody has made."""
+        return calls.newest(self.backbone, [d.calls for d in self._flow.destinations], id)
+
+    @property
+    def called(self) -> list[CallRecord]:
+        """All calls of the flow's operations, also those that its routes made, as they stand."""
+        return calls.all_of(self.backbone, [d.calls for d in self._flow.destinations])
 
     @property
     def held(self) -> list[str]:

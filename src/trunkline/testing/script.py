@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from trunkline.connectors.base import Sink
+from trunkline.connectors.base import HttpReply, HttpRequest, Sink, SqlRequest
 from trunkline.connectors.http import answers as http_answer
+from trunkline.connectors.json_values import to_json
 from trunkline.errors import DeliveryError, PartialFailure, Unavailable
 from trunkline.event import Change, Event
 from trunkline.headers import TL_ATTEMPT
@@ -21,6 +22,10 @@ T = TypeVar("T")
 
 Answer = int | Exception
 """What a system answers: an HTTP status, understood as ``HttpSink`` does, or what a sink raises."""
+
+Asked = HttpRequest | SqlRequest
+Reply = Callable[[Any], Any]
+"""Makes the system's answer of what an operation asks it for; or raises what a sink raises."""
 
 Behaviour = Callable[[Sequence[Event[Any]]], Awaitable[None] | None]
 """What a sink's ``deliver`` does with a batch, a coroutine or not."""
@@ -74,6 +79,17 @@ class Attempt(Generic[T]):
         return {name: self.event.header(name) for name, _ in self.event.headers}
 
 
+@dataclass(frozen=True, slots=True)
+class CallAttempt:
+    """One attempt of a call of an operation, or one query. ``id``: the call's; ``at``: seconds
+    since the test began, when it ended; ``error``: None if it was answered."""
+
+    request: Any
+    id: str
+    at: float
+    error: Exception | None = None
+
+
 @dataclass(slots=True)
 class _Refusal:
     matches: Callable[[Event[Any]], bool]
@@ -97,6 +113,8 @@ class Script(Generic[T]):
 
     now: Callable[[], float]
     attempts: list[Attempt[T]] = field(default_factory=list)
+    calls: list[CallAttempt] = field(default_factory=list)
+    """Each attempt of a call that has ended, in order."""
     under_way: int = 0
     """Calls that have not ended."""
     _answers: deque[Exception | None] = field(default_factory=deque)
@@ -104,6 +122,7 @@ class Script(Generic[T]):
     _down_until: float = 0.0
     _takes: float = 0.0
     _behaviour: Behaviour | None = None
+    _reply: Reply = field(default=lambda request: {})
 
     # What the system does.
 
@@ -153,12 +172,20 @@ class Script(Generic[T]):
         self._behaviour = behaviour
         return self
 
+    def replies(self, reply: Reply) -> Script[T]:
+        """What a call of an operation is answered: JSON values, made of the HttpRequest or
+        SqlRequest; ``{}`` until this is said. It raises what a sink raises, as
+        ``Rejected("…", status=404)``."""
+        self._reply = reply
+        return self
+
     def recovers(self) -> Script[T]:
         """Forget the whole script: everything is accepted at once from now on."""
         self._answers.clear()
         self._refusals.clear()
         self._down_until = self._takes = 0.0
         self._behaviour = None
+        self._reply = lambda request: {}
         return self
 
     # What it was asked.
@@ -200,13 +227,30 @@ class Script(Generic[T]):
         finally:
             self.under_way -= 1
 
-    async def _answer(self, events: Sequence[Event[T]]) -> None:
+    async def run(self, request: Asked, id: str) -> HttpReply:
+        """One attempt of a call of an operation."""
+        self.under_way += 1
+        try:
+            await self._begin()
+            reply = HttpReply(200, to_json(self._reply(request)))
+        except Exception as failure:
+            self.calls.append(CallAttempt(request, id, self.now(), failure))
+            raise
+        finally:
+            self.under_way -= 1
+        self.calls.append(CallAttempt(request, id, self.now()))
+        return reply
+
+    async def _begin(self) -> None:
         if self._takes:
             await asyncio.sleep(self._takes)
         if self.now() < self._down_until:
             raise Unavailable("the test has it down (503)", status=503)
         if self._answers and (failure := self._answers.popleft()) is not None:
             raise failure
+
+    async def _answer(self, events: Sequence[Event[T]]) -> None:
+        await self._begin()
         if self._behaviour is not None:
             done = self._behaviour(events)
             if inspect.isawaitable(done):
@@ -253,8 +297,13 @@ class ScriptedSink(Sink[T]):
         self.max_batch = real.max_batch
         self.concurrency = real.concurrency
         self.appends = real.appends
+        self.takes_calls = real.takes_calls
         self._script = script
 
     async def deliver(self, events: Sequence[Event[T]]) -> None:
         """As the script says."""
         await self._script.call(events)
+
+    async def call(self, request: Any, id: str, traceparent: str = "") -> HttpReply:
+        """As the script says."""
+        return await self._script.run(request, id)

@@ -105,6 +105,12 @@ class Topics:
         self._notify_readers()
         return written
 
+    def write_placed(self, records: Iterable[PartitionRecord]) -> None:
+        """Append records, each to the partition that it names."""
+        for topic, partition, key, value, headers, written in records:
+            self._append((topic, partition), key, value, headers, written)
+        self._notify_readers()
+
     def _append(
         self,
         place: Partition,

@@ -24,8 +24,10 @@ from trunkline.streams.quota.limiter import QuotaGate
 from trunkline.streams.worker.compiler import Compiler
 from trunkline.streams.worker.enrichment import breaker_of, enrichment_of
 from trunkline.streams.worker.listeners import delivery_listener
+from trunkline.streams.worker.operations import with_operations
 from trunkline.streams.worker.supervisor import ControlledHaltDecisions, DestinationSupervisor
 from trunkline.tasks import supervised_task
+from trunkline.testing.calls import MemoryFollower
 from trunkline.testing.control import MemoryControl
 from trunkline.testing.keys import IdempotencyKeys
 from trunkline.testing.log import MemoryBroker, MemoryConsumer
@@ -76,8 +78,10 @@ class Delivery:
         monitor = ConditionMonitor(destination.policy.alert, clock)
         self.broker = MemoryBroker(parts.topics, delivery_group(parts.flow.name, name))
         self._batches: asyncio.Queue[MicroBatch] = asyncio.Queue()
+        sink, journal = with_operations(destination, parts.sinks[name], clock)
+        follower = None if journal is None else MemoryFollower(parts.topics, destination.calls)
         self.step = DeliveryStep(
-            parts.sinks[name],
+            sink,
             destination,
             broker=self.broker,
             gate=self.admission,
@@ -91,6 +95,9 @@ class Delivery:
             metrics=metrics,
             clock=clock,
             random=parts.random,
+            journal=journal,
+            follower=follower,
+            decode_calls=parts.compiler.call_decoders_of(destination),
         )
         self.reader = cast(MemoryConsumer, self.step.intake)
         self.supervisor = DestinationSupervisor(
