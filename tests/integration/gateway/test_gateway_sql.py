@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,43 @@ from worker_kit import Workers, environ_of
 pytestmark = pytest.mark.timeout(400)
 
 
+def on_table(flow: str, name: str, table: str) -> str:
+    """The page's flow under another name, on a table of this test alone."""
+    calls = f'create_table=True, calls="{table}_tl_pos"'
+    named = flow.replace('"stock-desk"', f'"{name}"').replace("articles SET", f"{table} SET")
+    return named.replace("create_table=True", calls).replace("FROM articles", f"FROM {table}")
+
+
+def stocked(postgres: Database) -> None:
+    """One article."""
+    postgres.run(
+        "CREATE TABLE {table} (id TEXT PRIMARY KEY, quantity BIGINT CHECK (quantity < 9e15), "
+        "price NUMERIC(20, 2))"
+    )
+    postgres.run("INSERT INTO {table} VALUES ('a', 9000000000000, 12345678901234567.10)")
+
+
+def book(caller: Caller, number: int) -> str:
+    """Take one, until there is an answer, with one key: the worker is killed meanwhile."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        key = f"book-{number}"
+        body = order("a", 1)
+        answer = caller.post("book_article", body, system="stock", key=key, prefer="wait=5")
+        if answer.status_code == 200:
+            return str(answer.json()["changed"])
+        assert answer.status_code in (202, 503), answer.text
+    raise AssertionError("no answer")
+
+
 def test_an_old_database_is_asked_and_changed_once(
     bootstrap: str, registry_url: str, tmp_path: Path, topic: Any, postgres: Database
 ) -> None:
     page = ROOT / "docs" / "operations-of-systems.md"
     flow = next(block for block in blocks_of(page) if block.title == "stock.py")
     file, access, table = tmp_path / "stock.py", tmp_path / "access.toml", postgres.table
-    text = flow.text.replace('"stock-desk"', f'"{topic("stock-desk")}"')
-    calls = f'create_table=True, calls="{table}_tl_pos"'
-    file.write_text(
-        text.replace("articles SET", f"{table} SET")
-        .replace("create_table=True", calls)
-        .replace("FROM articles", f"FROM {table}")
-    )
-    postgres.run(
-        "CREATE TABLE {table} (id TEXT PRIMARY KEY, quantity BIGINT CHECK (quantity < 9e15), "
-        "price NUMERIC(20, 2))"
-    )
-    postgres.run("INSERT INTO {table} VALUES ('a', 9000000000000, 12345678901234567.10)")
+    file.write_text(on_table(flow.text, topic("stock-desk"), table))
+    stocked(postgres)
     key = client_key(access, "crm", "stock/*")
     backbone = Backbone(bootstrap=bootstrap, registry=registry_url)
     environ = environ_of(backbone, stock_url=postgres.engine.url.render_as_string(False))
@@ -68,18 +88,8 @@ def test_an_old_database_is_asked_and_changed_once(
         )
         assert shown.json()["values"] == {"id": "a", "number": 2}, shown.text
 
-        def book(number: int) -> str:
-            """Until it has its answer, with one key: the worker is killed meanwhile."""
-            until = time.monotonic() + 120
-            while time.monotonic() < until:
-                answer = post("book_article", "a", 1, key=f"book-{number}", prefer="wait=5")
-                if answer.status_code == 200:
-                    return str(answer.json()["changed"])
-                assert answer.status_code in (202, 503), answer.text
-            raise AssertionError("no answer")
-
         with ThreadPoolExecutor(8) as pool:
-            booked = pool.map(book, range(24))
+            booked = pool.map(partial(book, caller), range(24))
             time.sleep(0.7)
             workers.kill(worker)
             workers.started("deliver")

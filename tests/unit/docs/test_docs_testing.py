@@ -8,7 +8,10 @@ from pathlib import Path
 
 from docs_pages import blocks
 
-SHOWN = {"orders.py", "test_outage.py", "test_refusal.py", "picks.py", "test_picks.py"}
+SHOWN = {
+    *("orders.py", "test_outage.py", "test_refusal.py", "picks.py", "test_picks.py"),
+    *("erp.py", "test_calls.py"),
+}
 
 
 def test_the_tests_that_are_shown_pass(tmp_path: Path) -> None:
@@ -19,4 +22,4 @@ def test_the_tests_that_are_shown_pass(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+    assert "6 passed" in done.stdout
