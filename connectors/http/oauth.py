@@ -17,6 +17,7 @@ import aiohttp
 import orjson
 
 from trunkline.errors import AddressError, ConfigurationError, Unavailable
+from trunkline.masking import concealed
 from trunkline.params import Secret, revealed
 
 MAX_ANSWER = 65_536
@@ -48,6 +49,11 @@ class ClientCredentials:
     def __post_init__(self) -> None:
         if not self.token_url.startswith(("https://", "http://")):
             raise AddressError("ClientCredentials: token_url= is not an http(s) URL")
+        if "@" in self.token_url:  # each error names the URL
+            raise AddressError(
+                "ClientCredentials: take user and password out of token_url=, use client_id= and "
+                "client_secret="
+            )
         if self.auth not in ("basic", "body"):
             raise ConfigurationError(f"ClientCredentials: auth={self.auth!r} is not basic or body")
 
@@ -133,7 +139,8 @@ class TokenSource:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Unavailable(f"no token: POST {where}: {type(error).__name__}") from error
         if status != 200:
-            raise Unavailable(f"no token: POST {where} answered {status}{reason_of(body)}")
+            said = f"no token: POST {where} answered {status}{reason_of(body)}"
+            raise Unavailable(concealed(said, self.shown))
         return parsed_token(where, body)
 
 

@@ -5,7 +5,6 @@ aiohttp's client, as it costs a third of the CPU that httpx takes for a request.
 
 from __future__ import annotations
 
-import base64
 import ssl as tls
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -17,6 +16,7 @@ from yarl import URL
 from trunkline.connectors.base import CallLimits, Finding, HttpReply, HttpRequest, Sink
 from trunkline.connectors.http.answers import code_of, failure
 from trunkline.connectors.http.client import Exchange, exchange, new_session
+from trunkline.connectors.http.credentials import authorization, secrets_among
 from trunkline.connectors.http.deadline import Deadline
 from trunkline.connectors.http.judging import Judge, apply, read_answer, whole_body
 from trunkline.connectors.http.oauth import ClientCredentials, TokenSource
@@ -31,12 +31,13 @@ from trunkline.errors import (
     Unavailable,
 )
 from trunkline.event import Event
+from trunkline.masking import MAX_SECRET, concealed
 from trunkline.params import Secret, revealed
 
 T = TypeVar("T")
 
 SHOWN = 500
-"""How many bytes of an answer stand in the error: enough to see why."""
+"""How many characters of an answer stand in the error: enough to see why."""
 PATIENCE = 1.0
 """Seconds for the body of an answer that says 2xx."""
 DRAINED = 65_536
@@ -115,10 +116,10 @@ class HttpSink(Sink[T]):
             "User-Agent": "trunkline",
             "Accept-Encoding": "identity",
             **(headers or {}),
-            **_authorization(token, auth, oauth),
+            **authorization(token, auth, oauth),
         }
         self._headers = {name: revealed(value) for name, value in fixed.items()}
-        self._hidden = _hidden(token, auth, headers)
+        self._hidden = secrets_among(token, auth, headers)
         self._tokens = None if oauth is None else TokenSource(oauth)
         self._set_timeout(timeout)
         self._patience = Deadline(PATIENCE)
@@ -299,23 +300,28 @@ class HttpSink(Sink[T]):
             reply.append(HttpReply(response.status, await whole_body(response)))
             return
         assert self._judge is not None
-        answer = await read_answer(response)
-        apply(self._judge(answer), count, request.what)
+        try:
+            answer = await read_answer(response)
+            apply(self._judge(answer), count, request.what)
+        except DeliveryError as error:
+            self._conceal(error)
+            raise
         if reply is not None:
             reply.append(HttpReply(answer.status, answer.body))
 
     async def _refusal(self, response: aiohttp.ClientResponse, request: Request) -> DeliveryError:
         answer = await _start_of(response)
-        shown = self._masked(answer[:SHOWN].decode(errors="replace")) or str(response.reason)
+        said = answer[: SHOWN + MAX_SECRET].decode(errors="replace")
+        shown = self._masked(said)[:SHOWN] or self._masked(str(response.reason))
         status = response.status
         error = failure(
             status,
             f"{request.what} answered {status}: {shown}",
             retry_after=response.headers.get("Retry-After", ""),
-            location=response.headers.get("Location", ""),
+            location=self._masked(response.headers.get("Location", "")),
             cause=f"{request.cause} answered {status}: {request.common(shown)}",
         )
-        error.code = code_of(answer)
+        error.code = self._masked(code_of(answer))
         return error
 
     async def _drain(self, response: aiohttp.ClientResponse) -> None:
@@ -331,9 +337,15 @@ class HttpSink(Sink[T]):
             response.close()
 
     def _masked(self, text: str) -> str:
-        for secret in self._secrets():
-            text = text.replace(secret, "***")
-        return text
+        return concealed(text, self._secrets())
+
+    def _conceal(self, error: DeliveryError) -> None:
+        """Take secrets out of what a flow's ``judge=`` raised: it quotes the answer, and an answer
+        may repeat the request."""
+        failures = error.failures.values() if isinstance(error, PartialFailure) else ()
+        for each in (error, *failures):
+            each.args = tuple(self._masked(a) if isinstance(a, str) else a for a in each.args)
+            each.cause, each.code = self._masked(each.cause), self._masked(each.code)
 
     def _secrets(self) -> Iterator[str]:
         yield from self._hidden
@@ -369,29 +381,3 @@ def _checked(url: str) -> URL:
     if parsed.raw_query_string or parsed.raw_fragment:
         raise AddressError("HttpSink: put a query into path=, url= is followed by the path")
     return parsed
-
-
-def _hidden(
-    token: Secret | str | None,
-    auth: tuple[str, Secret | str] | None,
-    headers: Mapping[str, Secret | str] | None,
-) -> list[str]:
-    """What no error may show, even if the answer repeats it."""
-    secrets = [token, auth and auth[1]]
-    secrets += [value for value in (headers or {}).values() if isinstance(value, Secret)]
-    return [text for secret in secrets if secret and (text := revealed(secret))]
-
-
-def _authorization(
-    token: Secret | str | None,
-    auth: tuple[str, Secret | str] | None,
-    oauth: ClientCredentials | None,
-) -> dict[str, str]:
-    if sum(given is not None for given in (token, auth, oauth)) > 1:
-        raise ConfigurationError("HttpSink: give one of token=, auth= and oauth=, not several")
-    if token is not None:
-        return {"Authorization": f"Bearer {revealed(token)}"}
-    if auth is not None:
-        pair = f"{auth[0]}:{revealed(auth[1])}".encode()
-        return {"Authorization": "Basic " + base64.b64encode(pair).decode()}
-    return {}

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from trunkline import kafka_settings
 from trunkline.errors import ConfigurationError
+from trunkline.masking import concealed
 from trunkline.params import Backbone, Secret, revealed
 from trunkline.schemas.registry import Registry, registry_of
 
@@ -93,9 +94,10 @@ class KafkaCluster:
         """An error's text for people: without secrets, and without the variables of Trunkline's own
         cluster, which would mend nothing here."""
         text = _VARIABLE.sub(_ours, str(error))
-        values = [*self.settings.values(), self.registry_password, self.registry_token]
-        for secret in (revealed(value) for value in values if isinstance(value, Secret)):
-            text = text.replace(secret, "***") if secret else text
+        texts = {name: revealed(value) for name, value in self.settings.items()}
+        secret = [revealed(value) for value in self.settings.values() if isinstance(value, Secret)]
+        of_registry = [revealed(self.registry_password), revealed(self.registry_token)]
+        text = concealed(text, [*kafka_settings.secrets(texts), *secret, *of_registry])
         text = re.sub(r" +(?=[:;,.)]|$)", "", text)
         for of_ours in _OF_OUR_CLUSTER:
             text = text.replace(of_ours, "")

@@ -16,6 +16,7 @@ from psycopg2.extras import LogicalReplicationConnection
 
 from trunkline.connectors.postgres.statements import quoted
 from trunkline.errors import AddressError, ConfigurationError, SourceError, TrunklineError
+from trunkline.masking import concealed
 
 __all__ = [
     "Connection",
@@ -127,9 +128,10 @@ def _without(password: str) -> Iterator[None]:
         yield
     except psycopg2.OperationalError as error:
         text = str(error)
-        if not password or password not in text:
+        without = concealed(text, [password])
+        if without == text:
             raise
-        raise psycopg2.OperationalError(text.replace(password, "***")) from None
+        raise psycopg2.OperationalError(without) from None
 
 
 def _replication(given: Mapping[str, str]) -> str:

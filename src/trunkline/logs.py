@@ -15,9 +15,13 @@ import orjson
 
 from trunkline.errors import ConfigurationError
 from trunkline.event import Event
-from trunkline.masking import escaped
+from trunkline.masking import escaped, without_secrets
 from trunkline.tasks import FLOW, PART
 
+_CHATTY = (
+    *("faust", "mode", "aiohttp.access", "httpx", "httpcore", "asyncio", "aiokafka"),
+    *("aiobotocore", "botocore", "urllib3", "asyncssh"),  # at debug with what they sign and send
+)
 STYLES = ("auto", "json", "text")
 LEVELS = ("debug", "info", "warning", "error")
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {
@@ -89,9 +93,10 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         try:
-            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+            made = orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
         except TypeError:  # text that is not Unicode, numbers beyond 64 bits: slower, but a line
-            return json.dumps(line, default=str, skipkeys=True)
+            made = json.dumps(line, default=str, skipkeys=True)
+        return without_secrets(made)
 
 
 class TextFormatter(logging.Formatter):
@@ -105,6 +110,10 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname).1s %(who)s%(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and the traceback behind it."""
+        return without_secrets(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line: when, how bad, whose (``orders.erp [host-pid]``, as far as it is known)."""
@@ -135,7 +144,7 @@ def set_up(style: str = "auto", level: str = "INFO") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # What these say at info is about their own insides.
-    for name in ("faust", "mode", "aiohttp.access", "httpx", "httpcore", "asyncio", "aiokafka"):
+    for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

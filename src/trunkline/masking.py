@@ -1,9 +1,15 @@
-"""Others' text, made fit for its place: masked for a cause, escaped for a terminal."""
+"""Others' text, made fit for its place: masked for a cause, escaped for a terminal, and without the
+secrets that it repeats."""
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import re
 from collections.abc import Iterable
+from functools import lru_cache
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 MAX_MASKED = 300
 """Characters of a masked message that count. Behind them, messages often quote what was sent."""
@@ -62,3 +68,97 @@ def escaped(text: str, *, keep: str = "") -> str:
 def _escape(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+MIN_SECRET = 3
+"""Characters of a secret that is looked for: a shorter one stands in any text by chance."""
+
+MAX_SECRET = 4096
+"""Characters of a secret, in whatever form. A text that is to be cut is looked through so much
+further: of a secret that was cut in two no half is recognized."""
+
+# Also with JSON's escape of its slash, and percent-encoded.
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/_-]|\\/|%2[BbFf]){4,}(?:=|%3[Dd]){0,2}")
+
+
+def concealed(text: str, secrets: Iterable[str]) -> str:
+    """The text with ``***`` for each of the secrets, in whatever form a system repeats what it was
+    sent: as it is, percent-encoded, escaped for JSON, Python or HTML, or within base64, as Basic
+    authorization has it.
+
+    Case: an API answers 401 with the request's headers in its body, and the start of the body
+    stands in the dead letter.
+    """
+    wanted = frozenset(secret for secret in secrets if len(secret) >= MIN_SECRET)
+    if not wanted or not text:
+        return text
+    for form in _forms_of(wanted):  # of each a look through the text, which is fast in C
+        if form in text:
+            text = text.replace(form, "***")
+    return _BASE64.sub(lambda found: "***" if _encodes(found[0], wanted) else found[0], text)
+
+
+_KNOWN: dict[str, None] = {}
+MOST_KNOWN = 10_000
+MIN_KNOWN = 8
+"""Characters of a secret that is taken out of every text of this process, whoever wrote it: what is
+shorter, or is a word, may stand there for itself."""
+
+
+def keep_secret(texts: Iterable[str]) -> None:
+    """Have ``without_secrets`` know these. Called with the parameters that a process was given."""
+    global _KNOWN
+    found = {t: None for t in texts if len(t) >= MIN_KNOWN and not t.isalpha()}
+    if not found.keys() <= _KNOWN.keys():  # a new one each time: another thread may read it now
+        _KNOWN = dict(list({**_KNOWN, **found}.items())[-MOST_KNOWN:])
+
+
+def without_secrets(text: str) -> str:
+    """``concealed`` for all secrets among the parameters of this process.
+
+    The last line of defence, where text leaves it: connectors take their secrets out of what they
+    raise, but a flow's own connector or builder may raise what a library says, and libraries quote
+    addresses with keys in them.
+    """
+    return concealed(text, _KNOWN)
+
+
+def secrets_of_url(*urls: str) -> list[str]:
+    """What of URLs with a login in them no text may show: the passwords, also decoded."""
+    found = []
+    for url in urls:
+        try:
+            password = urlsplit(url.strip()).password or ""
+        except ValueError:  # no URL: there is no telling which part of it is the password
+            password = url
+        found += [password, unquote(password)]
+    return [password for password in found if password]
+
+
+@lru_cache(maxsize=256)
+def _forms_of(secrets: frozenset[str]) -> list[str]:
+    # The longest first: one secret may begin as another one does.
+    return sorted({f for secret in secrets for f in _forms(secret)}, key=len, reverse=True)
+
+
+def _forms(secret: str) -> set[str]:
+    encoded = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    lower = {re.sub("%..", lambda found: found[0].lower(), form) for form in encoded}
+    in_json = {json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
+    slashes = {form.replace("/", "\\/") for form in in_json}
+    shown = {repr(secret)[1:-1], html.escape(secret), html.escape(secret, quote=False)}
+    return {secret, *encoded, *lower, *in_json, *slashes, *shown}
+
+
+def _encodes(found: str, secrets: frozenset[str]) -> bool:
+    """Whether text that may be base64 has one of the secrets in it."""
+    if len(found) < 4 * min(map(len, secrets)) // 3:
+        return False
+    plain = unquote(found).replace("\\", "").replace("-", "+").replace("_", "/").rstrip("=")
+    for before in range(4):  # other text may stand before it without a gap: ``Basic/dXNlcjp…``
+        part = plain[before:]
+        part = part[: len(part) - (len(part) % 4 == 1)]
+        decoded = base64.b64decode(part + "=" * (-len(part) % 4))
+        if any(secret.encode() in decoded for secret in secrets):
+            return True
+    return False

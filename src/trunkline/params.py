@@ -18,7 +18,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -34,6 +34,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from trunkline import kafka_settings
 from trunkline.errors import ConfigurationError
+from trunkline.masking import keep_secret, secrets_of_url
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -294,9 +295,31 @@ def _load(
     model: type[ModelT], values: dict[str, Any], prefix: str, environ: Mapping[str, str]
 ) -> ModelT:
     try:
-        return model.model_validate(_with_variables(model, values, prefix, environ))
+        made = model.model_validate(_with_variables(model, values, prefix, environ))
     except ValidationError as error:
         raise ParameterError(_explained(error, prefix, environ)) from None
+    keep_secret(_secrets_in(made))
+    return made
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    """All secrets of parameters, also of those within others, and the passwords in addresses."""
+    if isinstance(value, Secret):
+        yield value.reveal()
+        if "://" in value.reveal():
+            yield from secrets_of_url(value.reveal())
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _secrets_in(getattr(value, name))
+        if isinstance(value, Backbone):
+            yield from kafka_settings.secrets(value.kafka)
+            yield from secrets_of_url(*value.registry.split(","))
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _secrets_in(inner)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for inner in value:
+            yield from _secrets_in(inner)
 
 
 def _with_variables(

@@ -16,6 +16,7 @@ import httpx
 import orjson
 
 from trunkline.errors import TrunklineError
+from trunkline.masking import MAX_SECRET, concealed, secrets_of_url
 from trunkline.params import Secret
 from trunkline.streams.alerts.notification import Notification
 
@@ -24,6 +25,10 @@ log = logging.getLogger(__name__)
 ATTEMPT_TIMEOUT = 10.0
 """Seconds that one attempt may take."""
 
+SHOWN = 200
+"""Characters of an answer that stand in an error."""
+LONG = 12
+"""Characters of a path's part that nobody would think of as a name."""
 SIGNATURE = "X-Trunkline-Signature"
 
 
@@ -44,9 +49,11 @@ class _Http(Channel):
     """A POST of JSON; anything but 2xx is a failure. Redirects are not followed: they would
     take the secrets elsewhere."""
 
-    def __init__(self, name: str, url: Secret) -> None:
+    def __init__(self, name: str, url: Secret, *more: Secret | None) -> None:
+        """``more``: what else no error may show, though an answer may repeat it."""
         self.name = name
         self._url = url
+        self._secrets = [*_secrets_in(url.reveal()), *(one.reveal() for one in more if one)]
         self._tls = ssl.create_default_context()  # as slow as a hundred requests: once
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> None:
@@ -55,9 +62,20 @@ class _Http(Channel):
             async with httpx.AsyncClient(timeout=ATTEMPT_TIMEOUT, verify=self._tls) as client:
                 answer = await client.post(self._url.reveal(), content=body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ChannelError(f"{type(error).__name__}: {error}") from error
+            told = concealed(f"{type(error).__name__}: {error}", self._secrets)
+            raise ChannelError(told) from None
         if not answer.is_success:
-            raise ChannelError(f"it answered {answer.status_code}: {answer.text[:200]!r}")
+            said = concealed(answer.text[: SHOWN + MAX_SECRET], self._secrets)[:SHOWN]
+            raise ChannelError(f"it answered {answer.status_code}: {said!r}")
+
+
+def _secrets_in(url: str) -> list[str]:
+    """What is secret in a hook's address: all of it, and in the answer "no such hook: /T0/B0/…" the
+    path alone, or its longest part."""
+    parsed = httpx.URL(url)
+    path, values = parsed.raw_path.decode(), [value for _, value in parsed.params.multi_items()]
+    long = [part for part in parsed.path.split("/") if len(part) >= LONG]
+    return [url, *([path] if len(path) >= LONG else []), *long, *values, *secrets_of_url(url)]
 
 
 class Webhook(_Http):
@@ -69,7 +87,7 @@ class Webhook(_Http):
     """
 
     def __init__(self, url: Secret, *, token: Secret | None, secret: Secret | None) -> None:
-        super().__init__("webhook", url)
+        super().__init__("webhook", url, token, secret)
         self._token = token
         self._secret = secret
 
@@ -125,7 +143,9 @@ class Smtp(Channel):
         try:
             await asyncio.to_thread(self._send, self._mail(notification))
         except (smtplib.SMTPException, OSError) as error:
-            raise ChannelError(f"{type(error).__name__}: {error}") from error
+            secrets = [self._password.reveal()] if self._password else []
+            told = concealed(f"{type(error).__name__}: {error}", secrets)
+            raise ChannelError(told) from None
 
     def _send(self, mail: EmailMessage) -> None:
         with self._connected() as server:

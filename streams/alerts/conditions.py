@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from trunkline.masking import without_secrets
 from trunkline.streams.alerts.kinds import (
     AT_RISK,
     BREAKER,
@@ -132,7 +133,10 @@ class ConditionMonitor:
     def _remember(self, kind: AlertKind, error: BaseException | str) -> None:
         if error:
             named = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-            self._errors[kind] = (" ".join(named.split())[:MAX_ERROR_CHARS], self._now())
+            self._errors[kind] = (
+                without_secrets(" ".join(named.split()))[:MAX_ERROR_CHARS],
+                self._now(),
+            )
 
     def _error(self, kind: AlertKind) -> tuple[str, float]:
         return self._errors.get(kind, ("", 0.0))

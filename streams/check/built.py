@@ -12,6 +12,7 @@ from typing import Any
 
 from trunkline.connectors.base import Sink
 from trunkline.errors import AddressError, ConfigurationError, MissingExtra
+from trunkline.masking import without_secrets
 from trunkline.params import Params
 from trunkline.streams.check.operations import call_problem
 from trunkline.streams.check.stand_ins import stand_ins
@@ -153,4 +154,5 @@ def _of(
 
 def _unbuilt(definition: _Definition, error: Exception) -> Problem:
     kind = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
-    return Problem(definition.place, f"{definition.kind} {definition.name}: {kind}{error}")
+    told = without_secrets(str(error))  # a library's error quotes the address that it cannot read
+    return Problem(definition.place, f"{definition.kind} {definition.name}: {kind}{told}")

@@ -26,6 +26,7 @@ from trunkline.headers import (
 )
 from trunkline.kafka import PartitionRecord
 from trunkline.logs import LineBudget, about
+from trunkline.masking import without_secrets
 from trunkline.schemas.personal import PersonalTexts, hide_in
 from trunkline.streams.deliver.actions import ActionRunner
 from trunkline.streams.deliver.classifier import ErrorClassifier
@@ -272,7 +273,7 @@ class OutcomeHandler:
             TL_ATTEMPT: str(failures),
             TL_FIRST_FAILED_AT: event.header(TL_FIRST_FAILED_AT) or iso_rounded_up(self._clock()),
             TL_ERROR_CLASS: type(failure).__name__,
-            TL_ERROR: str(failure)[:MAX_ERROR_CHARS],
+            TL_ERROR: without_secrets(str(failure))[:MAX_ERROR_CHARS],
         }
 
     def _say_why(self, event: Event[Any], failure: Exception, failures: int) -> None:

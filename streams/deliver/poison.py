@@ -28,6 +28,7 @@ from typing import Any
 from trunkline.errors import Unavailable
 from trunkline.event import Event
 from trunkline.headers import TL_ERROR_CLASS
+from trunkline.masking import without_secrets
 from trunkline.streams.retry.tiers import failures_of
 
 BLAMED = 1 / 1000
@@ -133,7 +134,7 @@ class PoisonDetector:
         held.suspicions += share < 1
         held.rests += held.suspicions > 0
         held.chance *= share
-        held.error = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]
+        held.error = without_secrets(f"{type(error).__name__}: {error}")[:MAX_ERROR_CHARS]
         held.after = getattr(error, "after", None) or 0.0
         held.call, held.answered = self._calls, self._answered
         self._count(held.call, 1)

@@ -15,6 +15,7 @@ from trunkline.errors import ConfigurationError, DataError, Retryable, Unavailab
 from trunkline.headers import TL_OPERATION
 from trunkline.kafka.messages import event_of
 from trunkline.kafka.poll_loop import MicroBatch, PollListener
+from trunkline.masking import without_secrets
 from trunkline.schemas.codec import Decode, PrefetchSchemas
 from trunkline.schemas.personal import PersonalTexts
 from trunkline.streams.admission.controller import EnrichmentAdmission
@@ -239,9 +240,10 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
             # Also what is wrong with the system, as a table that lacks a column: somebody mends
             # it while the worker runs, and its webhook and other destinations can go on.
             except (Unavailable, Retryable, ConfigurationError) as error:
-                if self.open_failure != str(error):
-                    log.warning("%s cannot be opened yet and is held: %s", self.name, error)
-                self.open_failure = str(error)
+                told = without_secrets(str(error))
+                if self.open_failure != told:
+                    log.warning("%s cannot be opened yet and is held: %s", self.name, told)
+                self.open_failure = told
                 self.open_failed_at = self.open_failed_at or self._loop.time()
                 await asyncio.sleep(delay)
             else:

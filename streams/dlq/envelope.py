@@ -23,7 +23,7 @@ from trunkline.headers import (
     TL_VIOLATIONS,
 )
 from trunkline.kafka import ProducerRecord
-from trunkline.masking import MAX_MASKED
+from trunkline.masking import MAX_MASKED, without_secrets
 from trunkline.times import iso
 
 MAX_TEXT_BYTES = 8_000
@@ -78,11 +78,11 @@ def dead_letter(
         TL_DEAD_AT: now,
         TL_STAGE: stage.encode(),
         TL_ERROR_CLASS: type(error).__name__.encode(),
-        TL_ERROR: _cut(str(error)),
+        TL_ERROR: _cut(without_secrets(str(error))),
         TL_ATTEMPT: _attempts(attempts, named.get(TL_ATTEMPT)),
         TL_FIRST_FAILED_AT: named.get(TL_FIRST_FAILED_AT) or now,
         TL_FLOW_VERSION: flow_version.encode(),
-        TL_TRACEBACK: _cut(_traceback(error)),
+        TL_TRACEBACK: _cut(without_secrets(_traceback(error))),
     }
     if cause := _cause(error):
         added[TL_CAUSE] = cause
@@ -104,7 +104,7 @@ def _traceback(error: BaseException) -> str:
 def _cause(error: BaseException) -> bytes:
     """What the error says that it has in common with others, or nothing."""
     cause = error.cause if isinstance(error, DeliveryError | RuleViolations) else ""
-    return str(cause)[:MAX_MASKED].encode(errors="replace")
+    return without_secrets(str(cause))[:MAX_MASKED].encode(errors="replace")
 
 
 def _violations(error: RuleViolations) -> bytes:

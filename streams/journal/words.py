@@ -6,6 +6,8 @@ import re
 
 import orjson
 
+from trunkline.masking import without_secrets
+
 MAX_WHY = 1_000
 OUR_CREDENTIALS = (401, 403)
 """Statuses by which a system refuses us and not what the caller asked for."""
@@ -14,7 +16,7 @@ _ADDRESS = re.compile(r"https?://[^/\s'\"]*|(?<=to host )\S+")
 
 def shown(why: str, destination: str) -> str:
     """A reason as a caller may read it: where the system is, is the operators' matter."""
-    why = why.encode(errors="replace").decode()
+    why = without_secrets(why.encode(errors="replace").decode())
     return _ADDRESS.sub(destination, why)[:MAX_WHY]
 
 

@@ -23,6 +23,7 @@ from trunkline.connectors.base import Batch, Position, SnapshotRequest, Source
 from trunkline.errors import ConfigurationError, SourceError, TrunklineError
 from trunkline.kafka import is_forbidden, transact, unavailable
 from trunkline.kafka.poll_loop import POLL, MicroBatch, PollListener, PollLoop
+from trunkline.masking import without_secrets
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import SourceMetrics
 from trunkline.streams.publish.letter_limit import LetterLimit
@@ -233,7 +234,9 @@ class SourceStep(PollListener):
                 log.error("source %s cannot run: %s", self.name, error)
                 self._lag.failed()
                 told = self._watch.gauges
-                self._stopped = SourceStatus("stopped", str(error), self._lag.since, told)
+                self._stopped = SourceStatus(
+                    "stopped", without_secrets(str(error)), self._lag.since, told
+                )
                 self.failure = error
                 return
             except Exception as error:  # noqa: BLE001 - of a connector, of any kind
@@ -243,7 +246,7 @@ class SourceStep(PollListener):
                 self._failed(error, delay)
 
     def _failed(self, error: Exception, delay: float) -> None:
-        self._error = f"{type(error).__name__}: {error}"
+        self._error = without_secrets(f"{type(error).__name__}: {error}")
         self._lag.failed()
         self._note_forbidden(error)
         self._outcome_listener.on_held(error)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from trunkline.errors import ConfigurationError
 from trunkline.kafka import KafkaUnavailable
+from trunkline.masking import without_secrets
 from trunkline.params import Backbone, Params
 from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.flow.definition import Flow
@@ -172,7 +173,7 @@ class HostedFlow:
         said = str(failure) if known else f"{type(failure).__name__}: {failure}"
         # What nobody foresaw may quote anything, and everybody can read the page.
         shown = said if known else f"{type(failure).__name__}; the log says more"
-        self.reason, self._again_at = shown[:MAX_REASON], time.time() + pause
+        self.reason, self._again_at = without_secrets(shown)[:MAX_REASON], time.time() + pause
         if not FLOW.get():
             FLOW.set(self.name)
         # What a person has to mend needs no traceback, least of all at each try.

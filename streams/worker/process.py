@@ -15,6 +15,7 @@ import orjson
 from trunkline import kafka
 from trunkline.errors import RegistryUnavailable
 from trunkline.kafka.poll_loop import STUCK, PollLoop
+from trunkline.masking import without_secrets
 from trunkline.params import Backbone, Params
 from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.deliver.backpressure import MAX_OPEN
@@ -201,7 +202,7 @@ class Worker:
                 self._waits = ""
                 return
             except (kafka.KafkaUnavailable, RegistryUnavailable) as error:
-                self._waits = str(error)
+                self._waits = without_secrets(str(error))
                 log.warning("the start waits: %s", error)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), pause)

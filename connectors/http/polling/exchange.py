@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -25,6 +25,7 @@ from trunkline.connectors.http.oauth import (
 )
 from trunkline.connectors.waiting import Calls, Stopped
 from trunkline.errors import ConfigurationError, SourceError, Unavailable
+from trunkline.masking import MAX_SECRET, concealed
 from trunkline.params import Secret, revealed
 from trunkline.times import seconds_until
 
@@ -91,11 +92,8 @@ class HttpExchange:
         secrets = [*params.values(), *headers.values(), token, auth and auth[1]]
         hidden = [revealed(each) for each in secrets if isinstance(each, Secret)]
         hidden += [revealed(each) for each in (token, auth and auth[1]) if each]
-        # As they are sent, too: an API that echoes what it was asked is shown in errors.
-        hidden += [quote(each, safe="") for each in hidden]
-        if auth is not None:
-            hidden.append(given["Authorization"].removeprefix("Basic "))
-        self._hidden = sorted(set(hidden), key=len, reverse=True)
+        hidden += [revealed(oauth.client_secret)] if oauth is not None else []
+        self._hidden = hidden
         self._headers = {
             "User-Agent": "trunkline",
             "Accept": "application/json",
@@ -144,7 +142,7 @@ class HttpExchange:
                 if name in found.params:
                     found = found.copy_remove_param(name)
         except (httpx.InvalidURL, ValueError) as error:
-            raise SourceError(self._masked(f"the next page's URL is none: {error}")) from None
+            raise SourceError(self.concealed(f"the next page's URL is none: {error}")) from None
         return str(found)
 
     def close(self) -> None:
@@ -159,13 +157,12 @@ class HttpExchange:
             said += " (redirects are not followed: another host must not get the credentials)"
         if after := answer.headers.get("retry-after"):
             said += f", and asks to wait: {after[:40]} (max_wait= is {self._max_wait:g} s)"
-        return self._masked(f"{said}: {answer.body[:SHOWN].decode(errors='replace')}".rstrip(": "))
+        body = self.concealed(answer.body[: SHOWN + MAX_SECRET].decode(errors="replace"))[:SHOWN]
+        return f"{self.concealed(said)}: {body}".rstrip(": ")
 
-    def _masked(self, text: str) -> str:
-        for secret in [*self._hidden, self._token]:
-            if len(secret) >= 3:
-                text = text.replace(secret, "***")
-        return text
+    def concealed(self, text: str) -> str:
+        """Text of the API's, without what it may repeat of our secrets."""
+        return concealed(text, [*self._hidden, self._token])
 
     def _get(self, url: str, params: Mapping[str, str], headers: Mapping[str, str]) -> HttpAnswer:
         end = time.monotonic() + self._timeout
@@ -180,7 +177,7 @@ class HttpExchange:
             raise SourceError(said) from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
             said = f"GET {_shown(url)}: {type(error).__name__}: {error}"
-            raise SourceError(self._masked(said)[:500]) from None
+            raise SourceError(self.concealed(said)[:500]) from None
 
     def _full(self, url: str, params: Mapping[str, str]) -> httpx.URL:
         """What is asked for: what a next page's URL says counts more than what is always sent."""
@@ -243,7 +240,8 @@ class HttpExchange:
         except (httpx.HTTPError, OSError) as error:
             raise SourceError(f"no token: POST {where}: {type(error).__name__}") from None
         if status != 200:
-            raise SourceError(f"no token: POST {where} answered {status}{reason_of(bytes(body))}")
+            said = f"no token: POST {where} answered {status}{reason_of(bytes(body))}"
+            raise SourceError(self.concealed(said))
         try:
             return parsed_token(where, bytes(body))
         except Unavailable as error:

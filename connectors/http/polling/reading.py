@@ -12,6 +12,7 @@ from trunkline.connectors.json_values import exact_json, pointed, text_of
 from trunkline.connectors.known import LONGEST_KEY
 from trunkline.errors import ConfigurationError, DataError, SourceError
 from trunkline.event import Record, Unreadable, join_key
+from trunkline.masking import MAX_SECRET
 
 ItemKey = str | Sequence[str] | Callable[[dict[str, Any]], str]
 Items = str | Callable[[bytes], Iterable[dict[str, Any]]]
@@ -46,7 +47,9 @@ class PageReader:
             found = self._list(parsed)
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
-            raise SourceError(f"the answer cannot be read: {said}: {body[:200]!r}") from error
+            raise SourceError(
+                f"the answer cannot be read: {said}: {body[:MAX_SECRET]!r}"
+            ) from error
         if not isinstance(found, list):
             raise SourceError(f"items= leads to {type(found).__name__}, not to a list of items")
         return parsed, found

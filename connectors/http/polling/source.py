@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 _EXPIRED = frozenset({400, 404, 409, 410, 416, 422})
 """What a server answers to a page that it knows no more."""
+MAX_SHOWN = 400
+"""Characters of an error that quotes an answer."""
 SETTLED = timedelta(minutes=1)
 
 
@@ -154,7 +156,7 @@ class HttpPolling(Source):
         """See ``Source.check``: the first page is asked for and read."""
         self._begin(None)
         try:
-            _, items = self._reader.items(self._ask(self._first(), {}, threading.Event()).body)
+            _, items = self._read(self._ask(self._first(), {}, threading.Event()))
             for item in items[:1]:
                 self._reader.key(item)
         except (SourceError, DataError) as error:
@@ -162,6 +164,14 @@ class HttpPolling(Source):
         finally:
             self.close()
         return []
+
+    def _read(self, answer: HttpAnswer) -> tuple[Any, list[Any]]:
+        """An answer's body, parsed, and its items. Raises SourceError, without our secrets, which
+        a page of errors may repeat."""
+        try:
+            return self._reader.items(answer.body)
+        except SourceError as error:
+            raise SourceError(self._exchange.concealed(str(error))[:MAX_SHOWN]) from None
 
     def _begin(self, position: Position | None) -> None:
         by = "comparison" if self._since is None else "since"
@@ -237,7 +247,7 @@ class HttpPolling(Source):
                 yield from self._ended([], unseen=(), same=self._same)
                 return
             headers, count = {}, count + 1
-            body, items = self._reader.items(answer.body)
+            body, items = self._read(answer)
             self._refuse_circle(items, contents)
             page = FetchedPage(answer.url, answer.headers, body, len(items))
             following = self._following(place, page)

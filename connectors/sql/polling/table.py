@@ -29,6 +29,7 @@ from trunkline.connectors.sql.messages import withhold
 from trunkline.connectors.sql.polling.cutting import cut
 from trunkline.connectors.sql.polling.values import PolledColumn, polled_column
 from trunkline.errors import SourceError
+from trunkline.masking import concealed
 
 PAGE_BYTES = 4_000_000
 """Bytes of values from which on a page ends, however few rows it has."""
@@ -186,8 +187,7 @@ class PolledTable:
         except (exc.SQLAlchemyError, OSError) as error:
             told = withhold(error, (), ()) if isinstance(error, exc.SQLAlchemyError) else None
             said = told.message if told is not None else str(error)
-            if self._password:
-                said = said.replace(str(self._password), "***")
+            said = concealed(said, [str(self._password or "")])
             raise SourceError(f"{self.name} cannot be read: {said}") from None
         finally:
             self._connection = None

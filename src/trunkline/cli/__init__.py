@@ -39,7 +39,7 @@ from trunkline.cli.retry import retry_app
 from trunkline.cli.schemas import schemas_app
 from trunkline.cli.source import source_app
 from trunkline.errors import TrunklineError
-from trunkline.masking import escaped
+from trunkline.masking import escaped, without_secrets
 
 app = typer.Typer(
     name="trunkline",
@@ -105,6 +105,6 @@ def main() -> None:
     try:
         app()
     except TrunklineError as error:
-        text = escape(escaped(str(error), keep="\n"))
+        text = escape(escaped(without_secrets(str(error)), keep="\n"))
         Console(stderr=True).print(f"[bold red]error:[/] {text}", soft_wrap=True)
         sys.exit(1)

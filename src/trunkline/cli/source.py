@@ -26,7 +26,7 @@ from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, WhyOption
 from trunkline.cli.output import dumped, print_json
 from trunkline.connectors.base import Finding
 from trunkline.errors import ConfigurationError, TrunklineError
-from trunkline.masking import escaped
+from trunkline.masking import escaped, without_secrets
 from trunkline.streams.publish.progress import progress_in_words
 from trunkline.times import format_duration
 
@@ -202,7 +202,7 @@ def _checked(definition: Any, params: Any) -> Sequence[Finding]:
         connector = definition(params)
         findings: Sequence[Finding] = connector.check()
     except TrunklineError as error:
-        return [Finding(str(error))]
+        return [Finding(without_secrets(str(error)))]
     return findings
 
 

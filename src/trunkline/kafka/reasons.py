@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from trunkline import kafka_settings
 from trunkline.errors import TrunklineError
+from trunkline.masking import concealed
 from trunkline.params import Backbone
 
 
@@ -259,6 +260,4 @@ def _hung_up(backbone: Backbone) -> Reason:
 
 
 def _without_secrets(text: str, backbone: Backbone) -> str:
-    for secret in kafka_settings.secrets(backbone.kafka):
-        text = text.replace(secret, "***")
-    return text
+    return concealed(text, kafka_settings.secrets(backbone.kafka))

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from trunkline.admin.doctor.diagnosis import Diagnosis
 from trunkline.connectors.base import Finding, PushSource, Sink, Source
 from trunkline.errors import TrunklineError
+from trunkline.masking import without_secrets
 from trunkline.params import ParameterError, load_params
 from trunkline.streams.check.environment import check_environment
 from trunkline.streams.check.flows import check
@@ -93,7 +94,7 @@ def _findings(part: Any, params: Any) -> Iterable[Finding] | str:
             return "its connector cannot say whether its system is well"
         return list(connector.check())
     except TrunklineError as error:
-        return [Finding(str(error))]
+        return [Finding(without_secrets(str(error)))]
 
 
 def of_findings(area: str, found: Iterable[Finding] | str) -> Iterator[Diagnosis]:
