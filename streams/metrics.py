@@ -26,6 +26,11 @@ class Metrics:
         self._of_deliveries()
         self._of_tables()
         self._of_enrichments()
+        self.spans_dropped = Counter(
+            "trunkline_spans_dropped",
+            "Spans that the collector of traces did not get, as it was away or too slow.",
+            registry=self.registry,
+        )
         self.flow_held = Gauge(
             "trunkline_flow_held",
             "1 while a flow that shares its process with others does not run, and is tried again.",

@@ -12,6 +12,7 @@ import json
 import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
@@ -152,6 +153,12 @@ class Event(Generic[T_co]):
         if names.isdisjoint(self._named):
             return self.headers
         return [header for header in self.headers if header[0] not in names]
+
+    def under(self, traceparent: bytes) -> Event[T_co]:
+        """The same event with another trace context, in the place of the one that it has."""
+        made: Event[T_co] = copy(self)
+        made.headers, made._named = replaced(self.headers, {TRACEPARENT: traceparent}), None
+        return made
 
     @property
     def id(self) -> str:

@@ -70,7 +70,7 @@ def _escape(character: str) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
-MIN_SECRET = 3
+MIN_SECRET = 2
 """Characters of a secret that is looked for: a shorter one stands in any text by chance."""
 
 MAX_SECRET = 4096

@@ -134,6 +134,10 @@ class Backbone(BaseModel):
     """Replicas of topics that are created; 3 in production."""
     data: str = ".trunkline/data"
     """The folder of what workers keep between two starts: tables with ``store="disk"``."""
+    traces: str = ""
+    """The address of an OpenTelemetry collector that takes OTLP over HTTP; "" for no traces."""
+    traces_ratio: float = Field(default=0.01, ge=0, le=1)
+    """The share of events whose way is traced."""
     topics: dict[str, dict[str, str | int]] = {}
     """By the name or a pattern of topics (``orders.*.inbox``) what they have instead: settings of
     Kafka's, as ``retention.ms``, ``partitions`` and ``replication``."""

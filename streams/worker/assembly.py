@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from trunkline import kafka, naming
 from trunkline.connectors.base import PushSource, Sink, Source
@@ -27,13 +27,12 @@ from trunkline.streams.alerts.settings import AlertSettings
 from trunkline.streams.alerts.unhandled import QueueCounter
 from trunkline.streams.check.streams import stream_problems, streams_of
 from trunkline.streams.control.clients import ControlClients
-from trunkline.streams.control.kafka_topic import ControlWriter, KafkaControl, read_control
+from trunkline.streams.control.kafka_topic import KafkaControl, read_control
 from trunkline.streams.deliver.backpressure import MAX_OPEN
 from trunkline.streams.deliver.broker import KafkaBroker
 from trunkline.streams.deliver.step import DRAIN_TIMEOUT, DeliveryStep
 from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.flow.source import AnySource, SourceDefinition
-from trunkline.streams.flow.start import Start
 from trunkline.streams.journal.follower import CallFollower
 from trunkline.streams.listener import Listeners
 from trunkline.streams.metrics import DeliveryMetrics, Metrics, RoutingMetrics, SourceMetrics
@@ -46,7 +45,6 @@ from trunkline.streams.publish.stored_position import StoredPosition
 from trunkline.streams.quota.client import QuotaClient, limited
 from trunkline.streams.replay.job import JobContext
 from trunkline.streams.replay.step import ReplayStep
-from trunkline.streams.route.first_start import FirstStart
 from trunkline.streams.route.step import RoutingStep
 from trunkline.streams.route.transactions import RoutingTransactions
 from trunkline.streams.tables.disk import on_disk
@@ -58,11 +56,15 @@ from trunkline.streams.tables.table_set import TopicTables
 from trunkline.streams.worker.compiler import Compiler
 from trunkline.streams.worker.enrichment import breaker_of, enrichment_of
 from trunkline.streams.worker.faust_app import FlowApp
+from trunkline.streams.worker.first_start import first_start_of
 from trunkline.streams.worker.listeners import delivery_listener
 from trunkline.streams.worker.operations import with_operations
 from trunkline.streams.worker.routing_supervisor import RoutingSupervisor
 from trunkline.streams.worker.source_supervisor import SourceSupervisor
 from trunkline.streams.worker.supervisor import ControlledHaltDecisions, DestinationSupervisor
+
+if TYPE_CHECKING:
+    from trunkline.streams.tracing.traces import Traces
 
 ROUTED_BATCHES = 2
 """Batches of the routing step under way: one in its transaction, one read meanwhile. What arrives
@@ -80,7 +82,7 @@ class Assembly:
     """Builds the steps of one worker. Raises ConfigurationError, and RegistryUnavailable.
 
     ``drain``, ``max_open``: of deliveries, as ``DeliveryStep`` says. ``clients``: of the control
-    topic, where flows of one process share them.
+    topic, where flows of one process share them. ``traces``: what tells the collector, if anything.
     """
 
     def __init__(
@@ -95,7 +97,9 @@ class Assembly:
         drain: float = DRAIN_TIMEOUT,
         max_open: int = MAX_OPEN,
         clients: ControlClients | None = None,
+        traces: Traces | None = None,
     ) -> None:
+        self._traces = traces
         self._flow = flow
         self._env = env
         self._backbone = backbone
@@ -109,7 +113,11 @@ class Assembly:
         self._codec = Codec(self._registry)
         subjects = backbone.registry_subjects
         self._compiler = Compiler(
-            flow, self._codec, register=backbone.create, subjects=subjects, env=env
+            *(flow, self._codec),
+            register=backbone.create,
+            subjects=subjects,
+            env=env,
+            traces=traces,
         )
         self.tables: TablesStep | None = None
         self._slot: Slot | None = None
@@ -251,33 +259,21 @@ class Assembly:
         transactions = RoutingTransactions(intake, self._producer_of("route"), metrics)
         replays = self._replays(intake, transactions, sinks)
         batches = self._app.queue("route", ("step", "route"))
+        router = self._compiler.router(sinks)
         routing = RoutingStep(
-            self._compiler.router(sinks),
+            router,
             intake,
             transactions,
-            replays,
+            self._traces.listener(router, replays) if self._traces else replays,
             enqueue=batches.put,
             metrics=metrics,
             outcome_listener=Listeners(metrics, AlertListener(monitor, self._monitors_by_queue())),
-            first_start=self._first_start(),
+            first_start=first_start_of(flow, self._backbone, self._clients),
             timeout=kafka.transaction_timeout(self._backbone),
         )
         batches.consume(routing.process)
         self._supervisors.append(RoutingSupervisor(routing, self._control, monitor, metrics))
         return [replays, routing]
-
-    def _first_start(self) -> FirstStart | None:
-        topics = [route.topic for route in self._flow.routes if route.topic.start != "earliest"]
-        starts: dict[str, Start] = {topic.topic: topic.start for topic in topics}
-        if not starts:
-            return None
-        control = self._flow.control
-        writer = ControlWriter(self._backbone, control, self._clients)
-        return FirstStart(
-            starts,
-            read=partial(read_control, self._backbone, control),
-            write=lambda key, value: writer.write({key: value}),
-        )
 
     def _tables(self) -> TablesStep:
         return TablesStep(
@@ -329,6 +325,8 @@ class Assembly:
         monitor = self._alerts.monitor(name, destination.policy.alert)
         batches = self._app.queue(f"deliver-{name}", ("destination", name))
         sink, journal = with_operations(destination, given)
+        if self._traces is not None:
+            sink = self._traces.sink(sink, flow=self._flow.name, destination=name)
         step = DeliveryStep(
             sink,
             destination,

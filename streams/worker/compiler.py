@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trunkline.connectors.base import Sink
 from trunkline.params import Params
@@ -35,12 +35,16 @@ from trunkline.streams.route.compiled import CompiledCall, CompiledRoute, Compil
 from trunkline.streams.route.router import Router
 from trunkline.streams.tables.table_set import TableSet
 
+if TYPE_CHECKING:
+    from trunkline.streams.tracing.traces import Traces
+
 
 class Compiler:
     """Compiles the parts of one flow. Raises ConfigurationError for what is wrong with it, and
     RegistryUnavailable. ``register``: whether missing schemas may be registered; ``subjects``: the
     strategy by which their subjects are named; ``env``: what routes get that ask for the flow's
-    parameters; ``tables``: what they look up, which needs a store before any of them runs."""
+    parameters; ``tables``: what they look up, which needs a store before any of them runs;
+    ``traces``: what makes publishers and routers that tell of what they do."""
 
     def __init__(
         self,
@@ -50,7 +54,9 @@ class Compiler:
         register: bool,
         subjects: str = "topic",
         env: Params | None = None,
+        traces: Traces | None = None,
     ) -> None:
+        self._traces = traces
         self._subjects = subjects
         self._flow = flow
         self._env = env
@@ -62,11 +68,18 @@ class Compiler:
         """What turns a source's records into canonical events."""
         outputs = [self._output(t) for t in self._flow.topics if source in t.sources]
         name = f"/{self._flow.name}/{source.name}"
-        return Publisher(name, source.dlq, outputs, self._flow.version, source.ignore)
+        parts = (name, source.dlq, outputs, self._flow.version, source.ignore)
+        if self._traces is None:
+            return Publisher(*parts)
+        return self._traces.publisher(*parts, flow=self._flow.name, source=source.name)
 
     def router(self, sinks: dict[str, Sink[Any]]) -> Router:
         """The flow's routes. ``sinks``: by destination, for what each can take."""
-        return self._router(self._topics(self._flow.routes, sinks))
+        topics = self._topics(self._flow.routes, sinks)
+        if self._traces is None:
+            return self._router(topics)
+        parts = (topics, self._codec.ask_for_schemas, self._flow.version)
+        return self._traces.router(*parts, flow=self._flow.name)
 
     def path_to(self, destination: Destination[Any, Any], sink: Sink[Any]) -> DestinationPath:
         """Today's path to one destination, for a replay."""

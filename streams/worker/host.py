@@ -81,6 +81,8 @@ class Host:
             for task in ended:
                 task.cancel()
             await asyncio.gather(*ended, return_exceptions=True)
+            if self._shared.traces is not None:
+                await asyncio.to_thread(self._shared.traces.close)
             await app.stop()
         if app.failed.done():
             raise app.failed.result()

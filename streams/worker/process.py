@@ -29,6 +29,7 @@ from trunkline.streams.publish.push_step import PushStep
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.replay.step import ReplayStep
 from trunkline.streams.route.step import RoutingStep
+from trunkline.streams.tracing.setup import traces_of
 from trunkline.streams.worker.access import AccessMonitor
 from trunkline.streams.worker.assembly import Assembly, Step
 from trunkline.streams.worker.faust_app import FlowApp
@@ -86,6 +87,7 @@ class Worker:
         self._alerts = alerts or AlertSettings()
         self._metrics = shared.metrics if shared else Metrics()
         self._assembly: Assembly | None = None
+        self._traces = shared.traces if shared else traces_of(backbone, self._metrics)
         rounds = shared.access if shared else None
         self._access = AccessMonitor(flow, self._options.roles, backbone, rounds)
         self.ending_since: float | None = None
@@ -120,6 +122,8 @@ class Worker:
             await self._stop_steps()
             if self._assembly is not None:
                 await self._assembly.end()
+            if self._traces is not None and self._shared is None:
+                await asyncio.to_thread(self._traces.close)
             await app.stop()
         if app.failed.done():
             raise app.failed.result()
@@ -229,6 +233,7 @@ class Worker:
                 drain=self._options.drain,
                 max_open=self._options.max_open,
                 clients=self._shared.control if self._shared else None,
+                traces=self._traces,
             )
         return self._assembly.steps(self._options.roles, batch=self._options.batch)
 

@@ -9,6 +9,7 @@ from trunkline.params import Backbone
 from trunkline.streams.control.clients import ControlClients
 from trunkline.streams.deliver.backpressure import MAX_OPEN
 from trunkline.streams.metrics import Metrics
+from trunkline.streams.tracing.setup import traces_of
 from trunkline.streams.worker.access import AccessRounds
 
 AHEAD_KB = 65_536
@@ -34,6 +35,7 @@ class Shared:
         self.backbone = fetch_share(self.asked, self.flows)
         self.control = ControlClients(self.backbone)
         self.access = AccessRounds(self.backbone)
+        self.traces = traces_of(self.asked, self.metrics)
 
 
 def open_share(flows: int) -> int:

@@ -51,7 +51,9 @@ def eventually(true: Callable[[], object], what: str, patience: float = PATIENCE
 class WorkerProcess:
     """One ``trunkline run`` of one role."""
 
-    def __init__(self, flow: Path, role: str, environ: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, flow: Path, role: str, environ: Mapping[str, str], log: Path, *more: str
+    ) -> None:
         self.role = role
         self.log = log
         self.started = time.monotonic()
@@ -59,7 +61,7 @@ class WorkerProcess:
         command = [sys.executable, "-m", "trunkline", "run", str(flow), "--only", role]
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [*command, "--port", str(self.port), "--log-format", "text"],
+                [*command, "--port", str(self.port), "--log-format", "text", *more],
                 env={**os.environ, **environ},
                 cwd=log.parent,
                 stdout=output,

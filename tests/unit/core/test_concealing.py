@@ -54,7 +54,7 @@ def test_a_secret_is_taken_out_in_every_form(form: str) -> None:
     assert said.endswith(" Ask support.")
 
 
-@given(st.text(min_size=3, max_size=40), st.text(max_size=30), st.text(max_size=30))
+@given(st.text(min_size=2, max_size=40), st.text(max_size=30), st.text(max_size=30))
 def test_no_text_has_it_afterwards(secret: str, before: str, behind: str) -> None:
     if secret not in "***":
         assert secret not in concealed(before + secret + behind, [secret]).replace("***", "")
@@ -62,7 +62,7 @@ def test_no_text_has_it_afterwards(secret: str, before: str, behind: str) -> Non
 
 def test_text_without_secrets_stays_as_it_is() -> None:
     said = "PUT /orders/4711 answered 422: dGhpcyBpcyBiYXNlNjQ= of /a/long/path/of/parts"
-    assert concealed(said, [TOKEN, "", "ab"]) == said
+    assert concealed(said, [TOKEN, "", "a"]) == said
 
 
 def test_of_two_the_longer_one_goes_whole() -> None:
@@ -76,7 +76,7 @@ def test_the_passwords_of_addresses() -> None:
 
 class Env(Params):
     token: Secret
-    keys: list[Secret] = []
+    keys: tuple[Secret, ...] = ()
     url: Secret = Secret("")
 
 
