@@ -35,6 +35,7 @@ Around them:
 
 check       mistakes in a flow, found without connecting
 plan        the topics that a flow needs
+tracing     the steps' parts, which tell an OpenTelemetry collector of sampled events
 worker      the process that puts the steps together and runs them
 
 Each room's ``__init__`` says what comes in, what goes out, and who calls it on which thread;

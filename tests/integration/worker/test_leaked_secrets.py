@@ -82,6 +82,8 @@ class Case:
         except urllib.error.HTTPError as refused:
             with refused:
                 said = refused.read()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return ""  # it has not begun yet
         self.seen[f"{path} of {worker.role}"] = said
         return said.decode()
 
