@@ -53,6 +53,7 @@ check-imports:
 check-generated:
 	$(BIN)/trunkline schemas generate --check
 	$(BIN)/python deploy/helm/generate.py --check
+	$(BIN)/python deploy/grafana/generate.py --check
 	$(BIN)/python -m trunkline.scaler.keda.generate --check
 
 check-style:
