@@ -142,6 +142,16 @@ class Backbone(BaseModel):
     """By the name or a pattern of topics (``orders.*.inbox``) what they have instead: settings of
     Kafka's, as ``retention.ms``, ``partitions`` and ``replication``."""
 
+    @field_validator("traces")
+    @classmethod
+    def _address_of_traces(cls, given: str) -> str:
+        if given and (not given.startswith(("http://", "https://")) or "@" in given):
+            raise ValueError(
+                "write a whole address without user and password, as http://collector:4318; what "
+                "the collector is to be shown stands in OTEL_EXPORTER_OTLP_HEADERS"
+            )
+        return given
+
     @field_validator("topics", mode="before")
     @classmethod
     def _settings_of_topics(cls, given: Any) -> Any:

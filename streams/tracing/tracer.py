@@ -12,24 +12,19 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from trunkline.errors import MissingExtra
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace.status import Status, StatusCode
+
 from trunkline.logs import worker_name
 from trunkline.streams.tracing.context import ids_of
-
-try:
-    from opentelemetry import trace
-    from opentelemetry.context import Context
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-    from opentelemetry.sdk.trace.export import SpanExporter
-    from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-    from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
-    from opentelemetry.trace.status import Status, StatusCode
-
-    from trunkline.streams.tracing.export import CLOSE_WITHIN, BoundedExport
-except ModuleNotFoundError as error:
-    raise MissingExtra("traces", "otel") from error
+from trunkline.streams.tracing.export import CLOSE_WITHIN, BoundedExport
 
 SYSTEM, KAFKA = "messaging.system", "kafka"
 TOPIC = "messaging.destination.name"

@@ -79,7 +79,7 @@ def erp(env: Env) -> HttpSink[Order]:
 
 @flow.destination
 def mart(env: Env) -> SqlSink[Order]:
-    return SqlSink(env.mart_url, Order, table="orders")
+    return SqlSink(env.mart_url, Order, table="orders", create_table=True)
 
 
 @flow.destination(retry=Retry("1s"))

@@ -169,7 +169,6 @@ def mariadb(url: str, user: str, password: str) -> Iterator[str]:
     arguments, _ = parse(url.replace("mysql+pymysql", "mysql").replace("mariadb", "mysql"))
     with pymysql.connect(**arguments, autocommit=True) as admin, admin.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {user}")
-        cursor.execute(f"CREATE TABLE {user}.orders (id VARCHAR(80) PRIMARY KEY)")
         cursor.execute(f"CREATE USER '{user}'@'%%' IDENTIFIED BY %s", (password,))
         cursor.execute(f"GRANT ALL ON {user}.* TO '{user}'@'%'")
         where = f"{arguments['host']}:{arguments['port']}"
@@ -230,7 +229,6 @@ def wrong_addresses(case: Case) -> None:
         "TRUNKLINE_PARAMS_API": f"http://u:{words['Url']}@127.0.0.1:1",
         "TRUNKLINE_ALERTS_WEBHOOK": f"htp//{words['Hooked']}",
         "TRUNKLINE_PARAMS_HOOK_PORT": case.marked.secret("Port"),
-        "TRUNKLINE_KAFKA__SASL_MECHANISM": case.marked.secret("Mechanism"),
     }
     for variable, text in broken.items():
         case.run("doctor", str(FLOW), "--json", **{variable: text})
