@@ -63,7 +63,7 @@ class BoundedExport(SpanProcessor):
             if fits:
                 self._queue.append(span)
                 self._weight += weight
-                if len(self._queue) == BATCH:
+                if len(self._queue) in (1, BATCH):  # somebody waits for the first, or for enough
                     self._changed.notify()
         if not fits:
             self._dropped(1)

@@ -58,6 +58,18 @@ def test_what_is_left_at_the_end_is_sent() -> None:
     assert (len(collector.taken), case.dropped) == (1_000, 0)
 
 
+def test_a_few_are_sent_soon_though_no_more_come() -> None:
+    collector = Collector()
+    case = Case(collector)
+    for sent in (3, 6):
+        case.spans(3)
+        deadline = time.monotonic() + 30
+        while len(collector.taken) < sent:
+            assert time.monotonic() < deadline, "nobody has sent them"
+            time.sleep(0.05)
+    case.tracer.close()
+
+
 @pytest.mark.parametrize("links", [0, 128])
 def test_ten_megabytes_are_kept_at_the_most_and_the_others_counted(links: int) -> None:
     collector = Collector(hangs=True)
