@@ -154,12 +154,6 @@ class Event(Generic[T_co]):
             return self.headers
         return [header for header in self.headers if header[0] not in names]
 
-    def under(self, traceparent: bytes) -> Event[T_co]:
-        """The same event with another trace context, in the place of the one that it has."""
-        made: Event[T_co] = copy(self)
-        made.headers, made._named = replaced(self.headers, {TRACEPARENT: traceparent}), None
-        return made
-
     @property
     def id(self) -> str:
         """``ce_id``: the event's id, which is unique within its source. All messages that are made
@@ -278,6 +272,13 @@ def replaced(headers: Headers, new: Mapping[str, bytes]) -> list[tuple[str, byte
     kept = [(name, value) for name, value in headers if name not in new]
     kept.extend(new.items())
     return kept
+
+
+def under(event: Event[Any], traceparent: bytes) -> Event[Any]:
+    """The same event with another trace context, in the place of the one that it has."""
+    made = copy(event)
+    made.headers, made._named = replaced(event.headers, {TRACEPARENT: traceparent}), None
+    return made
 
 
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}

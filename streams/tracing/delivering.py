@@ -10,7 +10,7 @@ from opentelemetry.trace import Span
 
 from trunkline.connectors.base import Finding, HttpReply, HttpRequest, Sink
 from trunkline.errors import PartialFailure
-from trunkline.event import Event
+from trunkline.event import Event, under
 from trunkline.streams.journal.doubt import NotAsked
 from trunkline.streams.retry.tiers import failures_of
 from trunkline.streams.tracing import tracer as names
@@ -72,7 +72,7 @@ class TracedSink(Sink[Any]):
             context = traceparent_of(event.headers)
             if is_sampled(context):
                 span = spans[index] = self._attempt(event, context)
-                given[index] = event.under(traceparent(span))
+                given[index] = under(event, traceparent(span))
         whole = self._request(spans, len(given)) if spans and len(given) > 1 else None
         failed: BaseException | None = None
         try:

@@ -19,8 +19,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 log = logging.getLogger(__name__)
 
 MOST = 2_048
-"""What the queue weighs at the most: spans, of some 3 kB each; of links eight weigh as much."""
-LINKS = 8
+"""What the queue weighs at the most: spans, of some 3 kB each; of links four weigh as much."""
+LINKS = 4
 BATCH = 512
 INTERVAL = 1.0
 """Seconds that a span waits for others."""

@@ -16,7 +16,7 @@ from opentelemetry.semconv.attributes import error_attributes, http_attributes
 from trunkline.connectors.base import Sink
 from trunkline.connectors.contract import make_event
 from trunkline.errors import PartialFailure, Rejected, Retryable, Unavailable
-from trunkline.event import Event, Record, new_traceparent
+from trunkline.event import Event, Record, new_traceparent, under
 from trunkline.headers import TL_ATTEMPT, TRACEPARENT
 from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import StoredMessage
@@ -112,7 +112,7 @@ def record(key: str, parts: int = 1, trace: str = "") -> Record:
 
 def event(trace: str, failures: int = 0) -> Event[Any]:
     made = make_event("k", {"a": 1}, topic=RETRY if failures else "f.erp.inbox")
-    made = made.under(trace.encode())
+    made = under(made, trace.encode())
     made.headers = [*made.headers, (TL_ATTEMPT, b"%d" % failures)]
     return made
 
