@@ -155,6 +155,16 @@ FLOW = [
         ),
     ),
     Panel(
+        "Events that broke a rule of their schema, a minute",
+        "short",
+        (
+            (
+                f"60 * sum by (name, type, rule) (rate(trunkline_rule_violations_total{{{F}}}[5m]))",
+                "{{name}} {{type}} {{rule}}",
+            ),
+        ),
+    ),
+    Panel(
         "Rows of tables, and what is not read yet",
         "short",
         (

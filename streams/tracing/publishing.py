@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from opentelemetry.trace import Span
@@ -63,4 +63,6 @@ class TracedPublisher(Publisher):
             record.traceparent = traceparent(span).decode()
             spans.append(span)
         done = super().publish(records, refuse=refuse)
-        return TracedResult(done.dlq, done.records, done.refused, done.left_out, spans)
+        # By name: what else a result has, this one has, too.
+        of_result = {each.name: getattr(done, each.name) for each in fields(done)}
+        return TracedResult(**of_result, spans=spans)

@@ -19,7 +19,7 @@ from trunkline.errors import (
     RegistryUnavailable,
     SerializationError,
 )
-from trunkline.masking import concealed, secrets_of_url
+from trunkline.masking import secrets_of_url
 from trunkline.params import Backbone, revealed
 from trunkline.schemas.references import References, same_schema
 from trunkline.schemas.registry_access import (
@@ -45,8 +45,6 @@ MOST_REFUSED = 10_000
 MAX_ID = 2**31 - 1
 """The registry's ids are Java ints; what four bytes can say beyond is no id."""
 NO_SUCH_SUBJECT, NO_SUCH_VERSION, NO_SUCH_SCHEMA = 40401, 40402, 40403
-MAX_ERROR = 65_536
-"""Characters of an answer that is an error."""
 BUSY = (408, 425, 429)
 
 T = TypeVar("T")
@@ -90,8 +88,7 @@ class Registry:
         addresses = [checked_address(part.strip()) for part in url.split(",")]
         first = addresses[0]
         user, password = user or first.username, password or first.password
-        # These go into messages.
-        self._urls = [str(a.copy_with(userinfo=b"")).rstrip("/") for a in addresses]
+        self._urls = [str(a.copy_with(userinfo=b"")).rstrip("/") for a in addresses]  # are told
         self._secrets = [*filter(None, (password, token)), *secrets_of_url(*url.split(","))]
         headers = {"Accept": f"{CONTENT_TYPE}, application/json", "Content-Type": CONTENT_TYPE}
         if token:
@@ -366,9 +363,7 @@ class Registry:
     def _ask_at(self, url: str, method: str, path: str, body: Any) -> Answer:
         try:
             with self._client.stream(method, url + path, json=body) as response:
-                text = answer_text(response)
-                if response.status_code >= 400:  # some repeat the request, and with it its headers
-                    text = concealed(text[:MAX_ERROR], self._secrets)
+                text = answer_text(response, self._secrets)
         except (httpx.RequestError, httpx.StreamError) as error:
             require_trust(url, error)
             raise RegistryUnavailable(

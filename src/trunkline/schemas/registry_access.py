@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -12,11 +13,14 @@ from urllib.parse import quote
 import httpx
 
 from trunkline.errors import ConfigurationError, RegistryRefused
+from trunkline.masking import concealed
 
 T = TypeVar("T")
 
 MAX_ANSWER = 64_000_000
 """Bytes of an answer at the most."""
+MAX_ERROR = 65_536
+"""Characters of one that is an error."""
 
 UNESCAPED = "a password's own / ? # @ are written %2F %3F %23 %40 (or set the password apart)"
 
@@ -100,15 +104,17 @@ class Answer:
         return str(message or self.body)[:1000]
 
 
-def answer_text(response: httpx.Response) -> str:
-    """The answer as text: a registry's is JSON, which is UTF-8. Raises httpx.StreamError for one
-    that does not end."""
+def answer_text(response: httpx.Response, secrets: Iterable[str] = ()) -> str:
+    """The answer as text: a registry's is JSON, which is UTF-8. An error comes without these
+    ``secrets``: some servers repeat the request in it, and with it its headers. Raises
+    httpx.StreamError for one that does not end."""
     found = bytearray()
     for chunk in response.iter_bytes():
         found += chunk
         if len(found) > MAX_ANSWER:
             raise httpx.StreamError(f"the answer is longer than {MAX_ANSWER} bytes")
-    return found.decode(errors="replace")
+    text = found.decode(errors="replace")
+    return concealed(text[:MAX_ERROR], secrets) if response.status_code >= 400 else text
 
 
 def body_of(text: str) -> Any:
