@@ -155,11 +155,11 @@ FLOW = [
         ),
     ),
     Panel(
-        "Events that broke a rule of their schema, a minute",
+        "Events that broke a rule of their schema, an hour",
         "short",
         (
             (
-                f"60 * sum by (name, type, rule) (rate(trunkline_rule_violations_total{{{F}}}[5m]))",
+                f"sum by (name, type, rule) (increase(trunkline_rule_violations_total{{{F}}}[1h]))",
                 "{{name}} {{type}} {{rule}}",
             ),
         ),
