@@ -217,8 +217,11 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
             self._follower.start(self._journal)
         self.intake.start(self)
 
-    async def stop(self) -> None:
-        """Deliver what is under way, commit, leave the group, close the sink."""
+    async def stop(self, *, within: float | None = None) -> None:
+        """Deliver what is under way, commit, leave the group, close the sink. ``within``: seconds
+        that what is under way may take, instead of ``drain``."""
+        if within is not None:
+            self._drain = within
         await self.intake.stop()
         if self._follower is not None:
             await self._follower.stop()

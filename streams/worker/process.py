@@ -51,7 +51,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a worker runs. ``roles``: which steps. ``port``: of the health pages, None for none.
-    ``drain``: seconds that deliveries under way may take when it stops, or partitions go.
+    ``drain``: seconds after which deliveries under way are cancelled when partitions go; or when it
+    stops, counted from the begin of its end, so that the steps before them take of it, too.
     ``max_open``: events of a destination that are read and not completed, at the most."""
 
     roles: Collection[str] = ROLES
@@ -157,7 +158,8 @@ class Worker:
 
     async def _stop_steps(self) -> None:
         """Stop sources, then replays and routing, then all deliveries side by side, so that nothing
-        new comes to a step that ends. Deliveries take as long as their slowest call of a sink."""
+        new comes to a step that ends. Deliveries take as long as their slowest call of a sink, but
+        no longer than ``drain`` allows since the end began: SIGKILL counts from there, too."""
         for starting in self._starting:
             starting.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
@@ -167,7 +169,9 @@ class Worker:
         for step in self._steps:
             if step not in deliveries:
                 await step.stop()
-        await asyncio.gather(*(step.stop() for step in deliveries))
+        since = asyncio.get_running_loop().time() - (self.ending_since or 0.0)
+        left = max(0.0, self._options.drain - since)
+        await asyncio.gather(*(step.stop(within=left) for step in deliveries))
 
     async def _watch(self, stop: asyncio.Event, app: FlowApp) -> None:
         stopped = asyncio.ensure_future(stop.wait())

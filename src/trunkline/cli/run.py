@@ -39,7 +39,9 @@ def run(
     drain: Annotated[
         str,
         typer.Option(
-            metavar="DURATION", help="How long deliveries under way may take when it stops."
+            metavar="DURATION",
+            envvar="TRUNKLINE_DRAIN",
+            help="How long what is under way may take when it stops.",
         ),
     ] = "30s",
     log_format: LogFormatOption = "auto",
