@@ -9,75 +9,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
+from chart_values import GATEWAY, GROUPED, IMAGE, SETS, SMALL, STATIC, WHOLE
 from helm_kit import Refused, of_kind, pods, render
-
-IMAGE = {"image": {"repository": "registry.example.com/acme/flows", "digest": f"sha256:{'a' * 64}"}}
-FILE = {
-    "trunkline": {"bootstrap": "kafka:9093", "kafka": {"security.protocol": "SASL_SSL"}},
-    "params": {"orders": {"crm_url": "https://crm.example.com"}},
-}
-SMALL = {**IMAGE, "flows": {"orders": {"file": "flows/orders.py"}}}
-WHOLE: dict[str, Any] = {
-    **IMAGE,
-    "imagePullSecrets": [{"name": "pull"}],
-    "environment": {"name": "prod", "file": FILE},
-    "secrets": {"TRUNKLINE_PARAMS_CRM_TOKEN": {"name": "crm", "key": "token"}},
-    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
-    "extraEnvFrom": [{"secretRef": {"name": "systems"}}],
-    "commonLabels": {"team": "integration"},
-    "metrics": {
-        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-        "prometheusRule": {"enabled": True},
-    },
-    "networkPolicy": {"egressPorts": [9093, 443, 5432]},
-    "extraObjects": [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-more"}}
-    ],
-    "flows": {
-        "orders": {
-            "file": "flows/orders.py",
-            "workers": {
-                "source": {"steps": ["source"], "ports": {"notices": 8085}},
-                "route": {"steps": ["route"], "replicas": 2, "data": {"size": "10Gi"}},
-                "deliver": {"steps": ["deliver"], "replicas": 3, "gracePeriodSeconds": 120},
-            },
-        },
-        "airport": {"file": "flows/airport.py"},
-    },
-}
-AGENT = {
-    **IMAGE,
-    "environment": {"name": "plant-7"},
-    "flows": {"orders": {"file": "flows/orders.py", "workers": {"source": {"steps": ["source"]}}}},
-    "worker": {"nodeSelector": {"site": "plant-7"}, "tolerations": [{"operator": "Exists"}]},
-    "serviceAccount": {"create": False},
-}
-GROUPED: dict[str, Any] = {
-    **IMAGE,
-    "flows": {
-        "orders": {"file": "flows/orders.py"},
-        "crm": {"file": "flows/crm.py", "group": "small"},
-        "notices": {"file": "flows/notices.py", "group": "small"},
-        "returns": {"file": "flows/returns.py", "group": "other"},
-    },
-    "groups": {
-        "small": {"replicas": 2, "ports": {"notices": 8085}, "steps": ["route", "deliver"]},
-        "other": {},
-    },
-}
-SCALED: dict[str, Any] = {
-    **WHOLE,
-    "networkPolicy": {**WHOLE["networkPolicy"], "metricsFrom": [{"podSelector": {}}]},
-    "worker": {"scaling": {"enabled": True, "min": 1}},
-}
-SETS = {
-    "grouped": GROUPED,
-    "scaled": {**SCALED, "flows": {"airport": {"file": "flows/airport.py"}}},
-    "small": SMALL,
-    "whole, hook": {**WHOLE, "apply": {"mode": "hook"}},
-    "whole, job": {**WHOLE, "apply": {"mode": "job"}},
-    "agent": AGENT,
-}
 
 
 @pytest.fixture(scope="module", params=SETS)
@@ -146,29 +79,39 @@ def test_nothing_asks_for_rights_in_the_cluster(objects: list[dict[str, Any]]) -
 def test_probes_use_the_health_port_alone(objects: list[dict[str, Any]]) -> None:
     for workload in of_kind(objects, "Deployment", "StatefulSet"):
         (container,) = workload["spec"]["template"]["spec"]["containers"]
+        (port,) = [p["name"] for p in container["ports"] if p["name"] in ("health", "http")]
         probes = {name: container[f"{name}Probe"] for name in ("startup", "liveness", "readiness")}
-        assert {probe["httpGet"]["port"] for probe in probes.values()} == {"health"}
+        assert {probe["httpGet"]["port"] for probe in probes.values()} == {port}
         # A destination, a broker or a registry that is away is no reason to start a worker again.
         assert probes["liveness"]["httpGet"]["path"] == "/healthz"
         assert probes["readiness"]["httpGet"]["path"] == "/readyz"
         assert workload["spec"]["revisionHistoryLimit"] == 5
 
 
-def test_deliveries_have_time_within_the_grace_period(objects: list[dict[str, Any]]) -> None:
+def test_what_is_under_way_has_time_within_the_grace_period(objects: list[dict[str, Any]]) -> None:
+    """All but 15 s, of which the last commit has some; and who has a Service is still sent to for
+    5 s, which Kubernetes counts, too."""
     for workload in of_kind(objects, "Deployment", "StatefulSet"):
         spec = workload["spec"]["template"]["spec"]
-        if spec["containers"][0]["name"] != "worker":
-            continue
-        arguments = spec["containers"][0]["args"]
-        drain = arguments[arguments.index("--drain") + 1]
-        assert int(drain.removesuffix("s")) == spec["terminationGracePeriodSeconds"] - 45
+        (container,) = spec["containers"]
+        served = container["name"] == "gateway" or len(container["ports"]) > 1
+        waits = container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command")
+        assert waits == (["sleep", "5"] if served and container["name"] != "scaler" else None)
+        if container["name"] == "worker":
+            left = spec["terminationGracePeriodSeconds"] - (5 if served else 0)
+            assert _variable(workload, "TRUNKLINE_DRAIN") == {"value": f"{left - 15}s"}
+
+
+def test_no_worker_drains_longer_than_its_consumer_may_be_silent() -> None:
+    (one,) = of_kind(render({**SMALL, "worker": {"gracePeriodSeconds": 285}}), "Deployment")
+    assert _variable(one, "TRUNKLINE_DRAIN") == {"value": "240s"}
 
 
 def test_each_container_gets_what_every_container_gets() -> None:
     """The secret by reference, more variables, and the registry's password: jobs, too."""
     for mode in ("hook", "job"):
-        found = pods(render({**WHOLE, "apply": {"mode": mode}}))
-        assert len(found) == 5
+        found = pods(render({**GATEWAY, "apply": {"mode": mode}}))
+        assert len(found) == 6
         for pod in found:
             assert pod["spec"]["imagePullSecrets"] == [{"name": "pull"}]
             (container,) = pod["spec"]["containers"]
@@ -198,6 +141,36 @@ def test_a_worker_says_only_what_is_its_own() -> None:
 
 
 WORKLOADS = ("Deployment", "StatefulSet")
+
+
+def test_static_members_keep_their_names() -> None:
+    """As ``<release>-<flow>-<ordinal>``: what a pod is called is what its consumers are called."""
+    (one,) = of_kind(render(STATIC), *WORKLOADS)
+    assert (one["kind"], one["metadata"]["name"]) == ("StatefulSet", "r-orders")
+    assert one["spec"]["podManagementPolicy"] == "Parallel"
+    assert "volumeClaimTemplates" not in one["spec"]
+    id = _variable(one, "TRUNKLINE_KAFKA__GROUP_INSTANCE_ID")
+    assert id == {"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    assert not any("GROUP_INSTANCE_ID" in str(o) for o in render(SMALL))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"environment": {"file": {"trunkline": {"kafka": {"group.instance.id": "a"}}}}},
+        {"environment": {"file": {"trunkline": {"kafka": {"group": {"instance": {"id": "a"}}}}}}},
+        {"extraEnv": [{"name": "TRUNKLINE_KAFKA__GROUP_INSTANCE_ID", "value": "a"}]},
+        {"worker": {"extraEnv": [{"name": "TRUNKLINE_KAFKA__GROUP_INSTANCE_ID", "value": "a"}]}},
+    ],
+)
+@pytest.mark.parametrize("values", [SMALL, STATIC], ids=["dynamic", "static"])
+def test_an_instance_of_the_group_is_no_name_of_all_pods(
+    values: dict[str, Any], given: dict[str, Any]
+) -> None:
+    """Kafka lets one member of a name live: each new pod would end the one before."""
+    worker = {**values.get("worker", {}), **given.get("worker", {})}
+    with pytest.raises(Refused, match=r"group\.instance\.id would be the same for all pods"):
+        render({**values, **given, "worker": worker})
 
 
 def test_flows_of_a_group_share_a_workload() -> None:
@@ -322,6 +295,69 @@ def test_what_prometheus_is_to_see() -> None:
     }
 
 
+def test_the_gateway_is_a_deployment_with_all_that_belongs_to_it() -> None:
+    objects = {(o["kind"], o["metadata"]["name"]): o for o in render(GATEWAY)}
+    workload = objects["Deployment", "r-gateway"]
+    assert _arguments(workload)[:6] == [
+        *("gateway", "flows/orders.py", "--env", "prod"),
+        *("--access", "/etc/trunkline/access/access.toml"),
+    ]
+    spec = workload["spec"]["template"]["spec"]
+    (secret,) = [v["secret"] for v in spec["volumes"] if v["name"] == "access"]
+    (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "access"]
+    assert (secret, mount["mountPath"]) == ({"secretName": "access"}, "/etc/trunkline/access")
+    assert "subPath" not in mount  # a key that is revoked must reach the pod
+    chosen = workload["spec"]["selector"]["matchLabels"]
+    service = objects["Service", "r-gateway"]["spec"]
+    assert (service["type"], service["selector"]) == ("ClusterIP", chosen)
+    assert objects["PodDisruptionBudget", "r-gateway"]["spec"]["selector"]["matchLabels"] == chosen
+    policy = objects["NetworkPolicy", "r-gateway"]["spec"]
+    assert policy["podSelector"]["matchLabels"] == chosen
+    (rule,) = policy["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": "http"}]
+    assert rule["from"] == [
+        *GATEWAY["gateway"]["from"],
+        *GATEWAY["networkPolicy"]["metricsFrom"],
+    ]
+
+
+def test_the_ingress_passes_what_asks_for_a_key() -> None:
+    """The health pages and the metrics ask for none."""
+    (ingress,) = of_kind(render(GATEWAY), "Ingress")
+    (rule,) = ingress["spec"]["rules"]
+    assert rule["host"] == "api.example.com"
+    assert ingress["spec"]["tls"] == [
+        {"hosts": ["api.example.com"], "secretName": "api-certificate"}
+    ]
+    paths = [(path["path"], path["pathType"]) for path in rule["http"]["paths"]]
+    assert paths == [("/v1", "Prefix"), ("/openapi.json", "Exact"), ("/problems", "Prefix")]
+    without = {**GATEWAY, "gateway": {**GATEWAY["gateway"], "ingress": {"enabled": False}}}
+    assert not of_kind(render(without), "Ingress")
+
+
+def test_the_gateway_of_no_flow_named_serves_all_flows() -> None:
+    values = {**GROUPED, "gateway": {"enabled": True, "access": {"secret": "access"}}}
+    (one,) = [
+        o for o in of_kind(render(values), "Deployment") if "gateway" in o["metadata"]["name"]
+    ]
+    files = [argument for argument in _arguments(one) if argument.endswith(".py")]
+    assert files == [f"flows/{name}.py" for name in sorted(GROUPED["flows"])]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"access": {}}, "gateway.access.secret: name the Secret with access.toml"),
+        ({"flows": ["orders", "erp"]}, "gateway.flows: there is no flows.erp"),
+        ({"ingress": {"enabled": True}}, "gateway.ingress.host: name the host"),
+    ],
+)
+def test_a_gateway_that_cannot_be_is_told(given: dict[str, Any], said: str) -> None:
+    gateway = {"enabled": True, "access": {"secret": "access"}, **given}
+    with pytest.raises(Refused, match=re.escape(said)):
+        render({**SMALL, "gateway": gateway})
+
+
 def test_extra_objects_are_templates() -> None:
     assert "r-more" in {o["metadata"]["name"] for o in of_kind(render(WHOLE), "ConfigMap")}
 
@@ -343,3 +379,10 @@ def _arguments(workload: dict[str, Any]) -> list[str]:
 def _option(workload: dict[str, Any], name: str) -> str:
     arguments = _arguments(workload)
     return arguments[arguments.index(name) + 1]
+
+
+def _variable(workload: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a container's variable is, without its name."""
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    (found,) = [entry for entry in container["env"] if entry["name"] == name]
+    return {key: value for key, value in found.items() if key != "name"}

@@ -87,14 +87,9 @@ def test_helm_and_keda_do_not_contend_for_the_replicas() -> None:
 
 
 def test_a_worker_that_is_scaled_is_no_static_member() -> None:
-    assert "group.instance.id" not in str(render(VALUES)).lower()
-    for kafka in ({"group.instance.id": "a"}, {"group": {"instance": {"id": "a"}}}):
-        file = {"trunkline": {"kafka": kafka}}
-        with pytest.raises(Refused, match=r"group\.instance\.id makes the partitions"):
-            render({**scaled(), "environment": {"file": file}})
-        assert render({**IMAGE, "flows": FILES, "environment": {"file": file}})
-    with pytest.raises(Refused, match=r"flows\.orders, worker all: group"):
-        render(scaled(extraEnv=[{"name": "TRUNKLINE_KAFKA__GROUP_INSTANCE_ID", "value": "a"}]))
+    assert "group_instance_id" not in str(render(VALUES)).lower()
+    with pytest.raises(Refused, match=r"flows\.orders, worker all: static makes the partitions"):
+        render(scaled(static=True))
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("flows.orders.workers.all", {"scaling": {"max": 0}}, "/flows/orders/workers/all/scaling/max"),
     ("scaler.replicas", 0, "/scaler/replicas"),
     ("scaler.lead", "soon", "/scaler/lead"),
+    ("worker.static", "yes", "/worker/static"),
+    ("gateway.access", "access", "/gateway/access"),
+    ("gateway.replicas", 0, "/gateway/replicas"),
+    ("gateway.service.type", "Ingress", "/gateway/service/type"),
+    ("gateway.ingress.hosts", ["a"], "hosts"),
     ("apply.mode", "argo", "/apply/mode"),
     ("networkPolicy.egressPorts", [99_999_999], "/networkPolicy/egressPorts/0"),
     ("metrics.serviceMonitor.interval", "often", "/metrics/serviceMonitor/interval"),
@@ -111,8 +116,9 @@ def _with(values: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 def test_the_values_in_the_documentation_are_right() -> None:
     """As a reader saves them, and with each mode of `apply`."""
-    (block,) = [b for b in blocks_of(PAGE) if b.language == "yaml"]
+    block, gateway = [b for b in blocks_of(PAGE) if b.language == "yaml"]
     values = yaml.safe_load(block.text)
+    assert of_kind(render(yaml.safe_load(gateway.text)), "Ingress")
     names = {w["metadata"]["name"] for w in of_kind(render(values), "Deployment")}
     assert names == {
         "r-orders-source",

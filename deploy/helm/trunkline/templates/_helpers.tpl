@@ -86,7 +86,7 @@ in its hash, so that two that begin alike stay two.
 {{- define "trunkline.workers" -}}
 {{- $workers := list -}}
 {{- $fullname := include "trunkline.fullname" . -}}
-{{- $taken := dict (printf "%s-workers" $fullname) "the release's Service" (printf "%s-scaler" $fullname) "the scaler" -}}
+{{- $taken := dict (printf "%s-workers" $fullname) "the release's Service" (printf "%s-scaler" $fullname) "the scaler" (printf "%s-gateway" $fullname) "the gateway" -}}
 {{- range $unit := (include "trunkline.units" . | fromJson).list -}}
 {{- $own := $unit.own | default dict -}}
 {{- $settings := mergeOverwrite (deepCopy $.Values.worker) (deepCopy $own) -}}
@@ -106,13 +106,14 @@ in its hash, so that two that begin alike stay two.
 {{- if or (hasKey ($settings.ports | default dict) "health") (ne (len (uniq (toStrings $numbers))) (len $numbers)) -}}
 {{- fail (printf "%s: each of ports has a number of its own, and neither 8090 nor the name health, which the health pages have" $place) -}}
 {{- end -}}
-{{- include "trunkline.requireScalable" (dict "root" $ "worker" $settings "place" $place) -}}
+{{- include "trunkline.requireScalable" (dict "worker" $settings "place" $place) -}}
+{{- include "trunkline.requireMembership" (dict "root" $ "worker" $settings "place" $place) -}}
 {{- $workers = append $workers (mergeOverwrite $settings (dict "name" $name "labels" $unit.labels "files" $unit.files)) -}}
 {{- end -}}
 {{ dict "list" $workers | toJson }}
 {{- end -}}
 
-{{/* Refuses what cannot be scaled. Takes {"root", "worker": its settings, "place": its name for people}. */}}
+{{/* Refuses what cannot be scaled. Takes {"worker": its settings, "place": its name for people}. */}}
 {{- define "trunkline.requireScalable" -}}
 {{- $scaling := .worker.scaling -}}
 {{- if $scaling.enabled -}}
@@ -126,15 +127,31 @@ in its hash, so that two that begin alike stay two.
 {{- if lt (int $scaling.max) $least -}}
 {{- fail (printf "%s: scaling.max is below scaling.min" .place) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Refuses a group.instance.id that would harm. One that is written out would be the same for all pods, of
+which Kafka then lets one live; and the partitions of a static member that is scaled away stand still
+until its session is over. Takes {"root", "worker", "place"}.
+*/}}
+{{- define "trunkline.requireMembership" -}}
+{{- if and .worker.static .worker.scaling.enabled -}}
+{{- fail (printf "%s: static makes the partitions of a pod that is scaled away stand still: leave it out where KEDA scales" .place) -}}
+{{- end -}}
 {{- $file := .root.Values.environment.file.trunkline | default dict -}}
-{{- $static := or (contains "group.instance.id" (toJson $file)) (dig "kafka" "group" "instance" "" $file) -}}
+{{- $given := or (contains "group.instance.id" (toJson $file)) (dig "kafka" "group" "instance" "" $file) -}}
 {{- range concat (.root.Values.extraEnv | default list) (.worker.extraEnv | default list) -}}
-{{- if eq .name "TRUNKLINE_KAFKA__GROUP_INSTANCE_ID" -}}{{- $static = true -}}{{- end -}}
+{{- if eq .name "TRUNKLINE_KAFKA__GROUP_INSTANCE_ID" -}}{{- $given = true -}}{{- end -}}
 {{- end -}}
-{{- if $static -}}
-{{- fail (printf "%s: group.instance.id makes the partitions of a pod that is scaled away stand still: leave it out where KEDA scales" .place) -}}
+{{- if $given -}}
+{{- fail (printf "%s: group.instance.id would be the same for all pods: leave it out, and set static, which names each by its pod" .place) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* What kind of workload a worker is: with a disk, or as static members, its pods keep their names. */}}
+{{- define "trunkline.workloadKind" -}}
+{{- ternary "StatefulSet" "Deployment" (or .static (ne .data.size "")) -}}
 {{- end -}}
 
 {{/* The files of the flows that KEDA scales, each once, as JSON: {"list"}. */}}
@@ -144,6 +161,28 @@ in its hash, so that two that begin alike stay two.
 {{- if .scaling.enabled -}}{{- $files = concat $files .files -}}{{- end -}}
 {{- end -}}
 {{ dict "list" (uniq $files) | toJson }}
+{{- end -}}
+
+{{/* The files of the flows that the gateway serves, each once, as JSON: {"list"}. */}}
+{{- define "trunkline.gatewayFlows" -}}
+{{- $files := list -}}
+{{- range .Values.gateway.flows | default (keys (.Values.flows | default dict) | sortAlpha) -}}
+{{- $about := get ($.Values.flows | default dict) . -}}
+{{- if not $about -}}{{- fail (printf "gateway.flows: there is no flows.%s" .) -}}{{- end -}}
+{{- $files = append $files $about.file -}}
+{{- end -}}
+{{- if not $files -}}{{- fail "gateway.enabled: there is no flow whose operations it could serve: set flows" -}}{{- end -}}
+{{ dict "list" (uniq $files) | toJson }}
+{{- end -}}
+
+{{/*
+Seconds before SIGTERM in which a pod that ends still answers: whoever sends to its Service learns only
+meanwhile that it is gone. For pods that have a Service alone.
+*/}}
+{{- define "trunkline.stopAfterService" -}}
+lifecycle:
+  preStop:
+    exec: {command: [sleep, "5"]}
 {{- end -}}
 
 {{/* Every pod's security: restricted, as Kubernetes' Pod Security Standards name it. */}}
