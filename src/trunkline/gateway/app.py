@@ -18,6 +18,7 @@ from starlette.routing import Route
 from trunkline.access.policy import AccessPolicy, Client
 from trunkline.gateway.aliases import OWN, Aliases, from_url
 from trunkline.gateway.answers import answer, pending, queried, state, status_of
+from trunkline.gateway.asyncapi import asyncapi
 from trunkline.gateway.availability import Availability
 from trunkline.gateway.book import CallBook
 from trunkline.gateway.calls import Calls, confirmed
@@ -98,6 +99,7 @@ class Gateway:
             Route("/v1/calls/{id}", self._counted(self.state), methods=["GET"]),
             Route("/v1/calls/{id}/reply", self._counted(self.reply), methods=["GET"]),
             Route("/openapi.json", self._counted(self.document), methods=["GET"]),
+            Route("/asyncapi.json", self._counted(self.messages), methods=["GET"]),
             Route("/problems/{kind}", self.problem, methods=["GET"]),
             Route("/healthz", self.health, methods=["GET"]),
             Route("/readyz", self.ready, methods=["GET"]),
@@ -311,6 +313,14 @@ class Gateway:
         found = openapi(allowed, self._aliases, self._doors.version)
         found["paths"] |= self._doors.events.paths(client)
         found["components"]["schemas"] |= self._doors.events.schemas(client)
+        return Response(orjson.dumps(found), media_type="application/json")
+
+    async def messages(self, request: Request) -> Response:
+        """``GET /asyncapi.json``, of what the caller may send without waiting."""
+        client, events = self._client(request), self._doors.events
+        allowed = self._doors.catalog.allowed(client)
+        found = asyncapi(allowed, events.paths(client), self._doors.version)
+        found["components"]["schemas"] |= events.schemas(client)
         return Response(orjson.dumps(found), media_type="application/json")
 
     async def problem(self, request: Request) -> Response:

@@ -35,7 +35,7 @@ _PROBLEM = {
         },
     },
 }
-_CALL = {
+CALL = {
     "type": "object",
     "required": ["call", "state", "system", "operation", "accepted_at", "expires_at", "attempt"],
     "properties": {
@@ -66,7 +66,7 @@ _DECISIONS = {
 def openapi(offered: Iterable[Offered], aliases: Aliases, version: str) -> dict[str, Any]:
     """The document of these operations, at their own URLs and at those of their resources."""
     paths: dict[str, Any] = {}
-    schemas: dict[str, Any] = {"Problem": _PROBLEM, "Call": _CALL}
+    schemas: dict[str, Any] = {"Problem": _PROBLEM, "Call": CALL}
     for one in offered:
         paths[one.path] = {"post": _operation(one)}
         if (place := aliases.of(one)) is not None:
