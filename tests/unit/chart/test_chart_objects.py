@@ -330,7 +330,12 @@ def test_the_ingress_passes_what_asks_for_a_key() -> None:
         {"hosts": ["api.example.com"], "secretName": "api-certificate"}
     ]
     paths = [(path["path"], path["pathType"]) for path in rule["http"]["paths"]]
-    assert paths == [("/v1", "Prefix"), ("/openapi.json", "Exact"), ("/problems", "Prefix")]
+    assert paths == [
+        ("/v1", "Prefix"),
+        ("/openapi.json", "Exact"),
+        ("/asyncapi.json", "Exact"),
+        ("/problems", "Prefix"),
+    ]
     without = {**GATEWAY, "gateway": {**GATEWAY["gateway"], "ingress": {"enabled": False}}}
     assert not of_kind(render(without), "Ingress")
 
