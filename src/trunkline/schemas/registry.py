@@ -161,7 +161,9 @@ class Registry:
 
     def _of_parts(self, subject: str, schema_json: str) -> int | None:
         """The id of the version that is this schema once its references are resolved."""
-        told = self._ask("GET", f"/subjects/{safe(subject)}/versions").member("", list)
+        told: list[object] | None = self._ask("GET", f"/subjects/{safe(subject)}/versions").member(
+            "", list
+        )
         for number in reversed(told or ()):
             answer = self._ask("GET", f"/subjects/{safe(subject)}/versions/{number}")
             if answer.member("references", list) and same_schema(
