@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
-from trunkline.errors import ConfigurationError
+from trunkline.errors import ConfigurationError, DataError
 from trunkline.event import Event, Record
 
 T = TypeVar("T")
@@ -161,6 +161,19 @@ class Source(ABC):
 
         One is begun once for each id: how far it is, the position tells, until it is over.
         """
+
+    def read_again(self, record: Record) -> Record:
+        """What the source makes today of something that it could not read when it came:
+        ``record.unreadable`` has its bytes and the source's own notes, the rest is as it was told.
+
+        Called by ``trunkline dlq redrive``, on an instance that never reads its system, which need
+        not be reachable. The record that is returned has the id that it would have had. Raises
+        DataError with the reason where it still cannot be read; so does this one, always.
+        """
+        raise DataError(
+            f"{type(self).__name__} cannot read it again: mend it at its system, which tells it "
+            "once more, and discard this letter"
+        )
 
     def gauges(self, position: Position, stop: threading.Event) -> Sequence[Gauge]:
         """What its system knows now of a source that stands at ``position``, and what threatens it.

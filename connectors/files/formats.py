@@ -5,9 +5,10 @@ from __future__ import annotations
 import codecs
 import csv
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, NoReturn, Protocol
 
 from trunkline.connectors.files.lines import Lines, TooLong
@@ -21,7 +22,8 @@ _PLAIN = "\r\n\t,;|\"'{}[]:0aZ"
 class Row(NamedTuple):
     """A row, or why there is none. ``line``: the number of its first line; ``start``: its offset,
     or what else no other row of the content has. ``raw``: the bytes of a row that is bad.
-    ``size``: its bytes, if they are not those from ``start`` on."""
+    ``size``: its bytes, if they are not those from ``start`` on. ``notes``: what ``alone`` needs to
+    read these bytes without the file around them."""
 
     data: dict[str, Any]
     line: int
@@ -29,6 +31,7 @@ class Row(NamedTuple):
     error: DataError | None = None
     raw: bytes = b""
     size: int = 0
+    notes: Mapping[str, Any] = MappingProxyType({})
 
 
 class FileError(DataError):
@@ -103,14 +106,25 @@ class Csv:
             raise FileError(f"the header lacks {', '.join(missing)}", lines.raw(0))
         if offset > lines.offset:
             lines.seek(offset, number)
+        notes = {"fields": names}
         for row in _CsvRows(lines, self):
             if row.error is not None:
-                yield Row({}, row.line, row.start, row.error, row.raw)
+                yield Row({}, row.line, row.start, row.error, row.raw, notes=notes)
             elif len(row.fields) == len(names):
-                yield Row(dict(zip(names, row.fields, strict=True)), row.line, row.start)
+                data = dict(zip(names, row.fields, strict=True))
+                yield Row(data, row.line, row.start, None, b"", 0, notes)
             elif row.fields:  # else a blank line
                 said = f"the row has {len(row.fields)} fields, the header {len(names)}"
-                yield Row({}, row.line, row.start, DataError(said), lines.raw(row.start))
+                raw = lines.raw(row.start)
+                yield Row({}, row.line, row.start, DataError(said), raw, notes=notes)
+
+    def alone(self, notes: Mapping[str, Any]) -> Csv:
+        """See StandaloneFormat."""
+        if not isinstance(self.header, bool):
+            return replace(self, skip=0)
+        if not notes.get("fields"):
+            raise DataError("the letter does not tell the fields' names: give Csv a header=")
+        return replace(self, skip=0, header=notes["fields"])
 
     def _names(self, lines: Lines) -> list[str]:
         """The fields' names; ``lines`` stands behind the header then."""
@@ -213,6 +227,10 @@ class JsonLines:
     def __post_init__(self) -> None:
         _check_encoding(self.encoding)
 
+    def alone(self, notes: Mapping[str, Any]) -> JsonLines:
+        """See StandaloneFormat."""
+        return self
+
     def rows(self, lines: Lines, needed: Sequence[str]) -> Iterator[Row]:
         """See FileFormat."""
         _to_rows(lines, 0)
@@ -258,6 +276,10 @@ class FixedWidth:
             raise ConfigurationError(f"FixedWidth: fields= names {twice} twice")
         if self.skip < 0:
             raise ConfigurationError("FixedWidth: skip= is a number of lines")
+
+    def alone(self, notes: Mapping[str, Any]) -> FixedWidth:
+        """See StandaloneFormat."""
+        return replace(self, skip=0)
 
     def rows(self, lines: Lines, needed: Sequence[str]) -> Iterator[Row]:
         """See FileFormat."""

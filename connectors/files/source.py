@@ -7,12 +7,14 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from trunkline.connectors.base import Batch, Finding, Position, Source
+from trunkline.connectors.files.again import AS_JSON, NO_ROW, row_again
 from trunkline.connectors.files.folder import Found, State, Wanted
 from trunkline.connectors.files.formats import Csv, FileError, FileFormat, Row
-from trunkline.connectors.files.lines import Lines, Stopped, Truncated
+from trunkline.connectors.files.lines import Lines, Stopped, TooLong, Truncated
 from trunkline.connectors.files.memory import UNOPENED, Content, Memory
 from trunkline.connectors.files.places import S3, Sftp
 from trunkline.connectors.files.reading import EPOCH, OpenContent, fingerprints
@@ -130,6 +132,15 @@ class FileSource(Source):
         """See ``Source.check``: looks once at what is there."""
         self._place.look(threading.Event())
         return []
+
+    def read_again(self, record: Record) -> Record:
+        """See ``Source.read_again``: a row's bytes, in today's format and by today's ``key=``."""
+        assert record.unreadable is not None
+        data = row_again(self._format, record.unreadable, self._needed, self._max_row)
+        key = self._key(data)
+        if self._name_field:
+            data[self._name_field] = record.place.rpartition(":")[0]
+        return replace(record, key=key, data=data, unreadable=None)
 
     def close(self) -> None:
         """See ``Source.close``."""
@@ -297,6 +308,7 @@ class FileSource(Source):
 
     def _record(self, row: Row, content: OpenContent, lines: Lines) -> Record:
         name, data, error, raw, key = content.found.name, row.data, row.error, row.raw, ""
+        notes = row.notes
         if error is None:
             try:
                 key = self._key(data)
@@ -304,6 +316,7 @@ class FileSource(Source):
                 said = raised if isinstance(raised, DataError) else DataError(f"key=: {raised!r}")
                 error = said
                 raw = lines.raw(row.start) if self._format.by_lines else _shown(data)
+                notes = row.notes if self._format.by_lines else AS_JSON
             if self._name_field:
                 data[self._name_field] = name
         return Record(
@@ -313,7 +326,9 @@ class FileSource(Source):
             id=f"{content.id}-{row.start}",
             time=content.time,
             place=f"{name}:{row.line}",
-            unreadable=None if error is None else Unreadable(error, raw),
+            unreadable=None
+            if error is None
+            else Unreadable(error, raw, cut=isinstance(error, TooLong), notes=notes),
         )
 
     def _key_of_fields(self, data: dict[str, Any]) -> str:
@@ -355,7 +370,7 @@ class FileSource(Source):
                 id=hashlib.sha256(f"{place}/{id}".encode()).hexdigest()[:32],
                 time=EPOCH,
                 place=place,
-                unreadable=Unreadable(error, raw),
+                unreadable=Unreadable(error, raw, notes=NO_ROW),
             )
         )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import threading
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -103,6 +104,7 @@ class KafkaSource(Source):
         self._batch = batch
         self._reader: TopicReader | None = None
         self._avro: AvroReader | None = None
+        self._reads_again = False
         self._check_arguments()
 
     def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
@@ -215,23 +217,63 @@ class KafkaSource(Source):
             place=f"{topic}/{partition}/{offset}",
         )
         try:
-            key = self._key(topic, raw.key)
-            record.key = key_text(key)
-            found = self._interpret(raw, key, record.key)
-            if found is None:
+            if not self._read_into(record, raw):
                 return None
-            record.key, record.data, record.change = found.key, found.data, found.change
-            record.time = found.time or record.time
         except SCHEMA_UNAVAILABLE:
             raise
         except DataError as error:
-            record.unreadable = Unreadable(error, raw.value or b"")
+            record.unreadable = self._unreadable(error, raw, headers)
         except MALFORMED as error:  # else the same message would stop the source at each start
             told = DataError(f"the message has a form that nobody has foreseen: {error!r}")
-            record.unreadable = Unreadable(told, raw.value or b"")
+            record.unreadable = self._unreadable(told, raw, headers)
         if self._headers_field and record.unreadable is None:
             record.data[self._headers_field] = {name: _header(value) for name, value in headers}
         return record
+
+    def _read_into(self, record: Record, raw: RawMessage) -> bool:
+        """Fill in what a message says; False where it says nothing of its own. Raises DataError,
+        one of MALFORMED, or one of SCHEMA_UNAVAILABLE."""
+        key = self._key(raw.topic, raw.key)
+        record.key = key_text(key)
+        found = self._interpret(raw, key, record.key)
+        if found is None:
+            return False
+        record.key, record.data, record.change = found.key, found.data, found.change
+        record.time = found.time or record.time
+        return True
+
+    def _unreadable(self, error: DataError, raw: RawMessage, headers: Any) -> Unreadable:
+        """A message that cannot be read, with all that reading it again takes."""
+        notes: dict[str, Any] = {"key": None if raw.key is None else b64encode(raw.key).decode()}
+        if raw.value is None:
+            notes["value"] = None
+        if self._headers_field:
+            notes["headers"] = {name: _header(value) for name, value in headers}
+        return Unreadable(error, raw.value or b"", notes=notes)
+
+    def read_again(self, record: Record) -> Record:
+        """See ``Source.read_again``: the message, by today's formats. Raises one of
+        SCHEMA_UNAVAILABLE while the cluster's registry does not answer."""
+        assert record.unreadable is not None
+        notes, raw = record.unreadable.notes, record.unreadable.raw
+        if "key" not in notes:
+            raise DataError("the letter is of an older version, without the message's key")
+        key = None if notes["key"] is None else b64decode(notes["key"])
+        topic, partition, _ = record.place.rsplit("/", 2)
+        value = None if "value" in notes else raw
+        if not self._reads_again:
+            self._reads_again = True
+            self._open()
+            self._begin(None)
+        made = replace(record, unreadable=None)
+        try:
+            if not self._read_into(made, RawMessage(topic, int(partition), key, value)):
+                raise DataError("the message says nothing of its own: discard its letter")
+        except MALFORMED as error:
+            raise DataError(f"the message has an unforeseen form: {error!r}") from error
+        if self._headers_field:
+            made.data[self._headers_field] = dict(notes.get("headers", {}))
+        return made
 
     def _check_arguments(self) -> None:
         who = type(self).__name__

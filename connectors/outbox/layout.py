@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from trunkline.connectors.json_values import exact_json, text_of
-from trunkline.errors import ConfigurationError, DataError
+from trunkline.connectors.json_values import exact_json, text_of, to_json
+from trunkline.errors import ConfigurationError, DataError, SerializationError
 from trunkline.event import Change, Record, Unreadable
 from trunkline.headers import CONTENT_TYPE, TRACEPARENT
 
-MAX_RAW = 100_000
-"""Bytes of a row that a dead letter has."""
+BYTES = "bytes"
+"""The note of which columns of a row are bytes, which its JSON has in base64."""
+_BYTES = (bytes, bytearray, memoryview)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,27 @@ class OutboxColumns:
         try:
             return self._record(row, id_, stream or table, place)
         except DataError as error:
-            raw = repr(dict(row))[:MAX_RAW].encode(errors="backslashreplace")
-            bad = Unreadable(error, raw)
+            bad = _kept(error, row)
             return Record(
                 key="", data={}, stream=stream or table, id=id_, place=place, unreadable=bad
             )
+
+    def record_again(self, record: Record, table: str) -> Record:
+        """What a row that could not be read is by these columns. Raises DataError if it still is
+        none of an event."""
+        assert record.unreadable is not None
+        try:
+            row = exact_json(record.unreadable.raw)
+            for name in record.unreadable.notes.get(BYTES, ()):
+                row[name] = b64decode(row[name])
+        except (LookupError, TypeError, ValueError) as error:
+            raise DataError(f"the letter has no row: {error}") from error
+        made = self.record(row, table)
+        if made.unreadable is not None:
+            raise made.unreadable.error
+        if not self.time:
+            made.time = record.time
+        return made
 
     def _record(self, row: Mapping[str, Any], id_: str, stream: str, place: str) -> Record:
         if absent := [name for name in self.needed if name not in row]:
@@ -87,6 +105,16 @@ class OutboxColumns:
             type=_text(row[self.type]) if self.type else "",
             headers={name: value for name, value in headers.items() if value},
         )
+
+
+def _kept(error: DataError, row: Mapping[str, Any]) -> Unreadable:
+    """All of a row: once its letter is in Kafka it is removed from the table."""
+    try:
+        raw = to_json(dict(row))
+    except SerializationError:
+        return Unreadable(error, repr(dict(row)).encode(errors="backslashreplace"), cut=True)
+    names = [name for name, value in row.items() if isinstance(value, _BYTES)]
+    return Unreadable(error, raw, notes={BYTES: names} if names else {})
 
 
 def _text(value: Any) -> str:

@@ -127,6 +127,14 @@ class Outbox(Source):
         """See ``Source.streams``: what rows say, which nobody knows before."""
         return
 
+    def read_again(self, record: Record) -> Record:
+        """See ``Source.read_again``: the row, by today's columns. What ``through`` could not read
+        is its own."""
+        raw = record.unreadable.raw if record.unreadable is not None else b""
+        if self._through is not None and not raw.startswith(b"{"):
+            return self._through.read_again(record)
+        return self._columns.record_again(record, self._table)
+
     def acknowledge(self, position: Position) -> None:
         """See ``Source.acknowledge``: rows whose events Kafka has are removed. Raises SourceError:
         then they stand in the position, and are removed after a restart."""

@@ -46,12 +46,16 @@ AVRO = "application/vnd.confluent.avro"
 class Unreadable:
     """Why a source could make no data of something that it read, and its bytes.
 
-    ``raw``: the bytes as they were, or their beginning where there are too many; the source says
-    which. b"" where it has none, as of a file that cannot be opened.
+    ``raw``: the bytes as they were, or their beginning where there are too many: then ``cut`` says
+    so. b"" where it has none, as of a file that cannot be opened. ``notes``: what the source needs
+    besides to read these bytes again (``Source.read_again``), as the names in a file's header:
+    JSON-able, some kB at the most.
     """
 
     error: DataError
     raw: bytes = b""
+    cut: bool = False
+    notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(slots=True, kw_only=True)

@@ -72,3 +72,8 @@ TL_PERSONAL = "tl_personal"
 shown to nobody, with commas between them."""
 TL_TRACEBACK = "tl_traceback"
 TL_FLOW_VERSION = "tl_flow_version"
+TL_RAW = "tl_raw"
+"""Of a source's: ``{"cut": …, "notes": …}`` of bytes that it could not read; ``cut`` also of a
+record that was too large."""
+TL_TYPES = "tl_types"
+"""Of a source's record as JSON: which of its texts are decimals, times, bytes, by JSON pointers."""

@@ -5,27 +5,22 @@ No connection here: the steps produce what this module makes.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
-
-import orjson
 
 from trunkline.errors import DataError
 from trunkline.event import Record, event_headers, replaced, trace_id
-from trunkline.headers import CONTENT_TYPE, TL_PERSONAL
+from trunkline.headers import TL_PERSONAL
 from trunkline.kafka import MAX_VALUE, ProducerRecord
 from trunkline.schemas.personal import hide_in, texts_of_names
 from trunkline.streams.dlq.envelope import dead_letter
 from trunkline.streams.listener import BrokenRule, OutcomeListener, broken_by
+from trunkline.streams.publish.kept_records import kept
 
 log = logging.getLogger(__name__)
-
-JSON, RAW = b"application/json", b"application/octet-stream"
-"""What the value of a source's dead letter is: no Avro, as that of its events."""
 
 
 @dataclass(slots=True)
@@ -191,17 +186,15 @@ class Publisher:
         )
 
     def _dead_letter(self, record: Record, error: Exception) -> ProducerRecord:
-        bad = record.unreadable
-        value, media = (_as_json(record), JSON) if bad is None else (bad.raw, RAW)
-        headers = event_headers(record, source=self._source, type=f"record.{record.change}")
-        added = {CONTENT_TYPE: media}
+        value, about = kept(record)
         if self._personal:
-            added[TL_PERSONAL] = ",".join(sorted(self._personal)).encode()
+            about[TL_PERSONAL] = ",".join(sorted(self._personal)).encode()
+        headers = event_headers(record, source=self._source, type=f"record.{record.change}")
         return dead_letter(
             self._dlq,
             key=record.key.encode(errors="replace"),
-            value=value[:MAX_VALUE],
-            headers=replaced(headers, added),
+            value=value,
+            headers=replaced(headers, about),
             came_from=record.place or record.stream or self._source,
             stage="publish",
             error=error,
@@ -238,46 +231,3 @@ def _type(record: Record, output: TopicMapping, data: Any) -> str:
     if named is None or data is None:
         return record.type or f"{output.topic}.{record.change}"
     return named(data)
-
-
-_TOLD = [each.name for each in fields(Record) if each.name != "unreadable"]
-
-
-def _as_json(record: Record) -> bytes:
-    """The record as JSON, whatever it holds: a dead letter that failed would stop the source."""
-    row = {name: getattr(record, name) for name in _TOLD}
-    try:
-        option = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
-        return orjson.dumps(row, default=str, option=option)
-    except TypeError:  # numbers beyond 64 bits, text that is not Unicode: slower
-        try:
-            return json.dumps(row, default=str, skipkeys=True).encode()
-        except RecursionError:  # a thousand lists in each other, as JSON may hold
-            return _deep_json(row).encode()
-
-
-class _Written(str):
-    """What is JSON already."""
-
-    __slots__ = ()
-
-
-def _deep_json(value: Any) -> str:
-    """JSON of a value that is nested deeper than Python's own writers go."""
-    parts: list[str] = []
-    todo: list[Any] = [value]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, _Written):
-            parts.append(one)
-        elif isinstance(one, dict):
-            inner: list[Any] = []
-            for name, item in one.items():
-                inner += [_Written(f"{',' if inner else ''}{json.dumps(str(name))}:"), item]
-            todo += [_Written("}"), *reversed(inner), _Written("{")]
-        elif isinstance(one, list | tuple):
-            inner = [part for item in one for part in (_Written(","), item)][1:]
-            todo += [_Written("]"), *reversed(inner), _Written("[")]
-        else:
-            parts.append(json.dumps(one, default=str))
-    return "".join(parts)

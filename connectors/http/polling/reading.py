@@ -16,7 +16,7 @@ from trunkline.masking import MAX_SECRET
 
 ItemKey = str | Sequence[str] | Callable[[dict[str, Any]], str]
 Items = str | Callable[[bytes], Iterable[dict[str, Any]]]
-MAX_RAW = 100_000
+MAX_RAW = 1_000_000
 """Bytes of an item that a dead letter has."""
 
 
@@ -91,5 +91,5 @@ def id_of(*parts: bytes) -> str:
 def unreadable(error: DataError, stream: str, raw: bytes) -> Record:
     """The record of an item that has no key."""
     id_ = id_of(b"unreadable", raw)
-    bad = Unreadable(error, raw[:MAX_RAW])
+    bad = Unreadable(error, raw[:MAX_RAW], cut=len(raw) > MAX_RAW)
     return Record(key="", data={}, stream=stream, id=id_, place=f"{stream} {id_}", unreadable=bad)

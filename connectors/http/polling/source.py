@@ -33,6 +33,7 @@ from trunkline.connectors.http.polling.reading import (
     unreadable,
 )
 from trunkline.connectors.http.polling.since import Since, SinceState
+from trunkline.connectors.json_values import exact_json
 from trunkline.connectors.schedule import Schedule
 from trunkline.connectors.waiting import Stopped
 from trunkline.errors import AddressError, ConfigurationError, DataError, SourceError
@@ -326,15 +327,29 @@ class HttpPolling(Source):
             return self._comparison.row(key, item, raw)[1]
         if not self._state.is_new(item, raw):
             return None
+        return self._update(key, item, raw, self._state.time_of(item) or datetime.now(UTC))
+
+    def _update(self, key: str, item: dict[str, Any], raw: bytes, time: datetime) -> Record:
         return Record(
             key=key,
             data=item,
             change="update",
             stream=self._stream,
             id=id_of(self._url.encode(), key.encode(errors="replace"), raw),
-            time=self._state.time_of(item) or datetime.now(UTC),
+            time=time,
             place=f"{self._stream} {key}"[:200],
         )
+
+    def read_again(self, record: Record) -> Record:
+        """See ``Source.read_again``: the item, by today's ``key=``. Without ``since`` the next look
+        publishes it anyway, once it has a key, and its letter counts as superseded."""
+        assert record.unreadable is not None
+        raw = record.unreadable.raw
+        try:
+            item = exact_json(raw)
+        except ValueError as error:
+            raise DataError(f"the item cannot be read: {error}") from error
+        return self._update(self._reader.key(item), item, raw, record.time)
 
     def _conditions(self, place: Place) -> dict[str, str]:
         same = self._same or {}

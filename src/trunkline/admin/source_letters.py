@@ -1,25 +1,29 @@
-"""Dead letters of a source, sent again through today's function of their topic.
+"""Dead letters of a source, sent again through what its flow says today.
 
-They never became events, so no worker has them: whoever asks for it makes the events, by the flow's
-file, and publishes them. For a webhook it is the only way, since its caller does not call again.
+What no function could map goes through today's function of its topic; what the source itself could
+not read, as a file's line, through today's source first. They never became events, so no worker has
+them: whoever asks for it makes the events, by the flow's file, and publishes them. For a webhook it
+is the only way, since its caller does not call again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from heapq import merge
 from typing import Any
 
-import orjson
 from confluent_kafka import KafkaException, TopicPartition
 
 from trunkline import kafka, naming
 from trunkline.admin.audit import put_audited
 from trunkline.admin.dead_letters import DeadLetters, after_handling
-from trunkline.errors import ConfigurationError, DataError
+from trunkline.connectors.base import Source
+from trunkline.errors import ConfigurationError, DataError, TrunklineError
 from trunkline.event import Record
 from trunkline.headers import CE_ID
 from trunkline.kafka import ProducerRecord
@@ -31,6 +35,8 @@ from trunkline.streams.control.records import HandledKey
 from trunkline.streams.dlq.handled import NO_ORIGIN
 from trunkline.streams.dlq.letters import DeadLetter, DeadLetterFilter
 from trunkline.streams.flow.definition import Flow
+from trunkline.streams.flow.source import AnySource
+from trunkline.streams.publish.kept_records import record_of
 from trunkline.streams.publish.publisher import Publisher
 from trunkline.streams.worker.compiler import Compiler
 from trunkline.times import iso
@@ -41,8 +47,6 @@ MAX_BYTES = 64_000_000
 """Bytes of their values."""
 BEFORE = timedelta(minutes=1)
 """How long before a letter its event may have been published to another topic: clocks differ."""
-
-_FIELDS = frozenset(each.name for each in fields(Record)) - {"unreadable"}
 
 
 @dataclass(slots=True)
@@ -67,10 +71,14 @@ def redrive_source(
     dry_run: bool = False,
     why: str = "",
     by: str = "",
+    build: Callable[[], AnySource] | None = None,
 ) -> SourceRedrive:
     """Publish a source's letters that are selected, at most ``limit``, through the functions that
-    ``flow`` has now. Events have the ids that they would have had.
+    ``flow`` has now. Events have the ids that they would have had, and those of a key the order in
+    which their letters died.
 
+    ``build``: makes the source as it is today, for letters that it could not read: without it they
+    are refused. It is asked at most once, and reads nothing of its system.
     ``force``: also what is handled or superseded. ``dry_run``: write nothing. ``by``: who asks; the
     user of this process by default. Blocks. Writes the events, which letters are handled, and an
     audit record in one transaction; of two commands at once the older one writes nothing. Raises
@@ -90,7 +98,8 @@ def redrive_source(
         )
         publisher = compiler.publisher(definition)
         chosen = list(_chosen(letters, selection or DeadLetterFilter(), limit, force, done))
-        made = {_place(letter): _made(letter, publisher, done) for letter in chosen}
+        with closing(_Reader(build)) as reader:
+            made = {_place(letter): _made(letter, reader, publisher, done) for letter in chosen}
     topics = sorted({topic.topic for topic in flow.topics if definition in topic.sources})
     newest = _Newest(letters, topics, chosen, made.values())
     events: list[ProducerRecord] = []
@@ -116,6 +125,22 @@ def _chosen(
     force: bool,
     done: SourceRedrive,
 ) -> Iterator[DeadLetter]:
+    """The letters of this command, in the order in which they died."""
+    found: dict[int, list[DeadLetter]] = defaultdict(list)
+    for letter in _first(letters, selection, limit, force, done):
+        found[letter.partition].append(letter)
+    # A letter without a key, as that of a line, may stand in another partition than one of the same
+    # entity that has it. Within a partition the order is what it is, whatever clocks said.
+    return merge(*found.values(), key=lambda letter: letter.time)
+
+
+def _first(
+    letters: DeadLetters,
+    selection: DeadLetterFilter,
+    limit: int | None,
+    force: bool,
+    done: SourceRedrive,
+) -> Iterator[DeadLetter]:
     count = size = 0
     for letter in letters.letters(selection, handled=force):
         size += len(letter.value or b"")
@@ -128,12 +153,49 @@ def _chosen(
         yield letter
 
 
+class _Reader:
+    """The records of letters; of those that the source could not read, what it reads today."""
+
+    def __init__(self, build: Callable[[], AnySource] | None) -> None:
+        self._build = build
+        self._source: AnySource | None = None
+
+    def record(self, letter: DeadLetter) -> Record:
+        """A letter's record. Raises DataError with the reason where there still is none."""
+        record = record_of(letter)
+        if record.unreadable is None:
+            return record
+        if self._source is None:
+            if self._build is None:
+                raise DataError("the source must read it again, which nobody has built")
+            try:
+                self._source = self._build()
+            except TrunklineError as error:
+                raise DataError(f"the source cannot be built, to read it again: {error}") from error
+        if not isinstance(self._source, Source):
+            raise DataError("its caller sent what the source cannot read: it must send it again")
+        try:
+            again = self._source.read_again(record)
+        except TrunklineError:  # a registry that does not answer is nobody's reason to refuse
+            raise
+        except Exception as error:
+            raise DataError(f"read_again: {type(error).__name__}: {error}") from error
+        if again.unreadable is not None:
+            raise again.unreadable.error
+        return again
+
+    def close(self) -> None:
+        """Release the source, if one was built."""
+        if isinstance(self._source, Source):
+            self._source.close()
+
+
 def _made(
-    letter: DeadLetter, publisher: Publisher, done: SourceRedrive
+    letter: DeadLetter, reader: _Reader, publisher: Publisher, done: SourceRedrive
 ) -> list[ProducerRecord] | None:
-    """The events of a letter; None, and a reason, where today's function refuses it as well."""
+    """The events of a letter; None, and a reason, where it is refused today as well."""
     try:
-        result = publisher.publish([record_of(letter)])
+        result = publisher.publish([reader.record(letter)])
     except DataError as error:
         done.refused.append((letter, str(error)))
         return None
@@ -142,18 +204,6 @@ def _made(
         done.refused.append((letter, f"{type(reason).__name__}: {reason}"))
         return None
     return result.records
-
-
-def record_of(letter: DeadLetter) -> Record:
-    """The record that a source's dead letter holds: as it was, but for types that JSON does not
-    have, whose values are texts. Raises DataError for a value that is no such record."""
-    try:
-        row = orjson.loads(letter.value or b"")
-        given = {name: value for name, value in row.items() if name in _FIELDS}
-        at = datetime.fromisoformat(given["time"])
-        return Record(**{**given, "time": at})
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"the letter at {letter.place} holds no record: {error}") from error
 
 
 class _Newest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from heapq import nsmallest
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from trunkline.admin.dead_letters import DeadLetters, open_dead_letters
 from trunkline.admin.source_letters import redrive_source
 from trunkline.admin.targets import Target
 from trunkline.cli import output
-from trunkline.cli.environment import backbone_of, load_checked
+from trunkline.cli.environment import backbone_of, file_of, load_checked
 from trunkline.cli.letter_options import selects_letters
 from trunkline.cli.options import (
     DetachOption,
@@ -25,7 +26,9 @@ from trunkline.cli.options import (
 from trunkline.cli.progress import follow
 from trunkline.errors import ConfigurationError
 from trunkline.masking import escaped
+from trunkline.params import load_params
 from trunkline.streams.dlq.letters import DeadLetterFilter
+from trunkline.streams.flow.source import AnySource
 from trunkline.streams.replay.request import Request
 from trunkline.times import parse_rate
 
@@ -147,7 +150,7 @@ def redrive(
             raise ConfigurationError(f"--flow is for a source's letters: {opened.target} is none")
         if rate or detach:
             raise ConfigurationError("--rate and --detach are for workers: a source's are sent now")
-        _redrive_source(opened, flow, selection, limit, force, why, dry_run, yes)
+        _redrive_source(opened, flow, selection, limit, force, why, dry_run, yes, env)
         return
     request = opened.plan_redrive(selection, limit=limit, rate=speed, force=force, why=why)
     if _confirmed(opened, request, dry_run, yes):
@@ -182,10 +185,19 @@ def _redrive_source(
     why: str,
     dry_run: bool,
     yes: bool,
+    env: str | None,
 ) -> None:
     """Show what would become of a source's letters, ask, and publish them."""
     loaded = load_checked(file)
-    plan = redrive_source(opened, loaded, selection, limit=limit, force=force, dry_run=True)
+
+    def build() -> AnySource:  # asked for only if there are letters that it must read again
+        named = next(one for one in loaded.sources if one.name == opened.target.destination)
+        return named(load_params(loaded.params, file_of(env), flow=loaded.name))
+
+    redrive = partial(
+        redrive_source, opened, loaded, selection, limit=limit, force=force, build=build
+    )
+    plan = redrive(dry_run=True)
     for letter, reason in plan.refused[:SHOWN_REFUSED]:
         typer.echo(escaped(f"{letter.place} is refused again: {reason}"), err=True)
     what = f"redrive {_letters(len(plan.sent))} of {opened.target}"
@@ -196,7 +208,7 @@ def _redrive_source(
         typer.echo(f"would {what} ({rest}); nothing was changed")
         return
     if yes or typer.confirm(f"{what} ({rest})?"):
-        done = redrive_source(opened, loaded, selection, limit=limit, force=force, why=why)
+        done = redrive(why=why)
         typer.echo(f"redrive of {_letters(len(done.sent))} of {opened.target} is done ({rest})")
 
 
