@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import json
 import logging
 import os
 import re
-import uuid
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
-import orjson
 from aiohttp import web
 
 from trunkline.connectors.base import Finding, Publish, PushSource
 from trunkline.connectors.content_coding import TooLarge, UnknownCoding, unpacked
 from trunkline.connectors.json_values import pointed
 from trunkline.connectors.reaching import taken
+from trunkline.connectors.webhook.bodies import Body, BodyFormat, bodies
 from trunkline.connectors.webhook.listener import Listener, answered, refusal
+from trunkline.connectors.webhook.replays import TakenMessages
+from trunkline.connectors.webhook.signatures import Signature, Signed, Verifier, header_of
 from trunkline.errors import ConfigurationError, DataError, SourceError
 from trunkline.event import Record, join_key
 from trunkline.params import Secret, revealed
+from trunkline.times import parse_duration
 
 log = logging.getLogger(__name__)
-
-Body = dict[str, Any]
 
 ID_HEADERS = ("Idempotency-Key", "webhook-id")
 """Headers that hold a message's id if ``id`` names none (the second: Standard Webhooks)."""
 TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 RETRY_AFTER = 5
 """Seconds after which a caller may try again when Kafka could not take its message."""
 
@@ -44,16 +42,22 @@ class WebhookSource(PushSource):
     function of the body. ``id``: the header or, as a pointer, the field that holds an id which is
     the same when the caller sends again; by default the header ``Idempotency-Key`` or
     ``webhook-id``. A call without one is an event of its own: equal bodies may be two payments.
-    ``secret``: callers sign the body, ``<signature_header>: sha256=<hex of HMAC-SHA256>``, as
-    GitHub does. ``token``: callers send ``Authorization: Bearer <token>``. ``max_body``: bytes.
-    ``stream``: the records' stream. ``refuse``: a call of which the flow cannot read something is
-    answered 422 with the reason, and nothing of it is published; else that is a dead letter.
+    ``signature``: how callers sign (``Signature.stripe(…)``, ``shopify``, ``github``, ``slack``,
+    ``standard``, or one of yours). ``secret``: they do so as GitHub does,
+    ``<signature_header>: sha256=<hex of HMAC-SHA256>``. ``token``: callers send
+    ``Authorization: Bearer <token>``. ``body``: "json", or "form" for fields of a form
+    (``application/x-www-form-urlencoded``). ``max_body``: bytes. ``stream``: the records' stream.
+    ``answer``: the status of what is taken, 200 or 202. ``remember``: for how long a message that
+    this process has taken is known: sent again, it is confirmed and not published once more; by
+    default twice the tolerance of a ``signature`` with a time, "0s" else. ``refuse``: a call of
+    which the flow cannot read something is answered 422 with the reason, and nothing of it is
+    published; else that is a dead letter.
 
-    Answers 202 only when Kafka has all records of the request; 401 wrong signature or token,
-    400 no JSON, 413 too large, 415 packed otherwise than by gzip or deflate, 422 no key, 503 with
-    Retry-After when Kafka cannot take them: then the caller sends again, and the records have the
-    same ids. Raises ConfigurationError without
-    any of ``secret`` and ``token`` unless it listens on this machine only.
+    Answers ``answer`` only when Kafka has all records of the request; 401 wrong signature or token,
+    or a signed time that is too far off, 400 no JSON, or no form, 413 too large, 415 packed
+    otherwise than by gzip or deflate, 422 no key, 503 with Retry-After when Kafka cannot take them:
+    then the caller sends again, and the records have the same ids. Raises ConfigurationError
+    without any of ``signature``, ``secret`` and ``token`` unless it listens on this machine only.
     """
 
     def __init__(
@@ -64,11 +68,15 @@ class WebhookSource(PushSource):
         host: str = "127.0.0.1",
         path: str = "/",
         id: str | None = None,
+        signature: Signature | None = None,
         secret: Secret | str | None = None,
         signature_header: str = "X-Hub-Signature-256",
         token: Secret | str | None = None,
+        body: BodyFormat = "json",
         max_body: int = 1_000_000,
         stream: str = "webhook",
+        answer: Literal[200, 202] = 202,
+        remember: str | None = None,
         refuse: bool = False,
     ) -> None:
         if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
@@ -77,20 +85,31 @@ class WebhookSource(PushSource):
             raise ConfigurationError(f"WebhookSource: path={path!r} must begin with /")
         if isinstance(max_body, bool) or not isinstance(max_body, int) or max_body < 1:
             raise ConfigurationError(f"WebhookSource: max_body={max_body!r}: bytes, from 1 on")
+        if body not in ("json", "form") or answer not in (200, 202):
+            raise ConfigurationError('WebhookSource: body= is "json" or "form", answer= 200 or 202')
+        if signature is not None and secret is not None:
+            raise ConfigurationError("WebhookSource: give one of signature= and secret=")
         self.host, self.port, self.path, self.stream = host, port, path, stream
         self._key = key if callable(key) else pointed(key)
-        self._id = id
         self.refuses = refuse
-        self._secret = _given("secret", secret)
-        self._signature_header = signature_header
+        if secret is not None:
+            _given("secret", secret)
+            signature = Signature(secret=secret, header=signature_header, prefix="sha256=")
+        usual = None if signature is None else signature.message_id
+        self._id = usual if id is None and usual is not None and usual.startswith("/") else id
+        self._id_headers = ID_HEADERS if usual is None else (usual, *ID_HEADERS)
+        # By an unsigned id an old request could be sent again as a new message.
+        self._named_by_signature = signature is not None and signature.has_time and usual is None
+        self._verifier = None if signature is None else Verifier(signature, time.time)
         self._token = _given("token", token, prefix="Bearer ")
-        self._max_body = max_body
+        self._format, self._max_body, self._answer = body, max_body, answer
+        self._taken = _memory(signature, remember)
         self._publish: Publish | None = None
         self._listener: Listener | None = None
-        _check_address(port, path)
-        if not (self._secret or self._token) and host not in ("127.0.0.1", "::1", "localhost"):
+        if not (signature or self._token) and host not in ("127.0.0.1", "::1", "localhost"):
             raise ConfigurationError(
-                f"WebhookSource on {host} is open to everybody: give it a secret= or a token="
+                f"WebhookSource on {host} is open to everybody: give it a signature=, a secret= or "
+                "a token="
             )
 
     def streams(self) -> Sequence[str]:
@@ -122,20 +141,47 @@ class WebhookSource(PushSource):
             self._listener = None
 
     async def _accept(self, request: web.BaseRequest, body: bytes) -> web.Response:
+        """The answer to a request: who it is of, what it says, and whether it came before."""
         content, problem = self._content(request, body)
-        if not self._is_allowed(request, {body, content}):
+        try:
+            signed = self._allowed(request, {body, content})
+        except DataError as error:
+            return refusal(401, str(error))
+        if signed is None:
             return refusal(401, "the signature or token is missing or wrong")
         if problem is not None:
             return problem
         try:
-            bodies = _bodies(content)
+            found = bodies(content, self._format)
         except ValueError as error:
             return refusal(400, str(error))
         try:
-            records = [self._record(request, one, n, len(bodies)) for n, one in enumerate(bodies)]
+            called = self._called(request, signed)
+            records = [self._record(request, one) for one in found]
+            for number, record in enumerate(records if called else ()):
+                # A header names the request, and each of its records needs an id of its own: one
+                # that no other request's header can spell, as "7-1" could.
+                record.id = join_key([called, str(number)] if len(records) > 1 else [called])
         except (LookupError, TypeError, ValueError) as error:  # the last two: of a key function
             return refusal(422, str(error))
-        return await self._published(records)
+        return await self._taken_once(records)
+
+    async def _taken_once(self, records: list[Record]) -> web.Response:
+        """Publish what was not taken before; what was, is confirmed once more."""
+        if self._taken is None:
+            return await self._published(records)
+        name = self._taken.name(record.id for record in records)
+        if self._taken.has(name):
+            return answered({"accepted": 0, "repeated": len(records)}, self._answer)
+        if not self._taken.begin(name):
+            return _again("the same message is being taken: send it again")
+        taken = False
+        try:
+            answer = await self._published(records)
+            taken = answer.status == self._answer
+        finally:
+            self._taken.end(name, taken=taken)
+        return answer
 
     async def _published(self, records: list[Record]) -> web.Response:
         assert self._publish is not None
@@ -148,9 +194,8 @@ class WebhookSource(PushSource):
         except Exception:  # whatever it is, the caller keeps its message and sends it again
             log.exception("webhook: %d records were not published", len(records))
         else:
-            return answered({"accepted": len(records)}, 202)
-        again = {"Retry-After": str(RETRY_AFTER)}
-        return refusal(503, "not taken: send it again", headers=again)
+            return answered({"accepted": len(records)}, self._answer)
+        return _again("not taken: send it again")
 
     def _content(self, request: web.BaseRequest, body: bytes) -> tuple[bytes, web.Response | None]:
         """The body unpacked; or the answer to one that cannot be."""
@@ -164,52 +209,51 @@ class WebhookSource(PushSource):
         except ValueError as error:
             return body, refusal(400, str(error))
 
-    def _is_allowed(self, request: web.BaseRequest, forms: set[bytes]) -> bool:
-        """Whether the request passes every check that is configured. ``forms``: the body as it was
-        sent, and unpacked: callers sign the one or the other.
-
-        All of them are made, by ``compare_digest``: how long the answer takes tells nobody how much
-        of a guess was right.
-        """
+    def _allowed(self, request: web.BaseRequest, forms: set[bytes]) -> Signed | None:
+        """What the request's signature shows, if it passes every check that is configured; else
+        None. ``forms``: the body as it was sent, and unpacked. Raises DataError as ``verify``."""
         allowed = True
-        if self._secret is not None:
-            given = _header(request, self._signature_header).removeprefix(b"sha256=")
-            rights = [hmac.new(self._secret, f, hashlib.sha256).hexdigest().encode() for f in forms]
-            allowed &= sum(hmac.compare_digest(given, right) for right in rights) > 0
         if self._token is not None:
-            allowed &= hmac.compare_digest(_header(request, "Authorization"), self._token)
-        return allowed
+            given = header_of(request.headers, "Authorization")
+            allowed = hmac.compare_digest(given, self._token)
+        if self._verifier is None:
+            return Signed(b"", None, "") if allowed else None
+        signed = self._verifier.verify(request.headers, forms)
+        return signed if allowed else None
 
-    def _record(self, request: web.BaseRequest, body: Body, number: int, count: int) -> Record:
-        key = _text(self._key(body), "the key")
-        id_ = self._id_of(request, body, number, count)
-        record = Record(key=key, data=body, stream=self.stream, id=id_)
+    def _called(self, request: web.BaseRequest, signed: Signed) -> str:
+        """What names the request; "" where each of its records has an id of its own: a field, or
+        one that nobody else has."""
+        if self._id is not None and self._id.startswith("/"):
+            return ""
+        if self._id is None and self._named_by_signature:
+            return signed.digest.hex()[:32]
+        names = self._id_headers if self._id is None else (self._id,)
+        found = next(filter(None, (header_of(request.headers, name) for name in names)), b"")
+        if not found and self._id is not None:
+            raise LookupError(f"the header {self._id} is missing: it holds the message's id")
+        # Without one: two equal bodies may be two payments, and nobody can tell. A caller that
+        # sends again after a lost answer must say so by an id.
+        return found.decode(errors="backslashreplace")
+
+    def _record(self, request: web.BaseRequest, body: Body) -> Record:
+        record = Record(key=_text(self._key(body), "the key"), data=body, stream=self.stream)
+        if self._id is not None and self._id.startswith("/"):
+            record.id = _text(pointed(self._id)(body), "the id")
         if TRACEPARENT.fullmatch(trace := request.headers.get("traceparent", "")):
             record.traceparent = trace
         return record
 
-    def _id_of(self, request: web.BaseRequest, body: Body, number: int, count: int) -> str:
-        if self._id is not None and self._id.startswith("/"):
-            return _text(pointed(self._id)(body), "the id")
-        names = ID_HEADERS if self._id is None else (self._id,)
-        found = next(filter(None, (_header(request, name) for name in names)), b"")
-        if not found and self._id is not None:
-            raise LookupError(f"the header {self._id} is missing: it holds the message's id")
-        if not found:
-            # Two equal bodies may be two payments, and nobody can tell: a caller that sends again
-            # after a lost answer must say so by an id.
-            return str(uuid.uuid4())
-        id_ = found.decode(errors="backslashreplace")
-        # The header names the request, and each of its records needs an id of its own: one that
-        # no other request's header can spell, as "7-1" could.
-        return join_key([id_, str(number)] if count > 1 else [id_])
+
+def _memory(signature: Signature | None, remember: str | None) -> TakenMessages | None:
+    seconds = parse_duration(remember or "0s")
+    if remember is None and signature is not None and signature.has_time:
+        seconds = 2 * parse_duration(signature.tolerance)
+    return TakenMessages(seconds, time.monotonic) if seconds else None
 
 
-def _check_address(port: int, path: str) -> None:
-    if not 0 <= port <= 65_535:
-        raise ConfigurationError(f"WebhookSource: {port} is no port: they go from 1 to 65535")
-    if not path.startswith("/"):
-        raise ConfigurationError(f"WebhookSource: path={path!r} must begin with /")
+def _again(why: str) -> web.Response:
+    return refusal(503, why, headers={"Retry-After": str(RETRY_AFTER)})
 
 
 def _given(name: str, value: Secret | str | None, prefix: str = "") -> bytes | None:
@@ -220,31 +264,6 @@ def _given(name: str, value: Secret | str | None, prefix: str = "") -> bytes | N
     return (prefix + revealed(value)).encode()
 
 
-def _bodies(body: bytes) -> list[Body]:
-    """The objects of a request. Raises ValueError."""
-    try:
-        value = _loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"the body is not JSON: {error}") from None
-    bodies = value if isinstance(value, list) else [value]
-    if not bodies or not all(isinstance(one, dict) for one in bodies):
-        raise ValueError("the body must be a JSON object, or an array of objects")
-    return bodies
-
-
-def _loads(body: bytes) -> Any:
-    """A JSON text with its whole numbers exact.
-
-    orjson makes floats of those beyond 64 bits: two orders whose numbers have 20 digits then had
-    one key and one id, and the second was dropped as a repeat. Python's own parser keeps them, for
-    ten times the time, so it is asked only where so many digits stand in a row.
-    """
-    if not _LONG_NUMBER.search(body):
-        return orjson.loads(body)
-    orjson.loads(body)  # stricter about what is JSON: encoding, nesting, no NaN
-    return json.loads(body)
-
-
 def _text(value: Any, what: str) -> str:
     """A key or id as text. Raises LookupError for what is none."""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
@@ -252,8 +271,3 @@ def _text(value: Any, what: str) -> str:
     if isinstance(value, float) and abs(value) >= 2**53:  # its neighbours read as the same float
         raise LookupError(f"{what} is a number that no float holds exactly: send it as text")
     return str(value)
-
-
-def _header(request: web.BaseRequest, name: str) -> bytes:
-    """The header's bytes as they came, which need not be UTF-8."""
-    return request.headers.get(name, "").encode(errors="surrogateescape")
