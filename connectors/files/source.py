@@ -34,7 +34,7 @@ _LEAST_ROW, _LARGEST_ROW = 1_000, 8_000_000
 
 
 class FileSource(Source):
-    """Reads the files that arrive in a folder: CSV, JSON lines, fixed widths, Avro, or yours.
+    """Reads the files that arrive in a folder: CSV, JSON lines, fixed widths, XML, Avro, or yours.
 
     ``folder``: where they arrive, here or elsewhere (``Sftp``, ``S3``); it must exist. ``pattern``:
     of their names. ``format``: what they are. ``key``: the field, or fields, that have the entity's

@@ -1,0 +1,236 @@
+"""FileSink: events as lines of files in a folder or a bucket, each event in one file."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from trunkline.connectors.base import CallLimits, Finding, Sink
+from trunkline.connectors.files.objects import OURS, FolderObjects, Objects
+from trunkline.connectors.files.places import S3
+from trunkline.connectors.files.write_log import Fenced, WriteLog, WrittenFile, mark
+from trunkline.connectors.json_values import to_json
+from trunkline.errors import ConfigurationError, DataError, PartialFailure, Rejected, Unavailable
+from trunkline.event import Event
+
+T = TypeVar("T")
+
+Period = Literal["", "month", "day", "hour"]
+_FOLDERS: dict[str, str] = {
+    "": "",
+    "month": "month=%Y-%m",
+    "day": "day=%Y-%m-%d",
+    "hour": "day=%Y-%m-%d/hour=%H",
+}
+NO_TIME = "__HIVE_DEFAULT_PARTITION__"
+"""Where the value of a folder's name is missing: Hive's word for it."""
+COLUMNS = ("_key", "_change", "_type", "_time", "_source", "_id", "_partition", "_offset")
+"""What a line has in front of the event's own fields."""
+_TRIES = 3
+
+
+class FileSink(Sink[T]):
+    """Writes events as JSON lines into files that nobody ever changes, for whoever analyses them.
+
+    ``folder``: where, here or in a bucket (``S3``); it must exist. ``by``: of which periods of the
+    events' time there is a folder: ``day=2026-11-30/``, "hour", "month", "" for none. ``name``:
+    what files' names begin with; the inbox by default. ``compress``: whether by gzip.
+    ``max_batch``: events of one call, which makes a file for each partition and folder: with
+    ``batch=`` and ``linger=`` of the destination files become as large as they should be.
+
+    A line is an object: the event's own fields behind ``_key``, ``_change``, ``_type``, ``_time``,
+    ``_source``, ``_id``, ``_partition``, ``_offset`` (the two name the event in the inbox); of a
+    delete these alone. A file's name has the partition, its first offset and its last one.
+
+    Guarantees: an event is in one file, once, through crashes and rebalances, and through a worker
+    that is slow and not dead; a file is whole, or not there. Lines of a key are in order within a
+    file, and by ``_offset`` over all. On a store that does not know ``If-None-Match`` the slow
+    worker is not held off.
+
+    Errors: Rejected for an event that has no JSON form, by PartialFailure; Unavailable where the
+    folder or the bucket is not there, refuses, or is full. Raises ConfigurationError.
+    """
+
+    accepts_deletes = True
+    appends = True
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | S3,
+        type: type[T],
+        *,
+        by: Period = "day",
+        name: str = "",
+        compress: bool = False,
+        max_batch: int = 10_000,
+    ) -> None:
+        if by not in _FOLDERS:
+            raise ConfigurationError(f"FileSink: by={by!r} is none of month, day, hour and nothing")
+        if "/" in name or name.startswith((".", "_")) or max_batch < 1:
+            raise ConfigurationError(
+                "FileSink: name= has no slash, and no dot or _ in front; max_batch= is 1 or more"
+            )
+        if taken := sorted(set(COLUMNS) & set(get_type_hints(type))):
+            raise ConfigurationError(
+                f"FileSink: {type.__name__} has {', '.join(taken)}, which lines have of their own"
+            )
+        self.type = type
+        self.max_batch = max_batch
+        self._place = folder
+        self._by, self._name, self._compress = by, name, compress
+        self._marker = self._packed(b"")
+        self._stop = threading.Event()
+        self._objects: Objects | None = None
+        self._logs: dict[tuple[str, int], WriteLog] = {}
+        self._thread: ThreadPoolExecutor | None = None
+
+    def configure(self, limits: CallLimits) -> None:
+        """Take over ``batch``."""
+        if limits.batch is not None:
+            self.max_batch = limits.batch
+        super().configure(limits)
+
+    async def open(self) -> None:
+        """See that the folder or bucket is there. Raises Unavailable."""
+        if self._thread is None:
+            # One thread: what a call that was cancelled still does is over before the next begins.
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="file-sink")
+        await self._in_thread(self._open)
+
+    def check(self) -> list[Finding]:
+        """See ``Sink.check``: whether the folder or bucket is there."""
+        objects = objects_at(self._place, threading.Event())
+        try:
+            objects.open()
+        except OSError as error:
+            return [Finding(f"FileSink: {error}")]
+        finally:
+            objects.close()
+        return []
+
+    async def deliver(self, events: Sequence[Event[T]]) -> None:
+        """Write the events into new files. Raises PartialFailure, Unavailable."""
+        failures: dict[int, Any] = {}
+        lines: dict[tuple[str, int], list[tuple[Event[T], bytes]]] = defaultdict(list)
+        for index, event in enumerate(events):
+            try:
+                line = self._line(event)
+            except DataError as error:
+                failures[index] = Rejected(str(error))
+            else:
+                lines[event.inbox, event.partition].append((event, line))
+        for partition, some in lines.items():
+            await self._in_thread(self._write, partition, some)
+        if failures:
+            raise PartialFailure(failures)
+
+    async def close(self) -> None:
+        """See ``Sink.close``."""
+        self._stop.set()
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            await asyncio.get_running_loop().run_in_executor(thread, self._close)
+            thread.shutdown()
+
+    async def _in_thread(self, function: Callable[..., None], *arguments: Any) -> None:
+        assert self._thread is not None, "deliver comes behind open"
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, function, *arguments)
+        except OSError as error:
+            raise Unavailable(f"FileSink: {error}") from error
+        except Fenced as error:
+            raise Unavailable(f"FileSink: another worker writes here: {error}") from error
+
+    def _open(self) -> None:
+        if self._objects is None:
+            self._objects = objects_at(self._place, self._stop)
+        self._objects.open()
+
+    def _close(self) -> None:
+        if self._objects is not None:
+            self._objects.close()
+            self._objects = None
+
+    def _line(self, event: Event[T]) -> bytes:
+        data: Any = {} if event.change == "delete" and event.value is None else event.data
+        values = (
+            event.key,
+            event.change,
+            event.type,
+            event.header("ce_time") or None,
+            event.source,
+            event.id,
+            event.partition,
+            event.sequence,
+        )
+        return to_json({**dict(zip(COLUMNS, values, strict=True)), **data}) + b"\n"
+
+    def _write(self, partition: tuple[str, int], lines: list[tuple[Event[T], bytes]]) -> None:
+        """Write those of a partition's events that are in no file yet."""
+        for tries_left in reversed(range(_TRIES)):
+            log = self._logs.pop(partition, None) or self._log(partition)
+            # A repetition within the call is one line.
+            marked = {mark(each[0].sequence, each[0].idempotency_key): each for each in lines}
+            missing = log.missing({m: event.sequence for m, (event, _) in marked.items()})
+            fresh = {m: line for m, line in marked.items() if m in missing}
+            try:
+                if fresh:
+                    log.write(self._files(partition, fresh, log.next))
+            except Fenced:  # who wrote here before this worker, or does: what he has made is read
+                if not tries_left:
+                    raise
+            else:
+                self._logs[partition] = log  # only now: after a failure it must be read anew
+                return
+
+    def _log(self, partition: tuple[str, int]) -> WriteLog:
+        assert self._objects is not None
+        return WriteLog(self._objects, f"{OURS}/{partition[0]}-{partition[1]}", self._marker)
+
+    def _files(
+        self, partition: tuple[str, int], fresh: dict[bytes, tuple[Event[T], bytes]], entry: int
+    ) -> list[tuple[WrittenFile, bytes]]:
+        folders: dict[str, list[tuple[int, bytes, bytes]]] = defaultdict(list)
+        for marked, (event, line) in fresh.items():
+            folders[self._folder(event)].append((event.sequence, marked, line))
+        ending = ".jsonl.gz" if self._compress else ".jsonl"
+        files = []
+        for folder, some in folders.items():
+            some.sort()
+            first, last = some[0][0], some[-1][0]
+            name = f"{self._name or partition[0]}-{partition[1]}-{first:012}-{last:012}-{entry}"
+            file = WrittenFile(
+                f"{folder}/{name}{ending}" if folder else f"{name}{ending}",
+                first,
+                last,
+                b"".join(marked for _, marked, _ in some),
+            )
+            files.append((file, self._packed(b"".join(line for *_, line in some))))
+        return files
+
+    def _folder(self, event: Event[T]) -> str:
+        form = _FOLDERS[self._by]
+        try:
+            return event.time.strftime(form) if form else ""
+        except ValueError:  # of a record that somebody put into the inbox by hand
+            return "/".join(f"{part.split('=')[0]}={NO_TIME}" for part in form.split("/"))
+
+    def _packed(self, content: bytes) -> bytes:
+        return gzip.compress(content, 6, mtime=0) if self._compress else content
+
+
+def objects_at(place: str | os.PathLike[str] | S3, stop: threading.Event) -> Objects:
+    """The objects at a place that a flow names. Connects to nothing."""
+    if isinstance(place, S3):
+        from trunkline.connectors.files.s3_objects import S3Objects  # its client is an extra
+
+        return S3Objects(place, stop)
+    return FolderObjects(Path(place))
