@@ -30,9 +30,9 @@ from trunkline.times import iso
 MARK = 8
 """Bytes of a mark: of a million events two have one with a probability of 10^-8."""
 LEAST_ENTRIES = 20
-LEAST_SECONDS = 120.0
+LEAST_SECONDS = 30.0
 """What of the log is kept, the more of the two. An event comes again only if it was written since
-the last commit that Kafka took, and a worker whose commits fail may not send for long."""
+the last commit that Kafka took, and a worker whose commits fail sends for 5 seconds more."""
 
 
 class Fenced(Exception):
