@@ -45,10 +45,8 @@ class FileError(DataError):
 class FileFormat(Protocol):
     """How a file is read: ``Csv``, ``JsonLines``, ``FixedWidth``, ``Avro``, or one of yours."""
 
-    @property
-    def by_lines(self) -> bool:
-        """Whether rows are lines, so that a file can grow by whole rows."""
-        ...
+    by_lines: ClassVar[bool]
+    """Whether rows are lines, so that a file can grow by whole rows."""
 
     def rows(self, lines: Lines, needed: Sequence[str]) -> Iterator[Row]:
         """The rows from where ``lines`` stands, good and bad ones; behind each, ``lines`` stands

@@ -102,7 +102,8 @@ class WebhookSource(PushSource):
         self._named_by_signature = signature is not None and signature.has_time and usual is None
         self._verifier = None if signature is None else Verifier(signature, time.time)
         self._token = _given("token", token, prefix="Bearer ")
-        self._format, self._max_body, self._answer = body, max_body, answer
+        self._format: BodyFormat = body
+        self._max_body, self._answer = max_body, answer
         self._taken = _memory(signature, remember)
         self._publish: Publish | None = None
         self._listener: Listener | None = None
