@@ -19,6 +19,7 @@ from trunkline.connectors.files.write_log import Fenced, WriteLog, WrittenFile, 
 from trunkline.connectors.json_values import to_json
 from trunkline.errors import ConfigurationError, DataError, PartialFailure, Rejected, Unavailable
 from trunkline.event import Event
+from trunkline.headers import CE_TIME
 
 T = TypeVar("T")
 
@@ -165,7 +166,7 @@ class FileSink(Sink[T]):
             event.key,
             event.change,
             event.type,
-            event.header("ce_time") or None,
+            event.header(CE_TIME) or None,
             event.source,
             event.id,
             event.partition,

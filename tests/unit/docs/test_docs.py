@@ -19,6 +19,7 @@ from trunkline import headers
 from trunkline.cli import app
 from trunkline.cli.init import project_files
 from trunkline.connectors.debezium import DebeziumSource
+from trunkline.connectors.files import FileSink
 from trunkline.connectors.http import HttpPolling, HttpSink
 from trunkline.connectors.kafka import KafkaSink, KafkaSource
 from trunkline.connectors.mysql import MySqlCDC
@@ -38,6 +39,7 @@ CONCEPTS, OPERATIONS = TEXTS[DOCS / "concepts.md"], TEXTS[DOCS / "operations.md"
 HEADERS = [DOCS / "concepts.md", DOCS / "delivery.md", DOCS / "replay.md"]
 CONNECTORS = {
     "debezium": DebeziumSource,
+    "file-sink": FileSink,
     "http": HttpSink,
     "kafka": KafkaSource,
     "kafka-sink": KafkaSink,
