@@ -161,14 +161,12 @@ class Registry:
 
     def _of_parts(self, subject: str, schema_json: str) -> int | None:
         """The id of the version that is this schema once its references are resolved."""
-        told: list[object] | None = self._ask("GET", f"/subjects/{safe(subject)}/versions").member(
-            "", list
-        )
-        for number in reversed(told or ()):
-            answer = self._ask("GET", f"/subjects/{safe(subject)}/versions/{number}")
-            if answer.member("references", list) and same_schema(
-                self._references.completed(answer), schema_json
-            ):
+        at = f"/subjects/{safe(subject)}/versions"
+        numbers: list[int] = self._ask("GET", at).member("", list) or []
+        for number in reversed(numbers):
+            answer = self._ask("GET", f"{at}/{number}")
+            parts = answer.member("references", list)
+            if parts and same_schema(self._references.completed(answer), schema_json):
                 return answer.member("id", int)
         return None
 
