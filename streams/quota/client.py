@@ -62,12 +62,13 @@ class QuotaClient:
     reads the topic. ``failure``: what reading cannot go on from, or None.
 
     While Kafka is away nothing is granted, and when the leases are over nothing is sent.
+    ``compares``: log where others know another whole of a limit.
     """
 
-    def __init__(self, backbone: Backbone, *, topic: str = TOPIC) -> None:
+    def __init__(self, backbone: Backbone, *, topic: str = TOPIC, compares: bool = True) -> None:
         self._backbone = backbone
         self._topic = topic
-        self._member = QuotaMember(uuid.uuid4().hex)
+        self._member = QuotaMember(uuid.uuid4().hex, compares=compares)
         self._member.wake = self._schedule
         self._producer: Producer | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -89,6 +90,25 @@ class QuotaClient:
         ``who``: the destination, for messages; ``timeout``: seconds that one call may last.
         """
         return self._member.register(key, whole, who=who, grace=timeout or GRACE)
+
+    @property
+    def member(self) -> str:
+        """The name of this process in the log."""
+        return self._member.member
+
+    def release(self, gate: QuotaGate) -> bool:
+        """Forget a gate that nobody uses; False: it has a share, or had one a moment ago."""
+        return self._member.unregister(gate)
+
+    def set_whole(self, gate: QuotaGate, whole: Share) -> None:
+        """A limit is another one from now on. A lower one holds as soon as all who share it have
+        heard of it, a higher one once all of them say so."""
+        gate.whole = whole
+        self._member.changed(gate)
+
+    def sharers(self, key: str) -> list[str]:
+        """The processes that use or want some of a limit, sorted, as far as the log was read."""
+        return self._member.sharers(self._loop.time(), key)
 
     def gates(self, flow: str, destination: Destination[Any, Any]) -> list[QuotaGate]:
         """The gates of a destination: one for its own limits, one for its system's, as far as it

@@ -58,6 +58,23 @@ class QuotaGate:
         self._usage.sent(count, self._under_way)
         return self
 
+    def take(self, now: float, calls: int) -> bool:
+        """Begin so many calls at once, if the share allows all of them; else none. Each of them
+        ends by ``finish``. For a limit of calls alone."""
+        share = self.share(now)
+        self._usage.asked(now)
+        if share.calls is not None and self._under_way + calls > share.calls:
+            self._usage.blocked(False, True, waits=share.calls == 0)
+            self.on_starved(now)
+            return False
+        self._under_way += calls
+        self._usage.sent(calls, self._under_way)
+        return True
+
+    def left(self, now: float) -> int:
+        """Calls that may begin now, of a limit of calls."""
+        return max(0, (self.share(now).calls or 0) - self._under_way)
+
     def finish(
         self, now: float, sent: int, failure: Exception | None, *, again: bool = False
     ) -> None:

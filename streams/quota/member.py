@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from random import Random
 
 from trunkline.streams.admission.gate import NEVER
@@ -64,16 +65,18 @@ class QuotaMember:
     ``member``: a name that no other process has or had. ``read`` takes the log's records in their
     order, ``due`` says what to append, ``next_at`` when to ask that again; ``wake`` is called
     when that is sooner than it was. ``complete``: the log was read to the end that it had at the
-    start; before, nothing is asked for.
+    start; before, nothing is asked for. ``compares``: log where others know another whole.
     """
 
-    def __init__(self, member: str, *, random: Random | None = None) -> None:
+    def __init__(self, member: str, *, random: Random | None = None, compares: bool = True) -> None:
         self.member = member
         self.wake: Callable[[], None] = lambda: None
         self.complete = False
         self._random = random or Random()
         self._leases = LeaseTable()
+        self._compares = compares
         self._clients: dict[str, _Client] = {}
+        self._numbers = count()
         self._sent_at: dict[int, float] = {}
         self._request = 0
         self._applied: GrantId = BEFORE_ALL
@@ -94,10 +97,24 @@ class QuotaMember:
     def register(self, key: str, whole: Share, *, who: str, grace: float) -> QuotaGate:
         """A gate for one destination (``who``) under the limit ``key``. ``grace``: seconds that a
         call may last."""
-        number, gate = str(len(self._clients)), QuotaGate(whole)
+        number, gate = str(next(self._numbers)), QuotaGate(whole)
         client = self._clients[number] = _Client(gate, key, who, grace)
         gate.on_starved = lambda now: self._starved(client, now)
         return gate
+
+    def unregister(self, gate: QuotaGate) -> bool:
+        """Forget a gate that is silent; False: it is in use, or others believe that it is."""
+        silent = (n for n, c in self._clients.items() if c.gate is gate and c.demanded is None)
+        return self._clients.pop(next(silent, ""), None) is not None
+
+    def changed(self, gate: QuotaGate) -> None:
+        """The whole of a gate's limit is another one now: others are told at once."""
+        if any(client.gate is gate and client.demanded for client in self._clients.values()):
+            self._send_soon()
+
+    def sharers(self, now: float, key: str) -> list[str]:
+        """The members that use or want some of a limit, sorted, as far as the log was read."""
+        return sorted({client.member for client in self._leases.clients(now, key)})
 
     # What the log says.
 
@@ -163,7 +180,7 @@ class QuotaMember:
 
     def _compare(self, demand: Demand) -> None:
         """Tell where another destination knows other numbers of the same limit."""
-        for said in demand.clients.values():
+        for said in demand.clients.values() if self._compares else ():
             for own in self._clients.values():
                 same = own.limit != said.limit or own.gate.whole == said.whole
                 if not same and (own.who, said.who) not in self._warned:
