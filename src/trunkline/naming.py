@@ -121,6 +121,13 @@ def query_group(flow: str, destination: str) -> str:
     return queries(flow, destination)
 
 
+GATEWAYS = "trunkline"
+"""In place of a flow: what all gateways of a backbone have in common. Its control topic is theirs,
+and its audit topic has what operators do to it."""
+
+SHARES = "trunkline.shares"
+"""The topic in which gateways divide the limits of their clients among themselves."""
+
 GATEWAY_GROUP = "trunkline.gateway"
 """The group that gateways name which read how calls stand. None of them joins it or commits."""
 

@@ -20,6 +20,8 @@ MAX_WAIT = 60.0
 """Seconds that a caller may wait for the answer."""
 MAX_EXPIRES = 86_400.0
 """Seconds that a call may wait to be attempted: its record is kept for a day."""
+MAX_COST = 1_000
+"""What a call may take of its client's limits."""
 REPEATABLE = ("replace", "delete")
 """Verbs of which two are as good as one: a call needs no Idempotency-Key."""
 QUERIES = ("get", "list", "search")
@@ -39,6 +41,7 @@ class OperationOptions(TypedDict, total=False):
     expires: str
     doubt: str
     approve: str
+    cost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ class OperationPolicy:
     none; ``wait``, ``expires``: seconds; ``doubt``: what becomes of a call whose worker died before
     it could write what came of it: ``retry``, ``ask``, or ``check:`` and the name of a query;
     ``approve``: the role of those who must approve a call, "" for none; ``sql``: the statement that
-    a database is asked for, whose parameters the function gives, "" for what is no database."""
+    a database is asked for, whose parameters the function gives, "" for what is no database;
+    ``cost``: what a call takes of its client's limits."""
 
     verb: str = ""
     resource: str = ""
@@ -57,6 +61,7 @@ class OperationPolicy:
     doubt: str = "retry"
     approve: str = ""
     sql: str = ""
+    cost: int = 1
 
     @property
     def is_query(self) -> bool:
@@ -197,6 +202,7 @@ def parse_operation(options: Mapping[str, Any]) -> tuple[OperationPolicy, list[s
         "doubt": _doubt,
         "approve": _role,
         "sql": parsed_statement,
+        "cost": _cost,
     }
     missing = [
         f"{name}= is missing: {why}"
@@ -255,6 +261,12 @@ def _doubt(value: Any) -> str:
     raise ConfigurationError(
         f"{value!r} is not 'retry', 'ask', or 'check:' and the name of a query, as check:get_order"
     )
+
+
+def _cost(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_COST:
+        raise ConfigurationError(f"{value!r} is no whole number from 1 to {MAX_COST}")
+    return value
 
 
 def _role(value: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from trunkline import naming
 from trunkline.kafka.rights import GROUP, TOPIC, TRANSACTIONAL_ID, Right
 from trunkline.streams.flow.definition import Destination, Flow
+from trunkline.streams.plan.topics import is_called
 from trunkline.streams.publish.publishers import published_by, publishers_topic
 from trunkline.streams.quota.client import limited
 from trunkline.streams.quota.client import topic as limits_topic
@@ -143,12 +144,15 @@ def _of_deliveries(found: _Rights, flow: Flow[Any]) -> None:
 
 
 def _of_gateways(found: _Rights, flow: Flow[Any], *, create: bool) -> None:
+    made = ["Create"] if create else []
+    if is_called(flow):
+        found.reader(naming.SHARES, "Write", *made)
+        found.topic(naming.control(naming.GATEWAYS), "Read", *made)
     for topic in flow.topics:
         if topic.received:
-            found.topic(topic.topic, "Write", *(["Create"] if create else []))
+            found.topic(topic.topic, "Write", *made)
     for destination in flow.destinations:
         if destination.operations:
-            made = ["Create"] if create else []
             found.topic(naming.control(flow.name), "Read", *made)
             found.topic(destination.inbox, "Write", *made)
             found.topic(destination.calls, "Read", "Write", *made)
@@ -171,8 +175,9 @@ def _of_scalers(found: _Rights, flow: Flow[Any]) -> None:
 
 
 def _of_viewers(found: _Rights, flow: Flow[Any]) -> None:
-    for topic in (naming.control(flow.name), naming.audit(flow.name)):
-        found.reader(topic)
+    for name in _commanded(flow):
+        found.reader(naming.control(name))
+        found.reader(naming.audit(name))
     for source in flow.sources:
         found.dlq_reader(source.dlq)
         found.topic(source.positions, "Read")
@@ -189,12 +194,18 @@ def _of_viewers(found: _Rights, flow: Flow[Any]) -> None:
 
 
 def _of_operators(found: _Rights, flow: Flow[Any]) -> None:
-    for topic in (naming.control(flow.name), naming.audit(flow.name)):
-        found.topic(topic, "Write")
+    for name in _commanded(flow):
+        found.topic(naming.control(name), "Write")
+        found.topic(naming.audit(name), "Write")
+        found.transactions(f"trunkline.{name}.command")
     for canonical in flow.topics:  # a replay reads it, re-driving a source's letters writes it
         found.topic(canonical.topic, "Read", *(["Write"] if canonical.sources else []))
     found.group(naming.route_group(flow.name), "Describe")  # how far it has routed
-    found.transactions(f"trunkline.{flow.name}.command")
+
+
+def _commanded(flow: Flow[Any]) -> list[str]:
+    """Whose control topics operators write: the flow's, and that of the gateways that serve it."""
+    return [flow.name, *([naming.GATEWAYS] if is_called(flow) else ())]
 
 
 def _topics(flow: Flow[Any]) -> list[str]:

@@ -17,7 +17,7 @@ from trunkline.streams.flow.annotations import type_of_inbox, type_of_request, t
 from trunkline.streams.flow.definition import Destination, Flow
 from trunkline.streams.flow.operation import Operation
 from trunkline.streams.plan.resources import Resource, ResourceKind, ResourceState
-from trunkline.streams.plan.topics import required_topics
+from trunkline.streams.plan.topics import gateway_topics, is_called, required_topics
 from trunkline.streams.publish.publishers import published_by, publishers_topic
 
 
@@ -85,6 +85,8 @@ def needs_of(flows: Iterable[Flow[Any]], backbone: Backbone) -> Needs:
         specs = required_topics(flow, backbone.partitions)
         if published_by(flow):
             specs.append(publishers_topic())
+        if is_called(flow):
+            specs += gateway_topics()
         for spec in specs:
             before = topics.get(spec.name, spec)
             topics[spec.name] = replace(spec, compact=spec.compact or before.compact)

@@ -49,6 +49,18 @@ def required_topics(flow: Flow[Any], partitions: int) -> list[TopicSpec]:
     return [*specs.values(), *of_all]
 
 
+def is_called(flow: Flow[Any]) -> bool:
+    """Whether gateways offer something of a flow."""
+    received = any(topic.received for topic in flow.topics)
+    return received or any(destination.operations for destination in flow.destinations)
+
+
+def gateway_topics() -> list[TopicSpec]:
+    """What all gateways of a backbone have in common, whatever flows they serve."""
+    shares = TopicSpec(naming.SHARES, 1, config=limits_topic().config)
+    return [shares, control_topic(naming.GATEWAYS), audit_topic(naming.GATEWAYS)]
+
+
 def _topics_of_destination(destination: Destination[Any, Any], partitions: int) -> list[TopicSpec]:
     """Partition i of all of them belongs to one worker, so they have equally many."""
     inbox = destination.inbox

@@ -42,11 +42,16 @@ def parsed_table(path: Path, text: str) -> AccessTable:
     ids = [key.id for client in table.clients.values() for key in client.keys]
     if twice := sorted({id_ for id_ in ids if ids.count(id_) > 1}):
         raise ConfigurationError(f"{path}: the key {twice[0]} is there twice: take one of them out")
-    for name, client in table.clients.items():
+    for name in (*table.clients, *table.issuers):
         _require_name(f"{path}: ", name)
-        for right in ("call", "resolve"):
-            for pattern in getattr(client, right):
-                _require_pattern(f"{path}: clients.{name}.{right}: ", pattern)
+    for kind, entries in (("clients", table.clients), ("roles", table.roles)):
+        for name, entry in entries.items():
+            for right in ("call", "resolve"):
+                for pattern in getattr(entry, right):
+                    _require_pattern(f"{path}: {kind}.{name}.{right}: ", pattern)
+    issuers = [entry.issuer for entry in table.issuers.values()]
+    if twice := sorted({one for one in issuers if issuers.count(one) > 1}):
+        raise ConfigurationError(f"{path}: the issuer {twice[0]} is there twice")
     return table
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from trunkline.access.issuers import IssuerEntry, RoleEntry
 from trunkline.access.keys import is_key, key_id
+from trunkline.access.quota import UNLIMITED, Quota
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+CLIENT_NAME = r"[A-Za-z0-9][\x21-\x7e]{0,299}"
+"""What a client may be called that is known by a token, and every other."""
 
 
 class KeyEntry(BaseModel):
@@ -28,7 +32,8 @@ class KeyEntry(BaseModel):
 class ClientEntry(BaseModel):
     """A client in the file: ``[clients.<name>]``. ``call``: patterns of ``system/operation`` that
     it may call; ``resolve``: of those whose calls it may decide, in doubt or not; ``roles``: as
-    operations name them that must be approved; ``publish``: patterns of topics."""
+    operations name them that must be approved; ``publish``: patterns of topics; ``quota``: how much
+    it may call."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,6 +41,7 @@ class ClientEntry(BaseModel):
     resolve: list[str] = []
     roles: list[str] = []
     publish: list[str] = []
+    quota: Quota = UNLIMITED
     keys: list[KeyEntry] = []
 
 
@@ -45,18 +51,21 @@ class AccessTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     clients: dict[str, ClientEntry] = {}
+    issuers: dict[str, IssuerEntry] = {}
+    roles: dict[str, RoleEntry] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
     """Somebody whose key was right. ``call``, ``resolve``: patterns of operations; ``publish``: of
-    topics."""
+    topics; ``quota``: its limits, as the file has them."""
 
     name: str
     call: tuple[str, ...]
     resolve: tuple[str, ...] = ()
     publish: tuple[str, ...] = ()
     roles: frozenset[str] = frozenset()
+    quota: Quota = UNLIMITED
 
     def may_call(self, system: str, operation: str) -> bool:
         """Whether it may call an operation of a system."""
@@ -76,11 +85,27 @@ class AccessPolicy:
 
     def __init__(self, table: AccessTable) -> None:
         self.clients: Mapping[str, ClientEntry] = table.clients
+        self.issuers: Mapping[str, IssuerEntry] = table.issuers
+        self._roles = table.roles
         self._keys = {
             key.id: (key, _client(name, client))
             for name, client in table.clients.items()
             for key in client.keys
         }
+
+    def client_of_token(self, issuer: str, subject: str, roles: Iterable[str]) -> Client:
+        """The client that a token is of, which an issuer of the file has named so. Its name holds a
+        colon, as no name in the file does: nobody becomes another by what an issuer calls them."""
+        roles = frozenset(roles)
+        given = [self._roles[role] for role in sorted(roles & self._roles.keys())]
+        return Client(
+            f"{issuer}:{subject}",
+            tuple(pattern for role in given for pattern in role.call),
+            tuple(pattern for role in given for pattern in role.resolve),
+            tuple(pattern for role in given for pattern in role.publish),
+            roles,
+            self.issuers[issuer].quota,
+        )
 
     def client_of(self, key: str, now: datetime | None = None) -> Client | None:
         """The client whose key this is; None for any other text, and for a key that is expired."""
@@ -100,4 +125,5 @@ def _client(name: str, entry: ClientEntry) -> Client:
         tuple(entry.resolve),
         tuple(entry.publish),
         frozenset(entry.roles),
+        entry.quota,
     )

@@ -22,6 +22,7 @@ thread. Nothing is printed; what cannot be is a ``TrunklineError`` with a messag
 ``docs/admin.md`` has an example of each.
 """
 
+from trunkline.access.quota import Quota
 from trunkline.admin.alerts import ChannelTest, send_test_alert
 from trunkline.admin.audit import read_audit
 from trunkline.admin.backlog import Backlog
@@ -45,6 +46,7 @@ from trunkline.admin.health import (
 )
 from trunkline.admin.measures import Measure
 from trunkline.admin.planning import apply_plan, compare_clusters, plan_flows
+from trunkline.admin.quotas import change_quota, changed_quotas
 from trunkline.admin.removal import Removal, plan_removal, remove_flow
 from trunkline.admin.replay_scope import Bound, Preview
 from trunkline.admin.replays import (
@@ -110,6 +112,7 @@ __all__ = [
     "PartitionProgress",
     "Plan",
     "Preview",
+    "Quota",
     "Removal",
     "Request",
     "RequestStatus",
@@ -128,7 +131,9 @@ __all__ = [
     "WorkerStatus",
     "apply_plan",
     "cancel_request",
+    "change_quota",
     "change_snapshot",
+    "changed_quotas",
     "compare_clusters",
     "continue_request",
     "destination_status",

@@ -10,6 +10,11 @@ import typer
 
 from trunkline.access.file import AccessEditor, load_policy
 from trunkline.access.keys import new_key
+from trunkline.access.quota import MAX_LIMIT, MAX_PER_SECOND, UNLIMITED, Quota
+from trunkline.admin.quotas import change_quota, changed_quotas
+from trunkline.cli.environment import backbone_of
+from trunkline.cli.options import EnvOption, WhyOption
+from trunkline.errors import ConfigurationError
 from trunkline.times import parse_duration
 
 access_app = typer.Typer(
@@ -55,7 +60,8 @@ def list_clients(file: FileOption = ACCESS_FILE) -> None:
     """Show each client: what it may call, and the ids of its keys."""
     now = datetime.now(UTC)
     for name, client in sorted(load_policy(file).clients.items()):
-        typer.echo(f"{name}: may call {', '.join(client.call) or 'nothing'}")
+        quota = f"; {client.quota.words()}" if client.quota != UNLIMITED else ""
+        typer.echo(f"{name}: may call {', '.join(client.call) or 'nothing'}{quota}")
         for key in client.keys:
             made = f", made {key.created:%Y-%m-%d}" if key.created else ""
             over = ""
@@ -90,3 +96,44 @@ def revoke(
     Gateways that follow the file know it within a second.
     """
     typer.echo(f"key {key} of {AccessEditor(file).revoke(key)} is revoked")
+
+
+@access_app.command("quota")
+def quota(
+    client: Annotated[
+        str, typer.Argument(help="Who calls; without it all are shown.", show_default=False)
+    ] = "",
+    per_second: Annotated[
+        int | None, typer.Option(min=1, max=MAX_PER_SECOND, help="Units in any second.")
+    ] = None,
+    per_minute: Annotated[
+        int | None, typer.Option(min=1, max=MAX_LIMIT, help="Units in a minute.")
+    ] = None,
+    per_day: Annotated[
+        int | None, typer.Option(min=1, max=MAX_LIMIT, help="Units in a day, UTC.")
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="The file's limits hold again.")] = False,
+    why: WhyOption = "",
+    env: EnvOption = None,
+) -> None:
+    """Change a client's limits at all gateways, or show changed ones.
+
+    They hold within two seconds, instead of all limits in the file, until `--clear`. Without an
+    option it shows them.
+    """
+    given = Quota(per_second=per_second, per_minute=per_minute, per_day=per_day)
+    changes = given != UNLIMITED
+    if (changes or clear) and not client:
+        raise ConfigurationError("name the client whose limits are changed")
+    if changes and clear:
+        raise ConfigurationError("--clear gives the file's limits back: leave the others out")
+    if changes or clear:
+        change_quota(backbone_of(env), client, None if clear else given, why=why)
+        typer.echo(f"{client}: {'as in the file' if clear else given.words()}")
+        return
+    found = changed_quotas(backbone_of(env))
+    shown = {name: one for name, one in sorted(found.items()) if client in ("", name)}
+    for name, one in shown.items():
+        typer.echo(f"{name}: {one.words()}")
+    if not shown:
+        typer.echo(f"{client or 'every client'}: as in the file")

@@ -15,21 +15,24 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from trunkline.access.policy import AccessPolicy, Client
+from trunkline.access.policy import Client
 from trunkline.gateway.aliases import OWN, Aliases, from_url
 from trunkline.gateway.answers import answer, pending, queried, state, status_of
 from trunkline.gateway.asyncapi import asyncapi
 from trunkline.gateway.availability import Availability
 from trunkline.gateway.book import CallBook
-from trunkline.gateway.calls import Calls, confirmed
+from trunkline.gateway.calls import Calls, call_id, confirmed
 from trunkline.gateway.catalog import Catalog, Offered
 from trunkline.gateway.decisions import Decisions, may_decide
 from trunkline.gateway.events import EVENTS_JSON, EventTopics
+from trunkline.gateway.identity.callers import Callers
 from trunkline.gateway.metrics import GatewayMetrics
 from trunkline.gateway.openapi import openapi
 from trunkline.gateway.preview import preview
 from trunkline.gateway.problems import KINDS, Problem
 from trunkline.gateway.queries import Queries
+from trunkline.gateway.quota.limits import ClientLimits
+from trunkline.gateway.quota.standing import headers_of, shown
 from trunkline.gateway.requests import (
     BodyReader,
     Limits,
@@ -56,8 +59,8 @@ Decide = Callable[[Client, CallRecord, Offered, Any], Awaitable[CallRecord]]
 
 @dataclass(slots=True)
 class Doors:
-    """What the URLs need. ``policy``: the newest one; ``not_ready``: why calls cannot be taken, ""
-    if they can; ``dead``: why the process must be restarted, ""."""
+    """What the URLs need. ``not_ready``: why calls cannot be taken, "" if they can; ``dead``: why
+    the process must be restarted, ""."""
 
     catalog: Catalog
     book: CallBook
@@ -67,7 +70,8 @@ class Doors:
     events: EventTopics
     writer: CallWriter
     decisions: Decisions
-    policy: Callable[[], AccessPolicy]
+    quota: ClientLimits
+    callers: Callers
     not_ready: Callable[[], str]
     dead: Callable[[], str]
     version: str
@@ -98,6 +102,7 @@ class Gateway:
             Route("/v1/calls/{id}:resolve", self._counted(self.resolve), methods=["POST"]),
             Route("/v1/calls/{id}", self._counted(self.state), methods=["GET"]),
             Route("/v1/calls/{id}/reply", self._counted(self.reply), methods=["GET"]),
+            Route("/v1/quota", self._counted(self.quota), methods=["GET"]),
             Route("/openapi.json", self._counted(self.document), methods=["GET"]),
             Route("/asyncapi.json", self._counted(self.messages), methods=["GET"]),
             Route("/problems/{kind}", self.problem, methods=["GET"]),
@@ -113,7 +118,8 @@ class Gateway:
         return app
 
     def _counted(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint, while not too many requests are under way."""
+        """The endpoint, while not too many requests are under way. Its answer, whichever, says what
+        is left of the client's limits."""
         doors = self._doors
 
         async def counted(request: Request) -> Response:
@@ -121,17 +127,26 @@ class Gateway:
                 raise Problem("busy", headers={"Retry-After": "1"})
             doors.waiting += 1
             try:
-                return await endpoint(request)
+                response = await endpoint(request)
+                response.headers.update(self._limits_of(request))
+                return response
+            except Problem as problem:
+                problem.headers.update(self._limits_of(request))
+                raise
             finally:
                 doors.waiting -= 1
 
         return counted
 
+    def _limits_of(self, request: Request) -> dict[str, str]:
+        client: Client | None = getattr(request.state, "client", None)
+        return headers_of(self._doors.quota.standings(client)) if client else {}
+
     # Operations
 
     async def call(self, request: Request) -> Response:
         """``POST /v1/systems/{system}/operations/{operation}``."""
-        client = self._client(request)
+        client = await self._client(request)
         offered = self._offered(request, client)
         return await self._measured(request, client, offered, None)
 
@@ -141,7 +156,7 @@ class Gateway:
         own, _, name = rest.partition("/")
         if own == OWN:
             raise Problem("not-found" if not name or "/" in name else "method-not-allowed")
-        client = self._client(request)
+        client = await self._client(request)
         offered, id_ = self._aliases.find(request.method, system, rest)
         _require_right(client, offered)
         query = request.query_params.multi_items() if request.method == "GET" else []
@@ -170,7 +185,8 @@ class Gateway:
     ) -> Response:
         """Read what is asked for, submit it, and wait for what comes of it as long as is wanted.
         ``said``: what the URL says of it, of an alias."""
-        doors = self._doors
+        doors, cost = self._doors, offered.policy.cost
+        await doors.quota.admit(client, cost)
         if validates_only(request):
             value = await self._value(request, offered, said)
             shown = orjson.dumps(preview(offered, client, value))
@@ -184,8 +200,10 @@ class Gateway:
             trace = traceparent(request)
             return queried(await doors.queries.ask(offered, client, value, trace, seconds), offered)
         queued = prefer.respond_async or offered.policy.approve
-        if not queued and not doors.calls.is_known(offered, client, key):
-            doors.availability.require(offered)
+        if not doors.calls.is_known(offered, client, key):
+            if not queued:
+                doors.availability.require(offered)
+            doors.quota.charge(client, call_id(client.name, offered, key), cost)
         sent = await doors.calls.submit(offered, client, key, value, traceparent(request))
         if prefer.respond_async and not sent.call.is_over:
             return pending(sent.call, offered.system, preferred=True, replayed=sent.repeated)
@@ -208,16 +226,17 @@ class Gateway:
         body = b"" if bodiless else await body_of(request, self._doors.limits, media)
         return await self._bodies.request(body, offered, said)
 
-    def _client(self, request: Request) -> Client:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        found = self._doors.policy().client_of(key.strip()) if scheme.lower() == "bearer" else None
-        if found is None:
-            raise Problem(
-                "unauthorized",
-                "send Authorization: Bearer and an API key",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+    async def _client(self, request: Request) -> Client:
+        header = request.headers.get("authorization", "")
+        found: Client = await self._doors.callers.client_of(header)
+        request.state.client = found
         return found
+
+    async def _admitted(self, request: Request) -> Client:
+        """The client of a request that is no call: it takes one unit of its second."""
+        client = await self._client(request)
+        await self._doors.quota.admit(client)
+        return client
 
     def _offered(self, request: Request, client: Client) -> Offered:
         system, name = request.path_params["system"], request.path_params["operation"]
@@ -230,7 +249,7 @@ class Gateway:
 
     async def publish(self, request: Request) -> Response:
         """``POST /v1/topics/{topic}/events``: one event, or several."""
-        client, doors = self._client(request), self._doors
+        client, doors = await self._admitted(request), self._doors
         topic = doors.events.find(request.path_params["topic"], client)
         body = await body_of(request, doors.limits, EVENTS_JSON)
         trace = traceparent(request)
@@ -243,12 +262,12 @@ class Gateway:
 
     async def state(self, request: Request) -> Response:
         """``GET /v1/calls/{id}``: how it stands; with ``Prefer: wait=N`` once it is over."""
-        call, offered = await self._seen_call(request, self._client(request))
+        call, offered = await self._seen_call(request, await self._admitted(request))
         return state(call, offered.system if offered else "")
 
     async def reply(self, request: Request) -> Response:
         """``GET /v1/calls/{id}/reply``: what the call was or would have been answered."""
-        call, offered = await self._seen_call(request, self._client(request))
+        call, offered = await self._seen_call(request, await self._admitted(request))
         system = offered.system if offered else ""
         return answer(call, system) if call.is_over else pending(call, system, preferred=False)
 
@@ -271,7 +290,7 @@ class Gateway:
 
     async def for_person(self, request: Request) -> Response:
         """``GET /v1/calls``: the calls that wait for a decision which the client may make."""
-        client, found = self._client(request), []
+        client, found = await self._admitted(request), []
         for call, topic in self._doors.book.for_person():
             offered = self._doors.catalog.by_topic(topic, call.operation)
             if offered is not None and may_decide(client, call, offered):
@@ -293,7 +312,7 @@ class Gateway:
 
     async def _decided(self, request: Request, decide: Decide) -> Response:
         """200 with the call as it is wanted, or 202 while its worker has not said so."""
-        client = self._client(request)
+        client = await self._admitted(request)
         call, offered = await self._seen_call(request, client)
         if offered is None:
             raise Problem("not-found", "its operation is offered no more")
@@ -306,9 +325,15 @@ class Gateway:
 
     # What describes the gateway
 
+    async def quota(self, request: Request) -> Response:
+        """``GET /v1/quota``: what is left of the client's limits."""
+        client = await self._admitted(request)
+        standings = self._doors.quota.standings(client)
+        return JSONResponse(shown(client.name, standings, time.time()))
+
     async def document(self, request: Request) -> Response:
         """``GET /openapi.json``, of what the caller may use."""
-        client = self._client(request)
+        client = await self._admitted(request)
         allowed = self._doors.catalog.allowed(client)
         found = openapi(allowed, self._aliases, self._doors.version)
         found["paths"] |= self._doors.events.paths(client)
@@ -344,6 +369,8 @@ class Gateway:
         """``GET /metrics``."""
         self._doors.metrics.waiting.set(self._doors.waiting)
         self._doors.metrics.known.set(len(self._doors.book))
+        for issuer, age in self._doors.callers.ages().items():
+            self._doors.metrics.keys_age.labels(issuer).set(float("inf") if age is None else age)
         return Response(self._doors.metrics.text(), media_type="text/plain; version=0.0.4")
 
 

@@ -86,6 +86,7 @@ class Catalog:
 
     def __init__(self, offered: Iterable[Offered]) -> None:
         self._offered = {(one.system, one.name): one for one in offered}
+        self._costs = {(one.calls, one.name): one.policy.cost for one in self.all}
 
     @classmethod
     def of(cls, flows: Iterable[Flow[Any]], backbone: Backbone, codec: Codec) -> Catalog:
@@ -121,6 +122,10 @@ class Catalog:
     def by_topic(self, calls: str, name: str) -> Offered | None:
         """The operation that a record of a topic of calls is of."""
         return next((o for o in self._offered.values() if (o.calls, o.name) == (calls, name)), None)
+
+    def cost(self, calls: str, name: str) -> int:
+        """What a call takes of its client's limits, by the topic of its record."""
+        return self._costs.get((calls, name), 1)
 
     def allowed(self, client: Client) -> list[Offered]:
         """What a client may call, sorted."""

@@ -29,6 +29,13 @@ class GatewayMetrics:
             "trunkline_gateway_calls", "Calls of the last day in memory.", registry=self.registry
         )
 
+        self.keys_age = Gauge(
+            "trunkline_gateway_issuer_keys_age_seconds",
+            "Seconds since an issuer's keys were fetched.",
+            ["issuer"],
+            registry=self.registry,
+        )
+
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -25,6 +25,7 @@ _PROBLEM = {
         "system": {"type": "string"},
         "system_status": {"type": "integer"},
         "system_code": {"type": "string"},
+        "violated-policies": {"type": "array", "items": {"type": "string"}},
         "errors": {
             "type": "array",
             "items": {
@@ -56,6 +57,7 @@ CALL = {
     },
 }
 
+_TEXT = {"type": "string"}
 _DECISIONS = {
     "cancel": "Make no attempt more",
     "approve": "Let a call run that needs approval",
@@ -78,6 +80,7 @@ def openapi(offered: Iterable[Offered], aliases: Aliases, version: str) -> dict[
     for verb, summary in _DECISIONS.items():
         paths[f"/v1/calls/{{id}}:{verb}"] = {"post": _decision(call, verb, summary)}
     paths["/v1/calls"] = {"get": _list()}
+    paths["/v1/quota"] = {"get": _quota()}
     paths["/v1/calls/{id}/reply"] = {"get": _state(call, "The answer of a call", None)}
     return {
         "openapi": "3.1.0",
@@ -186,6 +189,18 @@ def _list() -> dict[str, Any]:
     return {
         "summary": "The calls that wait for a decision of yours",
         "responses": {"200": done, "default": _problem()},
+    }
+
+
+def _quota() -> dict[str, Any]:
+    numbers = {name: {"type": "integer"} for name in ("limit", "window", "used", "left")}
+    resets = {"type": "string", "format": "date-time"}
+    limit = {"type": "object", "properties": {"name": _TEXT, **numbers, "resets": resets}}
+    properties = {"client": _TEXT, "limits": {"type": "array", "items": limit}}
+    done = {"application/json": {"schema": {"type": "object", "properties": properties}}}
+    return {
+        "summary": "What is left of your limits",
+        "responses": {"200": {"description": "it", "content": done}, "default": _problem()},
     }
 
 

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from trunkline import kafka, naming
 from trunkline.access.file import PolicyFile
+from trunkline.access.quota import Quotas
 from trunkline.errors import ConfigurationError
 from trunkline.gateway.app import Doors, Gateway
 from trunkline.gateway.availability import Availability
@@ -24,7 +25,10 @@ from trunkline.gateway.calls import Calls
 from trunkline.gateway.catalog import Catalog
 from trunkline.gateway.decisions import Decisions
 from trunkline.gateway.events import EventTopics
+from trunkline.gateway.identity.callers import Callers
 from trunkline.gateway.queries import Queries
+from trunkline.gateway.quota.counts import JournalCounts
+from trunkline.gateway.quota.limits import ClientLimits
 from trunkline.gateway.requests import Limits
 from trunkline.gateway.tail import CallTail, Told
 from trunkline.gateway.writer import CallWriter
@@ -33,7 +37,8 @@ from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import registry_of
 from trunkline.streams.flow.definition import Flow
-from trunkline.streams.plan.topics import required_topics
+from trunkline.streams.plan.topics import gateway_topics, required_topics
+from trunkline.streams.quota.client import QuotaClient
 from trunkline.tasks import supervised_task
 
 log = logging.getLogger(__name__)
@@ -62,27 +67,32 @@ class Server:
         version: str,
     ) -> None:
         self._failure: BaseException | None = None
+        self._seated = False
         self._access = PolicyFile(access)
+        self._callers = Callers(lambda: self._access.policy, time.time, self._failed)
         catalog, events = _offers(flows, backbone)
         topics, control = _topics(flows, catalog, events, backbone)
-        availability = Availability(time.time)
+        self._availability = Availability(time.time)
+        self._quotas = Quotas()
+        self._shares = QuotaClient(backbone, topic=naming.SHARES, compares=False)
+        self._counts = JournalCounts(time.time, catalog.cost)
+        self._limits = ClientLimits(self._shares, self._quotas, self._counts)
         self._book = CallBook(time.time)
         self._writer = CallWriter(backbone, topics)
         queries = Queries(self._writer, time.time)
         replies = queries if catalog.has_queries else None
-        self._tail = CallTail(
-            *(backbone, topics, self._received, replies, control, availability.heard)
-        )
+        self._tail = CallTail(*(backbone, topics, self._received, replies, control, self._heard))
         doors = Doors(
             catalog=catalog,
             book=self._book,
             calls=Calls(self._book, self._writer, time.time),
             queries=queries,
-            availability=availability,
+            availability=self._availability,
             events=events,
             writer=self._writer,
             decisions=Decisions(self._book, self._writer, time.time),
-            policy=lambda: self._access.policy,
+            quota=self._limits,
+            callers=self._callers,
             not_ready=self._not_ready,
             dead=self._dead,
             version=version,
@@ -112,14 +122,22 @@ class Server:
             loop.add_signal_handler(number, self._stop)
         self._writer.start()
         self._tail.start()
-        following = supervised_task(self._follow_access(), "access-file", self._access_failed)
+        await self._shares.start()
+        tasks = [
+            supervised_task(self._follow_access(), "access-file", self._failed),
+            supervised_task(self._limits.keep_seat(), "quota-seat", self._failed),
+        ]
         try:
             await self._server.serve()
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._callers.stop()
             await self._tail.stop()
             await self._writer.stop()
+            # After the last call is written: what it gives up here others may let in at once.
+            await self._shares.stop()
 
     def _stop(self) -> None:
         self._server.should_exit = True
@@ -127,14 +145,23 @@ class Server:
 
     def _received(self, told: list[Told]) -> None:
         for topic, record, by_gateway in told:
+            if self._book.get(record.call) is None:
+                self._counts.read(topic, record)
             self._book.apply(topic, record, by_gateway=by_gateway)
 
-    def _access_failed(self, failure: BaseException) -> None:
-        log.error("the file of clients cannot be followed any more", exc_info=failure)
+    def _heard(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        """A record of a control topic: that of a flow, or that of all gateways."""
+        if topic == naming.control(naming.GATEWAYS):
+            self._quotas.heard(key, value)
+        else:
+            self._availability.heard(topic, key, value)
+
+    def _failed(self, failure: BaseException) -> None:
+        log.error("what the gateway follows cannot be followed any more", exc_info=failure)
         self._failure = failure
 
     def _dead(self) -> str:
-        failure = self._tail.failure or self._failure
+        failure = self._tail.failure or self._shares.failure or self._failure
         return "" if failure is None else f"{type(failure).__name__}: {failure}"
 
     def _not_ready(self) -> str:
@@ -142,9 +169,15 @@ class Server:
             return "what workers say of calls cannot be followed any more"
         if self._failure is not None:  # whoever was revoked since would still be let in
             return "the file of clients cannot be followed any more"
-        return "" if self._tail.caught_up.is_set() else "it still reads the calls of the last day"
+        if self._shares.failure is not None:
+            return "the limits of clients cannot be followed any more"
+        if not self._tail.caught_up.is_set():
+            return "it still reads the calls of the last day"
+        self._seated = self._seated or self._limits.is_seated
+        return "" if self._seated else "it does not know yet which other gateways there are"
 
     async def _follow_access(self) -> None:
+        self._callers.follow()
         while True:
             await asyncio.sleep(0.5)
             if self._access.refresh():
@@ -152,6 +185,7 @@ class Server:
                     log.error("the file of clients is left as it was: %s", self._access.trouble)
                 else:
                     log.info("the file of clients was read again")
+                self._callers.follow()
 
 
 class _Server(uvicorn.Server):
@@ -185,12 +219,14 @@ def _topics(
     specs = [spec for flow in flows for spec in required_topics(flow, backbone.partitions)]
     needed = {*events.names, *catalog.topics, *catalog.inboxes}
     needed |= {naming.control(one.flow) for one in catalog.all}
+    needed |= {naming.SHARES, common := naming.control(naming.GATEWAYS)}
     needed |= {REPLIES} if catalog.has_queries else set()
-    kafka.ensure_topics(backbone, [spec for spec in specs if spec.name in needed])
+    specs = [*specs, *gateway_topics()]
+    kafka.ensure_topics(backbone, {s.name: s for s in specs if s.name in needed}.values())
     there = kafka.existing_topics(kafka.admin(backbone), expected=catalog.topics)
     if missing := [topic for topic in catalog.topics if topic not in there]:
         raise ConfigurationError(f"topics are missing: {', '.join(missing)}")
-    control = {naming.control(one.flow) for one in catalog.all}
+    control = {common, *(naming.control(one.flow) for one in catalog.all)}
     return {topic: there[topic] for topic in catalog.topics}, sorted(control & there.keys())
 
 

@@ -17,6 +17,7 @@ import httpx
 import pytest
 import uvicorn
 
+from quota_kit import SharedLog, memory_limits
 from trunkline.access.file import AccessEditor, load_policy
 from trunkline.access.keys import new_key
 from trunkline.access.policy import AccessPolicy
@@ -26,6 +27,7 @@ from trunkline.gateway.book import CallBook
 from trunkline.gateway.calls import Calls
 from trunkline.gateway.catalog import Catalog, Offered
 from trunkline.gateway.events import EventTopics
+from trunkline.gateway.identity.callers import Callers
 from trunkline.gateway.requests import BodyReader, Limits
 from trunkline.gateway.server import protocol
 from trunkline.schemas.commerce import Order
@@ -59,7 +61,7 @@ async def serving(policy: AccessPolicy, not_ready: str = "it still reads") -> As
         described="Correct.",
     )
     book = CallBook(lambda: 0.0)
-    none = cast(Any, None)
+    none, failures = cast(Any, None), list[BaseException]()
     doors = Doors(
         catalog=Catalog([offered]),
         book=book,
@@ -69,7 +71,8 @@ async def serving(policy: AccessPolicy, not_ready: str = "it still reads") -> As
         events=EventTopics([]),
         writer=none,
         decisions=none,
-        policy=lambda: policy,
+        quota=memory_limits(SharedLog(), "gateway"),
+        callers=Callers(lambda: policy, lambda: 0.0, failures.append),
         not_ready=lambda: not_ready,
         dead=lambda: "",
         version="0",

@@ -154,5 +154,8 @@ def test_a_gateway_may_write_calls_and_follow_how_they_stand_and_nothing_else() 
         ("topic", "sales.erp.inbox", ("Write", "Describe")),
         ("topic", "sales.erp.calls", ("Read", "Write", "Describe")),
         ("group", "trunkline.gateway", ("Describe",)),
+        ("topic", "trunkline.control", ("Read", "Describe")),
+        ("topic", "trunkline.shares", ("Read", "Write", "Describe")),
+        ("group", "trunkline.shares", ("Describe",)),
     }
     assert of(flow, "deliver")["sales.erp.calls"] == ("Read", "Write", "Describe")

@@ -1,0 +1,132 @@
+"""Limits of clients over two gateways on a real broker: never exceeded, told on every answer,
+changed while they run."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import http_sf
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from cluster_world import process_left_as_it_was
+from gateway_kit import Caller, World, client_key, order
+from trunkline import admin, naming
+from trunkline.admin.audit import read_audit
+from trunkline.cli import app
+from worker_kit import eventually
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture
+def limited(world: World) -> Callable[[str], list[Caller]]:
+    """Callers of a new client with these limits, one at each gateway."""
+
+    def make(quota: str) -> list[Caller]:
+        client = f"c-{uuid.uuid4().hex[:8]}"
+        with world.access.open("a") as file:
+            file.write(f"\n[clients.{client}]\nquota = {quota}\n")
+        key = client_key(world.access, client, "erp/*")
+        callers = [Caller(gateway.url, key) for gateway in world.gateways]
+        for caller in callers:
+            eventually(lambda c=caller: c.get("/v1/quota").status_code != 401, "known")
+        return callers
+
+    return make
+
+
+def call(caller: Caller) -> httpx.Response:
+    id_ = uuid.uuid4().hex[:12]
+    return caller.post("correct_order", order(id_), key=id_, prefer="respond-async")
+
+
+def cli(*command: str) -> str:
+    """What a command prints."""
+    with process_left_as_it_was():
+        return CliRunner().invoke(app, list(command), catch_exceptions=False).output
+
+
+def left(answer: httpx.Response) -> dict[str, tuple[int, int]]:
+    """What an answer says of each limit: the units that are left, and when there are more."""
+    items = http_sf.parse(answer.headers["RateLimit"].encode(), tltype="list")
+    return {name: (said["r"], said["t"]) for name, said in items}
+
+
+def test_two_gateways_together_let_in_no_more_than_the_limits(
+    world: World, limited: Callable[[str], list[Caller]]
+) -> None:
+    callers = limited("{per_second = 20, per_day = 60}")
+    answers: list[tuple[float, httpx.Response]] = []
+
+    def flood(number: int) -> None:
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            answer = call(callers[number % 2])
+            answers.append((time.monotonic(), answer))
+            time.sleep(0.02)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(flood, range(6)))
+    taken = [at for at, answer in answers if answer.status_code == 202]
+    assert len(taken) == 60
+    assert {answer.status_code for _, answer in answers} == {202, 429}
+    for _, answer in answers:
+        assert answer.headers["RateLimit-Policy"] == '"second";q=20;w=1, "day";q=60;w=86400'
+        if answer.status_code == 429:
+            violated = answer.json()["violated-policies"]
+            reset = max(left(answer)[name][1] for name in violated)
+            assert int(answer.headers["Retry-After"]) >= reset
+            assert answer.json()["type"] == "/problems/quota-exceeded"
+    for caller in callers:
+        (second, day) = caller.get("/v1/quota").json()["limits"]
+        assert (day["limit"], day["used"], day["left"]) == (60, 60, 0)
+        assert second["limit"] == 20
+
+
+def test_a_repeated_call_takes_nothing_of_the_day(
+    world: World, limited: Callable[[str], list[Caller]]
+) -> None:
+    one, other = limited("{per_day = 5}")
+    id_ = uuid.uuid4().hex[:12]
+    for caller in (one, one, other, other):
+        assert caller.post("correct_order", order(id_), key=id_).status_code == 200
+    # Once what the first one let in is read by all, what is left is divided anew.
+    eventually(
+        lambda: sum(left(caller.get("/v1/quota"))["day"][0] for caller in (one, other)) == 4,
+        "one call is counted",
+    )
+
+
+def test_limits_are_changed_while_gateways_run_and_it_stands_in_the_audit(
+    world: World, limited: Callable[[str], list[Caller]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callers = limited("{per_second = 1000}")
+    client = callers[0].get("/v1/quota").json()["client"]
+    monkeypatch.setenv("TRUNKLINE_BOOTSTRAP", world.backbone.bootstrap)
+    changed = cli(
+        "access", "quota", client, "--per-second", "3", "--per-day", "100", "--why", "load"
+    )
+    assert changed == f"{client}: 3 per second, 100 per day\n"
+    begun = time.monotonic()
+    for caller in callers:
+        eventually(lambda c=caller: len(c.get("/v1/quota").json().get("limits", ())) == 2, "held")
+    assert time.monotonic() - begun < 20  # two seconds are promised, of a machine that is idle
+    assert cli("access", "quota", client) == changed
+    (audited,) = [one for one in read_audit(world.backbone, naming.GATEWAYS) if one.on == client]
+    assert (audited.what, audited.why) == ("quota", "load")
+    assert audited.more == {"per_second": 3, "per_day": 100}
+    cleared = cli("access", "quota", client, "--clear")
+    assert cleared == f"{client}: as in the file\n"
+    for caller in callers:
+        eventually(
+            lambda c=caller: (
+                [x["limit"] for x in c.get("/v1/quota").json().get("limits", ())] == [1000]
+            ),
+            "the file's again",
+        )
+    assert client not in admin.changed_quotas(world.backbone)
