@@ -128,6 +128,9 @@ and its audit topic has what operators do to it."""
 SHARES = "trunkline.shares"
 """The topic in which gateways divide the limits of their clients among themselves."""
 
+ACCESSES = "trunkline.accesses"
+"""The topic of who asked gateways for what, and what came of it."""
+
 GATEWAY_GROUP = "trunkline.gateway"
 """The group that gateways name which read how calls stand. None of them joins it or commits."""
 

@@ -148,6 +148,7 @@ def _of_gateways(found: _Rights, flow: Flow[Any], *, create: bool) -> None:
     if is_called(flow):
         found.reader(naming.SHARES, "Write", *made)
         found.topic(naming.control(naming.GATEWAYS), "Read", *made)
+        found.topic(naming.ACCESSES, "Write", *made)
     for topic in flow.topics:
         if topic.received:
             found.topic(topic.topic, "Write", *made)
@@ -178,6 +179,8 @@ def _of_viewers(found: _Rights, flow: Flow[Any]) -> None:
     for name in _commanded(flow):
         found.reader(naming.control(name))
         found.reader(naming.audit(name))
+    if is_called(flow):
+        found.reader(naming.ACCESSES)
     for source in flow.sources:
         found.dlq_reader(source.dlq)
         found.topic(source.positions, "Read")

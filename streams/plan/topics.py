@@ -26,6 +26,8 @@ _CALLS = {
 }
 # What is older than any caller waits is of no use.
 _QUESTIONS = {"retention.ms": "600000", "segment.ms": "600000"}
+# Of each request of 90 days: whoever must keep it for longer sets so, or copies it.
+_ACCESSES = {"retention.ms": "7776000000"}
 # What is done with is deleted (``kafka/purge.py``), a segment at a time.
 _TIER = {**_KEPT, "segment.bytes": str(SEGMENT)}
 
@@ -58,7 +60,8 @@ def is_called(flow: Flow[Any]) -> bool:
 def gateway_topics() -> list[TopicSpec]:
     """What all gateways of a backbone have in common, whatever flows they serve."""
     shares = TopicSpec(naming.SHARES, 1, config=limits_topic().config)
-    return [shares, control_topic(naming.GATEWAYS), audit_topic(naming.GATEWAYS)]
+    accesses = TopicSpec(naming.ACCESSES, 1, config=_ACCESSES)
+    return [shares, accesses, control_topic(naming.GATEWAYS), audit_topic(naming.GATEWAYS)]
 
 
 def _topics_of_destination(destination: Destination[Any, Any], partitions: int) -> list[TopicSpec]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -58,7 +59,7 @@ class AccessTable(BaseModel):
 @dataclass(frozen=True, slots=True)
 class Client:
     """Somebody whose key was right. ``call``, ``resolve``: patterns of operations; ``publish``: of
-    topics; ``quota``: its limits, as the file has them."""
+    topics; ``quota``: its limits, as the file has them; ``by``: its key's id, or ``token``."""
 
     name: str
     call: tuple[str, ...]
@@ -66,18 +67,24 @@ class Client:
     publish: tuple[str, ...] = ()
     roles: frozenset[str] = frozenset()
     quota: Quota = UNLIMITED
+    by: str = ""
 
     def may_call(self, system: str, operation: str) -> bool:
         """Whether it may call an operation of a system."""
-        return any(fnmatchcase(f"{system}/{operation}", pattern) for pattern in self.call)
+        return bool(self.right_to("call", f"{system}/{operation}"))
 
     def may_resolve(self, system: str, operation: str) -> bool:
         """Whether it may decide of others' calls of an operation."""
-        return any(fnmatchcase(f"{system}/{operation}", pattern) for pattern in self.resolve)
+        return bool(self.right_to("resolve", f"{system}/{operation}"))
 
     def may_publish(self, topic: str) -> bool:
         """Whether it may send events of a topic."""
-        return any(fnmatchcase(topic, pattern) for pattern in self.publish)
+        return bool(self.right_to("publish", topic))
+
+    def right_to(self, do: Literal["call", "resolve", "publish"], on: str) -> str:
+        """The pattern by which it may do that, "" if it may not."""
+        patterns: tuple[str, ...] = getattr(self, do)
+        return next((pattern for pattern in patterns if fnmatchcase(on, pattern)), "")
 
 
 class AccessPolicy:
@@ -88,7 +95,7 @@ class AccessPolicy:
         self.issuers: Mapping[str, IssuerEntry] = table.issuers
         self._roles = table.roles
         self._keys = {
-            key.id: (key, _client(name, client))
+            key.id: (key, _client(name, client, key.id))
             for name, client in table.clients.items()
             for key in client.keys
         }
@@ -105,6 +112,7 @@ class AccessPolicy:
             tuple(pattern for role in given for pattern in role.publish),
             roles,
             self.issuers[issuer].quota,
+            "token",
         )
 
     def client_of(self, key: str, now: datetime | None = None) -> Client | None:
@@ -118,7 +126,7 @@ class AccessPolicy:
         return found[1]
 
 
-def _client(name: str, entry: ClientEntry) -> Client:
+def _client(name: str, entry: ClientEntry, key: str) -> Client:
     return Client(
         name,
         tuple(entry.call),
@@ -126,4 +134,5 @@ def _client(name: str, entry: ClientEntry) -> Client:
         tuple(entry.publish),
         frozenset(entry.roles),
         entry.quota,
+        key,
     )

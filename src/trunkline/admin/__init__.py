@@ -22,7 +22,9 @@ thread. Nothing is printed; what cannot be is a ``TrunklineError`` with a messag
 ``docs/admin.md`` has an example of each.
 """
 
+from trunkline.access.audit import AccessRecord
 from trunkline.access.quota import Quota
+from trunkline.admin.accesses import read_accesses
 from trunkline.admin.alerts import ChannelTest, send_test_alert
 from trunkline.admin.audit import read_audit
 from trunkline.admin.backlog import Backlog
@@ -91,6 +93,7 @@ from trunkline.streams.plan.resources import Difference, Plan, Resource
 from trunkline.streams.replay.request import PartitionProgress, Request
 
 __all__ = [
+    "AccessRecord",
     "AuditRecord",
     "Backlog",
     "Bound",
@@ -152,6 +155,7 @@ __all__ = [
     "plan_removal",
     "plan_replay",
     "preview_replay",
+    "read_accesses",
     "read_audit",
     "redrive_source",
     "remove_flow",

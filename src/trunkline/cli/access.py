@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +13,13 @@ import typer
 from trunkline.access.file import AccessEditor, load_policy
 from trunkline.access.keys import new_key
 from trunkline.access.quota import MAX_LIMIT, MAX_PER_SECOND, UNLIMITED, Quota
+from trunkline.admin.accesses import read_accesses
 from trunkline.admin.quotas import change_quota, changed_quotas
 from trunkline.cli.environment import backbone_of
-from trunkline.cli.options import EnvOption, WhyOption
+from trunkline.cli.options import TIME_HELP, EnvOption, JsonOption, WhyOption
+from trunkline.cli.output import print_json, print_table
 from trunkline.errors import ConfigurationError
-from trunkline.times import parse_duration
+from trunkline.times import parse_duration, parse_time
 
 access_app = typer.Typer(
     name="access", help="API keys and rights of callers.", no_args_is_help=True
@@ -29,6 +33,7 @@ PatternArgument = Annotated[
     ),
 ]
 ACCESS_FILE = Path("access.toml")
+AUDITED = ("at", "client", "by", "what", "on", "right", "outcome", "call", "fields")
 
 
 @access_app.callback()
@@ -137,3 +142,35 @@ def quota(
         typer.echo(f"{name}: {one.words()}")
     if not shown:
         typer.echo(f"{client or 'every client'}: as in the file")
+
+
+@access_app.command("audit")
+def audit(
+    client: Annotated[
+        str, typer.Option(metavar="CLIENT", help="What this one asked for; else all.")
+    ] = "",
+    since: Annotated[str, typer.Option(metavar="TIME", help=f"From when on. {TIME_HELP}")] = "24h",
+    denied: Annotated[bool, typer.Option("--denied", help="Only what was denied.")] = False,
+    as_json: JsonOption = False,
+    env: EnvOption = None,
+) -> None:
+    """Show who asked gateways for what, and the outcome.
+
+    Oldest first. It has the names of fields, and never a value.
+    """
+    start = parse_time(since, time.time())
+    found = read_accesses(backbone_of(env), start, client=client, denied=denied)
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    rows = [
+        (
+            *(one.at, one.client or "-", one.by, one.what, one.on, one.right),
+            *(f"{one.status} {one.outcome}", one.call, " ".join(one.fields)),
+        )
+        for one in found
+    ]
+    if rows:
+        print_table(AUDITED, rows)
+    else:
+        typer.echo("nothing was asked for")

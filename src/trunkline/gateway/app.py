@@ -19,11 +19,12 @@ from trunkline.access.policy import Client
 from trunkline.gateway.aliases import OWN, Aliases, from_url
 from trunkline.gateway.answers import answer, pending, queried, state, status_of
 from trunkline.gateway.asyncapi import asyncapi
+from trunkline.gateway.audit import AccessAudit
 from trunkline.gateway.availability import Availability
 from trunkline.gateway.book import CallBook
 from trunkline.gateway.calls import Calls, call_id, confirmed
 from trunkline.gateway.catalog import Catalog, Offered
-from trunkline.gateway.decisions import Decisions, may_decide
+from trunkline.gateway.decisions import Decisions, may_decide, right_to_decide
 from trunkline.gateway.events import EVENTS_JSON, EventTopics
 from trunkline.gateway.identity.callers import Callers
 from trunkline.gateway.metrics import GatewayMetrics
@@ -71,6 +72,7 @@ class Doors:
     writer: CallWriter
     decisions: Decisions
     quota: ClientLimits
+    audit: AccessAudit
     callers: Callers
     not_ready: Callable[[], str]
     dead: Callable[[], str]
@@ -129,9 +131,11 @@ class Gateway:
             try:
                 response = await endpoint(request)
                 response.headers.update(self._limits_of(request))
+                doors.audit.answered(request, response)
                 return response
             except Problem as problem:
                 problem.headers.update(self._limits_of(request))
+                doors.audit.refused(request, problem)
                 raise
             finally:
                 doors.waiting -= 1
@@ -158,7 +162,7 @@ class Gateway:
             raise Problem("not-found" if not name or "/" in name else "method-not-allowed")
         client = await self._client(request)
         offered, id_ = self._aliases.find(request.method, system, rest)
-        _require_right(client, offered)
+        self._require_right(request, client, offered)
         query = request.query_params.multi_items() if request.method == "GET" else []
         query = [(name, text) for name, text in query if name != "validate_only"]
         return await self._measured(request, client, offered, from_url(offered, id_, query))
@@ -188,6 +192,7 @@ class Gateway:
         doors, cost = self._doors, offered.policy.cost
         await doors.quota.admit(client, cost)
         if validates_only(request):
+            doors.audit.rename(request, "preview")
             value = await self._value(request, offered, said)
             shown = orjson.dumps(preview(offered, client, value))
             return Response(shown, media_type="application/json")
@@ -224,7 +229,9 @@ class Gateway:
         media = ("application/json", *patch)
         bodiless = said is not None and request.method in ("GET", "DELETE")
         body = b"" if bodiless else await body_of(request, self._doors.limits, media)
-        return await self._bodies.request(body, offered, said)
+        value = await self._bodies.request(body, offered, said)
+        self._doors.audit.note_fields(request, value)
+        return value
 
     async def _client(self, request: Request) -> Client:
         header = request.headers.get("authorization", "")
@@ -244,13 +251,23 @@ class Gateway:
         if found is None:
             near = self._doors.catalog.nearest(system, name, client)
             raise Problem("not-found", f"did you mean {near}?" if near else "no such operation")
-        _require_right(client, found)
+        self._require_right(request, client, found)
         return found
+
+    def _require_right(self, request: Request, client: Client, offered: Offered) -> None:
+        on = f"{offered.system}/{offered.name}"
+        right = client.right_to("call", on)
+        what = "query" if offered.is_query else "call"
+        self._doors.audit.note(request, client, what, on, right)
+        if not right:
+            raise Problem("forbidden", f"{client.name} needs the right {on}", permission=on)
 
     async def publish(self, request: Request) -> Response:
         """``POST /v1/topics/{topic}/events``: one event, or several."""
         client, doors = await self._admitted(request), self._doors
-        topic = doors.events.find(request.path_params["topic"], client)
+        named = request.path_params["topic"]
+        doors.audit.note(request, client, "publish", named, client.right_to("publish", named))
+        topic = doors.events.find(named, client)
         body = await body_of(request, doors.limits, EVENTS_JSON)
         trace = traceparent(request)
         events = await self._bodies.run(len(body), topic.events_of, body, client.name, trace)
@@ -312,12 +329,14 @@ class Gateway:
 
     async def _decided(self, request: Request, decide: Decide) -> Response:
         """200 with the call as it is wanted, or 202 while its worker has not said so."""
-        client = await self._admitted(request)
+        client, doors = await self._admitted(request), self._doors
         call, offered = await self._seen_call(request, client)
         if offered is None:
             raise Problem("not-found", "its operation is offered no more")
-        body = await optional_json(request, self._doors.limits)
-        if reason := self._doors.not_ready():
+        verb, on = request.url.path.rpartition(":")[2], f"{offered.system}/{offered.name}"
+        doors.audit.note(request, client, verb, on, right_to_decide(verb, client, call, offered))
+        body = await optional_json(request, doors.limits)
+        if reason := doors.not_ready():
             raise Problem("not-ready", reason, headers={"Retry-After": "2"})
         found = await decide(client, call, offered, body)
         done = found.state != call.state
@@ -369,15 +388,10 @@ class Gateway:
         """``GET /metrics``."""
         self._doors.metrics.waiting.set(self._doors.waiting)
         self._doors.metrics.known.set(len(self._doors.book))
+        self._doors.metrics.audit_lost.set(self._doors.audit.lost)
         for issuer, age in self._doors.callers.ages().items():
             self._doors.metrics.keys_age.labels(issuer).set(float("inf") if age is None else age)
         return Response(self._doors.metrics.text(), media_type="text/plain; version=0.0.4")
-
-
-def _require_right(client: Client, offered: Offered) -> None:
-    if not client.may_call(offered.system, offered.name):
-        right = f"{offered.system}/{offered.name}"
-        raise Problem("forbidden", f"{client.name} needs the right {right}", permission=right)
 
 
 async def _problem(request: Request, problem: Problem) -> Response:

@@ -125,6 +125,17 @@ def may_decide(client: Client, call: CallRecord, offered: Offered) -> bool:
     return approves or client.may_resolve(offered.system, offered.name)
 
 
+def right_to_decide(verb: str, client: Client, call: CallRecord, offered: Offered) -> str:
+    """By which right a client decides so of a call: a role, a pattern, or ``own``; "" for none."""
+    role = offered.policy.approve if offered.policy.approve in client.roles else ""
+    pattern = client.right_to("resolve", f"{offered.system}/{offered.name}")
+    if verb == "approve":
+        return role
+    if verb == "cancel":
+        return "own" if call.client == client.name else role or pattern
+    return pattern
+
+
 def _require_resolve(client: Client, offered: Offered) -> None:
     if not client.may_resolve(offered.system, offered.name):
         right = f"resolve {offered.system}/{offered.name}"

@@ -36,6 +36,12 @@ class GatewayMetrics:
             registry=self.registry,
         )
 
+        self.audit_lost = Gauge(
+            "trunkline_gateway_audit_lost",
+            "Records of the audit that Kafka did not take.",
+            registry=self.registry,
+        )
+
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from trunkline.access.file import PolicyFile
 from trunkline.access.quota import Quotas
 from trunkline.errors import ConfigurationError
 from trunkline.gateway.app import Doors, Gateway
+from trunkline.gateway.audit import AccessAudit
 from trunkline.gateway.availability import Availability
 from trunkline.gateway.book import CallBook
 from trunkline.gateway.calls import Calls
@@ -92,6 +94,7 @@ class Server:
             writer=self._writer,
             decisions=Decisions(self._book, self._writer, time.time),
             quota=self._limits,
+            audit=AccessAudit(partial(self._writer.tell, naming.ACCESSES), time.time),
             callers=self._callers,
             not_ready=self._not_ready,
             dead=self._dead,
@@ -219,7 +222,7 @@ def _topics(
     specs = [spec for flow in flows for spec in required_topics(flow, backbone.partitions)]
     needed = {*events.names, *catalog.topics, *catalog.inboxes}
     needed |= {naming.control(one.flow) for one in catalog.all}
-    needed |= {naming.SHARES, common := naming.control(naming.GATEWAYS)}
+    needed |= {naming.SHARES, naming.ACCESSES, common := naming.control(naming.GATEWAYS)}
     needed |= {REPLIES} if catalog.has_queries else set()
     specs = [*specs, *gateway_topics()]
     kafka.ensure_topics(backbone, {s.name: s for s in specs if s.name in needed}.values())

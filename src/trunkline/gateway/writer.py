@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -111,6 +111,20 @@ class CallWriter:
         """Return when Kafka has it that somebody wants a call to be in this state; the worker of
         its partition says whether it is. ``topic``: its own topic of calls. Raises as ``write``."""
         await self._write([self._beside(topic, wanted, wanted.decision_key())])
+
+    def tell(self, topic: str, key: bytes, value: bytes, lost: Callable[[str], None]) -> None:
+        """Give Kafka a record and do not wait for it. ``lost``: told in the event loop, and why,
+        where Kafka does not take it."""
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                with suppress(RuntimeError):  # the loop is closed: nobody counts any more
+                    self._loop.call_soon_threadsafe(lost, error.str())
+
+        try:
+            self._producer.produce(topic, value, key, on_delivery=report)
+        except BufferError:
+            lost("too much waits for Kafka")
 
     def _accepted(self, offered: Offered, call: CallRecord) -> _Record:
         return self._beside(offered.calls, call, call.record_key(by_gateway=True))

@@ -39,7 +39,7 @@ def test_each_command_is_answered_as_the_page_says(
 ) -> None:
     page = ROOT / "docs" / "operations-of-systems.md"
     flow = next(block for block in blocks_of(page) if block.title == "erp.py")
-    assert len(examples()) == 4
+    assert len(examples()) == 5
     name = topic("erp-desk")  # type: ignore[operator]
     file, access = tmp_path / "erp.py", tmp_path / "access.toml"
     file.write_text(flow.text.replace('"erp-desk"', f'"{name}"'))

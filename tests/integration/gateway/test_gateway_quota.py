@@ -3,6 +3,7 @@ changed while they run."""
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable
@@ -130,3 +131,34 @@ def test_limits_are_changed_while_gateways_run_and_it_stands_in_the_audit(
             "the file's again",
         )
     assert client not in admin.changed_quotas(world.backbone)
+
+
+def test_who_asked_for_what_can_be_read(
+    world: World, limited: Callable[[str], list[Caller]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what was denied; by the names of fields, and no value."""
+    caller, _ = limited("{per_day = 1}")
+    client = caller.get("/v1/quota").json()["client"]
+    id_ = f"secret-{uuid.uuid4().hex}"
+    done = caller.post("correct_order", order(id_), key=id_)
+    assert done.status_code == 200
+    assert caller.post("correct_order", order(id_), key="other" + id_).status_code == 429
+    assert caller.post("nothing", order(id_), key=id_).status_code == 404
+    assert world.stranger.post("correct_order", order(id_), key=id_).status_code == 403
+    monkeypatch.setenv("TRUNKLINE_BOOTSTRAP", world.backbone.bootstrap)
+    command = ["access", "audit", "--since", "10m", "--json", "--client"]
+
+    def told() -> list[dict[str, object]]:
+        found: list[dict[str, object]] = json.loads(cli(*command, client))
+        return found
+
+    eventually(lambda: len(told()) == 2, "both are written")
+    first, second = told()
+    assert (first["what"], first["on"], first["right"]) == ("call", "erp/correct_order", "erp/*")
+    assert (first["outcome"], first["status"]) == ("done", 200)
+    assert first["call"] == done.headers["Trunkline-Call"]
+    assert first["fields"] == ["id", "status", "total_cents"]
+    assert (second["outcome"], second["status"]) == ("quota-exceeded", 429)
+    denied = cli("access", "audit", "--since", "10m", "--denied", "--client", "wms")
+    assert "forbidden" in denied
+    assert id_ not in cli("access", "audit", "--since", "10m")

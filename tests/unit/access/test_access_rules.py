@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from trunkline.access.file import AccessEditor, PolicyFile, load_policy
+from cluster_world import process_left_as_it_was
+from docs_pages import ROOT, blocks_of
+from trunkline.access.file import AccessEditor, PolicyFile, load_policy, parsed_table
 from trunkline.access.keys import key_id, new_key
 from trunkline.cli import app
 from trunkline.errors import ConfigurationError
@@ -234,3 +236,41 @@ def test_of_two_who_edit_at_once_the_second_is_told(file: Path) -> None:
     with pytest.raises(ConfigurationError, match="changed meanwhile"):
         late.allow("crm", "erp/*")
     assert load_policy(file).client_of(text) is None
+
+
+def test_what_the_page_shows_can_be_in_a_file(tmp_path: Path) -> None:
+    shown = [b for b in blocks_of(ROOT / "docs" / "access.md") if b.language == "toml"]
+    assert len(shown) >= 4
+    for block in shown:
+        assert parsed_table(tmp_path / "access.toml", block.text), str(block)
+
+
+def test_a_client_without_limits_has_none_and_others_are_shown(file: Path) -> None:
+    with_key(file)
+    file.write_text("[clients.shop]\nquota = {per_second = 5, per_day = 10}\n" + file.read_text())
+    policy = load_policy(file)
+    assert policy.clients["crm"].quota.words() == "no limit"
+    shown = CliRunner().invoke(app, ["access", "list", "--file", str(file)]).output
+    assert "shop: may call nothing; 5 per second, 10 per day" in shown
+
+
+@pytest.mark.parametrize("quota", ["{}", "{per_second = 10001}", "{per_day = 0}", "{per_hour = 1}"])
+def test_limits_that_cannot_be(file: Path, quota: str) -> None:
+    file.write_text(f"[clients.shop]\nquota = {quota}\n")
+    if quota == "{}":
+        assert load_policy(file).clients["shop"].quota.words() == "no limit"
+        return
+    with pytest.raises(ConfigurationError, match=r"clients\.shop\.quota\.per_"):
+        load_policy(file)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["--per-second", "1"], "name the client"),
+        (["crm", "--per-second", "1", "--clear"], "leave the others out"),
+    ],
+)
+def test_a_change_of_limits_that_is_none_is_refused(command: list[str], told: str) -> None:
+    with process_left_as_it_was(), pytest.raises(ConfigurationError, match=told):
+        CliRunner().invoke(app, ["access", "quota", *command], catch_exceptions=False)

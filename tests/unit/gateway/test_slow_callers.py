@@ -22,6 +22,7 @@ from trunkline.access.file import AccessEditor, load_policy
 from trunkline.access.keys import new_key
 from trunkline.access.policy import AccessPolicy
 from trunkline.gateway.app import Doors, Gateway
+from trunkline.gateway.audit import AccessAudit
 from trunkline.gateway.availability import Availability
 from trunkline.gateway.book import CallBook
 from trunkline.gateway.calls import Calls
@@ -71,6 +72,7 @@ async def serving(policy: AccessPolicy, not_ready: str = "it still reads") -> As
         events=EventTopics([]),
         writer=none,
         decisions=none,
+        audit=AccessAudit(lambda *record: None, lambda: 0.0),
         quota=memory_limits(SharedLog(), "gateway"),
         callers=Callers(lambda: policy, lambda: 0.0, failures.append),
         not_ready=lambda: not_ready,

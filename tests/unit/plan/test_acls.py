@@ -155,6 +155,7 @@ def test_a_gateway_may_write_calls_and_follow_how_they_stand_and_nothing_else() 
         ("topic", "sales.erp.calls", ("Read", "Write", "Describe")),
         ("group", "trunkline.gateway", ("Describe",)),
         ("topic", "trunkline.control", ("Read", "Describe")),
+        ("topic", "trunkline.accesses", ("Write", "Describe")),
         ("topic", "trunkline.shares", ("Read", "Write", "Describe")),
         ("group", "trunkline.shares", ("Describe",)),
     }
