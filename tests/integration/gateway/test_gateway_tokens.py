@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 
+import httpx
 import pytest
 
 from gateway_kit import Caller, World, order
@@ -44,11 +46,12 @@ def test_a_token_lets_its_client_do_what_its_role_may(world: World, issuer: Issu
     told = caller.get("/v1/quota").json()["client"]
     assert told.endswith(":alice")
     answers = set()
-    for bad in ("", "x", issuer.token(exp=int(time.time()) - 1), issuer.token(aud="other")):
+    for bad in ("a.b.c", "x", issuer.token(exp=int(time.time()) - 1), issuer.token(aud="other")):
         answer = Caller(world.gateways[0].url, bad).get("/v1/quota")
         answers.add((answer.status_code, answer.text, answer.headers["WWW-Authenticate"]))
     assert {status for status, *_ in answers} == {401}
     assert len(answers) == 1
     # More than the head of a request may have: ended before anything is read of it.
-    assert Caller(world.gateways[0].url, "x" * 1_000_000).get("/v1/quota").status_code >= 400
+    with suppress(httpx.TransportError):
+        assert Caller(world.gateways[0].url, "x" * 1_000_000).get("/v1/quota").status_code >= 400
     assert world.gateways[0].ready
