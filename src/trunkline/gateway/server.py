@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from trunkline import kafka, naming
@@ -101,22 +102,7 @@ class Server:
             version=version,
             limits=limits,
         )
-        self._server = _Server(
-            uvicorn.Config(
-                Gateway(doors).app(),
-                host=host,
-                port=port,
-                http=protocol(limits),
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                h11_max_incomplete_event_size=MAX_HEAD,
-                timeout_graceful_shutdown=GRACE,
-            )
-        )
+        self._server = _Server(_listening(Gateway(doors).app(), host, port, limits))
 
     async def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C; requests under way are answered before it ends."""
@@ -198,6 +184,23 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _listening(app: Starlette, host: str, port: int, limits: Limits) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=protocol(limits),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=MAX_HEAD,
+        timeout_graceful_shutdown=GRACE,
+    )
 
 
 def _offers(flows: Sequence[Flow[Any]], backbone: Backbone) -> tuple[Catalog, EventTopics]:
