@@ -94,14 +94,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 1_000.0
-        # Of what is due within it asyncio thinks as due: what then looks at the clock, finds that
-        # it is early and waits again would go on for ever, since no time passes meanwhile.
-        self._clock_resolution = 0.0
         select = self._selector.select  # type: ignore[attr-defined]
 
         def pass_time(timeout: float | None) -> object:
-            if timeout:
-                self._now += timeout + 1e-6
+            # A little passes always: asyncio takes a timer for due that is early by a nanosecond,
+            # and whoever then looks at the clock and waits again would do so for ever.
+            self._now += (timeout or 0.0) + 1e-7
             return select(0)
 
         self._selector.select = pass_time  # type: ignore[attr-defined]
