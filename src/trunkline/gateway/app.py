@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from typing import Any
 
 import orjson
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -30,7 +28,7 @@ from trunkline.gateway.identity.callers import Callers
 from trunkline.gateway.metrics import GatewayMetrics
 from trunkline.gateway.openapi import openapi
 from trunkline.gateway.preview import preview
-from trunkline.gateway.problems import KINDS, Problem
+from trunkline.gateway.problems import HANDLERS, KINDS, Problem
 from trunkline.gateway.queries import Queries
 from trunkline.gateway.quota.limits import ClientLimits
 from trunkline.gateway.quota.standing import headers_of, shown
@@ -46,8 +44,6 @@ from trunkline.gateway.requests import (
 )
 from trunkline.gateway.writer import CallWriter
 from trunkline.streams.journal.record import CallRecord
-
-log = logging.getLogger(__name__)
 
 KNOWN_IN = 1.0
 """Seconds that a call has to become known to this gateway, which another one has accepted."""
@@ -112,8 +108,7 @@ class Gateway:
             Route("/readyz", self.ready, methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
         ]
-        handlers = {Problem: _problem, HTTPException: _http_problem, Exception: _defect}
-        app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
+        app = Starlette(routes=routes, exception_handlers=HANDLERS)
         # A slash too many would be sent on to http:// and the host that the caller says: behind TLS
         # the key would follow in the clear.
         app.router.redirect_slashes = False
@@ -361,7 +356,7 @@ class Gateway:
 
     async def messages(self, request: Request) -> Response:
         """``GET /asyncapi.json``, of what the caller may send without waiting."""
-        client, events = self._client(request), self._doors.events
+        client, events = await self._admitted(request), self._doors.events
         allowed = self._doors.catalog.allowed(client)
         found = asyncapi(allowed, events.paths(client), self._doors.version)
         found["components"]["schemas"] |= events.schemas(client)
@@ -392,17 +387,3 @@ class Gateway:
         for issuer, age in self._doors.callers.ages().items():
             self._doors.metrics.keys_age.labels(issuer).set(float("inf") if age is None else age)
         return Response(self._doors.metrics.text(), media_type="text/plain; version=0.0.4")
-
-
-async def _problem(request: Request, problem: Problem) -> Response:
-    return problem.response()
-
-
-async def _http_problem(request: Request, error: HTTPException) -> Response:
-    kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "internal-error")
-    return Problem(kind, status=error.status_code, headers=error.headers).response()
-
-
-async def _defect(request: Request, error: Exception) -> Response:
-    log.error("a request failed in an unforeseen way", exc_info=error)
-    return Problem("internal-error").response()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
 from trunkline.schemas.plain.read import FieldError
+
+log = logging.getLogger(__name__)
 
 
 class Kind(NamedTuple):
@@ -91,3 +96,21 @@ class Problem(Exception):
         return Response(
             orjson.dumps(body), self.status, headers=self.headers, media_type=PROBLEM_JSON
         )
+
+
+async def _problem(request: Request, problem: Problem) -> Response:
+    return problem.response()
+
+
+async def _http_problem(request: Request, error: HTTPException) -> Response:
+    kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "internal-error")
+    return Problem(kind, status=error.status_code, headers=error.headers).response()
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    log.error("a request failed in an unforeseen way", exc_info=error)
+    return Problem("internal-error").response()
+
+
+HANDLERS: dict[Any, Any] = {Problem: _problem, HTTPException: _http_problem, Exception: _defect}
+"""What answers what an endpoint raises."""
