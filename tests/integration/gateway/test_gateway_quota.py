@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import http_sf
@@ -25,8 +25,9 @@ pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture
-def limited(world: World) -> Callable[[str], list[Caller]]:
+def limited(world: World) -> Iterator[Callable[[str], list[Caller]]]:
     """Callers of a new client with these limits, one at each gateway."""
+    made: list[Caller] = []
 
     def make(quota: str) -> list[Caller]:
         client = f"c-{uuid.uuid4().hex[:8]}"
@@ -34,11 +35,14 @@ def limited(world: World) -> Callable[[str], list[Caller]]:
             file.write(f"\n[clients.{client}]\nquota = {quota}\n")
         key = client_key(world.access, client, "erp/*")
         callers = [Caller(gateway.url, key) for gateway in world.gateways]
+        made.extend(callers)
         for caller in callers:
             eventually(lambda c=caller: c.get("/v1/quota").status_code != 401, "known")
         return callers
 
-    return make
+    yield make
+    for caller in made:
+        caller.close()
 
 
 def call(caller: Caller) -> httpx.Response:
