@@ -23,8 +23,8 @@ def read_accesses(
     backbone: Backbone, since: datetime, *, client: str = "", denied: bool = False
 ) -> Iterator[AccessRecord]:
     """What gateways were asked for since then, oldest first: by all clients or by one, all of it or
-    what was denied. Blocks while it is iterated. Raises ConfigurationError where no gateway ever
-    ran, and KafkaUnavailable."""
+    what was denied. Blocks while it is iterated, writes nothing. Raises ConfigurationError where
+    no gateway ever ran, and KafkaUnavailable."""
     if ACCESSES not in kafka.existing_topics(kafka.admin(backbone), expected=[ACCESSES]):
         raise ConfigurationError(f"there is no topic {ACCESSES}: no gateway has run here yet")
     place = (ACCESSES, 0)

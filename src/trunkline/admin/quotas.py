@@ -16,8 +16,8 @@ from trunkline.streams.control.audit import AuditRecord
 
 def change_quota(backbone: Backbone, client: str, quota: Quota | None, *, why: str = "") -> None:
     """Give a client these limits instead of those of ``access.toml``; None: those hold again. All
-    gateways of the backbone obey within two seconds. Blocks until Kafka has it, with the audit
-    record. Raises ConfigurationError, KafkaUnavailable."""
+    gateways of the backbone obey within two seconds. Writes a control record and an audit record,
+    and blocks until Kafka has both. Raises ConfigurationError, KafkaUnavailable."""
     if not re.fullmatch(CLIENT_NAME, client):
         raise ConfigurationError(f"{client!r} is no name of a client")
     audit = AuditRecord(
@@ -31,7 +31,7 @@ def change_quota(backbone: Backbone, client: str, quota: Quota | None, *, why: s
 
 
 def changed_quotas(backbone: Backbone) -> dict[str, Quota]:
-    """The limits that operators have given, by client. Blocks; raises KafkaUnavailable."""
+    """The limits that operators have given, by client. Blocks. Raises KafkaUnavailable."""
     found = Quotas()
     for message in read_all(backbone, naming.control(naming.GATEWAYS)):
         found.heard(message.key(), message.value())

@@ -21,6 +21,7 @@ from trunkline.errors import (
     RegistryUnavailable,
     Rejected,
     Retryable,
+    RuleViolations,
     SerializationError,
     SourceError,
     TableUnreadable,
@@ -35,6 +36,7 @@ TREE = {
     MissingExtra: ConfigurationError,
     DataError: TrunklineError,
     SerializationError: DataError,
+    RuleViolations: SerializationError,
     NoData: DataError,
     RegistryUnavailable: TrunklineError,
     TableUnreadable: TrunklineError,
@@ -49,7 +51,9 @@ TREE = {
 
 def all_errors() -> list[type[Exception]]:
     return [
-        e for _, e in inspect.getmembers(errors, inspect.isclass) if e.__module__ == errors.__name__
+        e
+        for _, e in inspect.getmembers(errors, inspect.isclass)
+        if e.__module__ == errors.__name__ and issubclass(e, Exception)
     ]
 
 
