@@ -70,7 +70,7 @@ class FolderObjects:
     def create(self, path: str, content: bytes) -> bool:
         """See Objects."""
         final, begun = self._root / path, self._begun / uuid.uuid4().hex
-        final.parent.mkdir(parents=True, exist_ok=True)
+        self._make_folder(final.parent)
         try:
             with begun.open("xb") as file:
                 file.write(content)
@@ -84,6 +84,14 @@ class FolderObjects:
             begun.unlink(missing_ok=True)
         _sync_folder(final.parent)
         return True
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make it, and durable with it those above it that are new."""
+        if folder == self._root or folder.is_dir():
+            return
+        self._make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
 
     def read(self, path: str) -> bytes:
         """See Objects."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import os
 import threading
 from collections import defaultdict
@@ -86,7 +87,6 @@ class FileSink(Sink[T]):
         self.max_batch = max_batch
         self._place = folder
         self._by, self._name, self._compress = by, name, compress
-        self._marker = self._packed(b"")
         self._stop = threading.Event()
         self._objects: Objects | None = None
         self._logs: dict[tuple[str, int], WriteLog] = {}
@@ -194,7 +194,7 @@ class FileSink(Sink[T]):
 
     def _log(self, partition: tuple[str, int]) -> WriteLog:
         assert self._objects is not None
-        return WriteLog(self._objects, f"{OURS}/{partition[0]}-{partition[1]}", self._marker)
+        return WriteLog(self._objects, f"{OURS}/{partition[0]}-{partition[1]}")
 
     def _files(
         self, partition: tuple[str, int], fresh: dict[bytes, tuple[Event[T], bytes]], entry: int
@@ -207,13 +207,12 @@ class FileSink(Sink[T]):
         for folder, some in folders.items():
             some.sort()
             first, last = some[0][0], some[-1][0]
-            name = f"{self._name or partition[0]}-{partition[1]}-{first:012}-{last:012}-{entry}"
-            file = WrittenFile(
-                f"{folder}/{name}{ending}" if folder else f"{name}{ending}",
-                first,
-                last,
-                b"".join(marked for _, marked, _ in some),
-            )
+            marks = b"".join(marked for _, marked, _ in some)
+            # Files of another inbox may have this name=, and as many events.
+            told = hashlib.blake2b(partition[0].encode() + marks, digest_size=4).hexdigest()
+            place = f"{self._name or partition[0]}-{partition[1]}"
+            name = f"{place}-{first:012}-{last:012}-{entry}-{told}{ending}"
+            file = WrittenFile(f"{folder}/{name}" if folder else name, first, last, marks)
             files.append((file, self._packed(b"".join(line for *_, line in some))))
         return files
 

@@ -11,10 +11,14 @@ made the next one only then. Of the newest he cannot know: its author may be dea
 he makes each of its files himself, empty. Where that succeeds, the file is void, and its author,
 should he ever wake up, cannot make it any more; where it is there, it is whole, and its events are
 in files. The next entry tells which ones are void.
+
+Old entries are removed, and their numbers are free then. So who has not looked for a while, as he
+was asleep or had no events, looks at the newest number before and after he makes an entry.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import time
 from base64 import b64decode, b64encode
@@ -33,6 +37,9 @@ LEAST_ENTRIES = 20
 LEAST_SECONDS = 30.0
 """What of the log is kept, the more of the two. An event comes again only if it was written since
 the last commit that Kafka took, and a worker whose commits fail sends for 5 seconds more."""
+_SURE = 10.0
+"""Seconds for which who has seen the newest entry need not look for newer ones: none of these is
+removed so soon, so that making one of the same number tells."""
 
 
 class Fenced(Exception):
@@ -54,6 +61,11 @@ def mark(offset: int, key: str) -> bytes:
     """What tells an event of the inbox from each other one: by its idempotency key, since an inbox
     that was deleted and made anew counts its offsets from 0 again."""
     return hashlib.blake2b(f"{offset}/{key}".encode(), digest_size=MARK).digest()
+
+
+def void(path: str) -> bytes:
+    """The content of a file that is void: none, in the form that its name says."""
+    return gzip.compress(b"", 6, mtime=0) if path.endswith(".gz") else b""
 
 
 @dataclass(slots=True)
@@ -88,16 +100,16 @@ class _Entry:
 class WriteLog:
     """The log of one partition, as it is in ``folder``. For one thread. All methods raise OSError.
 
-    ``marker``: the content of a void file; a real one is never of its size.
+    A file that is not void is never of the size of one that is.
     """
 
     def __init__(
-        self, objects: Objects, folder: str, marker: bytes, clock: Callable[[], float] = time.time
+        self, objects: Objects, folder: str, clock: Callable[[], float] = time.time
     ) -> None:
         self._objects = objects
         self._folder = folder
-        self._marker = marker
         self._clock = clock
+        self._looked_at = clock()
         self._entries: list[_Entry] = []
         self._void: list[str] = []
         self._load()
@@ -119,9 +131,9 @@ class WriteLog:
 
     def write(self, files: Sequence[tuple[WrittenFile, bytes]]) -> None:
         """Make these files. Raises Fenced: the log must be read anew then, as after OSError."""
+        self._require_newest(self.next - 1)
         entry = _Entry(self.next, self._clock(), [file for file, _ in files], self._void)
-        if not self._objects.create(self._path(entry.number), entry.to_bytes()):
-            raise Fenced(f"entry {entry.number} of {self._folder} is somebody else's")
+        self._make(entry)
         for file, content in files:
             if not self._objects.create(file.path, content):
                 raise Fenced(f"{file.path} is somebody else's")
@@ -129,17 +141,41 @@ class WriteLog:
         self._void = []
         self._prune(entry.at)
 
+    def _make(self, entry: _Entry) -> None:
+        path = self._path(entry.number)
+        if not self._objects.create(path, entry.to_bytes()):
+            raise Fenced(f"entry {entry.number} of {self._folder} is somebody else's")
+        try:
+            self._require_newest(entry.number)
+        except Fenced:
+            self._objects.remove(path)
+            raise
+        self._looked_at = entry.at
+
+    def _require_newest(self, number: int) -> None:
+        """Raises Fenced if there are entries behind this one."""
+        now = self._clock()
+        if 0 <= now - self._looked_at < _SURE:
+            return
+        if max(self._numbers(), default=0) > number:
+            raise Fenced(f"{self._folder} has entries behind {number}, which are somebody else's")
+        self._looked_at = now
+
+    def _numbers(self) -> list[int]:
+        names = self._objects.names(self._folder)
+        return sorted(int(stem) for name in names if (stem := name.split(".")[0]).isdecimal())
+
     def _path(self, number: int) -> str:
         return f"{self._folder}/{number:012}.json"
 
     def _load(self) -> None:
-        names = self._objects.names(self._folder)
-        numbers = sorted(int(stem) for name in names if (stem := name.split(".")[0]).isdecimal())
-        void: set[str] = set()
-        for number in reversed(numbers):
+        voided: set[str] = set()
+        for number in reversed(self._numbers()):
+            if self._entries and number != self._entries[0].number - 1:
+                break  # one that its author had to remove, and could not
             entry = _Entry.of(number, self._objects.read(self._path(number)))
-            entry.files = [file for file in entry.files if file.path not in void]
-            void.update(entry.void)
+            entry.files = [file for file in entry.files if file.path not in voided]
+            voided.update(entry.void)
             self._entries.insert(0, entry)
             if self._is_enough(len(self._entries), entry.at, self._entries[-1].at):
                 break
@@ -149,9 +185,10 @@ class WriteLog:
             newest.files = [file for file in newest.files if file.path not in self._void]
 
     def _is_made(self, path: str) -> bool:
-        if self._objects.create(path, self._marker):
+        content = void(path)
+        if self._objects.create(path, content):
             return False
-        return self._objects.size(path) != len(self._marker)
+        return self._objects.size(path) != len(content)
 
     def _prune(self, now: float) -> None:
         while self._is_enough(len(self._entries) - 1, self._entries[0].at, now):

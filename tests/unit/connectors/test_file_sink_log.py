@@ -19,6 +19,7 @@ from trunkline.connectors.files.objects import FolderObjects
 from trunkline.connectors.files.write_log import Fenced, WriteLog, WrittenFile, mark
 from trunkline.errors import ConfigurationError, PartialFailure, Unavailable
 from trunkline.event import Event
+from trunkline.naming import inbox
 from trunkline.schemas.commerce import Order
 
 
@@ -69,7 +70,7 @@ class Fragile:
 def deliver(objects: Fragile, offsets: list[int], now: float) -> None:
     """A worker that has just begun writes these events, two folders of them."""
     for _ in range(3):
-        log = WriteLog(objects, "_trunkline/i-0", b"", lambda: now)
+        log = WriteLog(objects, "_trunkline/i-0", lambda: now)
         marks = {mark(offset, f"k{offset}"): offset for offset in offsets}
         fresh = sorted(marks[one] for one in log.missing(marks))
         files = []
@@ -134,6 +135,67 @@ def test_the_log_is_kept_short_and_numbers_go_on() -> None:
     assert (len(names), names[-1]) == (20, "000000000060.json")
 
 
+def entry(log: WriteLog, offset: int) -> list[tuple[WrittenFile, bytes]]:
+    """What a worker is about to write."""
+    file = WrittenFile(f"f-{offset}-{log.next}", offset, offset, mark(offset, f"k{offset}"))
+    return [(file, f"{offset}\n".encode())]
+
+
+def test_a_log_that_was_read_long_ago_is_read_again() -> None:
+    """A partition comes back to a worker: where its next number was, entries of who had it
+    meanwhile were removed."""
+    objects, now = Fragile({}), 0.0
+    log = WriteLog(objects, "_trunkline/i-0", lambda: now)
+    log.write(entry(log, 0))
+    for number in range(1, 60):
+        now += 10
+        deliver(objects, [number], now)
+    with pytest.raises(Fenced):
+        log.write(entry(log, 59))
+    assert "_trunkline/i-0/000000000002.json" not in objects.shared
+
+
+def test_who_fell_asleep_before_an_entry_makes_none_whose_number_is_free_again() -> None:
+    objects, now = Fragile({}), 0.0
+    log = WriteLog(objects, "_trunkline/i-0", lambda: now)
+    create = objects.create
+
+    def create_late(path: str, content: bytes) -> bool:
+        nonlocal now
+        objects.create = create  # type: ignore[method-assign]
+        for number in range(60):
+            now += 10
+            deliver(objects, [number], now)
+        return create(path, content)
+
+    objects.create = create_late  # type: ignore[method-assign]
+    with pytest.raises(Fenced):
+        log.write(entry(log, 0))
+    assert "_trunkline/i-0/000000000001.json" not in objects.shared
+
+
+def test_two_inboxes_with_one_name_lose_nothing(tmp_path: Path) -> None:
+    for flow in ("a", "b"):
+        data = Order(id="1", status="new", total_cents=1)
+        event = make_event(flow, data, offset=0, topic=inbox(flow, "lake"))
+        asyncio.run(delivered(FileSink(tmp_path, Order, name="orders", by=""), [event]))
+    assert sorted(line["_key"] for line in written(tmp_path)) == ["a", "b"]
+
+
+def test_a_file_is_void_in_the_form_of_its_name(tmp_path: Path) -> None:
+    """A worker dies before its file, the next one makes that void, and a later one compresses."""
+    objects = Fragile({})
+    objects.left = 1
+    log = WriteLog(objects, "_trunkline/i-0", lambda: 0.0)
+    with pytest.raises(Killed):
+        log.write([(WrittenFile("f.jsonl.gz", 0, 0, mark(0, "k")), b"x" * 99)])
+    objects.left = 9
+    for _ in range(2):
+        log = WriteLog(objects, "_trunkline/i-0", lambda: 0.0)
+        assert log.missing({mark(0, "k"): 0}) == {mark(0, "k")}
+    assert gzip.decompress(objects.shared["f.jsonl.gz"]) == b""
+
+
 def order(number: int, **more: Any) -> Event[Order]:
     data = Order(id=str(number), status="paid", total_cents=number)
     return make_event(str(number), data, offset=number, id=f"id-{number}", **more)
@@ -176,11 +238,11 @@ def test_lines_files_and_folders(tmp_path: Path, compress: bool) -> None:
     assert list(lines[2]) == [name for name in first if name.startswith("_")], "of a delete no more"
     day = first["_time"][:10]
     ending = "jsonl.gz" if compress else "jsonl"
-    names = sorted(path.name for path in (tmp_path / f"day={day}").iterdir())
-    assert names == [
-        f"orders-0-{7:012}-{7:012}-1.{ending}",
-        f"orders-0-{9:012}-{9:012}-2.{ending}",
-        f"orders-1-{3:012}-{8:012}-1.{ending}",
+    names = sorted(path.name.partition(".") for path in (tmp_path / f"day={day}").iterdir())
+    assert [(name.rpartition("-")[0], end) for name, _, end in names] == [
+        (f"orders-0-{7:012}-{7:012}-1", ending),
+        (f"orders-0-{9:012}-{9:012}-2", ending),
+        (f"orders-1-{3:012}-{8:012}-1", ending),
     ]
     assert not list((tmp_path / "_trunkline" / "begun").iterdir())
 
