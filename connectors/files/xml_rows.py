@@ -1,11 +1,13 @@
 """XML files as rows: each element at a path is one, read as a stream by expat.
 
 No part of a file can make the parser read something else, or grow beyond bounds: declarations of
-entities are refused (CVE-2003-1564, "billion laughs"), and so is a tag that does not end.
+entities are refused (CVE-2003-1564, "billion laughs"), and so are long values that attributes have
+unless they are written, and a tag that does not end.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +21,12 @@ from trunkline.errors import ConfigurationError, DataError
 _CHUNK = 1 << 16
 _DEEPEST = 200
 """Levels of elements in each other, in a file."""
+_MOST_DEFAULTS = 1_000
+"""Characters of the values that a file declares for attributes: each element has them then."""
 _ATTRIBUTE, _TEXT = "@", "#text"
+_TAG = re.compile(rb"""(?:[^>"']++|"[^"]*+"|'[^']*+')*+>""")
+_TAIL = 1 << 16
+"""Bytes behind the begin of a row's last tag in which its end is looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +52,9 @@ class Xml:
         if not self.record.startswith("/") or not all(self.record[1:].split("/")):
             raise ConfigurationError(f"Xml: record={self.record!r} is no path as /orders/order")
         try:
-            expat.ParserCreate(self.encoding or None)
-        except (ValueError, TypeError) as error:
+            name = self.encoding or "utf-8"
+            expat.ParserCreate(name).Parse("<a/>".encode(name), True)
+        except (ValueError, TypeError, LookupError, expat.ExpatError) as error:
             raise ConfigurationError(f"Xml: encoding={self.encoding!r}: {error}") from error
         if isinstance(self.lists, str):
             raise ConfigurationError('Xml: lists= are names: ("line",)')
@@ -65,15 +73,14 @@ class Xml:
             at += len(piece)
             ended = reader.feed(piece, at == lines.end)
             while reader.found:
-                row, start = reader.found.popleft()
+                row, start, tag = reader.found.popleft()
                 if row.line <= done:
                     continue
                 if missing := [name for name in needed if name not in row.data and not row.error]:
                     said = DataError(f"the element lacks {', '.join(missing)}")
                     row = row._replace(error=said, data={})
                 if row.error is not None:
-                    raw = lines.take(start, min(row.size, lines.limit))
-                    row = row._replace(raw=raw, notes=reader.notes)
+                    row = row._replace(raw=_element(lines, start, tag), notes=reader.notes)
                 lines.mark(row.line)
                 yield row
             if ended is not None:
@@ -82,6 +89,18 @@ class Xml:
                     lines.mark(number)
                     yield Row({}, number, number - 1, ended, lines.take(0, min(at, 100)))
                 return
+
+
+def _element(lines: Lines, start: int, tag: int) -> bytes:
+    """The bytes of an element whose last tag begins at ``tag``; or ends there, where it is all of
+    the element: ``<order id="1"/>``."""
+    size = min(tag - start + _TAIL, lines.limit, lines.end - start)
+    raw = lines.take(start, size)
+    alone = raw[: tag - start]
+    if alone.endswith(b"/>") and _TAG.fullmatch(alone):
+        return alone
+    end = _TAG.match(raw, tag - start)
+    return raw if end is None else raw[: end.end()]
 
 
 @dataclass(slots=True)
@@ -108,8 +127,9 @@ class _Element:
 
 
 class _Reader:
-    """Expat's events as rows. ``found``: those that are whole, each with its offset in the file.
-    ``number``: of the last one. ``notes``: what reading one alone takes."""
+    """Expat's events as rows. ``found``: those that are whole, each with its offset in the file,
+    and where expat stood at its end. ``number``: of the last one. ``notes``: what reading one alone
+    takes."""
 
     def __init__(self, form: Xml, lines: Lines) -> None:
         self._path = form.record[1:].split("/")
@@ -118,8 +138,8 @@ class _Reader:
         self._fed = 0
         self._above: list[str] = []  # the elements that are open, outside of rows
         self._open: list[_Element] = []  # those of a row
-        self._size = self._start = 0
-        self.found: deque[tuple[Row, int]] = deque()
+        self._size = self._start = self._defaults = 0
+        self.found: deque[tuple[Row, int, int]] = deque()
         self.number = 0
         self.notes = {"encoding": form.encoding}
         parser = self._parser = expat.ParserCreate(form.encoding or None)
@@ -129,6 +149,7 @@ class _Reader:
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
         parser.EntityDeclHandler = _refuse_entity
+        parser.AttlistDeclHandler = self._attribute_declared
         parser.ExternalEntityRefHandler = _refuse_entity
 
     def feed(self, piece: bytes, last: bool) -> DataError | None:
@@ -145,6 +166,8 @@ class _Reader:
             if not self.number:  # nothing of the file was read: it is about the file
                 raise
             return error
+        except (LookupError, ValueError) as error:  # of what the file says of itself
+            raise FileError(f"the file's encoding is not read: {error}", piece[:100]) from error
         if self._fed - self._parser.CurrentByteIndex > self._lines.limit + _CHUNK:
             return TooLong(f"a tag has more than {self._lines.limit} bytes: the rest is not read")
         return None
@@ -182,17 +205,26 @@ class _Reader:
                 self._open[-1].add(element.name, element.value(), self._lists)
             return
         self.number += 1
-        size = self._parser.CurrentByteIndex - self._start + len(f"</{tag}>".encode())
+        last = self._parser.CurrentByteIndex
+        size = last - self._start + len(f"</{tag}>".encode())
         row = Row({}, self.number, self.number - 1, size=size)
         if self._size > self._lines.limit:
             error = TooLong(f"the element has more than {self._lines.limit} characters")
-            self.found.append((row._replace(error=error), self._start))
+            self.found.append((row._replace(error=error), self._start, last))
             return
         value = element.value()
         data = value if isinstance(value, dict) else {_TEXT: value} if value else {}
         for name in self._lists:
             data.setdefault(name, [])
-        self.found.append((row._replace(data=data), self._start))
+        self.found.append((row._replace(data=data), self._start, last))
+
+    def _attribute_declared(
+        self, element: str, name: str, type: str, default: str | None, required: bool
+    ) -> None:
+        del element, name, type, required
+        self._defaults += len(default or "")
+        if self._defaults > _MOST_DEFAULTS:
+            raise FileError("the file declares long values of attributes, which are not read")
 
     def _declared(self, version: str, encoding: str | None, standalone: int) -> None:
         del version, standalone

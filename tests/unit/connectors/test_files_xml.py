@@ -138,6 +138,49 @@ def test_a_dead_letter_is_read_again_by_itself(tmp_path: Path) -> None:
     assert (made.key, made.data, made.id) == ("2", {"@nr": "2", "a": "x"}, record.id)
 
 
+@pytest.mark.parametrize(
+    "element",
+    [
+        b'<order nr="2"/>',
+        b'<order nr="a>b/"/>',
+        b'<order nr="2"></order\n >',
+        b'<order nr="2"><order nr="3"/></order>',
+        b'<order nr="2"><a>x</a><b/></order>',
+        b'<s:order nr="2"><a>></a></s:order>',
+    ],
+)
+def test_a_dead_letter_has_its_element_and_no_more(tmp_path: Path, element: bytes) -> None:
+    (record,) = records(read(tmp_path, b"<orders>" + element + b"</orders>"))
+    assert record.unreadable is not None
+    assert record.unreadable.raw == element
+    mended = source_of(tmp_path, format=Xml(record="/orders/order"), key="@nr")
+    assert mended.read_again(record).data
+
+
+@pytest.mark.parametrize("encoding", ["no-such", "hex", "shift_jis"])
+def test_an_encoding_that_is_not_read_is_a_dead_letter_and_stops_nothing(
+    tmp_path: Path, encoding: str
+) -> None:
+    (tmp_path / "b.xml").write_bytes(many(1))
+    given = read(tmp_path, f'<?xml version="1.0" encoding="{encoding}"?><orders/>'.encode())
+    assert rows(given) == ["0"]
+    ((place, error, _),) = bad(given)
+    assert (place, "encoding is not read" in error) == ("a.xml", True)
+    with pytest.raises(ConfigurationError, match="encoding="):
+        Xml(record="/orders/order", encoding=encoding)
+
+
+def test_values_that_a_file_declares_for_attributes_are_bounded(tmp_path: Path) -> None:
+    """Each of a million elements of four bytes would have them."""
+    declared = b'<!DOCTYPE o [<!ATTLIST order v CDATA "%s">]>'
+    assert rows(read(tmp_path, declared % b"x" + many(2))) == ["0", "1"]
+    (tmp_path / "a.xml").unlink()
+    given = read(tmp_path, declared % (b"x" * 2_000) + many(2))
+    assert [error for _, error, _ in bad(given)] == [
+        "the file declares long values of attributes, which are not read"
+    ]
+
+
 @pytest.mark.parametrize("record", ["", "order", "/", "/a//b", "/a/"])
 def test_what_is_no_path_is_refused(record: str) -> None:
     with pytest.raises(ConfigurationError, match="no path"):
