@@ -75,5 +75,7 @@ TL_FLOW_VERSION = "tl_flow_version"
 TL_RAW = "tl_raw"
 """Of a source's: ``{"cut": …, "notes": …}`` of bytes that it could not read; ``cut`` also of a
 record that was too large."""
+TL_REDRIVEN = "tl_redriven"
+"""Of an event that was made of a source's dead letter: when that letter was written."""
 TL_TYPES = "tl_types"
 """Of a source's record as JSON: which of its texts are decimals, times, bytes, by JSON pointers."""

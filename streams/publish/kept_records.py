@@ -41,6 +41,10 @@ record counts as cut."""
 _DEEPEST = 50
 """Levels of a record down to which types are kept."""
 
+_NO_RECORD = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError
+)  # fmt: skip
+
 _CUT = "only its beginning is in the letter: it was too large"
 
 
@@ -77,14 +81,14 @@ def record_of(letter: DeadLetter) -> Record:
     if letter.header(CONTENT_TYPE).encode() == RAW:
         return _raw_record(letter, about.get("notes") or {})
     try:
-        row = orjson.loads(letter.value or b"")
+        row = json.loads(letter.value or b"")  # exact, beyond 64 bits, too
         given = {name: value for name, value in row.items() if name in _TOLD}
         at = datetime.fromisoformat(given["time"])
         for name, places in _json_of(letter.header(TL_TYPES)).items():
             for place in places:
                 _restore(given, place.split("/")[1:], _FROM_TEXT[name])
         return Record(**{**given, "time": at})
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except _NO_RECORD as error:
         raise DataError(f"the letter at {letter.place} holds no record: {error!r}") from error
 
 

@@ -24,8 +24,8 @@ from trunkline.admin.audit import put_audited
 from trunkline.admin.dead_letters import DeadLetters, after_handling
 from trunkline.connectors.base import Source
 from trunkline.errors import ConfigurationError, DataError, TrunklineError
-from trunkline.event import Record
-from trunkline.headers import CE_ID
+from trunkline.event import Record, replaced
+from trunkline.headers import CE_ID, TL_REDRIVEN
 from trunkline.kafka import ProducerRecord
 from trunkline.kafka.reading import records, watermarks
 from trunkline.schemas.codec import Codec
@@ -39,7 +39,7 @@ from trunkline.streams.flow.source import AnySource
 from trunkline.streams.publish.kept_records import record_of
 from trunkline.streams.publish.publisher import Publisher
 from trunkline.streams.worker.compiler import Compiler
-from trunkline.times import iso
+from trunkline.times import epoch_seconds, iso
 
 MAX_LETTERS = 5_000
 """Letters of one command: they are published in one transaction."""
@@ -110,7 +110,7 @@ def redrive_source(
         fresh = [one for one in records_of if force or not newest.supersedes(one, letter.written)]
         if fresh or not records_of:  # the function may leave a record out now
             done.sent.append(letter)
-            events += fresh
+            events += (_redriven(one, letter) for one in fresh)
         else:
             done.superseded.append(letter)
     if (done.sent or done.superseded) and not dry_run:
@@ -206,8 +206,16 @@ def _made(
     return result.records
 
 
+def _redriven(event: ProducerRecord, letter: DeadLetter) -> ProducerRecord:
+    """The event of a letter, which tells how old it is: it is published behind letters of its key
+    that died after it, and must not make them old when they are sent by a later command."""
+    at = iso(letter.written.timestamp()).encode()
+    return event._replace(headers=replaced(event.headers, {TL_REDRIVEN: at}))
+
+
 class _Newest:
-    """What was published of some keys since their letters died: when last, and with which ids."""
+    """What was published of some keys since their letters died: when last, and with which ids. An
+    event that was made of a letter is as old as that."""
 
     def __init__(
         self,
@@ -225,9 +233,11 @@ class _Newest:
         for message in _published(letters, topics, since):
             place = message.topic() or "", message.key() or b""
             if place in wanted:
-                at = message.timestamp()[1] / 1000
+                headers = dict(message.headers() or [])
+                at = epoch_seconds((headers.get(TL_REDRIVEN) or b"").decode())
+                at = at or message.timestamp()[1] / 1000
                 self._written[place] = max(at, self._written.get(place, 0.0))
-                self._ids.add((place[0], dict(message.headers() or []).get(CE_ID) or b""))
+                self._ids.add((place[0], headers.get(CE_ID) or b""))
 
     def supersedes(self, event: ProducerRecord, died: datetime) -> bool:
         """Whether the event is published already, or a newer one of its key."""
