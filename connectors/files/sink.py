@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
@@ -219,8 +220,10 @@ class FileSink(Sink[T]):
     def _folder(self, event: Event[T]) -> str:
         form = _FOLDERS[self._by]
         try:
-            return event.time.strftime(form) if form else ""
-        except ValueError:  # of a record that somebody put into the inbox by hand
+            at = event.time  # as the source, or another producer, has written it
+            at = at if at.tzinfo is None else at.astimezone(UTC)
+            return at.strftime(form) if form else ""
+        except (ValueError, OverflowError):  # of a record that somebody put into the inbox by hand
             return "/".join(f"{part.split('=')[0]}={NO_TIME}" for part in form.split("/"))
 
     def _packed(self, content: bytes) -> bytes:

@@ -18,7 +18,7 @@ from trunkline.connectors.files import FileSink
 from trunkline.connectors.files.objects import FolderObjects
 from trunkline.connectors.files.write_log import Fenced, WriteLog, WrittenFile, mark
 from trunkline.errors import ConfigurationError, PartialFailure, Unavailable
-from trunkline.event import Event
+from trunkline.event import Event, replaced
 from trunkline.naming import inbox
 from trunkline.schemas.commerce import Order
 
@@ -278,6 +278,13 @@ def test_an_event_without_a_time_has_a_folder(tmp_path: Path) -> None:
     assert [path.parent for path in tmp_path.rglob("*.jsonl")] == [
         tmp_path / f"day={none}" / f"hour={none}"
     ]
+
+
+def test_a_day_is_one_of_utc(tmp_path: Path) -> None:
+    event = order(1)
+    event.headers = replaced(event.headers, {"ce_time": b"2026-12-01T01:00:00+02:00"})
+    asyncio.run(delivered(FileSink(tmp_path, Order), [event]))
+    assert [path.parent.name for path in tmp_path.rglob("*.jsonl")] == ["day=2026-11-30"]
 
 
 def test_what_a_killed_worker_had_begun_is_removed_later(tmp_path: Path) -> None:
