@@ -128,7 +128,8 @@ class Beginning:
         attempt: int,
         enough: float = inf,
     ) -> Iterator[Batch]:
-        """The rows that are left, for about ``enough`` seconds."""
+        """The rows that are left, for about ``enough`` seconds; but all of a table that would begin
+        again, and never end so."""
         end = time.monotonic() + enough
         with closing(rest.portions(session, tables, self._capture.batch)) as portions:
             for records in portions:
@@ -136,7 +137,7 @@ class Beginning:
                     raise Stopped
                 if records:
                     yield Batch(records, position | _shown(rest, attempt), current=False)
-                if time.monotonic() > end:
+                if time.monotonic() > end and not rest.in_vain:
                     return
 
 

@@ -92,7 +92,7 @@ def _errant(written: Mapping[str, int], position: Position) -> str:
 
 def _place(capture: Capture, session: Session, server: Server, position: Position) -> Place:
     """Where the first transaction begins that was not read; the log's end, if there is none."""
-    asking = capture.connected()
+    asking, end = capture.connected(), _end(session)
     try:
         set_up(asking, server)
         asking.run("SET @slave_connect_state = %s", _listed(position["gtids"]))
@@ -108,7 +108,7 @@ def _place(capture: Capture, session: Session, server: Server, position: Positio
             for payload in packets.receive():
                 deadline = time.monotonic() + SILENCE
                 if payload[0] == _END:
-                    return _end(session)
+                    return _unmoved(session, end)
                 if payload[0] != _OK:
                     raise ConfigurationError(_other(server, position, _refusal(payload)))
                 header = events.header_of(payload[1:])
@@ -125,6 +125,14 @@ def _place(capture: Capture, session: Session, server: Server, position: Positio
 def _end(session: Session) -> Place:
     status = master_status(session)
     return Place(str(status["File"]), int(str(status["Position"])))
+
+
+def _unmoved(session: Session, end: Place) -> Place:
+    """The log's end, if it is where it was before. What was written since was not sent, and a
+    place behind it is not the one that is looked for."""
+    if _end(session) != end:
+        raise SourceError("the server's log has grown while it was asked for: it is asked again")
+    return end
 
 
 def _refusal(payload: bytes) -> str:
