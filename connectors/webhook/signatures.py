@@ -53,7 +53,7 @@ class Signature:
     ``time_header``: where the time is, in epoch seconds, or ``time_prefix``: which of the separated
     parts has it. ``id_header``: where the id is. ``tolerance``: how far the signed time may be off
     this machine's clock. ``message_id``: which header or field names a message by default, as
-    ``id=`` of ``WebhookSource`` does.
+    ``id=`` of ``WebhookSource`` does; that of ``id_header``, if there is one.
 
     Raises ConfigurationError for what cannot be.
     """
@@ -168,7 +168,10 @@ class Signature:
         texts = [revealed(each) for each in several]
         if not texts or not all(texts):
             raise ConfigurationError("Signature: secret= is empty: it would let everybody in")
-        return [_from_base64(text) if self.base64_secret else text.encode() for text in texts]
+        keys = [_from_base64(text) if self.base64_secret else text.encode() for text in texts]
+        if not all(keys):
+            raise ConfigurationError("Signature: secret= has nothing behind whsec_")
+        return keys
 
 
 class Verifier:

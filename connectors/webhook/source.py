@@ -95,7 +95,8 @@ class WebhookSource(PushSource):
         if secret is not None:
             _given("secret", secret)
             signature = Signature(secret=secret, header=signature_header, prefix="sha256=")
-        usual = None if signature is None else signature.message_id
+        # A caller that sends again signs another time, and the same id.
+        usual = (signature.message_id or signature.id_header or None) if signature else None
         self._id = usual if id is None and usual is not None and usual.startswith("/") else id
         self._id_headers = ID_HEADERS if usual is None else (usual, *ID_HEADERS)
         # By an unsigned id an old request could be sent again as a new message.

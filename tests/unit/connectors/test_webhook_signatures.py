@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from trunkline.connectors.webhook import Signature
+from trunkline.connectors.webhook import Signature, WebhookSource
 from trunkline.connectors.webhook.replays import TakenMessages
 from trunkline.connectors.webhook.signatures import MOST_SIGNATURES, Signed, Verifier
 from trunkline.errors import ConfigurationError, DataError
@@ -66,8 +67,10 @@ def test_standard_webhooks_example() -> None:
     body = b'{"test": 2432232314}'
     assert shown(form, headers, body, now=1614265330).id == "msg_p5jXN8AQM9LWM0D4loKWxJek"
     assert shown(form, {**headers, "webhook-id": "other"}, body, now=1614265330) is None
-    with pytest.raises(ConfigurationError, match="whsec_"):
-        Signature.standard("whsec_not base64!")
+    right = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    for wrong in ("whsec_not base64!", "whsec_", [right, "whsec_"]):
+        with pytest.raises(ConfigurationError, match="whsec_"):
+            Signature.standard(wrong)
 
 
 def test_stripes_form_while_a_secret_is_changed() -> None:
@@ -139,6 +142,16 @@ def test_a_form_of_ones_own() -> None:
     raw = hmac.new(b"s", b"{}|%d" % NOW, hashlib.sha512).digest()
     headers = {"X-Sign": base64.b64encode(raw).decode(), "X-At": str(NOW)}
     assert shown(form, headers, b"{}") is not None
+
+
+def test_a_signed_id_names_the_message_whenever_it_is_sent() -> None:
+    """Sent again it has another time: what is signed is not the same."""
+    form = Signature(
+        secret="s", header="X", content="{id}.{time}.{body}", time_header="X-At", id_header="X-Id"
+    )
+    source = WebhookSource(port=0, key="id", signature=form)
+    request: Any = SimpleNamespace(headers={"X-Id": "m-1", "Idempotency-Key": "unsigned"})
+    assert source._called(request, Signed(b"digest", NOW, "m-1")) == "m-1"
 
 
 @pytest.mark.parametrize(
