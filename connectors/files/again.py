@@ -16,6 +16,8 @@ from trunkline.event import Unreadable
 AS_JSON: Mapping[str, Any] = {"json": True}
 """The notes of a row whose bytes are its fields as JSON: it was read, but not what to make of it.
 """
+NO_TYPES: Mapping[str, Any] = {"json": False}
+"""The notes of one whose JSON is not all of its fields: a ``Decimal`` or a time is text there."""
 NO_ROW: Mapping[str, Any] = {"row": False}
 """The notes of what is about a whole file."""
 
@@ -42,6 +44,11 @@ def row_again(
     cannot be, with the reason."""
     if bad.notes.get("row") is False:
         raise DataError(_NOT_A_ROW)
+    if bad.notes.get("json") is False:
+        raise DataError(
+            "its letter has no types of its values: mend key=, put the file there under another "
+            "name, and discard this letter"
+        )
     if bad.notes.get("json"):
         return _object(bad.raw)
     if not isinstance(format, StandaloneFormat):
@@ -58,6 +65,14 @@ def row_again(
     if (error := rows[0].error) is not None:
         raise error
     return rows[0].data
+
+
+def notes_of(fields: Mapping[str, Any], raw: bytes) -> Mapping[str, Any]:
+    """The notes of a row whose bytes are its fields as JSON."""
+    try:
+        return AS_JSON if exact_json(raw) == fields else NO_TYPES
+    except ValueError:
+        return NO_TYPES
 
 
 def _object(raw: bytes) -> dict[str, Any]:

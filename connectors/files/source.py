@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from trunkline.connectors.base import Batch, Finding, Position, Source
-from trunkline.connectors.files.again import AS_JSON, NO_ROW, row_again
+from trunkline.connectors.files.again import NO_ROW, notes_of, row_again
 from trunkline.connectors.files.folder import Found, State, Wanted
 from trunkline.connectors.files.formats import Csv, FileError, FileFormat, Row
 from trunkline.connectors.files.lines import Lines, Stopped, TooLong, Truncated
@@ -316,7 +316,7 @@ class FileSource(Source):
                 said = raised if isinstance(raised, DataError) else DataError(f"key=: {raised!r}")
                 error = said
                 raw = lines.raw(row.start) if self._format.by_lines else _shown(data)
-                notes = row.notes if self._format.by_lines else AS_JSON
+                notes = row.notes if self._format.by_lines else notes_of(data, raw)
             if self._name_field:
                 data[self._name_field] = name
         return Record(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from files_kit import batches, records, source_of
 from trunkline import Record
 from trunkline.connectors.base import Source
 from trunkline.connectors.files import Avro, Csv, FixedWidth, JsonLines
+from trunkline.connectors.files.again import notes_of, row_again
 from trunkline.connectors.http import HttpPolling
+from trunkline.connectors.json_values import to_json
 from trunkline.connectors.kafka import KafkaCluster, KafkaSource
 from trunkline.connectors.outbox import OutboxColumns
 from trunkline.errors import DataError
@@ -93,6 +96,18 @@ def test_rows_that_are_nothing_without_their_file(tmp_path: Path) -> None:
     bad = Record(key="", data={}, unreadable=Unreadable(DataError("no"), b"\x00"))
     with pytest.raises(DataError, match=r"no method alone"):
         source_of(tmp_path, format=Avro()).read_again(bad)
+
+
+def test_fields_whose_json_lacks_their_types_are_no_row() -> None:
+    """As of Avro: a function that counts with a Decimal would get text."""
+    for fields, same in (({"n": 1, "s": "x"}, True), ({"n": Decimal("1.50")}, False)):
+        raw = to_json(fields)
+        bad = Unreadable(DataError("no key"), raw, notes=notes_of(fields, raw))
+        if same:
+            assert row_again(Avro(), bad, [], 1_000) == fields
+            continue
+        with pytest.raises(DataError, match="no types"):
+            row_again(Avro(), bad, [], 1_000)
 
 
 def unread(raw: bytes, place: str = "orders/1/7", **notes: Any) -> Record:
