@@ -300,7 +300,14 @@ def test_a_type_with_a_wrong_rule_is_not_loaded() -> None:
         ("^[^@]+@[^@]+$", True),
         ("abc", True),
         ("^a?b*$", True),
+        ("^[-a]+$", True),
+        ("^[a-]+$", True),
+        ("[A-Z]{2,20}-[0-9]{4}", True),
         ("a+", False),  # from each character on
+        ("a{1,65}-", False),
+        ("[a-z]{65}", False),
+        (r"^[!-\~]*a*[!-\~]*a*$", False),
+        (r"^[\d-a]$", False),
         ("^[a-z]*a$", False),
         ("^a*.$", False),
         ("^(a+)+$", False),
@@ -326,3 +333,11 @@ def test_no_text_takes_long() -> None:
     """Python's own re would not be done with this before the sun is."""
     assert search_of("^(a+)+$")("a" * 100_000 + "b") is None
     assert search_of("^[a-z]*[a-y]*[a-x]*$")("a" * 100_000 + "B") is None
+    assert search_of(r"^[!-\~]*a*[!-\~]*a*[!-\~]*a*$")("a" * 100_000 + "ö") is None
+    assert search_of("a{0,999}b{0,999}c")(("a" * 999 + "b" * 999) * 400) is None
+
+
+@pytest.mark.parametrize("pattern", [r"^[a-\d]$", "^[z-a]$", "^a{3,2}$"])
+def test_a_pattern_that_is_none_is_told_as_one(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        search_of(pattern)

@@ -26,6 +26,8 @@ _TIMES = re.compile(r"\?|\*|\+|\{(\d{1,3})(?:(,)(\d{0,3}))?\}")
 _MEMBER = re.compile(r"\\(?P<escape>.)|(?P<first>.)-(?P<last>[^\\])|(?P<one>.)", re.DOTALL)
 _OPERATORS = ("--", "&&", "||", "~~")
 """In a class Python warns that they may come to mean something."""
+MOST_TRIED = 64
+"""Characters that parts with a number may take from each character of a text on."""
 _OTHERS = -1
 """Stands for all characters beyond ASCII."""
 _DIGITS = frozenset(range(48, 58))
@@ -84,8 +86,11 @@ def _row(pattern: str) -> tuple[list[_Part], bool, bool]:
 
 
 def _never_chooses(parts: list[_Part], begins: bool) -> bool:
-    if not begins and any(part.most is None for part in parts):
-        return False  # it would be looked for from each character on, to the end
+    if not begins:  # it is looked for from each character on
+        if any(part.most is None for part in parts):
+            return False
+        if sum(part.most or 0 for part in parts if part.most != 1) > MOST_TRIED:
+            return False
     for index, part in enumerate(parts):
         if part.most == part.least:
             continue
@@ -122,6 +127,8 @@ def _characters(atom: re.Match[str]) -> frozenset[int]:
         return frozenset()
     found: frozenset[int] = frozenset()
     for member in _MEMBER.finditer(inner):
+        if member[0] == "-" and 0 < member.start() < len(inner) - 1:
+            return frozenset()  # [!-\~] is a range, and [a-\d] to Python a mistake
         if member["first"]:
             first, last = ord(member["first"]), ord(member["last"])
             if first > last or last > 127:
