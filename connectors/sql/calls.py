@@ -11,7 +11,18 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, TextClause, delete, insert, inspect, select, text, update
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Engine,
+    TextClause,
+    delete,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, ProgrammingError, SQLAlchemyError
 
@@ -123,11 +134,15 @@ class StatementRunner:
             connection.begin(),
         ):
             attempt.begun = True
+            if self._dialect == "sqlite":
+                # Its driver begins none before a statement that begins with WITH: that would be
+                # committed by itself, whatever is found wrong behind it.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             if self._calls is not None and (known := self._claim(connection, id)) is not None:
                 return HttpReply(200, known.encode())
             result = connection.execute(statement)
             rows, more = rows_of(result, self._dialect, self._max_rows)
-            changed = max(result.rowcount, len(rows))  # SQLite does not count what is returned
+            changed = max(_changed(connection, result), len(rows))
             if more:
                 raise _defect(f"the statement returns more than {self._max_rows} rows")
             if not changed:
@@ -240,6 +255,14 @@ def _reset(connection: Connection, statement: str) -> None:
             connection.exec_driver_sql(statement)
     except DBAPIError:
         connection.invalidate()
+
+
+def _changed(connection: Connection, result: CursorResult[Any]) -> int:
+    """How many rows a statement has changed; SQLite's driver counts neither those that are returned
+    nor those of a statement that begins with WITH."""
+    if connection.dialect.name == "sqlite" and not result.returns_rows and result.rowcount < 0:
+        return int(connection.exec_driver_sql("SELECT changes()").scalar_one())
+    return result.rowcount
 
 
 def _insert_new(dialect: str, table: Any) -> Any:
