@@ -142,7 +142,8 @@ def _forms_of(secrets: frozenset[str]) -> list[str]:
 
 
 def _forms(secret: str) -> set[str]:
-    encoded = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    own = _bytes(secret)
+    encoded = {quote(own, safe=""), quote(own), quote_plus(own)}
     lower = {re.sub("%..", lambda found: found[0].lower(), form) for form in encoded}
     in_json = {json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
     slashes = {form.replace("/", "\\/") for form in in_json}
@@ -150,15 +151,25 @@ def _forms(secret: str) -> set[str]:
     return {secret, *encoded, *lower, *in_json, *slashes, *shown}
 
 
+def _bytes(secret: str) -> bytes:
+    """The bytes of a secret. Those of a variable that are not UTF-8 Python has as surrogates, which
+    no coding takes as they are: every line of the log would fail."""
+    try:
+        return secret.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return secret.encode(errors="surrogatepass")
+
+
 def _encodes(found: str, secrets: frozenset[str]) -> bool:
     """Whether text that may be base64 has one of the secrets in it."""
     if len(found) < 4 * min(map(len, secrets)) // 3:
         return False
     plain = unquote(found).replace("\\", "").replace("-", "+").replace("_", "/").rstrip("=")
+    wanted = [_bytes(secret) for secret in secrets]
     for before in range(4):  # other text may stand before it without a gap: ``Basic/dXNlcjp…``
         part = plain[before:]
         part = part[: len(part) - (len(part) % 4 == 1)]
         decoded = base64.b64decode(part + "=" * (-len(part) % 4))
-        if any(secret.encode() in decoded for secret in secrets):
+        if any(secret in decoded for secret in wanted):
             return True
     return False

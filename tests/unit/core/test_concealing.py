@@ -65,6 +65,15 @@ def test_text_without_secrets_stays_as_it_is() -> None:
     assert concealed(said, [TOKEN, "", "a"]) == said
 
 
+def test_a_secret_of_odd_bytes_is_one_as_any_other() -> None:
+    """Of the variable ``p\\xe4ssw0rd`` in Latin-1 Python makes a surrogate."""
+    odd = b"p\xe4ssw0rd".decode(errors="surrogateescape")
+    login = base64.b64encode(b"user:p\xe4ssw0rd").decode()
+    assert concealed(f"a {odd} p%E4ssw0rd Basic {login}", [odd]) == "a *** *** Basic ***"
+    lone = "\ud800abcdef"  # no byte's: of a program that makes its parameters itself
+    assert concealed(f"a {lone} b", [lone]) == "a *** b"
+
+
 def test_of_two_the_longer_one_goes_whole() -> None:
     assert concealed("key-1-and-more", ["key-1", "key-1-and-more"]) == "***"
 
