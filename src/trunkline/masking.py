@@ -103,14 +103,21 @@ MOST_KNOWN = 10_000
 MIN_KNOWN = 8
 """Characters of a secret that is taken out of every text of this process, whoever wrote it: what is
 shorter, or is a word, may stand there for itself."""
+MAX_WORD = 15
+"""Letters of a word."""
 
 
 def keep_secret(texts: Iterable[str]) -> None:
     """Have ``without_secrets`` know these. Called with the parameters that a process was given."""
     global _KNOWN
-    found = {t: None for t in texts if len(t) >= MIN_KNOWN and not t.isalpha()}
+    found = {t: None for t in texts if len(t) >= MIN_KNOWN and not _is_word(t)}
     if not found.keys() <= _KNOWN.keys():  # a new one each time: another thread may read it now
         _KNOWN = dict(list({**_KNOWN, **found}.items())[-MOST_KNOWN:])
+
+
+def _is_word(text: str) -> bool:
+    """Whether it may be one: a generated ``qWfPbJluYaRsTz`` of letters alone is none."""
+    return text.isalpha() and len(text) <= MAX_WORD and (text[1:].islower() or text.isupper())
 
 
 def without_secrets(text: str) -> str:

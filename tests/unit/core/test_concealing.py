@@ -116,6 +116,9 @@ def test_secrets_of_parameters_are_known_to_whatever_leaves_the_process() -> Non
 def test_words_and_what_is_short_stay() -> None:
     keep_secret(["trunkline", "a1", "", "postgres"])
     assert without_secrets("trunkline a1 postgres") == "trunkline a1 postgres"
+    keep_secret(["qWfPbJluYaRs", "correcthorsebatterystaple", "Postgres", "POSTGRES"])
+    said = without_secrets("qWfPbJluYaRs correcthorsebatterystaple Postgres POSTGRES")
+    assert said == "*** *** Postgres POSTGRES"
 
 
 @pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
