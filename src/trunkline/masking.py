@@ -145,10 +145,11 @@ def secrets_of_url(*urls: str) -> list[str]:
 @lru_cache(maxsize=256)
 def _forms_of(secrets: frozenset[str]) -> list[str]:
     # The longest first: one secret may begin as another one does.
-    return sorted({f for secret in secrets for f in _forms(secret)}, key=len, reverse=True)
+    return sorted({f for secret in secrets for f in forms_of(secret)}, key=len, reverse=True)
 
 
-def _forms(secret: str) -> set[str]:
+def forms_of(secret: str) -> set[str]:
+    """The forms in which a system repeats a text, as ``concealed`` has them, but for base64."""
     own = _bytes(secret)
     encoded = {quote(own, safe=""), quote(own), quote_plus(own)}
     lower = {re.sub("%..", lambda found: found[0].lower(), form) for form in encoded}

@@ -6,11 +6,13 @@ these tags) is personal, with everything in it. What people and machines are sho
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import date, time
 from typing import Any
 
-from trunkline.errors import DataError, DeliveryError, RuleViolations
+from trunkline.errors import DataError, DeliveryError, RuleViolations, Violation
+from trunkline.masking import forms_of
 from trunkline.schemas import avro
 
 TAGS = "confluent:tags"
@@ -86,43 +88,84 @@ def without_names(value: Any, names: frozenset[str]) -> Any:
 
 
 def texts_of_names(value: Any, names: frozenset[str]) -> list[str]:
-    """The texts of what has one of these names, the longest first."""
-    found = _differences(value, without_names(value, names))
-    return sorted(set(found), key=len, reverse=True)
+    """The texts of what has one of these names, the longest first; of JSON however deep: what a
+    source got is anybody's."""
+    found: set[str] = set()
+    todo = [(value, False)]
+    while todo:
+        one, hidden = todo.pop()
+        if _mapped(one):
+            todo += [(inner, hidden or name in names) for name, inner in one.items()]
+        elif _listed(one):
+            todo += [(inner, hidden) for inner in one]
+        elif hidden:
+            found.update(_texts(one))
+    return sorted(found, key=len, reverse=True)
 
 
 def hide_in(error: Exception, texts: Sequence[str]) -> Exception:
-    """The error, changed so that neither it nor what it was raised from tells one of these texts:
-    errors go to logs, headers, alerts. Where that cannot be done, another one in its place: of its
-    kind if it is an instruction or a DataError, else a RuntimeError."""
+    """The error, changed so that neither it nor what it was raised from tells one of these texts,
+    in whatever form a system repeats it: errors go to logs, headers, alerts. What it was raised
+    from is no longer told where that cannot be changed; and where it cannot itself, there is
+    another one in its place: of its kind if it is an instruction or a DataError, else a
+    RuntimeError."""
     if not texts:
         return error
-    link: BaseException | None = error
-    seen: set[int] = set()
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
+    texts = sorted({form for text in texts for form in _forms(text)}, key=len, reverse=True)
+    for link in _chain(error):
         link.args = tuple(_hidden_argument(one, texts) for one in link.args)
         if notes := getattr(link, "__notes__", ()):
             link.__notes__ = [without(str(note), texts) for note in notes]
         if isinstance(link, RuleViolations):
-            hidden = (one._replace(message=without(one.message, texts)) for one in link.violations)
-            link.violations = tuple(hidden)
+            link.violations = tuple(
+                Violation(rule, without(field, texts), without(message, texts))
+                for rule, field, message in link.violations
+            )
         if isinstance(link, DeliveryError):
             link.cause, link.code = without(link.cause, texts), without(link.code, texts)
-        link = link.__cause__ or link.__context__
-    if not any(text in _all_of(error) for text in texts):
-        return error
-    return _in_its_place(error)
+    if _tells(error, texts):
+        error.__cause__ = error.__context__ = None
+    return _in_its_place(error) if _tells(error, texts) else error
+
+
+def _forms(text: str) -> set[str]:
+    return {text} if text.isascii() and text.isalnum() else forms_of(text)
 
 
 def _hidden_argument(argument: Any, texts: Sequence[str]) -> Any:
     if isinstance(argument, str):
         return without(argument, texts)
-    return HIDDEN if any(text in repr(argument) for text in texts) else argument
+    try:
+        return HIDDEN if any(text in repr(argument) for text in texts) else argument
+    except Exception:  # noqa: BLE001 - of somebody's object, or of lists that are nested too deep
+        return HIDDEN
 
 
-def _all_of(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
+def _tells(error: BaseException, texts: Sequence[str]) -> bool:
+    """Whether one of the texts is in what the error says, or what it was raised from. Of a
+    traceback that is the words alone: its lines of code are the same for everybody's data, and have
+    ``Event`` for an Eve."""
+    return any(text in said for link in _chain(error) for said in _said(link) for text in texts)
+
+
+def _said(link: BaseException) -> Iterator[str]:
+    with suppress(Exception):  # of somebody's class: a traceback does not tell it either
+        yield str(link)
+    yield from map(str, getattr(link, "__notes__", ()))
+    if isinstance(link, SyntaxError):
+        yield str(link.text)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error, and what a traceback of it shows besides."""
+    found: dict[int, BaseException] = {}
+    todo: list[BaseException | None] = [error]
+    while todo:
+        link = todo.pop()
+        if link is not None and id(link) not in found:
+            found[id(link)] = link
+            todo += [link.__cause__, link.__context__, *getattr(link, "exceptions", ())]
+    return list(found.values())
 
 
 def _in_its_place(error: Exception) -> Exception:
@@ -226,5 +269,10 @@ def _texts(value: Any) -> Iterator[str]:
     elif _listed(value):
         for one in value:
             yield from _texts(one)
-    elif not isinstance(value, bool | None) and len(text := str(value)) >= MIN_HIDDEN:
-        yield text
+    elif isinstance(value, str):
+        if len(value) >= MIN_HIDDEN:
+            yield value
+    elif not isinstance(value, bool | None):
+        # datetime.date(1980, 5, 17) stands in a KeyError, 1980-05-17T07:00:00 in an address.
+        iso = [value.isoformat()] if isinstance(value, date | time) else []
+        yield from {text for text in (str(value), repr(value), *iso) if len(text) >= MIN_HIDDEN}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import traceback
+from datetime import UTC, date, datetime
 from typing import Any, TypedDict
 
 import pytest
@@ -12,7 +15,7 @@ from trunkline import Event, Flow, Params, Record, Rejected, Retry
 from trunkline.admin.dead_letters import decoded, decoded_value
 from trunkline.connectors.http import HttpSink
 from trunkline.connectors.webhook import WebhookSource
-from trunkline.errors import DataError, RuleViolations, Unavailable, Violation
+from trunkline.errors import DataError, RuleViolations, TableUnreadable, Unavailable, Violation
 from trunkline.kafka.messages import StoredMessage
 from trunkline.schemas import avro
 from trunkline.schemas.codec import Codec
@@ -23,6 +26,7 @@ from trunkline.schemas.personal import (
     is_personal,
     personal_names,
     personal_texts,
+    texts_of_names,
 )
 from trunkline.schemas.types import avro_type
 from trunkline.streams.dlq.letters import DeadLetter
@@ -124,6 +128,53 @@ def test_an_error_that_cannot_be_changed_is_replaced_by_one_of_its_kind() -> Non
     assert isinstance(replaced, Unavailable)
     assert replaced.after == 7.0
     assert MAIL not in str(replaced)
+
+
+def test_an_error_keeps_its_kind_though_code_has_the_text() -> None:
+    """A traceback shows ``Event`` in its lines, and Eve is a name."""
+
+    def of_event_of_Eve() -> None:
+        raise TableUnreadable("the disk is broken")
+
+    with pytest.raises(TableUnreadable) as raised:
+        of_event_of_Eve()
+    assert hide_in(raised.value, ["Eve"]) is raised.value
+    assert str(raised.value) == "the disk is broken"
+
+
+def test_an_error_that_is_fine_itself_stays_without_what_cannot_be_changed() -> None:
+    broken = RuleViolations("t.T", [Violation("r", f"by[{MAIL}]", "must be")])
+    broken.__cause__ = _Odd()
+    assert hide_in(broken, [MAIL]) is broken
+    assert broken.violations == (Violation("r", "by[***]", "must be"),)
+    assert MAIL not in "".join(traceback.format_exception(broken))
+    group = ExceptionGroup("all failed", [ValueError(MAIL)])
+    assert MAIL not in "".join(traceback.format_exception(hide_in(group, [MAIL])))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("Müller", r'answered 422: {"error": "M\u00fcller is blocked"}'),
+        ("a b/ü", "GET /people?name=a%20b%2F%C3%BC answered 404"),
+        ("O'Brien & \n", "no such name: " + repr("O'Brien & \n")),
+        (date(1980, 5, 17), KeyError(date(1980, 5, 17))),
+        (datetime(1980, 5, 17, 7, tzinfo=UTC), "born 1980-05-17T07:00:00+00:00"),
+    ],
+)
+def test_it_is_taken_out_in_the_forms_in_which_systems_repeat_it(value: Any, said: Any) -> None:
+    error = said if isinstance(said, Exception) else Rejected(said)
+    hidden = hide_in(error, texts_of_names({"mail": [value]}, frozenset({"mail"})))
+    assert "***" in str(hidden)
+    assert not re.search("ller|%C3|Brien|1980", repr(hidden))
+
+
+def test_deep_json_is_looked_through() -> None:
+    deep: Any = MAIL
+    for _ in range(5_000):
+        deep = [deep]
+    assert texts_of_names({"a": {"mail": deep}}, frozenset({"mail"})) == [MAIL]
+    assert str(hide_in(ValueError(deep), [MAIL])) == "***"
 
 
 class Person(TypedDict):
