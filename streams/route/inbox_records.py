@@ -9,6 +9,7 @@ from trunkline.errors import Rejected
 from trunkline.event import Event, replaced
 from trunkline.headers import (
     CE_ID,
+    CE_SOURCE,
     CE_TIME,
     CONTENT_TYPE,
     TL_ACCEPTED_AT,
@@ -98,7 +99,11 @@ def _called(
     """Key and headers of a call. Its id is made of the event's, the route and the part: whenever
     the event is routed, replayed, or published again, it is the same call, of which the worker
     knows whether it was done. It waits for its system as any event does, so no time is over."""
-    named = "\n".join((event.source, event.id, route.inbox, route.name, str(part)))
+    # Producers that write no CloudEvents headers: the record's place is its identity.
+    source = event.raw_header(CE_SOURCE) or event.topic.encode()
+    id_ = event.raw_header(CE_ID) or b"%d/%d" % (event.partition, event.offset)
+    whose = (one.decode(errors="backslashreplace") for one in (source, id_))
+    named = "\n".join((*whose, route.inbox, route.name, str(part)))
     said = {
         CE_ID: str(uuid.uuid5(_NAMESPACE, named)),
         TL_OPERATION: call.operation,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trunkline import naming
 from trunkline.event import Event, Record, event_headers
 from trunkline.kafka.messages import StoredMessage
-from trunkline.streams.route.compiled import CompiledRoute, CompiledTopic
+from trunkline.streams.route.compiled import CompiledCall, CompiledRoute, CompiledTopic
 from trunkline.streams.route.router import Router
 
 TEXTS = st.text(min_size=1, max_size=6) | st.sampled_from(["1", "1#2", "1/2", "a", "debit"])
@@ -25,7 +25,9 @@ def canonical(source: str, id: str, *, offset: int = 0, topic: str = "orders") -
     return StoredMessage(topic, 0, offset, b"k", b"{}", headers)
 
 
-def routed(messages: Sequence[StoredMessage], parts: int = 2) -> list[Event[Any]]:
+def routed(
+    messages: Sequence[StoredMessage], parts: int = 2, call: CompiledCall | None = None
+) -> list[Event[Any]]:
     """The inbox messages: ``parts`` of each event by each route."""
     routes = [
         CompiledRoute.of(
@@ -34,6 +36,7 @@ def routed(messages: Sequence[StoredMessage], parts: int = 2) -> list[Event[Any]
             inbox=f"f.{destination}.inbox",
             dlq=f"f.{destination}.dlq",
             encode=bytes,
+            call=call,
         )
         for destination, name in ROUTES
     ]
@@ -85,6 +88,20 @@ def test_events_without_an_id_are_told_by_their_place() -> None:
     keys = [event.idempotency_key for event in routed(bare)]
     assert len(set(keys)) == len(keys)
     assert keys == [event.idempotency_key for event in routed(bare)]
+
+
+@pytest.mark.parametrize("id", [b"", b"\xfe", b"\xff", b"7"])
+def test_a_call_of_a_route_has_an_id_of_its_own(id: bytes) -> None:
+    """One that had that of another event would be taken for its repeat, and never run."""
+    call = CompiledCall("ship", "", "flow/f")
+    headers = [("ce_id", id)] if id else []
+    bare = [StoredMessage("orders", 0, at, b"k", b"{}", headers) for at in (1, 2)]
+    bare.append(StoredMessage("orders", 0, 3, b"k", b"{}", [("ce_id", b"\xfd")]))
+    ids = [event.id for event in routed(bare, call=call)]
+    each = len(ROUTES) * 2
+    assert ids == [event.id for event in routed(bare, call=call)]
+    assert len(set(ids)) == (2 if id else 3) * each
+    assert (ids[:each] == ids[each : 2 * each]) == bool(id)
 
 
 def test_records_put_into_an_inbox_by_hand_have_keys_of_their_own() -> None:
