@@ -37,6 +37,8 @@ ERROR_TYPE, STATUS = "error.type", "http.response.status_code"
 FLOW, NAME, ATTEMPT, FROM = "tl.flow", "tl.name", "tl.attempt", "tl.from"
 
 MAX_LINKS = 128
+MAX_TEXT = 1_000
+"""Characters of one value that a span tells."""
 TIMEOUT = 5
 """Seconds that the collector may take for a request, with all tries."""
 PRODUCER, CONSUMER, CLIENT = SpanKind.PRODUCER, SpanKind.CONSUMER, SpanKind.CLIENT
@@ -57,7 +59,8 @@ class Tracer:
         provider = TracerProvider(
             sampler=ALWAYS_ON,
             resource=_resource(),
-            span_limits=SpanLimits(max_links=MAX_LINKS),
+            # An id is its producer's: of 1 MB each the queue would hold gigabytes.
+            span_limits=SpanLimits(max_links=MAX_LINKS, max_attribute_length=MAX_TEXT),
             shutdown_on_exit=False,
         )
         provider.add_span_processor(self._export)

@@ -29,7 +29,7 @@ from trunkline.streams.tracing.context import traceparent_of
 from trunkline.streams.tracing.delivering import TracedSink
 from trunkline.streams.tracing.publishing import TracedPublisher
 from trunkline.streams.tracing.routing import TracedRouter
-from trunkline.streams.tracing.tracer import MAX_LINKS, Tracer, unsampled
+from trunkline.streams.tracing.tracer import MAX_LINKS, MAX_TEXT, Tracer, unsampled
 
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 RETRY = "f.erp.retry.1s"
@@ -212,6 +212,14 @@ def test_a_request_of_many_links_to_128_at_the_most() -> None:
     assert whole.parent is None
     assert whole.attributes is not None
     assert whole.attributes["messaging.batch.message_count"] == 200
+
+
+def test_of_an_id_only_so_much_is_told() -> None:
+    world = World()
+    world.published(Record(key="7", data={"parts": 1}, id="x" * 100_000))
+    (span,) = world.told()
+    assert span.attributes is not None
+    assert span.attributes[names.MESSAGE_ID] == "x" * MAX_TEXT
 
 
 def test_of_a_batch_each_has_its_own_answer() -> None:
