@@ -157,6 +157,8 @@ def test_whoever_calls_is_told_where_it_is_wrong() -> None:
     assert broken_rules(check, GOOD) == []
     assert broken_rules(check, WRONG)[0] == FieldError("#/cents", f"paid: {PAID.message}")
     assert broken_rules(None, WRONG) == []
-    nested = Violation("r", "lines[2].by['a'].sku", "m")
-    assert broken_rules(lambda _: [nested], 1) == [FieldError("#/lines/2/by/'a'/sku", "r: m")]
+    key = "a.b/c~[it's]"
+    nested = Violation("r", f"lines[2].by[{key!r}].sku", "m")
+    pointer = "#/lines/2/by/a.b~1c~0[it's]/sku"
+    assert broken_rules(lambda _: [nested], 1) == [FieldError(pointer, "r: m")]
     assert broken_rules(lambda _: [Violation("r", "a, b", "m")], 1) == [FieldError("#", "r: m")]

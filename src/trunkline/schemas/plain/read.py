@@ -8,6 +8,7 @@ optional field would be a change that nobody makes.
 
 from __future__ import annotations
 
+import ast
 import base64
 import binascii
 import re
@@ -58,8 +59,18 @@ def _pointer(field: str) -> str:
     """Of several fields it is the value that has them."""
     if not field or ", " in field:
         return ""
-    steps = re.findall(r"[^.\[\]]+", field)
-    return "".join(f"/{step}" for step in steps)
+    return "".join(f"/{_escaped(_step(*one))}" for one in _STEP.findall(field))
+
+
+def _step(key: str, name: str) -> str:
+    try:
+        return str(ast.literal_eval(key)) if key else name
+    except (SyntaxError, ValueError):  # a long key is cut, perhaps within an escape
+        return key
+
+
+# A map's key stands in the path as Python writes it.
+_STEP = re.compile(r"""\[('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")\]|([^.\[\]]+)""")
 
 
 class _Wrong(Exception):
