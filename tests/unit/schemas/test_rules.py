@@ -231,6 +231,8 @@ def test_a_type_without_rules_costs_nothing() -> None:
         ("", 0, "the end is not expected"),
         ("__import__('os')", 0, "no function __import__()"),
         ("this.__class__ == null", 5, "no field __class__"),
+        ("this" + ".next" * 100 + ".flag", 205, "nested more than 40 deep"),
+        ("this.number == ٣", 15, "'٣' is not taken"),
         ("!" * 50 + "this.flag", 41, "nested more than 40 deep"),
         ("(" * 50 + "true" + ")" * 50, 41, "nested more than 40 deep"),
         ("true " + "&& true" * 1000, MAX_LENGTH, "characters at the most"),

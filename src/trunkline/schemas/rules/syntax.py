@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 MAX_LENGTH = 2_000
 """Characters of an expression."""
 MAX_DEPTH = 40
-"""Brackets and negations in one another."""
+"""Brackets, negations and members in one another."""
 FUNCTIONS = {"size": 0, "matches": 1, "contains": 1, "startsWith": 1, "endsWith": 1}
 """How many arguments each has beside what it is called on."""
 SUBSET = (
@@ -29,7 +29,7 @@ _TOKEN = re.compile(
     |(?P<text>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
     |(?P<name>[_a-zA-Z][_a-zA-Z0-9]*)
     |(?P<sign>&&|\|\||[=!<>]=|[<>!()\[\],.-])""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 _COMPARING = ("==", "!=", "<", "<=", ">", ">=", "in")
 _ESCAPE = re.compile(
@@ -232,8 +232,10 @@ class _Parser:
         return self._members(self._primary())
 
     def _members(self, found: Node) -> Node:
+        begin = self._depth
         while self._is("."):
             self._take()
+            self._deeper()
             name = self._take()
             if name.kind != "name" or name.text in RESERVED:
                 self._next -= 1
@@ -244,6 +246,7 @@ class _Parser:
                 found = self._method(name, found)
             else:
                 found = Member(name.at, found, name.text)
+        self._depth = begin
         return found
 
     def _method(self, name: _Token, of: Node) -> Node:
