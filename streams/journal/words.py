@@ -11,7 +11,12 @@ from trunkline.masking import without_secrets
 MAX_WHY = 1_000
 OUR_CREDENTIALS = (401, 403)
 """Statuses by which a system refuses us and not what the caller asked for."""
-_ADDRESS = re.compile(r"https?://[^/\s'\"]*|(?<=to host )\S+")
+_ADDRESS = re.compile(
+    r"https?://[^/\s'\"]*|(?<=to host )\S+"
+    # PostgreSQL's client, and MySQL's; both also say as whom we come, and MySQL's server from where
+    r'|(?:(?<=server at )|(?<=host name )|(?<=on host ))"[^"\n]*"(?: \([^)\n]*\))?(?:, port \d+)?'
+    r"|(?<=MySQL server on )\S+|(?<=for user )\S+"
+)
 
 
 def shown(why: str, destination: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -171,6 +172,24 @@ def test_a_caller_is_not_told_where_the_system_is(text: str) -> None:
     assert told(record).why.startswith("PUT erp/orders/1")
     assert "internal" not in told(record).why
     assert "10.0.0.7" not in told(record).why
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'connection to server at "db.internal" (10.0.0.7), port 5432 failed: Connection refused',
+        'could not translate host name "db.internal" to address: Name or service not known',
+        'Is the server running on host "db.internal" (10.0.0.7) and accepting connections?',
+        'server at "db.internal": FATAL: password authentication failed for user "app-login"',
+        "2003: Can't connect to MySQL server on 'db.internal' ([Errno 111] Connection refused)",
+        "1045: Access denied for user app-login@10.0.0.7 (using password: YES)",
+    ],
+)
+def test_nor_where_a_database_is_and_as_whom_we_come(text: str) -> None:
+    calls, _, _ = followed()
+    (record,) = calls.dead(call(), Retryable(text), 1)
+    assert " erp" in told(record).why
+    assert not re.search(r"internal|10\.0\.0\.7|app-login", told(record).why)
 
 
 def test_a_decision_of_another_form_is_none() -> None:
