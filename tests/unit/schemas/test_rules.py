@@ -284,6 +284,13 @@ def test_an_entry_that_is_no_rule_is_told(entry: Any, why: str) -> None:
         compiled_rules(text, avro.parse(text))
 
 
+def test_a_rule_that_stands_in_no_list_is_told() -> None:
+    """Other clients read none of it, and a contract cannot be made of it."""
+    text = json.dumps({**SCHEMA, "confluent:rules": {"name": "r", "expr": "true"}})
+    with pytest.raises(ValueError, match="is a list of objects"):
+        compiled_rules(text, avro.parse(text))
+
+
 def test_a_type_with_a_wrong_rule_is_not_loaded() -> None:
     class Sale:
         pass

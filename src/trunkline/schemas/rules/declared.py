@@ -83,7 +83,7 @@ def _entries(record: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     holders += [(field["name"], field["type"], field) for field in record.get("fields", ())]
     for name, schema, holder in holders:
         entries = holder.get(RULES, [])
-        for entry in entries if isinstance(entries, list) else [entries]:
+        for entry in entries if isinstance(entries, list) else [None]:
             yield name, schema, entry
 
 
