@@ -116,10 +116,16 @@ class SqlSink(Sink[T]):
         self._wanted = Wanted(self._table, self._positions, fields, create_table, evolve_table)
         self._checks: list[Check] = []
         self._key_checks: list[Check] = []
-        self._engine = sql_engine(
-            revealed(url), timeout=timeout, connections=concurrency, json_as_text=True
+        address = revealed(url)
+        self._engine = sql_engine(address, timeout=timeout, connections=concurrency)
+        # Calls have connections of their own: where JSON is read as text, SQLAlchemy cannot read
+        # the collation of a column, which PostgreSQL tells as JSON.
+        self._calls_engine = sql_engine(
+            address, timeout=timeout, connections=concurrency, json_as_text=True
         )
-        self._runner = StatementRunner(self._engine, calls, create=create_table, max_rows=max_rows)
+        self._runner = StatementRunner(
+            self._calls_engine, calls, create=create_table, max_rows=max_rows
+        )
         self._calls_ready = False
         self._upsert = upsert(self._table, self._engine.dialect.name)
         self._delete = delete_keys(self._table, key)
@@ -175,6 +181,7 @@ class SqlSink(Sink[T]):
             await asyncio.to_thread(self._threads.shutdown)
             self._threads = None
         self._engine.dispose()
+        self._calls_engine.dispose()
 
     async def _in_thread(self, function: Any, *args: Any) -> Any:
         assert self._threads is not None, "the sink is not open"

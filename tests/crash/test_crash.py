@@ -86,7 +86,7 @@ class Chaos:
         return [at for at, killed in self.kills if killed == role]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 def test_nothing_is_lost_or_disordered_under_kills_and_scaling(
     backbone: Backbone,
     name: str,
@@ -134,9 +134,9 @@ def scale_and_kill(workers: Workers, chaos: Chaos) -> None:
 
 def wait_for_the_last(backbone: Backbone, name: str, shop: Shop, destination: Destination) -> None:
     """Until the last change has reached both destinations."""
-    eventually(lambda: shop.rows("mart") == shop.rows("orders"), "the mart is up to date", 120)
+    eventually(lambda: shop.rows("mart") == shop.rows("orders"), "the mart is up to date", 240)
     expected = ids_by_key(read(backbone, f"{name}.api.inbox"))
-    eventually(lambda: through(expected, destination), "the API has got everything", 120)
+    eventually(lambda: through(expected, destination), "the API has got everything", 240)
 
 
 def assert_published(shop: Shop, canonical: list[Message], backbone: Backbone) -> None:
