@@ -23,7 +23,7 @@ def written(folder: Path) -> list[dict[str, Any]]:
         if not lines:  # void: made by who took over
             continue
         offsets = [line["_offset"] for line in lines]
-        partition, first, last, _ = path.stem.rsplit("-", 3)
+        partition, first, last, _, _ = path.stem.rsplit("-", 4)
         assert offsets == sorted(offsets)
         assert (int(first), int(last)) == (offsets[0], offsets[-1])
         assert {int(partition.rsplit("-", 1)[1])} == {line["_partition"] for line in lines}
