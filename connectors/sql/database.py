@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypedDict
+from typing import TypedDict
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from trunkline.connectors.base import Finding, HttpReply, Sink, SqlRequest
+from trunkline.connectors.base import Finding, HttpReply, SqlRequest
+from trunkline.connectors.sql.blocking import BlockingSink
 from trunkline.connectors.sql.calls import StatementRunner
 from trunkline.connectors.sql.engine import require_durable, sql_engine
 from trunkline.connectors.sql.errors import delivery_error
-from trunkline.errors import ConfigurationError, Rejected
+from trunkline.errors import Rejected
 from trunkline.event import Event
 from trunkline.params import Secret, revealed
 from trunkline.schemas.types import avro_type
@@ -28,7 +29,7 @@ avro_type(
 )
 
 
-class SqlDatabase(Sink[NoEvents]):
+class SqlDatabase(BlockingSink[NoEvents]):
     """Runs operations on a database: queries, and statements that change rows. It takes no events.
 
     ``url``: as SqlSink's. ``calls``: the table that knows which calls were done, with their
@@ -61,7 +62,6 @@ class SqlDatabase(Sink[NoEvents]):
         )
         self._runner = StatementRunner(self._engine, calls, create=create_table, max_rows=max_rows)
         self._create = create_table
-        self._threads: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
         """Connect, and make or find the table of calls. Raises ConfigurationError with its DDL,
@@ -76,18 +76,7 @@ class SqlDatabase(Sink[NoEvents]):
 
     def check(self) -> list[Finding]:
         """See ``Sink.check``."""
-        try:
-            with self._engine.connect():
-                pass
-            if not self._create:
-                self._runner.prepare()
-        except SQLAlchemyError as error:
-            return [Finding(f"the database cannot be used: {delivery_error(error)}")]
-        except ConfigurationError as error:
-            return [Finding(str(error))]
-        finally:
-            self._engine.dispose()
-        return []
+        return self._findings(None if self._create else self._runner.prepare)
 
     async def deliver(self, events: Sequence[Event[NoEvents]]) -> None:
         """Raises Rejected: there is no table that an event could be written to."""
@@ -98,13 +87,5 @@ class SqlDatabase(Sink[NoEvents]):
         reply: HttpReply = await self._in_thread(self._runner.run, request, id)
         return reply
 
-    async def close(self) -> None:
-        """Wait for the transactions under way, also cancelled ones, and close all connections."""
-        if self._threads is not None:
-            await asyncio.to_thread(self._threads.shutdown)
-            self._threads = None
-        self._engine.dispose()
-
-    async def _in_thread(self, function: Any, *args: Any) -> Any:
-        assert self._threads is not None, "the sink is not open"
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+    def _engines(self) -> list[Engine]:
+        return [self._engine]

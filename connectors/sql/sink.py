@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, Engine, Select
 from sqlalchemy.exc import SQLAlchemyError
 
-from trunkline.connectors.base import Finding, HttpReply, Sink, SqlRequest
+from trunkline.connectors.base import Finding, HttpReply, SqlRequest
+from trunkline.connectors.sql.blocking import BlockingSink
 from trunkline.connectors.sql.calls import StatementRunner
 from trunkline.connectors.sql.changes import Change, RowReader, WholeReader, canonical
 from trunkline.connectors.sql.engine import require_durable, sql_engine
@@ -44,7 +45,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class SqlSink(Sink[T]):
+class SqlSink(BlockingSink[T]):
     """Keeps the newest state of each entity in a table: upsert and delete by key, in batches.
 
     ``url``: ``postgresql://…``, ``mariadb://…``, ``mysql://…`` or ``sqlite:///file``. ``table``:
@@ -130,7 +131,6 @@ class SqlSink(Sink[T]):
         self._upsert = upsert(self._table, self._engine.dialect.name)
         self._delete = delete_keys(self._table, key)
         self._select = None if owner is None else select_keys(self._table, key, owner)
-        self._threads: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
         """Connect, create what is missing if that is wanted, and check the tables.
@@ -150,18 +150,8 @@ class SqlSink(Sink[T]):
     def check(self) -> list[Finding]:
         """See ``Sink.check``: whether the database lets us in; and if nothing is to be made there,
         whether its tables are as they must be."""
-        try:
-            with self._engine.connect():
-                pass
-            if not (self._wanted.create or self._wanted.evolve):
-                prepare(self._engine, self._wanted)
-        except SQLAlchemyError as error:
-            return [Finding(f"the database cannot be used: {delivery_error(error)}")]
-        except ConfigurationError as error:
-            return [Finding(str(error))]
-        finally:
-            self._engine.dispose()
-        return []
+        makes = self._wanted.create or self._wanted.evolve
+        return self._findings(None if makes else partial(prepare, self._engine, self._wanted))
 
     async def deliver(self, events: Sequence[Event[T]]) -> None:
         """Apply the events in one transaction.
@@ -175,17 +165,8 @@ class SqlSink(Sink[T]):
         reply: HttpReply = await self._in_thread(self._run, request, id)
         return reply
 
-    async def close(self) -> None:
-        """Wait for the transactions under way, also cancelled ones, and close all connections."""
-        if self._threads is not None:
-            await asyncio.to_thread(self._threads.shutdown)
-            self._threads = None
-        self._engine.dispose()
-        self._calls_engine.dispose()
-
-    async def _in_thread(self, function: Any, *args: Any) -> Any:
-        assert self._threads is not None, "the sink is not open"
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+    def _engines(self) -> list[Engine]:
+        return [self._engine, self._calls_engine]
 
     def _run(self, request: SqlRequest, id: str) -> HttpReply:
         # Not in ``open``: most destinations have no operations, and need no table of calls.

@@ -12,13 +12,21 @@ from typing import Any, Literal, get_args
 
 import orjson
 
-from trunkline.event import Event
+from trunkline.event import AVRO, Event
 from trunkline.headers import (
+    CE_ID,
+    CE_SOURCE,
+    CE_SPECVERSION,
+    CE_TIME,
+    CE_TYPE,
+    CONTENT_TYPE,
     TL_ACCEPTED_AT,
     TL_CLIENT,
     TL_EXPIRES_AT,
     TL_FINGERPRINT,
     TL_OPERATION,
+    TL_ORIGIN,
+    TRACEPARENT,
 )
 
 CallState = Literal[
@@ -169,3 +177,25 @@ def moment_of(seconds: float) -> str:
     """The moment of epoch seconds, as headers and answers have it: UTC, to a millisecond."""
     text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
+
+
+def call_headers(flow: str, call: CallRecord, traceparent: str = "") -> list[tuple[str, bytes]]:
+    """The headers of a call's inbox record: a CloudEvent whose id is the call's. ``flow``: that of
+    its operation; ``traceparent``: none without it."""
+    accepted = moment_of(call.accepted_at)
+    texts = {
+        CE_SPECVERSION: "1.0",
+        CE_ID: call.call,
+        CE_SOURCE: f"/gateway/{call.client}",
+        CE_TYPE: f"{flow}.{call.operation}",
+        CE_TIME: accepted,
+        CONTENT_TYPE: AVRO,
+        **({TRACEPARENT: traceparent} if traceparent else {}),
+        TL_ORIGIN: "operation",
+        TL_OPERATION: call.operation,
+        TL_CLIENT: call.client,
+        TL_FINGERPRINT: call.fingerprint,
+        TL_ACCEPTED_AT: accepted,
+        TL_EXPIRES_AT: moment_of(call.expires_at),
+    }
+    return [(name, text.encode()) for name, text in texts.items()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,6 +14,7 @@ import fastavro
 import pytest
 from checker import disorders, ids_by_key
 
+from threaded_server import ThreadedServer
 from trunkline.local.ports import free_port
 from trunkline.params import Backbone
 from trunkline.schemas.codec import PREFIX
@@ -97,7 +97,7 @@ def test_a_503_is_an_outage_and_no_reason_for_the_dlq(
     assert_complete(backbone, name, destination)
 
 
-class Proxy:
+class Proxy(ThreadedServer):
     """The registry at another port, which can be unplugged. A context manager."""
 
     def __init__(self, target: str) -> None:
@@ -106,16 +106,10 @@ class Proxy:
         self.url = self._target._replace(netloc=f"127.0.0.1:{self._port}").geturl()
         self._open: set[asyncio.StreamWriter] = set()
 
-    def up(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
-
-    def down(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._unplug(), self._loop).result()
-
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._join, "127.0.0.1", self._port)
 
-    async def _unplug(self) -> None:
+    async def _end(self) -> None:
         self._server.close()
         for writer in self._open:
             writer.transport.abort()
@@ -136,21 +130,8 @@ class Proxy:
             self._open.discard(writer)
             writer.close()
 
-    def __enter__(self) -> Proxy:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self.up()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self.down()
-        asyncio.run_coroutine_threadsafe(self._settled(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _settled(self) -> None:
+    async def _leave(self) -> None:
+        await self._end()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*tasks, return_exceptions=True)
 

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any
 import httpx
 from aiohttp import web
 
+from threaded_server import ThreadedServer
 from trunkline.access.file import AccessEditor
 from trunkline.access.keys import new_key
 from trunkline.local.ports import free_port
@@ -122,7 +122,7 @@ class Seen:
 
 
 @dataclass
-class System:
+class System(ThreadedServer):
     """An ERP in a thread of its own. A context manager.
 
     ``status``: what it answers, and ``answers`` by order; ``delay``: seconds before. ``breaks``: by
@@ -178,22 +178,7 @@ class System:
     async def _listen(self) -> None:
         app = web.Application()
         app.router.add_route("*", "/orders/{order}{rest:.*}", self._take)
-        self._runner = web.AppRunner(app, shutdown_timeout=0, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
-
-    def __enter__(self) -> System:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        await self._serve(app, self.port)
 
 
 class GatewayProcess:

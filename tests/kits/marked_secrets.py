@@ -3,16 +3,16 @@ repeat all that they are sent."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import httpx
 from aiohttp import web
+
+from threaded_server import ThreadedServer
 
 
 class Marked:
@@ -46,7 +46,7 @@ def in_url(secret: str) -> str:
 
 
 @dataclass
-class Parrot:
+class Parrot(ThreadedServer):
     """HTTP systems in a thread of their own. A context manager.
 
     A path that is in ``refusing`` answers with its status, and a JSON that repeats the request, its
@@ -96,27 +96,11 @@ class Parrot:
         self._client = httpx.AsyncClient(timeout=30)
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._take)
-        self._runner = web.AppRunner(app, shutdown_timeout=0, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.url = await self._serve(app)
 
     async def _end(self) -> None:
-        await self._runner.cleanup()
+        await super()._end()
         await self._client.aclose()
-
-    def __enter__(self) -> Parrot:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 def _repeated(request: web.Request, body: bytes) -> str:

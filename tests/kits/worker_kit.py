@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +22,7 @@ from typing import Any
 from aiohttp import web
 from confluent_kafka import KafkaError, Message, TopicPartition
 
+from threaded_server import ThreadedServer
 from trunkline import kafka
 from trunkline.event import Record, event_headers
 from trunkline.local.ports import free_port
@@ -184,7 +184,7 @@ class Delivery:
 
 
 @dataclass
-class Destination:
+class Destination(ThreadedServer):
     """An HTTP API in a thread of its own: ``/orders/{key}``. A context manager.
 
     ``status``: what it answers. ``delay``: seconds before it does. What it answers with another
@@ -203,20 +203,10 @@ class Destination:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def up(self) -> None:
-        """Accept connections."""
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
-
-    def down(self) -> None:
-        """Refuse connections, and break those there are."""
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
-
     async def _listen(self) -> None:
         app = web.Application(client_max_size=32_000_000)
         app.router.add_route("*", "/orders/{key}", self._take)
-        self._runner = web.AppRunner(app, shutdown_timeout=0, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        await self._serve(app, self.port)
 
     async def _take(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None
@@ -229,18 +219,8 @@ class Destination:
             await asyncio.sleep(self.delay)
         return web.Response(status=self.status)
 
-    def __enter__(self) -> Destination:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self.up()
-        return self
-
     def __exit__(self, *failure: object) -> None:
-        self.down()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        super().__exit__(*failure)
         if not any(failure):
             pairs = [(key, id_) for key, ids in self.keys.items() for id_ in ids if id_]
             ids = [id_ for _, id_ in pairs]

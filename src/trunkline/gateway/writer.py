@@ -10,27 +10,12 @@ from contextlib import suppress
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from trunkline import kafka
-from trunkline.event import AVRO, new_traceparent
+from trunkline.event import new_traceparent
 from trunkline.gateway.catalog import Offered
-from trunkline.headers import (
-    CE_ID,
-    CE_SOURCE,
-    CE_SPECVERSION,
-    CE_TIME,
-    CE_TYPE,
-    CONTENT_TYPE,
-    TL_ACCEPTED_AT,
-    TL_CLIENT,
-    TL_EXPIRES_AT,
-    TL_FINGERPRINT,
-    TL_OPERATION,
-    TL_ORIGIN,
-    TL_REPLAY_ID,
-    TRACEPARENT,
-)
+from trunkline.headers import TL_REPLAY_ID
 from trunkline.kafka.partitioner import partition_of_key
 from trunkline.params import Backbone
-from trunkline.streams.journal.record import CallRecord, moment_of
+from trunkline.streams.journal.record import CallRecord, call_headers
 
 TIMEOUT = 10.0
 """Seconds that Kafka has to take a call."""
@@ -80,7 +65,7 @@ class CallWriter:
     ) -> None:
         """Return when Kafka has both records. Raises KafkaException. ``replay``: the id under which
         a person sends a call again that was at its end."""
-        headers = call_headers(offered, call, traceparent)
+        headers = call_headers(offered.flow, call, traceparent or new_traceparent())
         entity = (call.key or call.call).encode()
         records: list[_Record] = [(offered.inbox, entity, value, headers, ANY)]
         if replay:
@@ -97,7 +82,7 @@ class CallWriter:
         self, offered: Offered, call: CallRecord, value: bytes, traceparent: str
     ) -> None:
         """Return when Kafka has a query. Raises as ``write``."""
-        headers = call_headers(offered, call, traceparent)
+        headers = call_headers(offered.flow, call, traceparent or new_traceparent())
         await self._write([(offered.queries, call.call.encode(), value, headers, ANY)])
 
     async def write_events(
@@ -188,24 +173,3 @@ class CallWriter:
                 retired.purge()
                 retired.flush(TIMEOUT)
             self._producer.poll(0.1)
-
-
-def call_headers(offered: Offered, call: CallRecord, traceparent: str) -> list[tuple[str, bytes]]:
-    """The headers of a call's inbox record: a CloudEvent whose id is the call's."""
-    accepted = moment_of(call.accepted_at)
-    texts = {
-        CE_SPECVERSION: "1.0",
-        CE_ID: call.call,
-        CE_SOURCE: f"/gateway/{call.client}",
-        CE_TYPE: f"{offered.flow}.{offered.name}",
-        CE_TIME: accepted,
-        CONTENT_TYPE: AVRO,
-        TRACEPARENT: traceparent or new_traceparent(),
-        TL_ORIGIN: "operation",
-        TL_OPERATION: offered.name,
-        TL_CLIENT: call.client,
-        TL_FINGERPRINT: call.fingerprint,
-        TL_ACCEPTED_AT: accepted,
-        TL_EXPIRES_AT: moment_of(call.expires_at),
-    }
-    return [(name, text.encode()) for name, text in texts.items()]

@@ -7,21 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from trunkline.event import AVRO
-from trunkline.headers import (
-    CE_ID,
-    CE_SOURCE,
-    CE_SPECVERSION,
-    CE_TIME,
-    CE_TYPE,
-    CONTENT_TYPE,
-    TL_ACCEPTED_AT,
-    TL_CLIENT,
-    TL_EXPIRES_AT,
-    TL_FINGERPRINT,
-    TL_OPERATION,
-    TL_ORIGIN,
-)
 from trunkline.kafka import PartitionRecord, ProducerRecord
 from trunkline.streams.flow.operation import Operation
 from trunkline.streams.journal.follower import CallListener
@@ -29,7 +14,7 @@ from trunkline.streams.journal.record import (
     ACCEPTED,
     DECISION,
     CallRecord,
-    moment_of,
+    call_headers,
     parsed_call,
 )
 from trunkline.testing.topics import Topics
@@ -95,21 +80,7 @@ def accepted(operation: Operation[Any], id: str, key: str, client: str, now: flo
 
 def inbox_record(operation: Operation[Any], call: CallRecord, value: bytes) -> ProducerRecord:
     """The record that runs a call."""
-    said = {
-        CE_SPECVERSION: "1.0",
-        CE_ID: call.call,
-        CE_SOURCE: f"/gateway/{call.client}",
-        CE_TYPE: f"{operation.flow.name}.{operation.name}",
-        CE_TIME: moment_of(call.accepted_at),
-        CONTENT_TYPE: AVRO,
-        TL_ORIGIN: "operation",
-        TL_OPERATION: operation.name,
-        TL_CLIENT: call.client,
-        TL_FINGERPRINT: call.fingerprint,
-        TL_ACCEPTED_AT: moment_of(call.accepted_at),
-        TL_EXPIRES_AT: moment_of(call.expires_at),
-    }
-    headers = [(name, text.encode()) for name, text in said.items()]
+    headers = call_headers(operation.flow.name, call)
     return ProducerRecord(operation.to.inbox, call.key.encode(), value, headers)
 
 

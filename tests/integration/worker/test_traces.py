@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from otlp_collector import Collector, Told
+from threaded_server import ThreadedServer
 from trunkline.headers import TRACEPARENT
 from trunkline.local.ports import free_port
 from trunkline.params import Backbone
@@ -25,7 +24,7 @@ EVENTS = 1_000
 ATTEMPTS = 4
 
 
-class Stubborn:
+class Stubborn(ThreadedServer):
     """An API that takes an order at the fourth time. A context manager. ``asked``: the span ids of
     each order's requests."""
 
@@ -44,23 +43,7 @@ class Stubborn:
     async def _listen(self) -> None:
         app = web.Application()
         app.router.add_post("/orders/{key}", self._take)
-        self._runner = web.AppRunner(app, shutdown_timeout=0, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-
-    def __enter__(self) -> Stubborn:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self.url = await self._serve(app)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_all_who_wait_for_a_producer_that_can_never_go_on_are_told(
     monkeypatch.setattr(writer, "call_headers", lambda *_: [])
 
     class Anything:
-        calls = inbox = key = call = "x"
+        calls = inbox = flow = key = call = "x"
 
         def record_key(self, *, by_gateway: bool) -> bytes:
             return b""
