@@ -9,15 +9,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from trunkline.connectors.files.formats import FileFormat
 from trunkline.connectors.files.lines import Lines
-from trunkline.connectors.json_values import exact_json
-from trunkline.errors import DataError
+from trunkline.connectors.json_values import exact_json, to_json
+from trunkline.errors import DataError, SerializationError
 from trunkline.event import Unreadable
+from trunkline.typed_json import Types, plain, restore
 
-AS_JSON: Mapping[str, Any] = {"json": True}
-"""The notes of a row whose bytes are its fields as JSON: it was read, but not what to make of it.
-"""
 NO_TYPES: Mapping[str, Any] = {"json": False}
-"""The notes of one whose JSON is not all of its fields: a ``Decimal`` or a time is text there."""
+"""The notes of a row whose bytes are not all of its fields: they are for people."""
 NO_ROW: Mapping[str, Any] = {"row": False}
 """The notes of what is about a whole file."""
 
@@ -50,7 +48,7 @@ def row_again(
             "name, and discard this letter"
         )
     if bad.notes.get("json"):
-        return _object(bad.raw)
+        return _object(bad.raw, bad.notes.get("types") or {})
     if not isinstance(format, StandaloneFormat):
         raise DataError(
             f"{type(format).__name__} has no method alone(): its rows cannot be read by themselves"
@@ -67,19 +65,30 @@ def row_again(
     return rows[0].data
 
 
-def notes_of(fields: Mapping[str, Any], raw: bytes) -> Mapping[str, Any]:
-    """The notes of a row whose bytes are its fields as JSON."""
+def as_letter(fields: dict[str, Any], limit: int) -> tuple[bytes, Mapping[str, Any]]:
+    """A row that was read, but not what to make of it: its fields as JSON, and the notes by which
+    ``row_again`` has them back, values of other types, too. Of one that cannot be had back, or has
+    more bytes than ``limit``, what people can read of it."""
+    types: dict[str, list[str]] = {}
     try:
-        return AS_JSON if exact_json(raw) == fields else NO_TYPES
-    except ValueError:
-        return NO_TYPES
+        raw = to_json(plain(fields, "", types))
+        notes = {"json": True, "types": types} if types else {"json": True}
+        if len(raw) <= limit and _object(raw, types) == fields:
+            return raw, notes
+    except (SerializationError, DataError):  # of a format of the flow's own
+        raw = repr(fields)[:limit].encode(errors="backslashreplace")
+    return raw[:limit], NO_TYPES
 
 
-def _object(raw: bytes) -> dict[str, Any]:
+def _object(raw: bytes, types: Types) -> dict[str, Any]:
     try:
         found = exact_json(raw)
-    except ValueError as error:
-        raise DataError(f"its bytes are no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise DataError("its bytes are no object")
+        if not isinstance(found, dict):
+            raise DataError("its bytes are no object")
+        restore(found, types)
+    except _NO_FIELDS as error:
+        raise DataError(f"its bytes are no fields in JSON: {error!r}") from error
     return found
+
+
+_NO_FIELDS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)

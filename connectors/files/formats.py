@@ -43,7 +43,8 @@ class FileError(DataError):
 
 
 class FileFormat(Protocol):
-    """How a file is read: ``Csv``, ``JsonLines``, ``FixedWidth``, ``Avro``, or one of yours."""
+    """How a file is read: ``Csv``, ``JsonLines``, ``FixedWidth``, ``Xml``, ``Avro``,
+    ``Parquet``, or one of yours."""
 
     by_lines: ClassVar[bool]
     """Whether rows are lines, so that a file can grow by whole rows."""

@@ -1,9 +1,8 @@
-"""FileSink: events as lines of files in a folder or a bucket, each event in one file."""
+"""FileSink: events in files of a folder or a bucket, each event in one file."""
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
 import os
 import threading
@@ -18,12 +17,12 @@ from trunkline.connectors.base import CallLimits, Finding, Sink
 from trunkline.connectors.files.objects import OURS, FolderObjects, Objects
 from trunkline.connectors.files.places import S3
 from trunkline.connectors.files.write_log import Fenced, WriteLog, WrittenFile, mark
-from trunkline.connectors.json_values import to_json
+from trunkline.connectors.files.written_forms import COLUMNS, Forms
 from trunkline.errors import ConfigurationError, DataError, PartialFailure, Rejected, Unavailable
 from trunkline.event import Event
-from trunkline.headers import CE_TIME
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 Period = Literal["", "month", "day", "hour"]
 _FOLDERS: dict[str, str] = {
@@ -34,31 +33,32 @@ _FOLDERS: dict[str, str] = {
 }
 NO_TIME = "__HIVE_DEFAULT_PARTITION__"
 """Where the value of a folder's name is missing: Hive's word for it."""
-COLUMNS = ("_key", "_change", "_type", "_time", "_source", "_id", "_partition", "_offset")
-"""What a line has in front of the event's own fields."""
 _TRIES = 3
 
 
 class FileSink(Sink[T]):
-    """Writes events as JSON lines into files that nobody ever changes, for whoever analyses them.
+    """Writes events into files that nobody ever changes, as JSON lines or Parquet, for whoever
+    analyses them.
 
     ``folder``: where, here or in a bucket (``S3``); it must exist. ``by``: of which periods of the
     events' time there is a folder: ``day=2026-11-30/``, "hour", "month", "" for none. ``name``:
-    what files' names begin with; the inbox by default. ``compress``: whether by gzip.
-    ``max_batch``: events of one call, which makes a file for each partition and folder: with
-    ``batch=`` and ``linger=`` of the destination files become as large as they should be.
+    what files' names begin with; the inbox by default. ``format``: "jsonl" or "parquet", which
+    needs the extra ``parquet``. ``compress``: whether JSON lines are by gzip; Parquet is packed
+    by itself. ``max_batch``: events of one call, which makes a file for each partition and folder:
+    with ``batch=`` and ``linger=`` of the destination files become as large as they should be.
 
     A line is an object: the event's own fields behind ``_key``, ``_change``, ``_type``, ``_time``,
     ``_source``, ``_id``, ``_partition``, ``_offset`` (the two name the event in the inbox); of a
-    delete these alone. A file's name has the partition, its first offset and its last one.
+    delete these alone. Parquet has them as columns, of the types that the Avro schema says, null
+    where JSON has nothing. A file's name has the partition, its first offset and its last one.
 
     Guarantees: an event is in one file, once, through crashes and rebalances, and through a worker
     that is slow and not dead; a file is whole, or not there. Lines of a key are in order within a
     file, and by ``_offset`` over all. On a store that does not know ``If-None-Match`` the slow
     worker is not held off.
 
-    Errors: Rejected for an event that has no JSON form, by PartialFailure; Unavailable where the
-    folder or the bucket is not there, refuses, or is full. Raises ConfigurationError.
+    Errors: Rejected for an event that has no such form, by PartialFailure; Unavailable where the
+    folder or the bucket is not there, refuses, or is full. Raises ConfigurationError, MissingExtra.
     """
 
     accepts_deletes = True
@@ -71,6 +71,7 @@ class FileSink(Sink[T]):
         *,
         by: Period = "day",
         name: str = "",
+        format: Literal["jsonl", "parquet"] = "jsonl",
         compress: bool = False,
         max_batch: int = 10_000,
     ) -> None:
@@ -80,6 +81,11 @@ class FileSink(Sink[T]):
             raise ConfigurationError(
                 "FileSink: name= has no slash, and no dot or _ in front; max_batch= is 1 or more"
             )
+        if format not in ("jsonl", "parquet") or (compress and format == "parquet"):
+            raise ConfigurationError(
+                'FileSink: format= is "jsonl" or "parquet", and compress= is of JSON lines: '
+                "Parquet is packed by itself"
+            )
         if taken := sorted(set(COLUMNS) & set(get_type_hints(type))):
             raise ConfigurationError(
                 f"FileSink: {type.__name__} has {', '.join(taken)}, which lines have of their own"
@@ -87,7 +93,8 @@ class FileSink(Sink[T]):
         self.type = type
         self.max_batch = max_batch
         self._place = folder
-        self._by, self._name, self._compress = by, name, compress
+        self._by, self._name = by, name
+        self._forms = Forms(type, format, compress)
         self._stop = threading.Event()
         self._objects: Objects | None = None
         self._logs: dict[tuple[str, int], WriteLog] = {}
@@ -120,12 +127,11 @@ class FileSink(Sink[T]):
     async def deliver(self, events: Sequence[Event[T]]) -> None:
         """Write the events into new files. Raises PartialFailure, Unavailable."""
         failures: dict[int, Any] = {}
-        lines: dict[tuple[str, int], list[tuple[Event[T], bytes]]] = defaultdict(list)
-        for index, event in enumerate(events):
-            try:
-                line = self._line(event)
-            except DataError as error:
-                failures[index] = Rejected(str(error))
+        lines: dict[tuple[str, int], list[tuple[Event[T], Any]]] = defaultdict(list)
+        made = await self._in_thread(self._forms.form.lines, events)
+        for index, (event, line) in enumerate(zip(events, made, strict=True)):
+            if isinstance(line, DataError):
+                failures[index] = Rejected(str(line))
             else:
                 lines[event.inbox, event.partition].append((event, line))
         for partition, some in lines.items():
@@ -141,11 +147,11 @@ class FileSink(Sink[T]):
             await asyncio.get_running_loop().run_in_executor(thread, self._close)
             thread.shutdown()
 
-    async def _in_thread(self, function: Callable[..., None], *arguments: Any) -> None:
+    async def _in_thread(self, function: Callable[..., R], *arguments: Any) -> R:
         assert self._thread is not None, "deliver comes behind open"
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._thread, function, *arguments)
+            return await loop.run_in_executor(self._thread, function, *arguments)
         except OSError as error:
             raise Unavailable(f"FileSink: {error}") from error
         except Fenced as error:
@@ -161,21 +167,7 @@ class FileSink(Sink[T]):
             self._objects.close()
             self._objects = None
 
-    def _line(self, event: Event[T]) -> bytes:
-        data: Any = {} if event.change == "delete" and event.value is None else event.data
-        values = (
-            event.key,
-            event.change,
-            event.type,
-            event.header(CE_TIME) or None,
-            event.source,
-            event.id,
-            event.partition,
-            event.sequence,
-        )
-        return to_json({**dict(zip(COLUMNS, values, strict=True)), **data}) + b"\n"
-
-    def _write(self, partition: tuple[str, int], lines: list[tuple[Event[T], bytes]]) -> None:
+    def _write(self, partition: tuple[str, int], lines: list[tuple[Event[T], Any]]) -> None:
         """Write those of a partition's events that are in no file yet."""
         for tries_left in reversed(range(_TRIES)):
             log = self._logs.pop(partition, None) or self._log(partition)
@@ -195,26 +187,26 @@ class FileSink(Sink[T]):
 
     def _log(self, partition: tuple[str, int]) -> WriteLog:
         assert self._objects is not None
-        return WriteLog(self._objects, f"{OURS}/{partition[0]}-{partition[1]}")
+        return WriteLog(self._objects, f"{OURS}/{partition[0]}-{partition[1]}", self._forms)
 
     def _files(
-        self, partition: tuple[str, int], fresh: dict[bytes, tuple[Event[T], bytes]], entry: int
+        self, partition: tuple[str, int], fresh: dict[bytes, tuple[Event[T], Any]], entry: int
     ) -> list[tuple[WrittenFile, bytes]]:
-        folders: dict[str, list[tuple[int, bytes, bytes]]] = defaultdict(list)
+        folders: dict[str, list[tuple[int, bytes, Any]]] = defaultdict(list)
         for marked, (event, line) in fresh.items():
             folders[self._folder(event)].append((event.sequence, marked, line))
-        ending = ".jsonl.gz" if self._compress else ".jsonl"
+        form = self._forms.form
         files = []
         for folder, some in folders.items():
-            some.sort()
+            some.sort(key=lambda each: each[:2])
             first, last = some[0][0], some[-1][0]
             marks = b"".join(marked for _, marked, _ in some)
             # Files of another inbox may have this name=, and as many events.
             told = hashlib.blake2b(partition[0].encode() + marks, digest_size=4).hexdigest()
             place = f"{self._name or partition[0]}-{partition[1]}"
-            name = f"{place}-{first:012}-{last:012}-{entry}-{told}{ending}"
+            name = f"{place}-{first:012}-{last:012}-{entry}-{told}{form.ending}"
             file = WrittenFile(f"{folder}/{name}" if folder else name, first, last, marks)
-            files.append((file, self._packed(b"".join(line for *_, line in some))))
+            files.append((file, form.packed([line for *_, line in some])))
         return files
 
     def _folder(self, event: Event[T]) -> str:
@@ -225,9 +217,6 @@ class FileSink(Sink[T]):
             return at.strftime(form) if form else ""
         except (ValueError, OverflowError):  # of a record that somebody put into the inbox by hand
             return "/".join(f"{part.split('=')[0]}={NO_TIME}" for part in form.split("/"))
-
-    def _packed(self, content: bytes) -> bytes:
-        return gzip.compress(content, 6, mtime=0) if self._compress else content
 
 
 def objects_at(place: str | os.PathLike[str] | S3, stop: threading.Event) -> Objects:

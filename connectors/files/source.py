@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from trunkline.connectors.base import Batch, Finding, Position, Source
-from trunkline.connectors.files.again import NO_ROW, notes_of, row_again
+from trunkline.connectors.files.again import NO_ROW, as_letter, row_again
 from trunkline.connectors.files.folder import Found, State, Wanted
 from trunkline.connectors.files.formats import Csv, FileError, FileFormat, Row
 from trunkline.connectors.files.lines import Lines, Stopped, TooLong, Truncated
@@ -19,8 +19,8 @@ from trunkline.connectors.files.memory import UNOPENED, Content, Memory
 from trunkline.connectors.files.places import S3, Sftp
 from trunkline.connectors.files.reading import EPOCH, OpenContent, fingerprints
 from trunkline.connectors.files.stores import place_of
-from trunkline.connectors.json_values import text_of, to_json
-from trunkline.errors import ConfigurationError, DataError, SerializationError, SourceError
+from trunkline.connectors.json_values import text_of
+from trunkline.errors import ConfigurationError, DataError, SourceError
 from trunkline.event import Record, Unreadable, join_key
 from trunkline.times import parse_duration
 
@@ -34,7 +34,8 @@ _LEAST_ROW, _LARGEST_ROW = 1_000, 8_000_000
 
 
 class FileSource(Source):
-    """Reads the files that arrive in a folder: CSV, JSON lines, fixed widths, XML, Avro, or yours.
+    """Reads the files that arrive in a folder: CSV, JSON lines, fixed widths, XML, Avro, Parquet,
+    or yours.
 
     ``folder``: where they arrive, here or elsewhere (``Sftp``, ``S3``); it must exist. ``pattern``:
     of their names. ``format``: what they are. ``key``: the field, or fields, that have the entity's
@@ -315,8 +316,10 @@ class FileSource(Source):
             except Exception as raised:  # noqa: BLE001 - a flow's own function, of any kind
                 said = raised if isinstance(raised, DataError) else DataError(f"key=: {raised!r}")
                 error = said
-                raw = lines.raw(row.start) if self._format.by_lines else _shown(data)
-                notes = row.notes if self._format.by_lines else notes_of(data, raw)
+                if self._format.by_lines:
+                    raw = lines.raw(row.start)
+                else:
+                    raw, notes = as_letter(data, _BATCH_BYTES)
             if self._name_field:
                 data[self._name_field] = name
         return Record(
@@ -373,13 +376,6 @@ class FileSource(Source):
                 unreadable=Unreadable(error, raw, notes=NO_ROW),
             )
         )
-
-
-def _shown(data: dict[str, Any]) -> bytes:
-    try:
-        return to_json(data)[:_BATCH_BYTES]
-    except SerializationError:  # of a format of the flow's own
-        return repr(data)[:_BATCH_BYTES].encode(errors="backslashreplace")
 
 
 def _names(key: str | Sequence[str]) -> list[str]:

@@ -18,7 +18,6 @@ was asleep or had no events, looks at the newest number before and after he make
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import time
 from base64 import b64decode, b64encode
@@ -29,6 +28,7 @@ from typing import Any
 import orjson
 
 from trunkline.connectors.files.objects import Objects
+from trunkline.connectors.files.written_forms import Forms
 from trunkline.times import iso
 
 MARK = 8
@@ -63,11 +63,6 @@ def mark(offset: int, key: str) -> bytes:
     return hashlib.blake2b(f"{offset}/{key}".encode(), digest_size=MARK).digest()
 
 
-def void(path: str) -> bytes:
-    """The content of a file that is void: none, in the form that its name says."""
-    return gzip.compress(b"", 6, mtime=0) if path.endswith(".gz") else b""
-
-
 @dataclass(slots=True)
 class _Entry:
     number: int
@@ -100,14 +95,19 @@ class _Entry:
 class WriteLog:
     """The log of one partition, as it is in ``folder``. For one thread. All methods raise OSError.
 
-    A file that is not void is never of the size of one that is.
+    ``forms``: what files are, by the endings of their names, and so what they are without events.
     """
 
     def __init__(
-        self, objects: Objects, folder: str, clock: Callable[[], float] = time.time
+        self,
+        objects: Objects,
+        folder: str,
+        forms: Forms,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._objects = objects
         self._folder = folder
+        self._forms = forms
         self._clock = clock
         self._looked_at = clock()
         self._entries: list[_Entry] = []
@@ -185,10 +185,10 @@ class WriteLog:
             newest.files = [file for file in newest.files if file.path not in self._void]
 
     def _is_made(self, path: str) -> bool:
-        content = void(path)
-        if self._objects.create(path, content):
+        form = self._forms.of(path)
+        if self._objects.create(path, form.nothing()):
             return False
-        return self._objects.size(path) != len(content)
+        return not form.is_nothing(self._objects, path)
 
     def _prune(self, now: float) -> None:
         while self._is_enough(len(self._entries) - 1, self._entries[0].at, now):

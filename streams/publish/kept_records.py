@@ -6,15 +6,11 @@ the bytes that came. Either way ``trunkline dlq redrive`` makes of it what today
 
 from __future__ import annotations
 
-import base64
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import orjson
 
@@ -31,6 +27,7 @@ from trunkline.headers import (
 )
 from trunkline.kafka import MAX_VALUE
 from trunkline.streams.dlq.letters import DeadLetter
+from trunkline.typed_json import plain, restore
 
 JSON, RAW = b"application/json", b"application/octet-stream"
 """What the value of a source's dead letter is: no Avro, as that of its events."""
@@ -38,9 +35,6 @@ JSON, RAW = b"application/json", b"application/octet-stream"
 MAX_NOTES = 200_000
 """Bytes of a header about the value. Without the types, values are texts; without its notes, a raw
 record counts as cut."""
-_DEEPEST = 50
-"""Levels of a record down to which types are kept."""
-
 _NO_RECORD = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError
 )  # fmt: skip
@@ -61,7 +55,7 @@ def kept(record: Record) -> tuple[bytes, dict[str, bytes]]:
         return bad.raw[:MAX_VALUE], about
     types: dict[str, list[str]] = {}
     row = {name: getattr(record, name) for name in _TOLD if name != "data"}
-    value = _as_json({**row, "data": _plain(record.data, "/data", types, 0)})
+    value = _as_json({**row, "data": plain(record.data, "/data", types)})
     about = {CONTENT_TYPE: JSON}
     if types and (header := _header(types)):
         about[TL_TYPES] = header
@@ -84,9 +78,7 @@ def record_of(letter: DeadLetter) -> Record:
         row = json.loads(letter.value or b"")  # exact, beyond 64 bits, too
         given = {name: value for name, value in row.items() if name in _TOLD}
         at = datetime.fromisoformat(given["time"])
-        for name, places in _json_of(letter.header(TL_TYPES)).items():
-            for place in places:
-                _restore(given, place.split("/")[1:], _FROM_TEXT[name])
+        restore(given, _json_of(letter.header(TL_TYPES)))
         return Record(**{**given, "time": at})
     except _NO_RECORD as error:
         raise DataError(f"the letter at {letter.place} holds no record: {error!r}") from error
@@ -129,62 +121,6 @@ def _json_of(header: str) -> dict[str, Any]:
 
 
 _TOLD = [each.name for each in fields(Record) if each.name != "unreadable"]
-
-
-def _seconds(value: timedelta) -> str:
-    return str(Decimal(value // timedelta(microseconds=1)) / 1_000_000)
-
-
-_TO_TEXT: Mapping[type, tuple[str, Callable[[Any], str]]] = {
-    datetime: ("datetime", str),
-    date: ("date", str),
-    time: ("time", str),
-    timedelta: ("seconds", _seconds),
-    Decimal: ("decimal", str),
-    UUID: ("uuid", str),
-    bytes: ("base64", lambda value: base64.b64encode(value).decode()),
-}
-_FROM_TEXT: Mapping[str, Callable[[str], Any]] = {
-    "datetime": datetime.fromisoformat,
-    "date": date.fromisoformat,
-    "time": time.fromisoformat,
-    "seconds": lambda text: timedelta(microseconds=int(Decimal(text) * 1_000_000)),
-    "decimal": Decimal,
-    "uuid": UUID,
-    "base64": base64.b64decode,
-    "float": float,
-}
-
-
-def _plain(value: Any, at: str, types: dict[str, list[str]], depth: int) -> Any:
-    """A value with texts for what JSON does not have; ``types`` learns where they are."""
-    if isinstance(value, dict | list | tuple) and depth < _DEEPEST:
-        if isinstance(value, dict):
-            return {
-                k: _plain(v, f"{at}/{_escaped(k)}", types, depth + 1) if isinstance(k, str) else v
-                for k, v in value.items()
-            }
-        return [_plain(item, f"{at}/{n}", types, depth + 1) for n, item in enumerate(value)]
-    name, text = _TO_TEXT.get(type(value), ("", str))
-    if isinstance(value, float) and not math.isfinite(value):  # JSON would make it null
-        name = "float"
-    if not name:
-        return value
-    types.setdefault(name, []).append(at)
-    return text(value)
-
-
-def _escaped(name: str) -> str:
-    """A name in a JSON pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")
-
-
-def _restore(row: Any, path: list[str], read: Callable[[str], Any]) -> None:
-    names = [name.replace("~1", "/").replace("~0", "~") for name in path]
-    for name in names[:-1]:
-        row = row[int(name)] if isinstance(row, list) else row[name]
-    last: Any = int(names[-1]) if isinstance(row, list) else names[-1]
-    row[last] = read(row[last])
 
 
 def _as_json(row: dict[str, Any]) -> bytes:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from s3_kit import S3Server
@@ -14,10 +16,27 @@ from trunkline.connectors.contract import SinkContract
 from trunkline.connectors.contract.tools import make_event
 from trunkline.connectors.files import S3, FileSink
 from trunkline.event import Event
+from trunkline.schemas.types import avro_type
 
 
 class Item(dict[str, Any]):
     """Any item."""
+
+
+avro_type(
+    Item,
+    '{"type": "record", "name": "Item", "fields": ['
+    '{"name": "id", "type": "string"}, {"name": "revision", "type": "long"}]}',
+)
+
+
+def as_lines(files: list[bytes]) -> list[bytes]:
+    """The rows of Parquet files as JSON, a file a text."""
+    tables = [pq.ParquetFile(pa.BufferReader(content)).read() for content in files]
+    return [
+        b"".join(json.dumps(row, default=str).encode() + b"\n" for row in table.to_pylist())
+        for table in tables
+    ]
 
 
 def folded(contents: list[bytes]) -> dict[str, int]:
@@ -58,6 +77,18 @@ class TestInAFolder(FileSinkContract):
         return FileSink(self.folder / "none", Item)
 
 
+class TestInAFolderAsParquet(TestInAFolder):
+    def sink(self) -> FileSink[Item]:
+        return FileSink(self.folder, Item, format="parquet")
+
+    def files(self) -> list[bytes]:
+        """As JSON lines would have them."""
+        return as_lines([path.read_bytes() for path in self.folder.rglob("*.parquet")])
+
+    def unreachable_sink(self) -> FileSink[Item]:
+        return FileSink(self.folder / "none", Item, format="parquet")
+
+
 @pytest.fixture(scope="module")
 def store() -> Iterator[S3Server]:
     server = S3Server()
@@ -88,3 +119,13 @@ class TestInABucket(FileSinkContract):
             timeout="1s",
         )
         return FileSink(nobody, Item)
+
+
+class TestInABucketAsParquet(TestInABucket):
+    def sink(self) -> FileSink[Item]:
+        return FileSink(self.store.place(self.bucket, "lake"), Item, format="parquet")
+
+    def files(self) -> list[bytes]:
+        """As JSON lines would have them."""
+        found = self.store.contents(self.bucket)
+        return as_lines([content for key, content in found.items() if key.endswith(".parquet")])

@@ -1,5 +1,5 @@
-"""FileSource passes the acceptance suite: a folder with one file that grows, one of many files, and
-such ones on SFTP and S3."""
+"""FileSource passes the acceptance suite: a folder with one file that grows, one of many files, of
+Parquet, too, and such ones on SFTP and S3."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from s3_kit import S3Server
 from sftp_kit import SftpServer
 from trunkline.connectors.contract import SourceContract
-from trunkline.connectors.files import FileSource, JsonLines
+from trunkline.connectors.files import FileSource, JsonLines, Parquet
 
 
 class TestFileSourceOfFiles(SourceContract):
@@ -37,6 +39,22 @@ class TestFileSourceOfFiles(SourceContract):
 
     def unreachable_source(self) -> FileSource:
         return FileSource(self.folder / "missing", key="id")
+
+
+class TestFileSourceOfParquet(TestFileSourceOfFiles):
+    """Each change is a file of Parquet."""
+
+    def source(self) -> FileSource:
+        form = Parquet()
+        return FileSource(
+            self.folder, "*.parquet", format=form, key="id", settle="0s", interval="50ms", batch=2
+        )
+
+    def put(self, key: str, revision: int) -> None:
+        self.files += 1
+        new = self.folder / f".{self.files:04}.parquet"
+        pq.write_table(pa.table({"id": [key], "revision": [revision]}), new)
+        new.rename(self.folder / f"{self.files:04}.parquet")
 
 
 class TestFileSourceOfALog(SourceContract):

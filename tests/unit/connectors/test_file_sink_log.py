@@ -17,10 +17,13 @@ from trunkline.connectors.contract.tools import make_event
 from trunkline.connectors.files import FileSink
 from trunkline.connectors.files.objects import FolderObjects
 from trunkline.connectors.files.write_log import Fenced, WriteLog, WrittenFile, mark
+from trunkline.connectors.files.written_forms import Forms
 from trunkline.errors import ConfigurationError, PartialFailure, Unavailable
 from trunkline.event import Event, replaced
 from trunkline.naming import inbox
 from trunkline.schemas.commerce import Order
+
+LINES = Forms(Order, "jsonl", False)
 
 
 class Killed(BaseException):
@@ -70,7 +73,7 @@ class Fragile:
 def deliver(objects: Fragile, offsets: list[int], now: float) -> None:
     """A worker that has just begun writes these events, two folders of them."""
     for _ in range(3):
-        log = WriteLog(objects, "_trunkline/i-0", lambda: now)
+        log = WriteLog(objects, "_trunkline/i-0", LINES, lambda: now)
         marks = {mark(offset, f"k{offset}"): offset for offset in offsets}
         fresh = sorted(marks[one] for one in log.missing(marks))
         files = []
@@ -145,7 +148,7 @@ def test_a_log_that_was_read_long_ago_is_read_again() -> None:
     """A partition comes back to a worker: where its next number was, entries of who had it
     meanwhile were removed."""
     objects, now = Fragile({}), 0.0
-    log = WriteLog(objects, "_trunkline/i-0", lambda: now)
+    log = WriteLog(objects, "_trunkline/i-0", LINES, lambda: now)
     log.write(entry(log, 0))
     for number in range(1, 60):
         now += 10
@@ -157,7 +160,7 @@ def test_a_log_that_was_read_long_ago_is_read_again() -> None:
 
 def test_who_fell_asleep_before_an_entry_makes_none_whose_number_is_free_again() -> None:
     objects, now = Fragile({}), 0.0
-    log = WriteLog(objects, "_trunkline/i-0", lambda: now)
+    log = WriteLog(objects, "_trunkline/i-0", LINES, lambda: now)
     create = objects.create
 
     def create_late(path: str, content: bytes) -> bool:
@@ -186,12 +189,12 @@ def test_a_file_is_void_in_the_form_of_its_name(tmp_path: Path) -> None:
     """A worker dies before its file, the next one makes that void, and a later one compresses."""
     objects = Fragile({})
     objects.left = 1
-    log = WriteLog(objects, "_trunkline/i-0", lambda: 0.0)
+    log = WriteLog(objects, "_trunkline/i-0", LINES, lambda: 0.0)
     with pytest.raises(Killed):
         log.write([(WrittenFile("f.jsonl.gz", 0, 0, mark(0, "k")), b"x" * 99)])
     objects.left = 9
     for _ in range(2):
-        log = WriteLog(objects, "_trunkline/i-0", lambda: 0.0)
+        log = WriteLog(objects, "_trunkline/i-0", LINES, lambda: 0.0)
         assert log.missing({mark(0, "k"): 0}) == {mark(0, "k")}
     assert gzip.decompress(objects.shared["f.jsonl.gz"]) == b""
 

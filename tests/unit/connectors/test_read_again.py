@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -13,9 +16,8 @@ from files_kit import batches, records, source_of
 from trunkline import Record
 from trunkline.connectors.base import Source
 from trunkline.connectors.files import Avro, Csv, FixedWidth, JsonLines
-from trunkline.connectors.files.again import notes_of, row_again
+from trunkline.connectors.files.again import as_letter, row_again
 from trunkline.connectors.http import HttpPolling
-from trunkline.connectors.json_values import to_json
 from trunkline.connectors.kafka import KafkaCluster, KafkaSource
 from trunkline.connectors.outbox import OutboxColumns
 from trunkline.errors import DataError
@@ -98,16 +100,28 @@ def test_rows_that_are_nothing_without_their_file(tmp_path: Path) -> None:
         source_of(tmp_path, format=Avro()).read_again(bad)
 
 
-def test_fields_whose_json_lacks_their_types_are_no_row() -> None:
-    """As of Avro: a function that counts with a Decimal would get text."""
-    for fields, same in (({"n": 1, "s": "x"}, True), ({"n": Decimal("1.50")}, False)):
-        raw = to_json(fields)
-        bad = Unreadable(DataError("no key"), raw, notes=notes_of(fields, raw))
-        if same:
-            assert row_again(Avro(), bad, [], 1_000) == fields
-            continue
-        with pytest.raises(DataError, match="no types"):
-            row_again(Avro(), bad, [], 1_000)
+TYPED: dict[str, Any] = {
+    "n": Decimal("1.50"),
+    "at": datetime(2026, 11, 30, 12, tzinfo=UTC),
+    "raw": b"\xff",
+    "deep": [{"a/b": UUID(int=7)}, {"nan": None}],
+}
+
+
+@pytest.mark.parametrize("fields", [{"n": 1, "s": "x"}, TYPED], ids=["plain", "typed"])
+def test_fields_without_a_key_come_back_with_their_types(fields: dict[str, Any]) -> None:
+    """As of Avro: a function that counts with a Decimal would not take a text."""
+    raw, notes = as_letter(fields, 1_000)
+    bad = Unreadable(DataError("no key"), raw, notes=json.loads(json.dumps(dict(notes))))
+    assert row_again(Avro(), bad, [], 1_000) == fields
+
+
+@pytest.mark.parametrize("fields", [{"n": object()}, {"s": "x" * 2_000}], ids=["what", "long"])
+def test_fields_that_their_letter_has_not_are_no_row(fields: dict[str, Any]) -> None:
+    raw, notes = as_letter(fields, 1_000)
+    assert len(raw) <= 1_000
+    with pytest.raises(DataError, match="no types"):
+        row_again(Avro(), Unreadable(DataError("no key"), raw, notes=notes), [], 1_000)
 
 
 def unread(raw: bytes, place: str = "orders/1/7", **notes: Any) -> Record:
