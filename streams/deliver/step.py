@@ -317,7 +317,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         if self._delayed or event.topic != self._inbox:
             self._schedule.add(event, message.timestamp()[1] / 1000)
         else:
-            self._runner.run(self._order.on_arrival(event))
+            self._runner.arrived(event)
 
     def _decoder_of(self, message: Message) -> Decode:
         """A call of an operation has its request for a value."""

@@ -42,6 +42,7 @@ class OperationOptions(TypedDict, total=False):
     doubt: str
     approve: str
     cost: int
+    max_backlog: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class OperationPolicy:
     it could write what came of it: ``retry``, ``ask``, or ``check:`` and the name of a query;
     ``approve``: the role of those who must approve a call, "" for none; ``sql``: the statement that
     a database is asked for, whose parameters the function gives, "" for what is no database;
-    ``cost``: what a call takes of its client's limits."""
+    ``cost``: what a call takes of its client's limits; ``max_backlog``: seconds that the oldest
+    event of the destination may wait while new calls are taken, 0 for any."""
 
     verb: str = ""
     resource: str = ""
@@ -62,6 +64,7 @@ class OperationPolicy:
     approve: str = ""
     sql: str = ""
     cost: int = 1
+    max_backlog: float = 0.0
 
     @property
     def is_query(self) -> bool:
@@ -203,6 +206,7 @@ def parse_operation(options: Mapping[str, Any]) -> tuple[OperationPolicy, list[s
         "approve": _role,
         "sql": parsed_statement,
         "cost": _cost,
+        "max_backlog": lambda text: _time(text, MAX_EXPIRES),
     }
     missing = [
         f"{name}= is missing: {why}"
@@ -217,10 +221,12 @@ def parse_operation(options: Mapping[str, Any]) -> tuple[OperationPolicy, list[s
     if "sql" in options and not policy.sql:  # told: that it has none would be said once more
         policy = replace(policy, sql=str(options["sql"]) or "none")
     if policy.is_query:
-        for name in ("expires", "doubt", "approve"):
+        for name in ("expires", "doubt", "approve", "max_backlog"):
             if name in options:
                 wrong.append(f"{name}=: {policy.verb} changes nothing: it lasts as long as wait=")
-        return replace(policy, expires=policy.wait, doubt="retry", approve=""), wrong
+        return replace(
+            policy, expires=policy.wait, doubt="retry", approve="", max_backlog=0.0
+        ), wrong
     if policy.wait > policy.expires:
         wrong.append("wait= is longer than expires=: a caller would wait for a call that is over")
     return policy, wrong

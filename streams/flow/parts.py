@@ -103,6 +103,13 @@ class Destination(Definition, Generic[EnvT, T]):
         return tuple(naming.tier(self.flow.name, self.name, delay) for delay in delays)
 
     @property
+    def max_backlog(self) -> float:
+        """Seconds of its oldest event beyond which one of its operations takes no new calls; 0:
+        none says so."""
+        said = (one.policy.max_backlog for one in self.operations)
+        return min((most for most in said if most), default=0.0)
+
+    @property
     def calls(self) -> str:
         """The topic that says how each call of its operations stands."""
         return naming.calls(self.flow.name, self.name)

@@ -39,7 +39,8 @@ KEPT = 86_400.0
 """Seconds that the topic keeps a call, and that a repeated one is known."""
 MAX_REPLY = 262_144
 """Bytes of a system's answer that are kept."""
-BEHIND = "it waits behind an earlier event of the same entity"
+BEHIND = "it waits behind {}"
+EARLIER = "an earlier event of the same entity"
 EXPIRED = "its time was over before the system had answered an attempt"
 HALTED = "it was given up, and waits for a person's decision: "
 UNSURE = "an attempt was begun, and its answer is not known"
@@ -268,15 +269,15 @@ class CallJournal:
         return (self._final(event, "dead", attempt=attempt, why="an operator has discarded it"),)
 
     def waiting(
-        self, event: Event[Any], due: float, headers: Mapping[str, str]
+        self, event: Event[Any], due: float, headers: Mapping[str, str], behind: str = ""
     ) -> tuple[PartitionRecord, ...]:
         """The record of a call that goes to a retry topic; none of another event. ``headers``: what
-        that topic's record gets."""
+        that topic's record gets; ``behind``: what it waits for, if its own turn has not come."""
         if not self._is_open_call(event):
             return ()
         attempt = header_number(headers.get(TL_ATTEMPT) or event.header(TL_ATTEMPT))
         error = headers.get(TL_ERROR) or event.header(TL_ERROR)
-        why = (HALTED if headers.get(TL_HALTED) else "") + error if attempt else BEHIND
+        why = (HALTED if headers.get(TL_HALTED) else "") + error if attempt else _behind(behind)
         state: CallState = "attempting" if attempt else "accepted"
         due_at = 0.0 if headers.get(TL_HALTED) else due
         self._unanswered.discard(event.id)
@@ -286,6 +287,16 @@ class CallJournal:
             "unsure": self.is_unsure(event),
         }
         return (self._record(event, state, attempt=attempt, **more),)
+
+    def tell_behind(self, event: Event[Any], due: float, behind: str) -> None:
+        """Write, with the next commit, that a call waits in the inbox ``behind`` something that is
+        due then; nothing of another event."""
+        if self._is_open_call(event):
+            why = shown(_behind(behind), self._destination)
+            attempt = header_number(event.header(TL_ATTEMPT))
+            more = {"attempt": attempt, "due_at": due, "why": why, "unsure": self.is_unsure(event)}
+            record = self._record(event, "accepted", **more)
+            self.writer.tell(event.partition, record)
 
     def _is_open_call(self, event: Event[Any]) -> bool:
         """Whether a record may say something new of it. A repeat of a call that is over may wait
@@ -329,6 +340,10 @@ class CallJournal:
 
 def _place(event: Event[Any]) -> _Place:
     return event.topic, event.partition, event.offset
+
+
+def _behind(what: str) -> str:
+    return BEHIND.format(what or EARLIER)
 
 
 def _kept(request: bytes | None) -> str | None:

@@ -25,6 +25,9 @@ class BlockedKeys:
     def __contains__(self, key: str) -> bool:
         return key in self._sequences
 
+    def __len__(self) -> int:
+        return len(self._sequences)
+
     def join(self, key: str, sequence: int, due: float) -> None:
         """Let an event wait, if it does not yet. ``due`` is kept if it is the key's first."""
         sequences = self._sequences.setdefault(key, [])

@@ -352,9 +352,8 @@ class Assembly:
         for limit in limits:
             # Only now: the step needs its gates, so it is not there when they are made.
             limit.on_capacity = step.wake
-        self._supervisors.append(
-            DestinationSupervisor(admission, self._control, monitor, metrics, step, clock=time.time)
-        )
+        parts, most = (admission, self._control, monitor, metrics, step), destination.max_backlog
+        self._supervisors.append(DestinationSupervisor(*parts, clock=time.time, max_backlog=most))
         return [step] if not destination.queries else [step, self._queries(step, admission, given)]
 
     def _queries(

@@ -36,6 +36,8 @@ HOLDING = "holding"
 """The state of a destination that is up, and of which some events are held."""
 HALTED = "halted"
 """The state of a destination that is up, and of which some keys wait for a person."""
+BEHIND = "behind"
+"""The state of a destination that is up, and too far behind for calls of an operation."""
 HELD_AFTER = 5.0
 """Seconds after which a held event is told of. Single calls fail and succeed again all the time."""
 MAX_HELD = 5
@@ -74,7 +76,8 @@ class ControlledHaltDecisions(HaltDecisions):
 
 
 class DestinationSupervisor:
-    """Binds one destination's step in this worker to what operators command and see."""
+    """Binds one destination's step in this worker to what operators command and see.
+    ``max_backlog``: seconds of its oldest event beyond which gateways must know, 0 for none."""
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class DestinationSupervisor:
         step: DeliveryStep,
         *,
         clock: Callable[[], float],
+        max_backlog: float = 0.0,
     ) -> None:
         self._broken: BaseException | None = None
         self._admission = admission
@@ -95,6 +99,7 @@ class DestinationSupervisor:
         self._destination = step.name
         self._step = step
         self._clock = clock
+        self._max_backlog = max_backlog
         self._status = DestinationStatus(control, step.name, clock=clock)
         self._retries = RetryDecisionFollower(control, step, clock)
         self._task: asyncio.Task[None] | None = None
@@ -161,12 +166,13 @@ class DestinationSupervisor:
         self._log_outage(state)
         held, halted = self._held(), self._step.halted
         if state == CLOSED:
-            state = HOLDING if held else HALTED if halted else CLOSED
+            state = HOLDING if held else HALTED if halted else self._backlog_state()
         self._status.report(
             {
                 "state": state,
                 "until": self._until(),
                 "lag": gauges.lag,
+                "oldest": round(gauges.lag_seconds, 1),
                 "waiting": gauges.waiting,
                 "why": self._why()[:MAX_WHY] or None,
                 "held": held,
@@ -175,6 +181,10 @@ class DestinationSupervisor:
             }
         )
         self._step.wake()  # a command's end, or a window's, may have come
+
+    def _backlog_state(self) -> str:
+        late = 0.0 < self._max_backlog < self._step.gauges.lag_seconds
+        return BEHIND if late else CLOSED
 
     def _log_outage(self, state: str) -> None:
         """Say once that it is down, and once that it is up again: not each time it is probed."""

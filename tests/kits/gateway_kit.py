@@ -103,6 +103,12 @@ def refund_order(call: Call[Order]) -> HttpRequest:
     return HttpRequest("POST", f"/orders/{call.data['id']}/refund", json=call.data)
 
 
+@flow.operation(to=erp, verb="move", resource="orders", key="id", max_backlog="1s", wait="20s")
+def move_order(call: Call[Order]) -> HttpRequest:
+    """Move an order, unless too much waits."""
+    return HttpRequest("POST", f"/orders/{call.data['id']}/move", json=call.data)
+
+
 @flow.operation(to=erp, verb="create", resource="orders", key="id")
 def broken_order(call: Call[Order]) -> HttpRequest:
     """A function with a defect."""

@@ -203,6 +203,7 @@ class Gateway:
         if not doors.calls.is_known(offered, client, key):
             if not queued:
                 doors.availability.require(offered)
+            doors.availability.require_capacity(offered)
             doors.quota.charge(client, call_id(client.name, offered, key), cost)
         sent = await doors.calls.submit(offered, client, key, value, traceparent(request))
         if prefer.respond_async and not sent.call.is_over:

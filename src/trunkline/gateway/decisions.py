@@ -7,6 +7,7 @@ wins.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import uuid
@@ -113,10 +114,14 @@ class Decisions:
 
     async def _settled(self, call: CallRecord, state: str) -> CallRecord:
         """The call once a worker has said another thing of it, or as it is after a moment."""
-        found = self._book.get(call.call)
-        if found is not None and found.state == state:
-            await self._book.wait_change(call.call, SETTLED)
-        return self._book.get(call.call) or call
+        loop = asyncio.get_running_loop()
+        until = loop.time() + SETTLED
+        # Not the next record alone: that may say what the call waits for, and no end of it.
+        while (found := self._book.get(call.call)) is not None and found.state == state:
+            if (left := until - loop.time()) <= 0:
+                break
+            await self._book.wait_change(call.call, left)
+        return found or call
 
 
 def may_decide(client: Client, call: CallRecord, offered: Offered) -> bool:

@@ -48,6 +48,7 @@ KINDS = {
     "system-credentials-rejected": Kind(502, "The system refused the credentials of the flow"),
     "reply-too-large": Kind(502, "The system's answer is too large"),
     "system-unavailable": Kind(503, "The system cannot be asked now", True),
+    "temporary-reduced-capacity": Kind(503, "Too much waits for the system", True),
     "busy": Kind(503, "Too many requests wait", True),
     "not-ready": Kind(503, "The gateway is not ready", True),
     "not-written": Kind(503, "The call could not be written", True),

@@ -101,7 +101,9 @@ class Delivery:
         )
         self.reader = cast(MemoryConsumer, self.step.intake)
         self.supervisor = DestinationSupervisor(
-            self.admission, parts.control, monitor, metrics, self.step, clock=clock
+            *(self.admission, parts.control, monitor, metrics, self.step),
+            clock=clock,
+            max_backlog=destination.max_backlog,
         )
 
     async def start(self) -> None:

@@ -225,3 +225,30 @@ def test_while_the_destination_is_paused_who_waits_is_told_and_who_does_not_is_q
         lambda: world.callers[0].post("correct_order", order(id_), key=unique()).status_code == 200,
         "it is told that it is up",
     )
+
+
+def test_no_new_call_is_taken_while_the_backlog_is_too_old(world: World) -> None:
+    """Neither of who waits nor of who does not; one that was accepted before is joined."""
+    caller, first, key = world.callers[0], unique(), unique()
+    assert caller.post("move_order", order(unique()), key=unique()).status_code == 200
+    world.erp.delay = 4.5
+    try:
+        begun = caller.post("move_order", order(first), key=key, prefer="respond-async")
+        assert begun.status_code == 202
+        world.erp.delay = 0.0
+
+        def refused(prefer: str = "") -> bool:
+            told = caller.post("move_order", order(unique()), key=unique(), prefer=prefer)
+            if told.status_code in (200, 202):
+                return False
+            assert (told.status_code, told.headers["Retry-After"]) == (503, "30")
+            assert told.json()["type"] == "/problems/temporary-reduced-capacity"
+            return True
+
+        eventually(lambda: refused("respond-async"), "a new call is refused")
+        assert refused(), "also of who waits"
+        joined = caller.post("move_order", order(first), key=key)
+        assert (joined.status_code, joined.headers["Idempotent-Replayed"]) == (200, "true")
+        eventually(lambda: not refused(), "and taken again once the old one is done")
+    finally:
+        world.erp.delay = 0.0

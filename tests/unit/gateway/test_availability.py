@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -28,8 +29,10 @@ OFFERED = Offered(
 )
 
 
-def said(state: str, until: float | None = None, at: float = NOW) -> bytes:
-    told = {"state": state, "at": iso(at), "until": until and iso(until)}
+def said(
+    state: str, until: float | None = None, at: float = NOW, oldest: float | None = None
+) -> bytes:
+    told = {"state": state, "at": iso(at), "until": until and iso(until), "oldest": oldest}
     return orjson.dumps(told)
 
 
@@ -76,3 +79,26 @@ def test_a_caller_is_told_when_to_come_again() -> None:
     with pytest.raises(Problem) as raised:
         known.require(OFFERED)
     assert (raised.value.status, raised.value.headers) == (503, {"Retry-After": "7"})
+
+
+def test_a_backlog_that_is_too_old_takes_no_new_calls() -> None:
+    """Whatever else the worker says, and as long as it says so; of an operation that sets a
+    limit."""
+    limited = replace(OFFERED, policy=OperationPolicy("update", "orders", "id", max_backlog=300.0))
+    known = Availability(lambda: NOW)
+    known.require_capacity(limited)
+    for state in ("behind", "halted"):
+        known.heard("a.b.control", b"status/desk/w1", said(state, oldest=301))
+        with pytest.raises(Problem) as raised:
+            known.require_capacity(limited)
+        assert (raised.value.kind, raised.value.status) == ("temporary-reduced-capacity", 503)
+        assert raised.value.headers == {"Retry-After": str(RETRY)}
+        known.require_capacity(OFFERED)
+    for record in (
+        said("behind", oldest=299),
+        said("behind", oldest=301, at=NOW - 121),
+        said("behind"),
+        None,
+    ):
+        known.heard("a.b.control", b"status/desk/w1", record)
+        known.require_capacity(limited)

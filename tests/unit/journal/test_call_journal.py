@@ -102,7 +102,9 @@ def test_what_waits_says_why() -> None:
     calls = journal()
     behind = told(calls.waiting(call(), NOW + 5, {})[0])
     assert (behind.state, behind.attempt, behind.due_at) == ("accepted", 0, NOW + 5)
-    assert "behind" in behind.why
+    assert behind.why == "it waits behind an earlier event of the same entity"
+    named = told(calls.waiting(call(), NOW + 5, {}, "event e1, whose attempt 2 failed")[0])
+    assert named.why == "it waits behind event e1, whose attempt 2 failed"
     failed = told(calls.waiting(call(), NOW + 5, {TL_ATTEMPT: "2", TL_ERROR: "answered 500"})[0])
     assert (failed.state, failed.attempt, failed.why) == ("attempting", 2, "answered 500")
     halted = {TL_ATTEMPT: "3", TL_ERROR: "answered 500", TL_HALTED: "1"}

@@ -3,6 +3,7 @@ doubt, crashes."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -30,11 +31,15 @@ class World:
         def erp(env: Env) -> HttpSink[Order]:
             return HttpSink(env.erp_url, Order)
 
-        @flow.operation(to=erp, verb="correct", resource="orders", key="id", expires="5m")
+        @flow.operation(
+            to=erp, verb="correct", resource="orders", key="id", expires="5m", max_backlog="5m"
+        )
         def correct(call: Call[Order]) -> HttpRequest:
             return HttpRequest("PATCH", f"/orders/{call.key}", json=call.data)
 
-        @flow.operation(to=erp, verb="ship", resource="orders", key="id", doubt="ask")
+        @flow.operation(
+            to=erp, verb="ship", resource="orders", key="id", doubt="ask", max_backlog="1h"
+        )
         def ship(call: Call[Order]) -> HttpRequest:
             return HttpRequest("POST", f"/orders/{call.key}/ship")
 
@@ -135,6 +140,64 @@ def test_a_call_has_the_answer_of_its_system_and_a_repeat_is_not_run() -> None:
         assert len(system.calls) == 1
     with pytest.raises(KeyError):
         test.call_state("d")
+
+
+def test_a_call_that_waits_says_behind_what_and_until_when() -> None:
+    """Whether it waits in memory or in a retry topic; after a restart as far as is known."""
+    world = World()
+    with FlowTest(world.flow) as test:
+        test.destination(world.erp).answers(500, times=2)
+        test.publish(world.orders, order("7", "event"), id="e-1")
+        test.advance("1s")
+        test.call(world.correct, order("7"), id="soon")
+        test.advance("1s")
+        found = test.call_state("soon")
+        assert (found.state, found.due_at) == (
+            "accepted",
+            pytest.approx(test.now.timestamp(), abs=12),
+        )
+        assert re.fullmatch(
+            "it waits behind event e-1, whose attempt 1 failed, due 2026-01-01T00:00:1.*Z",
+            found.why,
+        )
+        test.advance("12s")
+        test.call(world.correct, order("7"), id="later")
+        test.advance("1s")
+        assert "event e-1, whose attempt 2 failed, due 2026-01-01T00:01:1" in (
+            test.call_state("later").why
+        )
+        test.crash()
+        test.call(world.correct, order("7"), id="after")
+        test.advance("1s")
+        assert re.fullmatch(
+            "it waits behind an earlier event of the same entity, due 2026-01-01T00:01:1.*Z",
+            test.call_state("after").why,
+        )
+        test.run_until_idle()
+        assert {call.state for call in test.called} == {"succeeded"}
+
+
+def test_a_backlog_that_is_too_old_is_told_to_gateways() -> None:
+    world = World()
+    assert world.erp.max_backlog == 300
+    with FlowTest(world.flow) as test:
+        test.destination(world.erp).takes("400s")
+        test.call(world.correct, order("7"))
+        test.advance("299s")
+        assert told_of(test) == []
+        test.advance("4s")
+        assert [one["state"] for one in told_of(test)] == ["behind"]
+        test.advance("60s")
+        assert all(one["oldest"] > 330 for one in told_of(test))
+        test.run_until_idle()
+        test.advance("3s")
+        assert told_of(test) == []
+
+
+def told_of(test: FlowTest[Any]) -> list[Any]:
+    """What workers tell of their destinations in the control topic."""
+    state = test._control.state
+    return [value for key, value in state.items() if key.startswith("status/erp/")]
 
 
 def test_a_call_expires_and_is_cancelled_while_its_system_is_down() -> None:
