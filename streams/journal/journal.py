@@ -17,6 +17,7 @@ from trunkline.headers import (
     TL_ACCEPTED_AT,
     TL_ATTEMPT,
     TL_ERROR,
+    TL_EXPIRES_AT,
     TL_HALTED,
     TL_OPERATION,
     TL_REPLAY_ID,
@@ -235,10 +236,13 @@ class CallJournal:
 
     def is_refusal(self, event: Event[Any], failure: Exception) -> bool:
         """Whether a failure is the system's no to what the caller asked for: the caller has the
-        answer then, and there is nothing for a dead-letter queue or a person to do."""
+        answer then, and there is nothing for a dead-letter queue or a person to do. Not of a call
+        that a route has made: it is an event, whose refusal a person must see."""
         status = getattr(failure, "status", None)
         return (
             self.is_call(event)
+            # A call that a route has made has no such time: nobody waits for its answer.
+            and event.header(TL_EXPIRES_AT) != ""
             and isinstance(failure, Rejected)
             and isinstance(status, int)
             and 400 <= status < 500

@@ -112,6 +112,19 @@ def test_a_routed_call_waits_as_an_event_does_and_ends_in_the_queue() -> None:
         assert [letter.shown_key for letter in test.dead_letters(world.erp)] == ["7"]
 
 
+def test_what_the_system_refuses_of_a_route_is_a_dead_letter() -> None:
+    """No caller hears of it."""
+    world = World()
+    with FlowTest(world.flow) as test:
+        test.destination(world.erp).answers(422, times=1)
+        test.publish(world.orders, order("7", "call"))
+        test.run_until_idle()
+        (call,) = test.called
+        assert (call.state, call.status, call.client) == ("dead", 422, "flow/shop")
+        (letter,) = test.dead_letters(world.erp)
+        assert letter.shown_key == "7"
+
+
 def test_a_worker_that_is_killed_asks_again_with_the_same_id_until_it_is_written() -> None:
     world = World()
     with FlowTest(world.flow) as test:
