@@ -82,9 +82,9 @@ def audit(flow: str) -> str:
 # Consumer groups and transactional ids
 
 
-def source_group(flow: str, source: str) -> str:
-    """The consumer group of the workers that may run a source: one of them does."""
-    return qualified(flow, source)
+def sources_group(flow: str) -> str:
+    """The consumer group of the workers that may run a flow's sources: each is run by one."""
+    return f"{flow}.sources"
 
 
 def source_transactional_id(flow: str, source: str) -> str:

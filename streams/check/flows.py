@@ -19,6 +19,7 @@ from trunkline.event import Change
 from trunkline.params import Params
 from trunkline.schemas.types import has_schema
 from trunkline.streams.check.enrichments import enrichment_problems
+from trunkline.streams.check.groups import group_problems
 from trunkline.streams.check.operations import operation_problems, operations_collide
 from trunkline.streams.check.tables import check_tables
 from trunkline.streams.flow.annotations import (
@@ -269,6 +270,7 @@ _CHECKS: list[Callable[[Flow[Any]], Problems]] = [
     _defined_twice,
     _published_twice,
     _reserved_topics,
+    group_problems,
     _foreign_definitions,
     _unconnected,
     _signatures,

@@ -106,10 +106,11 @@ def _of_sources(found: _Rights, flow: Flow[Any], *, create: bool) -> None:
         found.reader(publishers_topic().name, "Write", *(["Create"] if create else []))
     for published in published_by(flow):  # and not what it reads of others
         found.topic(published, "Write")
+    if flow.sources:
+        found.group(naming.sources_group(flow.name), "Read")
     for source in flow.sources:
         found.topic(source.positions, "Read", "Write")
         found.topic(source.dlq, "Write")
-        found.group(naming.source_group(flow.name, source.name), "Read")
         own = naming.source_transactional_id(flow.name, source.name)
         found.transactions(own, prefixed=False)
 
@@ -181,10 +182,11 @@ def _of_viewers(found: _Rights, flow: Flow[Any]) -> None:
         found.reader(naming.audit(name))
     if is_called(flow):
         found.reader(naming.ACCESSES)
+    if flow.sources:
+        found.group(naming.sources_group(flow.name), "Describe")
     for source in flow.sources:
         found.dlq_reader(source.dlq)
         found.topic(source.positions, "Read")
-        found.group(naming.source_group(flow.name, source.name), "Describe")
     for canonical in flow.topics:
         found.reader(canonical.topic)
     if flow.routes:

@@ -28,7 +28,8 @@ class Needs:
     ``topics``: by name, as the environment wants them; ``foreign``: those that no flow of these
     publishes, which are made if they are missing and left alone otherwise. ``schemas``: by
     subject. ``longest_delay``: seconds of the longest retry, of the topics that its events come
-    through. ``parts``: by flow, its destinations and sources; and ``route`` if it routes.
+    through. ``parts``: by flow, its destinations and sources; ``route`` if it routes, and
+    ``sources`` if it has any.
     """
 
     flows: tuple[str, ...]
@@ -157,4 +158,5 @@ def _longest(to: Destination[Any, Any]) -> float:
 
 def _parts(flow: Flow[Any]) -> frozenset[str]:
     named = {part.name for part in (*flow.destinations, *flow.sources)}
-    return frozenset(named | ({"route"} if flow.routes else set()))
+    steps = {"route"} if flow.routes else set()
+    return frozenset(named | steps | ({"sources"} if flow.sources else set()))

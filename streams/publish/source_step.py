@@ -1,8 +1,8 @@
 """The publishing step: from a source to its canonical topics.
 
 A source with a position runs in one worker at a time: the one that owns the only partition of
-its positions topic. Records and position are one transaction under an id of the source's own, so
-whoever takes over fences the worker before and goes on exactly where Kafka stands.
+its positions topic (``source_group``). Records and position are one transaction under an id of the
+source's own, so whoever takes over fences the worker before and goes on exactly where Kafka stands.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer
 
 from trunkline.connectors.base import Batch, Position, SnapshotRequest, Source
 from trunkline.errors import ConfigurationError, SourceError, TrunklineError
 from trunkline.kafka import is_forbidden, transact, unavailable
-from trunkline.kafka.poll_loop import POLL, MicroBatch, PollListener, PollLoop
 from trunkline.masking import without_secrets
 from trunkline.streams.listener import OutcomeListener
 from trunkline.streams.metrics import SourceMetrics
 from trunkline.streams.publish.letter_limit import LetterLimit
 from trunkline.streams.publish.progress import ProgressLog
 from trunkline.streams.publish.publisher import Publisher, PublishingResult
+from trunkline.streams.publish.source_group import SourceGroup
 from trunkline.streams.publish.source_lag import SourceLag, SourceState, SourceStatus
 from trunkline.streams.publish.source_watch import SourceWatch
 from trunkline.streams.publish.stored_position import PARTS, StoredPosition
-from trunkline.tasks import backoff, inheriting, naming_flow
+from trunkline.tasks import backoff, inheriting, naming_flow, working_for
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +57,8 @@ class _Pending:
     started: float
 
 
-class SourceStep(PollListener):
-    """Runs a source while this worker owns its position."""
+class SourceStep:
+    """Runs a source while this worker owns its position, which ``group`` says."""
 
     def __init__(
         self,
@@ -67,13 +67,12 @@ class SourceStep(PollListener):
         publisher: Publisher,
         *,
         build: Callable[[], Source],
-        make_consumer: Callable[[], Consumer],
+        group: SourceGroup,
         make_producer: Callable[[], Producer],
         stored: StoredPosition,
         metrics: SourceMetrics,
         outcome_listener: OutcomeListener,
         limit: LetterLimit | None = None,
-        idle: float = POLL,
     ) -> None:
         self.name = name
         self._limit = limit or LetterLimit(None)
@@ -85,6 +84,8 @@ class SourceStep(PollListener):
         self._outcome_listener = outcome_listener
         self._lag = SourceLag(time.time)
         self._owned = False
+        self._ending = threading.Lock()
+        """Held where the thread ends, or is needed: a source that comes back may find it alive."""
         self._interrupt = threading.Event()
         """What ends the source's reading: the position is taken away, or a commit failed."""
         self._thread: threading.Thread | None = None
@@ -113,37 +114,38 @@ class SourceStep(PollListener):
         self.failure: BaseException | None = None
         self.forbidden = ""
         """The right on Kafka without which the source cannot publish, in a sentence."""
-        self.intake = PollLoop(make_consumer, [positions], idle=idle)
+        self.intake = group
+        group.add(positions, self)
 
-    # Who owns the position, in the poll loop's thread.
+    # Who owns the position, in the group's thread.
 
-    def on_assigned(
-        self, consumer: Consumer, partitions: list[TopicPartition]
-    ) -> list[TopicPartition]:
-        """Run the source if its position is this worker's now."""
-        if partitions:
+    def acquire(self) -> None:
+        """Run the source: its position is this worker's now."""
+        with self._ending:
             self._owned, self._ended, self._error = True, False, ""
             self._interrupt.clear()
-            name = f"source-{self.name}"
-            self._thread = threading.Thread(target=inheriting(self._run), name=name, daemon=True)
-            self._thread.start()
-            self._watch.start()
-        return partitions
+            with working_for("source", self.name):
+                self._watch.start()
+                # One that did not end when the position was taken away goes on where it is: if
+                # anybody ran the source meanwhile, its next transaction is fenced, and it begins
+                # again from the stored position.
+                if self._thread is None:
+                    name = f"source-{self.name}"
+                    run = inheriting(self._run_while_owned)
+                    self._thread = threading.Thread(target=run, name=name, daemon=True)
+                    self._thread.start()
 
-    def on_revoked(self, partitions: list[TopicPartition], *, lost: bool) -> None:
-        """Stop the source, and wait until what it has published is committed."""
+    def release(self) -> None:
+        """Begin to stop: the position goes to another worker."""
         self._owned = False
         self._interrupt.set()
-        self._watch.stop()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        self._position = None
-        self._lag.ended()
 
-    def on_batch(self, batch: MicroBatch) -> None:
-        """Positions that this worker itself has written: nothing to do."""
-        self.intake.done(batch)
+    def wait_released(self, timeout: float) -> bool:
+        """Wait until what was published is committed; False if that took longer."""
+        self._watch.stop()
+        if (thread := self._thread) is not None:
+            thread.join(timeout)
+        return self._thread is None
 
     # What people see of it, in the event loop.
 
@@ -206,6 +208,18 @@ class SourceStep(PollListener):
         return self._paused or bool(self._limit.reason)
 
     # The source's own thread.
+
+    def _run_while_owned(self) -> None:
+        while self._still_needed():
+            self._run()
+
+    def _still_needed(self) -> bool:
+        with self._ending:
+            if self._owned and self.failure is None:
+                return True
+            self._thread = self._position = None
+            self._lag.ended()
+            return False
 
     def _run(self) -> None:
         """Run the source while the position is ours, and nobody has paused it; after a failure, or
@@ -365,10 +379,10 @@ class SourceStep(PollListener):
 
     async def start(self) -> None:
         """Take part in the election of the position's owner."""
-        self.intake.start(self)
+        self.intake.start()
 
     async def stop(self) -> None:
-        """Stop the source and leave."""
+        """Stop the source, and all others of its group, and leave."""
         await self.intake.stop()
 
 

@@ -40,6 +40,7 @@ from trunkline.streams.operations.queries import QueryStep
 from trunkline.streams.publish.letter_limit import LetterLimit
 from trunkline.streams.publish.publishers import Announcement, published_by
 from trunkline.streams.publish.push_step import ANSWER_TIMEOUT, PushStep
+from trunkline.streams.publish.source_group import ASSIGNOR, SourceGroup
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.publish.stored_position import StoredPosition
 from trunkline.streams.quota.client import QuotaClient, limited
@@ -198,10 +199,13 @@ class Assembly:
             self._announcement = Announcement(
                 self._backbone, self._flow.name, topics, clients=self._clients
             )
-        return [self._source(d, connectors[d.name]) for d in self._flow.sources]
+        name = naming.sources_group(self._flow.name)
+        consumer = partial(kafka.consumer, self._backbone, name, assignor=ASSIGNOR)
+        group = SourceGroup(name, consumer, idle=self._idle)
+        return [self._source(d, connectors[d.name], group) for d in self._flow.sources]
 
     def _source(
-        self, definition: SourceDefinition[Any], connector: AnySource
+        self, definition: SourceDefinition[Any], connector: AnySource, group: SourceGroup
     ) -> SourceStep | PushStep:
         publisher = self._compiler.publisher(definition)
         name, monitor = definition.name, self._alerts.monitor(definition.name, step="publish")
@@ -220,7 +224,6 @@ class Assembly:
                 outcome_listener=listener,
                 limit=LetterLimit(definition.dead_letter_limit),
             )
-        group = naming.source_group(self._flow.name, name)
         # The same id in each worker that gets the source: Kafka fences the one before, which may be
         # frozen in the middle of a batch. Routing and delivery have the group's generation.
         fenced = naming.source_transactional_id(self._flow.name, name)
@@ -229,18 +232,17 @@ class Assembly:
             definition.positions,
             publisher,
             build=cast(Callable[[], Source], partial(definition, self._env)),
-            make_consumer=partial(kafka.consumer, self._backbone, group),
+            group=group,
             make_producer=partial(kafka.producer, self._backbone, transactional_id=fenced),
             stored=StoredPosition(
                 name,
                 definition.positions,
-                newest=partial(last_record, self._backbone, definition.positions, group),
+                newest=partial(last_record, self._backbone, definition.positions, group.name),
                 every=partial(read_all, self._backbone, definition.positions),
             ),
             metrics=metrics,
             outcome_listener=listener,
             limit=LetterLimit(definition.dead_letter_limit),
-            idle=self._idle,
         )
 
     def _routing(self, sinks: dict[str, Sink[Any]], batch: int) -> list[Step]:

@@ -26,6 +26,7 @@ from trunkline.streams.plan.orphans import require_drained_tiers
 from trunkline.streams.plan.topics import required_topics
 from trunkline.streams.publish.publishers import published_by, publishers_topic
 from trunkline.streams.publish.push_step import PushStep
+from trunkline.streams.publish.source_group import SourceGroup
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.replay.step import ReplayStep
 from trunkline.streams.route.step import RoutingStep
@@ -249,14 +250,15 @@ class Worker:
         return self._waits or self._access.reason or forbidden or told
 
     def _failures(self) -> list[BaseException]:
-        parts = [self._access, *self._steps, *self._intakes()]
+        parts: list[object] = [self._access, *self._steps, *self._intakes()]
         parts += self._assembly.parts if self._assembly is not None else []
         found = [getattr(part, "failure", None) for part in parts]
         return [failure for failure in found if failure is not None]
 
-    def _intakes(self) -> list[PollLoop]:
-        found = [getattr(step, "intake", None) for step in self._steps]
-        return [intake for intake in found if isinstance(intake, PollLoop)]
+    def _intakes(self) -> list[PollLoop | SourceGroup]:
+        # Sources have one between them.
+        found = dict.fromkeys(getattr(step, "intake", None) for step in self._steps)
+        return [intake for intake in found if isinstance(intake, PollLoop | SourceGroup)]
 
     def _pages(self, app: FlowApp) -> None:
         # 200 whatever is down: a restart of the worker mends no system.

@@ -330,6 +330,13 @@ def b(order: Event[Order]) -> PickList: ...
 @flow.route(orders, to=warehouse, only=[None])  # !! only=(None,): it is a text # !! never matches
 def c(order: Event[Order]) -> PickList: ...
 """,
+    "names whose consumer groups are taken": ROUTED
+    + """
+@flow.destination  # !! 'orders.sources' is the consumer group
+def sources(env: Env) -> Picks: never(env)
+@flow.route(orders, to=sources)
+def b(order: Event[Order]) -> PickList: ...
+""",
     "names of topics that are taken": ROUTED
     + """
 @flow.topic("orders.control", source=shop)  # !! is a topic that orders keeps for itself

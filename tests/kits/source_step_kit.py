@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer
 
 from keeping_producer import KeepingProducer
 from trunkline import Record
@@ -16,10 +16,9 @@ from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 from trunkline.streams.metrics import Metrics, SourceMetrics
 from trunkline.streams.publish.letter_limit import LetterLimit
 from trunkline.streams.publish.publisher import Publisher, TopicMapping
+from trunkline.streams.publish.source_group import SourceGroup
 from trunkline.streams.publish.source_step import SourceStep
 from trunkline.streams.publish.stored_position import StoredPosition
-
-MINE = [TopicPartition("shop.db.positions", 0)]
 
 
 class Numbers(Source):
@@ -79,7 +78,7 @@ class Running:
             "shop.db.positions",
             Publisher("/shop/db", "shop.db.dlq", [topic]),
             build=self.build,
-            make_consumer=cast(Callable[[], Consumer], None),
+            group=SourceGroup("shop.sources", cast(Callable[[], Consumer], None)),
             make_producer=lambda: cast(Producer, self.producer),
             stored=StoredPosition("db", "shop.db.positions", newest=self.newest, every=list),
             metrics=self.metrics,
@@ -104,11 +103,12 @@ class Running:
         return Stored() if count else None
 
     def __enter__(self) -> Running:
-        self.step.on_assigned(cast(Consumer, None), MINE)
+        self.step.acquire()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.step.on_revoked(MINE, lost=False)
+        self.step.release()
+        assert self.step.wait_released(5)
 
     @property
     def status(self) -> str:

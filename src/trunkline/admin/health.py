@@ -161,9 +161,8 @@ class _Parts:
 
     @property
     def groups(self) -> list[str]:
-        found = [naming.source_group(self.flow, name) for name in self.sources]
-        found += [naming.delivery_group(self.flow, name) for name in self.destinations]
-        return [*found, naming.route_group(self.flow)]
+        found = [naming.delivery_group(self.flow, name) for name in self.destinations]
+        return [naming.sources_group(self.flow), *found, naming.route_group(self.flow)]
 
     def routed(self, groups: Mapping[str, Group]) -> set[str]:
         """The canonical topics. What a worker has is read; where none runs, what was read last."""
@@ -204,7 +203,7 @@ class _Look:
     def _source(
         self, flow: str, name: str, state: Mapping[str, Mapping[str, Any]]
     ) -> SourceFigures:
-        target, members = Target(flow, name), self._groups[naming.source_group(flow, name)].members
+        target, members = Target(flow, name), self._groups[naming.sources_group(flow)].members
         found = source_overview(self._backbone, target, state, members, self._now)
         return SourceFigures(found, self._letters(target, state))
 

@@ -239,7 +239,7 @@ def source_status(backbone: Backbone, target: Target) -> SourceOverview:
     """
     require_source(backbone, target)
     state, now = read_control(backbone, target.control), time.time()
-    members = group_members(backbone, naming.source_group(target.flow, target.destination))
+    members = group_members(backbone, naming.sources_group(target.flow))
     return source_overview(backbone, target, state, members, now)
 
 
@@ -359,7 +359,7 @@ def last_position(
 ) -> tuple[Position | None, Position | None, datetime | None]:
     """The position, where the source stood when it was reset, and when that was stored; None of
     what there is not. Blocks. Raises KafkaUnavailable, also if there is no topic of positions."""
-    group = naming.source_group(target.flow, target.destination)
+    group = naming.sources_group(target.flow)
     try:
         message = last_record(backbone, target.positions, group)
     except KafkaException as failure:

@@ -22,7 +22,7 @@ def test_names_are_as_documented() -> None:
     assert naming.audit("orders") == "orders.audit"
     assert naming.route_group("orders") == "orders.route"
     assert naming.delivery_group("orders", "erp") == "orders.erp"
-    assert naming.source_group("orders", "shop") == "orders.shop"
+    assert naming.sources_group("orders") == "orders.sources"
     assert naming.source_transactional_id("orders", "shop") == "trunkline.orders.shop"
 
 

@@ -34,7 +34,7 @@ def test_a_source_may_write_what_it_publishes_and_keep_its_position() -> None:
     found = of(flow_of(), "source")
     assert found["orders"] == ("Write", "Describe")
     assert found["sales.shop.positions"] == ("Read", "Write", "Describe")
-    assert found["sales.shop"] == ("Read",)
+    assert found["sales.sources"] == ("Read",)
     assert found["trunkline.sales.shop"] == ("Write", "Describe")
     assert found["sales.erp.inbox"] == ("Describe",)
 
