@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from broker import Broker
 
+from pod_kit import Pod
 from trunkline.params import Backbone
 from worker_kit import Destination, Feed, Workers, environ_of
 
@@ -55,3 +56,12 @@ def workers_of(backbone: Backbone, name: str, tmp_path: Path) -> Iterator[Callab
             return running.enter_context(Workers(HERE / file, tmp_path, environ))
 
         yield make
+
+
+@pytest.fixture
+def pods() -> Iterator[list[Pod]]:
+    """Those that were started; none is left behind."""
+    started: list[Pod] = []
+    yield started
+    for pod in started:
+        pod.kill()

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from checker import disorders, repeats
-from pod import Pod
 from test_restarts import assert_routed_once, numbered
 
 from helm_kit import of_kind, render
+from pod_kit import Pod
 from trunkline.params import Backbone
 from worker_kit import Destination, Feed, eventually
 
 FLOW_FILE = Path(__file__).with_name("feed_flow.py")
 EVENTS = 3_000
-
-
-@pytest.fixture
-def pods() -> Iterator[list[Pod]]:
-    """Those that were started; none is left behind."""
-    started: list[Pod] = []
-    yield started
-    for pod in started:
-        pod.kill()
 
 
 def values(backbone: Backbone, name: str, **worker: Any) -> dict[str, Any]:

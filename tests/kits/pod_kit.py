@@ -1,8 +1,8 @@
 """A rendered pod as a process of this machine: its container's arguments, variables and probes.
 
 What a kubelet would make is made here: variables from literals and Secrets and none beside them,
-files of ConfigMaps where they are mounted, folders for volumes. The ports of all pods are those of
-one machine here, so each pod gets a free one for the health port.
+files of ConfigMaps and folders of Secrets where they are mounted, folders for volumes, what runs
+before SIGTERM. The ports of all pods are those of one machine here, so each pod gets free ones.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from trunkline.local.ports import free_port
 from worker_kit import PATIENCE, eventually
 
 APP = "/app/"
+PORT_OPTIONS = ("--port", "--health-port")
 
 
 class Pod:
@@ -39,8 +40,8 @@ class Pod:
     ) -> None:
         self._spec = workload["spec"]["template"]["spec"]
         (self._container,) = self._spec["containers"]
-        self._home = home
-        self._port = free_port()
+        self._home, self._secrets = home, dict(secrets)
+        self.ports = {p["name"]: free_port() for p in self._container.get("ports", ())}
         home.mkdir()
         for path, file in image.items():
             (home / "app" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -49,8 +50,8 @@ class Pod:
         self.log = home / "log"
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "trunkline", *self._arguments()],
-                env=self._variables(secrets, mounted),
+                [sys.executable, "-m", "trunkline", *self._arguments(mounted)],
+                env=self._variables(mounted),
                 cwd=home / "app",
                 stdout=output,
                 stderr=output,
@@ -67,40 +68,68 @@ class Pod:
                 file = self._home / "app" / path.removeprefix(APP)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(maps[volume["configMap"]["name"]][mount["subPath"]])
+                continue
+            places[path] = str(self._home / mount["name"])
+            Path(places[path]).mkdir()
+            if "secret" in volume:
+                self._fill(Path(places[path]), volume["secret"]["secretName"])
             else:
                 assert "emptyDir" in volume, volume
-                places[path] = str(self._home / mount["name"])
-                Path(places[path]).mkdir()
         return places
 
-    def _arguments(self) -> list[str]:
-        arguments = [str(argument) for argument in self._container["args"]]
-        ports = [p for p in self._container.get("ports", ()) if p["name"] == "health"]
-        if not ports:  # a job has no pages
-            return arguments
-        (port,) = ports
-        at = arguments.index("--port") + 1
-        assert arguments[at] == str(port["containerPort"])
-        return [*arguments[:at], str(self._port), *arguments[at + 1 :]]
+    def _fill(self, folder: Path, secret: str) -> None:
+        """As a kubelet does: each key is a link through the link `..data`, which it points at a new
+        folder when the Secret has changed, so that all keys change at one moment."""
+        fresh = folder / f"..{time.monotonic_ns()}"
+        fresh.mkdir()
+        for name, key in self._secrets:
+            if name == secret:
+                (fresh / key).write_text(self._secrets[name, key])
+                if not (folder / key).is_symlink():
+                    (folder / key).symlink_to(f"..data/{key}")
+        beside = folder / "..data_tmp"
+        beside.symlink_to(fresh.name)
+        beside.replace(folder / "..data")
 
-    def _variables(
-        self, secrets: Mapping[tuple[str, str], str], places: Mapping[str, str]
-    ) -> dict[str, str]:
+    def changed(self, secret: str, key: str, value: str) -> None:
+        """A Secret that it mounts has changed, and its node has heard of it."""
+        self._secrets[secret, key] = value
+        for volume in self._spec["volumes"]:
+            if volume.get("secret", {}).get("secretName") == secret:
+                self._fill(self._home / volume["name"], secret)
+
+    def _arguments(self, places: Mapping[str, str]) -> list[str]:
+        numbers = {p["name"]: str(p["containerPort"]) for p in self._container.get("ports", ())}
+        ours = {number: str(self.ports[name]) for name, number in numbers.items()}
+        arguments, before = [], ""
+        for argument in map(str, self._container["args"]):
+            folder = next((path for path in places if argument.startswith(f"{path}/")), "")
+            if before in PORT_OPTIONS:
+                arguments.append(ours[argument])
+            elif folder:
+                arguments.append(places[folder] + argument.removeprefix(folder))
+            else:
+                arguments.append(argument)
+            before = argument
+        return arguments
+
+    def _variables(self, places: Mapping[str, str]) -> dict[str, str]:
         found = {"PATH": os.environ["PATH"], "HOME": places["/tmp"], "TMPDIR": places["/tmp"]}
         for entry in self._container["env"]:
             if "value" in entry:
                 found[entry["name"]] = places.get(entry["value"], entry["value"])
             else:
                 wanted = entry["valueFrom"]["secretKeyRef"]
-                found[entry["name"]] = secrets[wanted["name"], wanted["key"]]
+                found[entry["name"]] = self._secrets[wanted["name"], wanted["key"]]
         return found
 
     def answers(self, probe: str) -> bool:
         """Whether its probe (``readiness``, …) succeeds now."""
         assert self.process.poll() is None, f"it ended:\n{self.log.read_text()[-4000:]}"
-        path = self._container[f"{probe}Probe"]["httpGet"]["path"]
+        asked = self._container[f"{probe}Probe"]["httpGet"]
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5):
+            url = f"http://127.0.0.1:{self.ports[asked['port']]}{asked['path']}"
+            with urllib.request.urlopen(url, timeout=5):
                 return True
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
@@ -116,10 +145,15 @@ class Pod:
         assert code == 0, f"it ended with {code}:\n{self.log.read_text()[-4000:]}"
 
     def stop(self) -> float:
-        """SIGTERM; the seconds until its end, which must be a clean one within its grace period."""
+        """What runs before SIGTERM, then that; the seconds until its end, which must be a clean one
+        within its grace period."""
         began = time.monotonic()
+        hook = self._container.get("lifecycle", {}).get("preStop", {})
+        if hook:
+            subprocess.run(hook["exec"]["command"], check=True)
         self.process.terminate()
-        code = self.process.wait(self._spec["terminationGracePeriodSeconds"])
+        left = self._spec["terminationGracePeriodSeconds"] - (time.monotonic() - began)
+        code = self.process.wait(left)
         assert code == 0, f"it ended with {code}:\n{self.log.read_text()[-4000:]}"
         return time.monotonic() - began
 
