@@ -11,7 +11,7 @@ from benchmarks import report
 from trunkline.errors import TrunklineError
 
 QUICK = 0.04
-JOBS = ("route", "cdc", "latency", "deliver", "retry", "tables", "flows")
+JOBS = ("route", "cdc", "files", "latency", "deliver", "retry", "tables", "flows")
 MODULES = {"flows": "many"}  # where its name is another: benchmarks/flows/ has the flows of jobs
 LONG = ("recovery", "snapshot")
 """Half an hour each: they run only when they are named."""
@@ -19,7 +19,7 @@ LONG = ("recovery", "snapshot")
 
 def main() -> int:
     options = _options()
-    complete = options.scale == 1 and not options.only
+    complete = options.save or (options.scale == 1 and not options.only)
     for job in [options.job] if options.job else JOBS:
         print(f"{job}, {options.scale:g} of its full size", file=sys.stderr)
         machine = report.machine()
@@ -47,6 +47,7 @@ def _options() -> argparse.Namespace:
     size.add_argument("--scale", type=float, default=1.0, help="share of the full number of events")
     quick = {"action": "store_const", "dest": "scale", "const": QUICK}
     size.add_argument("--quick", **quick, help="few events: does everything run?")
+    parser.add_argument("--save", action="store_true", help="write what is not complete, too")
     parser.add_argument("--only", default="", help="systems whose name contains this")
     return parser.parse_args()
 

@@ -2,7 +2,8 @@
 
 Each system does the three in one life. While the changes to catch up with are made, it stands
 still (SIGSTOP): so it neither competes with who makes them, nor begins cold. Its topic has one
-partition, so that the n-th record after the catch-up is the n-th change.
+partition, so that the n-th record after the catch-up is the n-th change. The same on PostgreSQL and
+on MariaDB.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 
-from benchmarks import debezium, shop
+from benchmarks import debezium, shop, shop_mariadb
 from benchmarks.errors import FAILURES, BenchmarkError
 from benchmarks.measure import Meter, percentile
 from benchmarks.report import Report
@@ -41,21 +43,24 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class System:
-    """A system of this job; ``owner``: what the names of its topics and groups begin with."""
+    """A system of this job; ``owner``: what the names of its topics and groups begin with;
+    ``shop``: the module of its database."""
 
     name: str
     owner: str
     topic: str
     command: Callable[[Servers], list[str]]
+    shop: ModuleType = shop
 
 
-def peer(name: str, owner: str, *, avro: bool = True, **more: str) -> System:
+def peer(name: str, owner: str, *, avro: bool = True, mariadb: bool = False, **more: str) -> System:
     settings = {key.replace("_", "."): value for key, value in more.items()}
     return System(
         name,
         owner,
-        debezium.topic(owner),
-        lambda at: debezium.command(owner, at, avro=avro, more=settings),
+        debezium.topic(owner, shop_mariadb.TABLE if mariadb else shop.TABLE),
+        lambda at: debezium.command(owner, at, avro=avro, more=settings, mariadb=mariadb),
+        shop_mariadb if mariadb else shop,
     )
 
 
@@ -69,6 +74,14 @@ SYSTEMS = (
     peer("Debezium, Avro", "dbz_avro"),
     peer("Debezium, Avro, polling every 10 ms", "dbz_fast", poll_interval_ms="10"),
     peer("Debezium, JSON", "dbz_json", avro=False),
+    System(
+        "trunkline, MariaDB",
+        "cdcmaria",
+        "cdcmaria.orders",
+        lambda at: trunkline("cdc_mariadb", "--only", "source"),
+        shop_mariadb,
+    ),
+    peer("Debezium, Avro, MariaDB", "dbz_maria", mariadb=True),
 )
 
 
@@ -79,34 +92,37 @@ def run(*, scale: float, only: str) -> Report:
     report = Report(
         "cdc", f"CDC: {rows:,} rows, {changes:,} changes, then {shop.RATE} changes a second"
     )
-    with servers(postgres=True) as at:
-        shop.make(at.postgres, rows)
+    with servers(postgres=True, mariadb=True) as at:
+        dsns = {shop: at.postgres, shop_mariadb: shop_mariadb.prepare(at.mariadb)}
+        for module, dsn in dsns.items():
+            module.make(dsn, rows)
         for system in SYSTEMS:
             if only not in system.name:
                 continue
+            dsn = dsns[system.shop]
             try:
-                report.add(system.name, UNITS, **_measure(system, at, rows, transactions))
+                report.add(system.name, UNITS, **_measure(system, at, dsn, rows, transactions))
             except FAILURES as problem:
                 report.skip(system.name, "snapshot_rows_per_s", problem)
-            shop.forget_readers(at.postgres)
+            system.shop.forget_readers(dsn)
     return report
 
 
-def _measure(system: System, at: Servers, rows: int, transactions: int) -> Figures:
+def _measure(system: System, at: Servers, dsn: str, rows: int, transactions: int) -> Figures:
     command = system.command(at)
     at.topics.create([system.topic], partitions=1)
     changes = transactions * EACH
     log = at.logs / f"cdc-{system.owner}.log"
     with (
-        Program(command, log, at.environment(DSN=at.postgres)) as program,
+        Program(command, log, at.environment(DSN=dsn)) as program,
         Meter(system=program.pid, **at.pids) as meter,
     ):
         snapshot = _output(system, at, program, rows)
         program.pause()
-        shop.change_many(at.postgres, transactions, EACH)
+        system.shop.change_many(dsn, transactions, EACH)
         program.resume()
         stream = _output(system, at, program, rows + changes).after(rows)
-        latencies, begin, end = _latencies(system, at)
+        latencies, begin, end = _latencies(system, at, dsn)
         return {
             **_throughput("snapshot", snapshot, meter),
             **_throughput("stream", stream, meter),
@@ -135,11 +151,11 @@ def _throughput(phase: str, output: Output, meter: Meter) -> Figures:
     }
 
 
-def _latencies(system: System, at: Servers) -> tuple[list[float], float, float]:
+def _latencies(system: System, at: Servers, dsn: str) -> tuple[list[float], float, float]:
     """Seconds from commit to consumer for each change after the warm-up; begin and end."""
     expected = shop.RATE * SECONDS
     reader = at.topics.reader([system.topic], at_end=True)
-    with shop.changer(at.postgres, SECONDS) as changing:
+    with system.shop.changer(dsn, SECONDS) as changing:
         received: list[float] = []
         deadline = time.monotonic() + SECONDS + 30
         while len(received) < expected and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Debezium's PostgreSQL connector in a standalone Kafka Connect worker of its own.
+"""Debezium's connectors in a standalone Kafka Connect worker of their own.
 
 Default settings but for what the job needs: which table, which converter, how often to poll.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks import environments
+from benchmarks import environments, shop_mariadb
 from benchmarks.servers import Servers
 from benchmarks.shop import TABLE
 from trunkline.local.ports import free_port
@@ -19,22 +19,26 @@ JVM = ("-Xms256M", "-Xmx2G", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
 JSON = {"": "org.apache.kafka.connect.json.JsonConverter", ".schemas.enable": "false"}
 
 
-def topic(prefix: str) -> str:
+def topic(prefix: str, table: str = TABLE) -> str:
     """The topic of the table's changes."""
-    return f"{prefix}.{TABLE}"
+    return f"{prefix}.{table}"
 
 
-def command(prefix: str, at: Servers, *, avro: bool, more: Mapping[str, str]) -> list[str]:
-    """A worker with one connector, whose topics begin with ``prefix``. Raises Skipped."""
+def command(
+    prefix: str, at: Servers, *, avro: bool, more: Mapping[str, str], mariadb: bool = False
+) -> list[str]:
+    """A worker with one connector, of PostgreSQL or MariaDB, whose topics begin with ``prefix``.
+    Raises Skipped."""
     classes = environments.class_path(environments.CONNECT_JARS, environments.LOGGING_JARS)
     home = at.logs / prefix
-    plugins = _plugins(home / "plugins")
+    jars = environments.DEBEZIUM_MARIADB_JARS if mariadb else environments.DEBEZIUM_JARS
+    plugins = _plugins(home / "plugins", jars)
     converter = _avro(at.registry) if avro else JSON
     worker = _write(home / "worker.properties", _worker(at, home, plugins))
     connector = _write(
         home / "connector.properties",
         {
-            **_connector(prefix, at.postgres),
+            **(_mariadb(prefix, at) if mariadb else _connector(prefix, at.postgres)),
             **{
                 f"{part}.converter{k}": v for part in ("key", "value") for k, v in converter.items()
             },
@@ -78,6 +82,26 @@ def _connector(prefix: str, dsn: str) -> dict[str, str]:
     }
 
 
+def _mariadb(prefix: str, at: Servers) -> dict[str, str]:
+    url = urlsplit(at.mariadb)
+    return {
+        "name": prefix,
+        "connector.class": "io.debezium.connector.mariadb.MariaDbConnector",
+        "database.hostname": url.hostname or "",
+        "database.port": str(url.port),
+        "database.user": shop_mariadb.USER,
+        "database.password": shop_mariadb.PASSWORD,
+        "database.ssl.mode": "disable",
+        "database.server.id": "7001",
+        "topic.prefix": prefix,
+        "database.include.list": shop_mariadb.TABLE.split(".")[0],
+        "table.include.list": shop_mariadb.TABLE,
+        "schema.history.internal.kafka.bootstrap.servers": at.bootstrap,
+        "schema.history.internal.kafka.topic": f"{prefix}_history",
+        "schema.name.adjustment.mode": "avro",
+    }
+
+
 def _avro(registry: str) -> dict[str, str]:
     """Apicurio's converter; it speaks the registry's own API."""
     url = urlsplit(registry)
@@ -88,9 +112,9 @@ def _avro(registry: str) -> dict[str, str]:
     }
 
 
-def _plugins(folder: Path) -> Path:
+def _plugins(folder: Path, debezium: str) -> Path:
     """A plugin path: a folder of links to jars for each plugin. Raises Skipped."""
-    parts = {"debezium": environments.DEBEZIUM_JARS, "avro": environments.CONVERTER_JARS}
+    parts = {"debezium": debezium, "avro": environments.CONVERTER_JARS}
     for name, coordinates in parts.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         for jar in environments.jars(coordinates):

@@ -22,6 +22,7 @@ CONNECT_JARS = f"org.apache.kafka:connect-runtime:{KAFKA}"
 # Resolved apart: together with Connect it would change versions of Connect's own jars.
 LOGGING_JARS = "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"
 DEBEZIUM_JARS = "io.debezium:debezium-connector-postgres:3.4.3.Final"
+DEBEZIUM_MARIADB_JARS = "io.debezium:debezium-connector-mariadb:3.4.3.Final"
 CONVERTER_JARS = "io.apicurio:apicurio-registry-utils-converter:2.6.13.Final"
 STREAMS_JARS = f"org.apache.kafka:kafka-streams:{KAFKA}"
 AVRO_JARS = "org.apache.avro:avro:1.12.0"

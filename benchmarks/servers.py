@@ -27,6 +27,7 @@ class Servers:
     pids: dict[str, int]
     logs: Path
     topics: Topics
+    mariadb: str = ""
 
     def environment(self, **more: str) -> dict[str, str]:
         """What a Trunkline worker or a peer is told."""
@@ -42,13 +43,14 @@ class Servers:
 
 
 @contextmanager
-def servers(*, postgres: bool = False) -> Iterator[Servers]:
-    """Start Kafka, the registry and, on request, PostgreSQL."""
+def servers(*, postgres: bool = False, mariadb: bool = False) -> Iterator[Servers]:
+    """Start Kafka, the registry and, on request, databases."""
     home = Path(tempfile.mkdtemp(prefix="trunkline-bench-"))
     home.chmod(0o755)  # PostgreSQL runs as another user when we are root
-    free = {"kafka_port": 0, "registry_port": 0, "postgres_port": 0}
+    free = {"kafka_port": 0, "registry_port": 0, "postgres_port": 0, "mariadb_port": 0}
+    databases = {"postgres": postgres, "mariadb": mariadb}
     try:
-        with Stack(home, postgres=postgres, kafka_heap="1g", **free, report=_tell) as stack:
+        with Stack(home, **databases, kafka_heap="1g", **free, report=_tell) as stack:
             where = stack.endpoints
             yield Servers(
                 bootstrap=where.bootstrap,
@@ -57,6 +59,7 @@ def servers(*, postgres: bool = False) -> Iterator[Servers]:
                 pids={server.name: server.pid or 0 for server in stack.status()},
                 logs=ROOT / ".trunkline" / "bench-logs",
                 topics=Topics(where.bootstrap),
+                mariadb=where.mariadb or "",
             )
     finally:
         shutil.rmtree(home, ignore_errors=True)

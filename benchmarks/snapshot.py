@@ -74,14 +74,14 @@ def _measure(at: Servers, rows: int, readers: int) -> dict[str, float]:
             if share < 1:
                 os.killpg(program.pid, signal.SIGKILL)
             else:
-                _settled(at)
+                settled(at, TOPIC)
     return {
         "first_rows_per_s": rates[0],
         "resumed_rows_per_s": rates[-1],
         "cpu_us_per_row": cpu / len(rates) * 1e6,
         "rss_mb": peaks[0],
         "rss_resumed_mb": max(peaks[1:]),
-        "read_twice": _repeats(at, rows),
+        "read_twice": repeats(at, TOPIC, rows),
     }
 
 
@@ -102,18 +102,18 @@ def _until(at: Servers, program: Program, begin: int, end: int) -> tuple[float, 
     return first, max(time.time(), first + LOOK), max(found - begin, 1)
 
 
-def _settled(at: Servers) -> None:
+def settled(at: Servers, topic: str) -> None:
     """Returns when nothing comes any more: what ends transactions is counted with the records."""
     before = -1
-    while (now := at.topics.ends([TOPIC]) or 0) != before:
+    while (now := at.topics.ends([topic]) or 0) != before:
         before = now
         time.sleep(SETTLED)
 
 
-def _repeats(at: Servers, rows: int) -> int:
+def repeats(at: Servers, topic: str, rows: int) -> int:
     """How many records there are of rows that have come before. Raises if a row is missing."""
     seen, count, ended = bytearray(rows + 1), 0, False
-    reader = at.topics.reader([TOPIC])
+    reader = at.topics.reader([topic])
     try:
         while not ended:
             for message in reader.consume(10_000, timeout=1.0):
