@@ -53,7 +53,9 @@ class Signature:
     ``time_header``: where the time is, in epoch seconds, or ``time_prefix``: which of the separated
     parts has it. ``id_header``: where the id is. ``tolerance``: how far the signed time may be off
     this machine's clock. ``message_id``: which header or field names a message by default, as
-    ``id=`` of ``WebhookSource`` does; that of ``id_header``, if there is one.
+    ``id=`` of ``WebhookSource`` does; that of ``id_header``, if there is one. ``challenge``: the
+    ``type`` of a JSON body by which the caller asks whether somebody listens: its ``challenge`` is
+    answered, and nothing published.
 
     Raises ConfigurationError for what cannot be.
     """
@@ -71,6 +73,7 @@ class Signature:
     tolerance: str = "5m"
     base64_secret: bool = False
     message_id: str | None = None
+    challenge: str = ""
 
     def __post_init__(self) -> None:
         signed = _PARTS.findall(self.content)
@@ -138,6 +141,7 @@ class Signature:
             time_header="X-Slack-Request-Timestamp",
             content="v0:{time}:{body}",
             tolerance=tolerance,
+            challenge="url_verification",
         )
 
     @staticmethod

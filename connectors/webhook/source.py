@@ -101,6 +101,7 @@ class WebhookSource(PushSource):
         self._id_headers = ID_HEADERS if usual is None else (usual, *ID_HEADERS)
         # By an unsigned id an old request could be sent again as a new message.
         self._named_by_signature = signature is not None and signature.has_time and usual is None
+        self._challenge = signature.challenge if signature is not None else ""
         self._verifier = None if signature is None else Verifier(signature, time.time)
         self._token = _given("token", token, prefix="Bearer ")
         self._format: BodyFormat = body
@@ -157,6 +158,8 @@ class WebhookSource(PushSource):
             found = bodies(content, self._format)
         except ValueError as error:
             return refusal(400, str(error))
+        if (challenge := self._challenged(found)) is not None:
+            return answered({"challenge": challenge}, 200)
         try:
             called = self._called(request, signed)
             records = [self._record(request, one) for one in found]
@@ -237,6 +240,14 @@ class WebhookSource(PushSource):
         # Without one: two equal bodies may be two payments, and nobody can tell. A caller that
         # sends again after a lost answer must say so by an id.
         return found.decode(errors="backslashreplace")
+
+    def _challenged(self, found: Sequence[Body]) -> str | None:
+        """What a caller wants to hear back before it sends anything, as Slack does when an address
+        is entered there; None for a message."""
+        if not self._challenge or len(found) != 1 or found[0].get("type") != self._challenge:
+            return None
+        text = found[0].get("challenge")
+        return text if isinstance(text, str) else None
 
     def _record(self, request: web.BaseRequest, body: Body) -> Record:
         record = Record(key=_text(self._key(body), "the key"), data=body, stream=self.stream)

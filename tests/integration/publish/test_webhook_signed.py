@@ -109,6 +109,21 @@ def test_a_message_that_comes_while_it_is_being_taken_is_sent_again() -> None:
     asyncio.run(test())
 
 
+def test_slack_hears_its_challenge_back_and_nothing_is_published() -> None:
+    """Once, when the address is entered there; also that is signed."""
+
+    async def test() -> None:
+        now, body = int(time.time()), b'{"type":"url_verification","challenge":"3eZbr","id":"x"}'
+        async with Caller(signature=Signature.slack("hush")) as caller:
+            assert await caller.post(body, slack(body, now)) == (200, {"challenge": "3eZbr"})
+            assert (await caller.post(body, slack(b"{}", now)))[0] == 401
+            event = b'{"type":"event_callback","challenge":"no","id":"E1"}'
+            assert await caller.post(event, slack(event, now)) == (202, {"accepted": 1})
+        assert [record.key for record in caller.records] == ["E1"]
+
+    asyncio.run(test())
+
+
 def test_a_form_of_slack_is_named_by_what_is_signed() -> None:
     async def test() -> None:
         now, body = int(time.time()), b"id=T1&text=%C3%A8+vero&tag=a&tag=b&empty="
