@@ -10,9 +10,11 @@ from trunkline.connectors.base import Batch, Finding, Position, Source
 from trunkline.connectors.sql.polling.comparison import ComparingReader
 from trunkline.connectors.sql.polling.modes import FullComparison, Increasing, Mode, Timestamp
 from trunkline.connectors.sql.polling.ordered import OrderedReader
+from trunkline.connectors.sql.polling.records import read_again
 from trunkline.connectors.sql.polling.table import PolledTable
 from trunkline.connectors.waiting import Calls, Stopped
-from trunkline.errors import ConfigurationError, SourceError
+from trunkline.errors import ConfigurationError, DataError, SourceError
+from trunkline.event import Record
 from trunkline.params import Secret, revealed
 from trunkline.times import parse_duration
 
@@ -105,6 +107,12 @@ class SqlPolling(Source):
     def streams(self) -> Sequence[str]:
         """See ``Source.streams``: the one of ``stream=``, or the table."""
         return (self._stream,)
+
+    def read_again(self, record: Record) -> Record:
+        """See ``Source.read_again``: the row as it was, by today's ``key=``."""
+        if not self._keys:
+            raise DataError("its primary key was empty: name another one, key=, or discard it")
+        return read_again(record, self._keys)
 
     def close(self) -> None:
         """See ``Source.close``."""

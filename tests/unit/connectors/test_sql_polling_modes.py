@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from polling_kit import Polled, changes, looks, once, polled
 from trunkline.connectors.sql import FullComparison, Increasing, SqlPolling, Timestamp
-from trunkline.errors import AddressError, ConfigurationError, SourceError
+from trunkline.errors import AddressError, ConfigurationError, DataError, SourceError
 
 OLD = "2026-01-01 00:00:00"
 
@@ -279,10 +279,17 @@ def test_a_row_without_a_key_is_a_dead_letter_and_the_rest_is_read(items: Polled
     put(items, 5, "e")
     (batch,) = once(source(items, key="name"))
     assert [record.key for record in batch.records] == ["a", "b", "c", "", "e"]
-    bad = batch.records[3].unreadable
-    assert bad is not None
-    assert "name is empty" in str(bad.error)
-    assert b"'id': 4" in bad.raw
+    bad = batch.records[3]
+    assert bad.unreadable is not None
+    assert "name is empty" in str(bad.unreadable.error)
+    assert b'"id":4' in bad.unreadable.raw
+    with pytest.raises(DataError, match="name is empty"):
+        source(items, key="name").read_again(bad)
+    with pytest.raises(DataError, match="primary key"):
+        source(items).read_again(bad)
+    right = once(source(items, key="id"))[0].records[3]
+    again = source(items, key="id").read_again(bad)
+    assert (again.key, again.data, again.id) == ("4", right.data, bad.id)
 
 
 def test_a_view_is_read_by_the_columns_that_are_named(items: Polled) -> None:
