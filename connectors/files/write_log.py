@@ -170,9 +170,10 @@ class WriteLog:
 
     def _load(self) -> None:
         voided: set[str] = set()
-        for number in reversed(self._numbers()):
+        numbers = self._numbers()
+        for number in reversed(numbers):
             if self._entries and number != self._entries[0].number - 1:
-                break  # one that its author had to remove, and could not
+                break
             entry = _Entry.of(number, self._objects.read(self._path(number)))
             entry.files = [file for file in entry.files if file.path not in voided]
             voided.update(entry.void)
@@ -180,9 +181,22 @@ class WriteLog:
             if self._is_enough(len(self._entries), entry.at, self._entries[-1].at):
                 break
         if self._entries:
+            self._remove_strays(numbers)
             newest = self._entries[-1]
             self._void = [file.path for file in newest.files if not self._is_made(file.path)]
             newest.files = [file for file in newest.files if file.path not in self._void]
+
+    def _remove_strays(self, numbers: Sequence[int]) -> None:
+        """Remove entries below a gap: their author was asleep while they were made, found that
+        others are further, and died before he could remove them. Only those as old as what is
+        removed anyway: a listing may lack an entry that is made at that moment, too."""
+        newest = self._entries[-1]
+        gap = next((n for n in range(newest.number, 0, -1) if n not in numbers), 0)
+        for number in numbers:
+            if number < gap and newest.number - number >= LEAST_ENTRIES:
+                at = _Entry.of(number, self._objects.read(self._path(number))).at
+                if self._is_enough(newest.number - number, at, newest.at):
+                    self._objects.remove(self._path(number))
 
     def _is_made(self, path: str) -> bool:
         form = self._forms.of(path)

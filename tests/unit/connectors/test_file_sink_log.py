@@ -177,6 +177,22 @@ def test_who_fell_asleep_before_an_entry_makes_none_whose_number_is_free_again()
     assert "_trunkline/i-0/000000000001.json" not in objects.shared
 
 
+def test_an_entry_whose_author_slept_and_died_is_removed_by_who_reads_the_log() -> None:
+    """Its number was free again, and he could not remove it: it is below a gap, and nobody's."""
+    objects, now, stray = Fragile({}), 0.0, "_trunkline/i-0/000000000003.json"
+    for number in range(60):
+        now += 10
+        deliver(objects, [number], now)
+        if number == 2:
+            entry_ = objects.shared[stray]
+    assert stray not in objects.shared
+    objects.shared[stray] = entry_
+    deliver(objects, [60], now)
+    assert stray not in objects.shared
+    lines = [name for name in objects.shared if not name.startswith("_trunkline")]
+    assert len(lines) == 61
+
+
 def test_two_inboxes_with_one_name_lose_nothing(tmp_path: Path) -> None:
     for flow in ("a", "b"):
         data = Order(id="1", status="new", total_cents=1)
