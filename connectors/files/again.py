@@ -48,7 +48,10 @@ def row_again(
             "name, and discard this letter"
         )
     if bad.notes.get("json"):
-        return _object(bad.raw, bad.notes.get("types") or {})
+        fields = _object(bad.raw, bad.notes.get("types") or {})
+        if missing := [name for name in needed if name not in fields]:
+            raise DataError(f"the row lacks {', '.join(missing)}")
+        return fields
     if not isinstance(format, StandaloneFormat):
         raise DataError(
             f"{type(format).__name__} has no method alone(): its rows cannot be read by themselves"

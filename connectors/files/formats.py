@@ -5,16 +5,21 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, NoReturn, Protocol
 
+import orjson
+
 from trunkline.connectors.files.lines import Lines, TooLong
 from trunkline.errors import ConfigurationError, DataError
 
 _OTHER_ENCODINGS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_LONG_NUMBER = re.compile(rb"[0-9]{16}|[0-9][eE][+-]?[0-9]{3}")
+"""Digits or an exponent that orjson may make another number of than Python does."""
 _PLAIN = "\r\n\t,;|\"'{}[]:0aZ"
 """Characters that an encoding must have at their ASCII bytes, for lines to be found in bytes."""
 
@@ -236,12 +241,15 @@ class JsonLines:
         decoder = json.JSONDecoder(
             parse_float=Decimal if self.decimals else None, parse_constant=_no_number
         )
+        quick = not self.decimals and codecs.lookup(self.encoding).name == "utf-8"
         start = lines.offset
         while (line := lines.next()) is not None:
             try:
                 if not line.whole:
                     raise TooLong(f"the line has more than {lines.limit} bytes")
-                if text := line.raw.decode(self.encoding).strip():
+                if quick and (value := _quickly(line.raw)) is not None:
+                    yield Row(_object(value, needed), line.number, start)
+                elif text := line.raw.decode(self.encoding).strip():
                     yield Row(_object(decoder.decode(text), needed), line.number, start)
             except (ValueError, RecursionError, DataError) as error:
                 yield Row({}, line.number, start, _said(error), line.raw)
@@ -303,6 +311,17 @@ class FixedWidth:
             except (ValueError, DataError) as error:
                 yield Row({}, line.number, start, _said(error), line.raw)
             start = lines.offset
+
+
+def _quickly(raw: bytes) -> Any:
+    """A line by orjson, which takes a quarter of the time; None where Python's own parser must say
+    what it is: with numbers of more digits than orjson's have, and whatever orjson refuses."""
+    if _LONG_NUMBER.search(raw):
+        return None
+    try:
+        return orjson.loads(raw)
+    except ValueError:
+        return None
 
 
 def _object(value: Any, needed: Sequence[str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ _TAIL = 8
 _LARGEST_FOOTER = 16 << 20
 _PAGES = 1 << 16
 """Bytes that are read at once of a column: else all of its part of a row group would be."""
+_EPOCH = datetime(1970, 1, 1)
 _ROWS, _BYTES = 1_000, 4 << 20
 """Rows that are decoded at once, at the most, and about how many bytes of them."""
 
@@ -161,8 +163,9 @@ class _Group:
     def _values(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:
         if not self._is_plain:
             batch = batch.cast(self._plain, safe=not self._cut_times)
-        rows: list[dict[str, Any]] = batch.to_pylist(maps_as_pydicts="strict")
-        return rows
+        # Column by column: Arrow's own rows take 10 µs each instead of 2.
+        names, columns = batch.schema.names, [_listed(column) for column in batch.columns]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def _one(self, row: pa.RecordBatch, number: int) -> Row:
         """A row by itself, or why there is none."""
@@ -179,11 +182,23 @@ class _Group:
         return Row({}, number, number - 1, said, raw, size, {"json": False})
 
 
+def _listed(column: pa.Array) -> list[Any]:
+    """The values of a column. Raises whatever Arrow does, and OverflowError."""
+    if pa.types.is_timestamp(column.type):  # by Arrow a moment takes 8 µs
+        begin = _EPOCH if column.type.tz is None else _EPOCH.replace(tzinfo=UTC)
+        counts = column.cast(pa.int64()).to_pylist()
+        return [None if n is None else begin + timedelta(0, 0, n) for n in counts]
+    if "map<" in str(column.type):
+        found: list[Any] = column.to_pylist(maps_as_pydicts="strict")
+    else:
+        found = column.to_pylist()  # 20 times as fast
+    return found
+
+
 def _plain(type: pa.DataType) -> pa.DataType:
     """The type that a type is read as: moments in UTC, times of microseconds, no dictionaries."""
     if pa.types.is_timestamp(type):
-        unit = "us" if type.unit == "ns" else type.unit
-        return pa.timestamp(unit, None if type.tz is None else "UTC")
+        return pa.timestamp("us", None if type.tz is None else "UTC")
     if pa.types.is_time64(type):
         return pa.time64("us")
     if pa.types.is_duration(type) and type.unit == "ns":

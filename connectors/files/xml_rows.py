@@ -8,12 +8,13 @@ unless they are written, and a tag that does not end.
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 from xml.parsers import expat
 
+from trunkline.connectors.files.again import as_letter
 from trunkline.connectors.files.formats import FileError, Row
 from trunkline.connectors.files.lines import Lines, TooLong
 from trunkline.errors import ConfigurationError, DataError
@@ -25,6 +26,8 @@ _MOST_DEFAULTS = 1_000
 """Characters of the values that a file declares for attributes: each element has them then."""
 _ATTRIBUTE, _TEXT = "@", "#text"
 _TAG = re.compile(rb"""(?:[^>"']++|"[^"]*+"|'[^']*+')*+>""")
+_LOOKED = 4
+"""Bytes of a file that show whether it is UTF-16."""
 _TAIL = 1 << 16
 """Bytes behind the begin of a row's last tag in which its end is looked for."""
 
@@ -76,11 +79,13 @@ class Xml:
                 row, start, tag = reader.found.popleft()
                 if row.line <= done:
                     continue
+                read = row.data
                 if missing := [name for name in needed if name not in row.data and not row.error]:
                     said = DataError(f"the element lacks {', '.join(missing)}")
                     row = row._replace(error=said, data={})
                 if row.error is not None:
-                    row = row._replace(raw=_element(lines, start, tag), notes=reader.notes)
+                    raw, notes = self._letter(lines, reader, read, start, tag)
+                    row = row._replace(raw=raw, notes=notes)
                 lines.mark(row.line)
                 yield row
             if ended is not None:
@@ -89,6 +94,15 @@ class Xml:
                     lines.mark(number)
                     yield Row({}, number, number - 1, ended, lines.take(0, min(at, 100)))
                 return
+
+    def _letter(
+        self, lines: Lines, reader: _Reader, read: dict[str, Any], start: int, tag: int
+    ) -> tuple[bytes, Mapping[str, Any]]:
+        """The bytes of an element that is a bad row, and their notes. Of two bytes a character they
+        are no XML without the file's beginning, and so its fields as JSON."""
+        if read and b"\0" in lines.take(0, min(_LOOKED, lines.end)):
+            return as_letter(read, lines.limit)
+        return _element(lines, start, tag), reader.notes
 
 
 def _element(lines: Lines, start: int, tag: int) -> bytes:
@@ -181,11 +195,7 @@ class _Reader:
             return
         if not self._open:
             self._size, self._start = 0, self._parser.CurrentByteIndex
-        given = {
-            f"{_ATTRIBUTE}{key.rpartition(':')[2]}": value
-            for key, value in attributes.items()
-            if not key.startswith("xmlns")
-        }
+        given = _named(attributes) if attributes else {}
         self._size += len(tag) + sum(map(len, given)) + sum(map(len, given.values()))
         self._open.append(_Element(name, given if self._size <= self._lines.limit else {}))
 
@@ -229,6 +239,21 @@ class _Reader:
     def _declared(self, version: str, encoding: str | None, standalone: int) -> None:
         del version, standalone
         self.notes["encoding"] = self.notes["encoding"] or encoding or ""
+
+
+def _named(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Attributes as a row has them: without the prefixes of their namespaces, but where that would
+    be one name for two of them: ``a:id`` beside ``b:id`` or ``id``."""
+    own = {
+        key: key.rpartition(":")[2]
+        for key in attributes
+        if key != "xmlns" and not key.startswith("xmlns:")
+    }
+    counts = Counter(own.values())
+    return {
+        f"{_ATTRIBUTE}{name if counts[name] == 1 else key}": attributes[key]
+        for key, name in own.items()
+    }
 
 
 def _refuse_entity(*declared: object) -> int:

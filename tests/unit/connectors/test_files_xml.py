@@ -157,6 +157,31 @@ def test_a_dead_letter_has_its_element_and_no_more(tmp_path: Path, element: byte
     assert mended.read_again(record).data
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_row_of_utf_16_is_read_again_as_its_fields(tmp_path: Path, encoding: str) -> None:
+    text = '<orders><order nr="2"><a>\u20ac</a></order></orders>'
+    mark = "\ufeff" if encoding != "utf-16" else ""
+    (record,) = records(read(tmp_path, (mark + text).encode(encoding)))
+    form = Xml(record="/orders/order")
+    with pytest.raises(DataError, match="lacks @id"):
+        source_of(tmp_path, format=form, key="@id").read_again(record)
+    made = source_of(tmp_path, format=form, key="@nr").read_again(record)
+    assert (made.key, made.data, made.id) == ("2", {"@nr": "2", "a": "\u20ac"}, record.id)
+
+
+def test_attributes_of_one_name_in_two_namespaces_are_two(tmp_path: Path) -> None:
+    """Where the prefix tells them apart; else it is left out, as of elements."""
+    given = read(
+        tmp_path,
+        b'<orders xmlns:a="urn:a" xmlns:b="urn:b"><order id="1" a:id="2" b:id="3" a:nr="4"/>'
+        b'<order a:id="5"/></orders>',
+    )
+    assert [record.data for record in records(given)] == [
+        {"@id": "1", "@a:id": "2", "@b:id": "3", "@nr": "4"},
+        {"@id": "5"},
+    ]
+
+
 @pytest.mark.parametrize("encoding", ["no-such", "hex", "shift_jis"])
 def test_an_encoding_that_is_not_read_is_a_dead_letter_and_stops_nothing(
     tmp_path: Path, encoding: str
