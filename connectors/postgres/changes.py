@@ -62,6 +62,7 @@ class Changes:
         self._decoder = self._decoder_from(position, marker)
         self._acknowledged = self._decoder.end
         self._stream: Stream | None = None
+        self._timeline: int | None = position.get("timeline")
         self._moved = False
         """Whether the position is another for what is known of partitions."""
 
@@ -69,8 +70,9 @@ class Changes:
         """What was decoded before an error is given out before it is raised: it would come again,
         but under what the tables are called by then."""
         capture, decoder = self._capture, self._decoder
-        stream = Stream(capture.dsn, capture.slot, capture.publication, decoder, self._stop)
-        self._stream, asked = stream, time.monotonic()
+        parts = (capture.dsn, capture.slot, capture.publication, decoder, self._stop)
+        stream = Stream(*parts, self._timeline)
+        self._stream, asked, self._timeline = stream, time.monotonic(), stream.timeline
         due, ask_after, more, error = asked + _SOON, _ASK, False, None
         current = False  # whether it is known that we stand at the server's end
         while error is None and not self._stop.is_set():
@@ -194,6 +196,8 @@ class Changes:
         """Where the decoder stands, and the snapshots that are read meanwhile."""
         decoder, self._snapshots.moved, self._moved = self._decoder, False, False
         position = self._capture.position(lsn_text(decoder.end), self._capture.validity)
+        if self._timeline is not None:
+            position["timeline"] = self._timeline
         if decoder.commit:
             position |= {"commit": lsn_text(decoder.commit), "index": decoder.index}
         if states := self._snapshots.states:

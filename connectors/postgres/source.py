@@ -115,10 +115,10 @@ class PostgresCDC(Source):
 
     def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
         """See ``Source.read``. Positions: ``{"phase": "snapshot", "slot": …}``, then
-        ``{"phase": "stream", "slot": …, "lsn": …, "of": …}``, inside a transaction also its
-        ``commit`` LSN and the ``index`` of the last change given out. ``of`` is what the position
-        is valid for: system, publication and tables. Once the slot of a snapshot is made, its
-        position has all of that, too, and ``snapshots``: what is left to read."""
+        ``{"phase": "stream", "slot": …, "lsn": …, "timeline": …, "of": …}``, inside a transaction
+        also its ``commit`` LSN and the ``index`` of the last change given out. ``of`` is what the
+        position is valid for: system, publication and tables. Once the slot of a snapshot is made,
+        its position has all of that, too, and ``snapshots``: what is left to read."""
         if self._in_order and position is not None and position.get("phase") == "snapshot":
             position = {"phase": "snapshot", "slot": position.get("slot")}
         if position is not None:

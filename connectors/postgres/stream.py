@@ -21,6 +21,7 @@ from psycopg2.extras import ReplicationCursor
 from trunkline.connectors.postgres.connection import connect_or_stop, translated
 from trunkline.connectors.postgres.decoder import Decoder
 from trunkline.connectors.postgres.statements import begin_anew, quoted
+from trunkline.connectors.postgres.timeline import require_shared
 
 _BATCH_BYTES = 8_000_000
 """A batch ends here even if it has few records: they are wide."""
@@ -32,10 +33,20 @@ ask, and the driver answers at once."""
 
 
 class Stream:
-    """An open stream of changes, fed into ``decoder`` from where that stands."""
+    """An open stream of changes, fed into ``decoder`` from where that stands.
+
+    ``timeline``: the one that the decoder's place is of, if that is known; then the server's.
+    Raises ConfigurationError if the place is not in the server's log.
+    """
 
     def __init__(
-        self, dsn: str, slot: str, publication: str, decoder: Decoder, stop: threading.Event
+        self,
+        dsn: str,
+        slot: str,
+        publication: str,
+        decoder: Decoder,
+        stop: threading.Event,
+        timeline: int | None = None,
     ) -> None:
         self._connection = connect_or_stop(dsn, stop, replication=True)
         self._selector = DefaultSelector()
@@ -47,6 +58,7 @@ class Stream:
         self._slot = slot
         self._reported = time.monotonic()
         try:
+            self.timeline = require_shared(cursor, timeline, decoder.end, slot)
             self._start(slot, publication)
         except BaseException:
             self.close()

@@ -97,6 +97,37 @@ def test_changes_go_on_when_a_standby_takes_over(server_home: Path) -> None:
             source(standby.address).drop()
 
 
+def test_a_standby_that_lagged_is_told_also_once_it_has_written_more(server_home: Path) -> None:
+    """Its log has grown beyond the position: by its numbers alone that would be one of it."""
+    primary = Postgres(server_home / "ahead", free_port())
+    primary.home.mkdir()
+    primary.prepare()
+    with running(primary) as first:
+        db = Database(primary.address, "postgres")
+        db.run("CREATE TABLE orders (id int PRIMARY KEY)")
+        standby = standby_of(primary, server_home / "lagging", free_port())
+        with running(standby):
+            source = PostgresCDC(primary.address, ["orders"], slot="shop", failover=True)
+            position = start(source)
+            copy = Database(standby.address, "postgres")
+            until(lambda: copied_up_to(copy, "shop") > 0, "the copy of the slot")
+            copy.each("ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
+            until(lambda: copy.run("SELECT 1 FROM pg_stat_wal_receiver") == [], "it lags")
+            db.run("INSERT INTO orders SELECT generate_series(1, 10)")
+            source = PostgresCDC(primary.address, ["orders"], slot="shop", failover=True)
+            _, position = read(source, position, until=lambda records, _: len(records) == 10)
+            os.killpg(first.pid, signal.SIGKILL)
+            copy.run("SELECT pg_promote()")
+            copy.run("INSERT INTO orders SELECT generate_series(11, 5000)")
+            written = copy.run("SELECT pg_current_wal_lsn() > %s::pg_lsn", position["lsn"])
+            assert written == [(True,)], "the position is no more ahead of it"
+            source = PostgresCDC(standby.address, ["orders"], slot="shop", failover=True)
+            with pytest.raises(ConfigurationError, match=r"is of timeline 1, .* on timeline 2"):
+                read(source, position, until=streaming)
+            let_go(copy)
+            source.drop()
+
+
 def test_a_slot_that_was_made_without_copies_gets_them(
     postgres_dsn: str, topic: Callable[[str], str]
 ) -> None:
