@@ -77,5 +77,8 @@ TL_RAW = "tl_raw"
 record that was too large."""
 TL_REDRIVEN = "tl_redriven"
 """Of an event that was made of a source's dead letter: when that letter was written."""
+TL_ORDER = "tl_order"
+"""Of a source's dead letter, and of the events that follow it closely: a number that grows, by
+which of the two came first within a millisecond."""
 TL_TYPES = "tl_types"
 """Of a source's record as JSON: which of its texts are decimals, times, bytes, by JSON pointers."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
+from copy import copy
 from dataclasses import replace
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -61,6 +62,12 @@ class DeadLetterQueue:
         for letter in self._read(self.ranges):
             if (handled or not letter.handled) and selection.matches(letter):
                 yield letter
+
+    def with_handled(self, handled: HandledLetters) -> DeadLetterQueue:
+        """The same letters, of which others are handled."""
+        made = copy(self)
+        made._handled = handled
+        return made
 
     def at(self, partition: int, offset: int) -> DeadLetter | None:
         """The letter that is there, handled or not; None if there is none."""

@@ -6,6 +6,7 @@ No connection here: the steps produce what this module makes.
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 
 from trunkline.errors import DataError
 from trunkline.event import Record, event_headers, replaced, trace_id
-from trunkline.headers import TL_PERSONAL
+from trunkline.headers import TL_ORDER, TL_PERSONAL
 from trunkline.kafka import MAX_VALUE, ProducerRecord
 from trunkline.schemas.personal import hide_in, texts_of_names
 from trunkline.streams.dlq.envelope import dead_letter
@@ -108,6 +109,9 @@ class Publisher:
         self._outputs = outputs
         self._ignored = frozenset(ignored)
         self._personal = frozenset[str]().union(*(output.personal for output in outputs))
+        self._order = 0
+        self._died = False
+        """Whether the batch before had a dead letter."""
 
     def publish(self, records: Sequence[Record], *, refuse: bool = False) -> PublishingResult:
         """Each record as an event of each topic that takes its stream, or as a dead letter.
@@ -116,6 +120,7 @@ class Publisher:
         """
         done = PublishingResult(self._dlq)
         example: tuple[Record, Exception] | None = None
+        follows = self._died
         for record in records:
             if record.stream in self._ignored:  # first: nobody wants to hear what is wrong in it
                 done.leave_out()
@@ -138,6 +143,8 @@ class Publisher:
                     done.refuse(error)
                     example = record, error
                 if made is not None:
+                    if follows or example is not None:
+                        made = self._behind_letters(made)
                     done.records.append(made)
                 else:  # the topic's function may leave a record out
                     done.leave_out(output.topic)
@@ -148,11 +155,24 @@ class Publisher:
                 done.records.append(self._dead_letter(record, nobodys))
                 done.refuse(nobodys)
                 example = record, nobodys
+        self._died = example is not None
         if example is not None and refuse:
             raise _refusal(*example)
         if example is not None:
             self._log_dead_letters(done.dead, *example)
         return done
+
+    def _behind_letters(self, made: ProducerRecord) -> ProducerRecord:
+        """An event, or letter, that follows a dead letter in its batch, or in the next one. Within
+        a millisecond, Kafka's times would not tell a re-drive that the event is the newer one, and
+        it would put the entity back. Later ones are told by their times."""
+        if made.topic == self._dlq:  # it has its number
+            return made
+        return made._replace(headers=replaced(made.headers, {TL_ORDER: self._number()}))
+
+    def _number(self) -> bytes:
+        self._order = max(self._order + 1, time.time_ns() // 1000)
+        return str(self._order).encode()
 
     def _canonical(self, record: Record, output: TopicMapping) -> ProducerRecord | None:
         if record.change in ("delete", "truncate"):
@@ -187,6 +207,7 @@ class Publisher:
 
     def _dead_letter(self, record: Record, error: Exception) -> ProducerRecord:
         value, about = kept(record)
+        about[TL_ORDER] = self._number()
         if self._personal:
             about[TL_PERSONAL] = ",".join(sorted(self._personal)).encode()
         headers = event_headers(record, source=self._source, type=f"record.{record.change}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from trunkline.admin.audit import put_audited
+from trunkline.admin.audit import AuditedWriter
 from trunkline.admin.replays import submit_request
 from trunkline.admin.targets import Target, require_letters
 from trunkline.errors import ConfigurationError, TrunklineError
@@ -76,6 +76,20 @@ class DeadLetters:
     target: Target
     is_source: bool
     queue: DeadLetterQueue = field(repr=False)
+
+    def reread(self) -> DeadLetters:
+        """The same letters, with what is handled of them by now."""
+        handled = HandledLetters(
+            read_control(self.backbone, self.target.control), self.target.destination
+        )
+        return replace(self, queue=self.queue.with_handled(handled))
+
+    def writer(self, what: str) -> AuditedWriter:
+        """What writes which letters of a source are handled. Whoever makes it must ``reread`` then:
+        of two commands at once the newer one sees what the older has written, or that writes
+        nothing. With an id each, two would publish the same letters."""
+        role = f"letters-{self.target.destination}"
+        return AuditedWriter(self.backbone, self.target.flow, what, role=role)
 
     def letters(
         self, selection: DeadLetterFilter | None = None, *, handled: bool = False
@@ -179,12 +193,9 @@ class DeadLetters:
         )
 
     def _discard_of_source(self, request: Request) -> Request:
-        """Write which letters are handled now.
-
-        Nobody else writes that record. Of two commands at the same moment the later one wins, and
-        what the other discarded shows again: harmless, as nothing is ever sent of a source's.
-        """
-        everything = self.letters(handled=True)
+        """Write which letters are handled now."""
+        writer = self.writer(f"discard {self.target.destination}")
+        everything = self.reread().letters(handled=True)
         handled, count = after_discard(everything, request.selection, request.limit)
         audit = AuditRecord(
             what="discard",
@@ -195,7 +206,7 @@ class DeadLetters:
             id=request.id,
         )
         change = {HandledKey(self.target.destination, NO_ORIGIN).text: handled.to_record()}
-        put_audited(self.backbone, self.target.flow, change, audit)
+        writer.put(change, audit)
         return replace(request, count=count, at=audit.at).with_state(
             "done", counts={"discarded": count}
         )

@@ -20,12 +20,12 @@ from typing import Any
 from confluent_kafka import KafkaException, TopicPartition
 
 from trunkline import kafka, naming
-from trunkline.admin.audit import put_audited
+from trunkline.admin.audit import AuditedWriter
 from trunkline.admin.dead_letters import DeadLetters, after_handling
 from trunkline.connectors.base import Source
 from trunkline.errors import ConfigurationError, DataError, TrunklineError
 from trunkline.event import Record, replaced
-from trunkline.headers import CE_ID, TL_REDRIVEN
+from trunkline.headers import CE_ID, TL_ORDER, TL_REDRIVEN
 from trunkline.kafka import ProducerRecord
 from trunkline.kafka.reading import records, watermarks
 from trunkline.schemas.codec import Codec
@@ -81,13 +81,17 @@ def redrive_source(
     are refused. It is asked at most once, and reads nothing of its system.
     ``force``: also what is handled or superseded. ``dry_run``: write nothing. ``by``: who asks; the
     user of this process by default. Blocks. Writes the events, which letters are handled, and an
-    audit record in one transaction; of two commands at once the older one writes nothing. Raises
-    ConfigurationError where the flow has no such source, KafkaUnavailable, RegistryUnavailable.
+    audit record in one transaction; of two commands at once the older one writes nothing, or the
+    newer one knows what that has written. Raises ConfigurationError where the flow has no such
+    source, KafkaUnavailable, RegistryUnavailable.
     """
     definition = next((s for s in flow.sources if s.dlq == letters.target.dlq), None)
     if definition is None or not letters.is_source:
         raise ConfigurationError(f"the flow {flow.name!r} has no source {str(letters.target)!r}")
-    done = SourceRedrive()
+    done, writer = SourceRedrive(), None
+    if not dry_run:  # first: what a command before this one has written is seen from now on
+        writer = letters.writer(f"redrive {letters.target.destination}")
+        letters = letters.reread()
     with closing(registry_of(letters.backbone)) as registry:
         backbone = letters.backbone
         compiler = Compiler(
@@ -107,14 +111,14 @@ def redrive_source(
         records_of = made[_place(letter)]
         if records_of is None:
             continue
-        fresh = [one for one in records_of if force or not newest.supersedes(one, letter.written)]
+        fresh = [one for one in records_of if force or not newest.supersedes(one, letter)]
         if fresh or not records_of:  # the function may leave a record out now
             done.sent.append(letter)
             events += (_redriven(one, letter) for one in fresh)
         else:
             done.superseded.append(letter)
-    if (done.sent or done.superseded) and not dry_run:
-        _write(letters, done, events, why, by or who())
+    if (done.sent or done.superseded) and writer is not None:
+        _write(letters, done, events, writer, why, by or who())
     return done
 
 
@@ -131,7 +135,7 @@ def _chosen(
         found[letter.partition].append(letter)
     # A letter without a key, as that of a line, may stand in another partition than one of the same
     # entity that has it. Within a partition the order is what it is, whatever clocks said.
-    return merge(*found.values(), key=lambda letter: letter.time)
+    return merge(*found.values(), key=lambda letter: (letter.time, _order(letter.header(TL_ORDER))))
 
 
 def _first(
@@ -209,8 +213,11 @@ def _made(
 def _redriven(event: ProducerRecord, letter: DeadLetter) -> ProducerRecord:
     """The event of a letter, which tells how old it is: it is published behind letters of its key
     that died after it, and must not make them old when they are sent by a later command."""
-    at = iso(letter.written.timestamp()).encode()
-    return event._replace(headers=replaced(event.headers, {TL_REDRIVEN: at}))
+    told = {TL_REDRIVEN: iso(letter.written.timestamp()).encode()}
+    if order := letter.header(TL_ORDER):
+        told[TL_ORDER] = order.encode()
+    own = [header for header in event.headers if header[0] != TL_ORDER]
+    return event._replace(headers=replaced(own, told))
 
 
 class _Newest:
@@ -224,7 +231,10 @@ class _Newest:
         chosen: Sequence[DeadLetter],
         made: Iterable[list[ProducerRecord] | None],
     ) -> None:
+        # When last, of events with a number of their order and of those without; and the number.
+        self._numbered: dict[tuple[str, bytes], float] = {}
         self._written: dict[tuple[str, bytes], float] = {}
+        self._orders: dict[tuple[str, bytes], int] = {}
         self._ids: set[tuple[str, bytes]] = set()
         wanted = {(one.topic, one.key or b"") for some in made if some for one in some}
         if not wanted:
@@ -236,12 +246,21 @@ class _Newest:
                 headers = dict(message.headers() or [])
                 at = epoch_seconds((headers.get(TL_REDRIVEN) or b"").decode())
                 at = at or message.timestamp()[1] / 1000
-                self._written[place] = max(at, self._written.get(place, 0.0))
+                order = _order((headers.get(TL_ORDER) or b"").decode(errors="replace"))
+                times = self._numbered if order else self._written
+                times[place] = max(at, times.get(place, 0.0))
+                self._orders[place] = max(order, self._orders.get(place, 0))
                 self._ids.add((place[0], headers.get(CE_ID) or b""))
 
-    def supersedes(self, event: ProducerRecord, died: datetime) -> bool:
-        """Whether the event is published already, or a newer one of its key."""
-        newer = self._written.get((event.topic, event.key or b""), 0.0) > died.timestamp()
+    def supersedes(self, event: ProducerRecord, letter: DeadLetter) -> bool:
+        """Whether the letter's event is published already, or a newer one of its key. One without a
+        number that has the letter's millisecond came before it."""
+        place, died = (event.topic, event.key or b""), letter.written.timestamp()
+        newer = self._written.get(place, 0.0) > died
+        if order := _order(letter.header(TL_ORDER)):
+            newer = newer or self._orders.get(place, 0) > order
+        else:
+            newer = newer or self._numbered.get(place, 0.0) > died
         return newer or (event.topic, dict(event.headers)[CE_ID]) in self._ids
 
 
@@ -275,10 +294,11 @@ def _write(
     letters: DeadLetters,
     done: SourceRedrive,
     events: Sequence[ProducerRecord],
+    writer: AuditedWriter,
     why: str,
     by: str,
 ) -> None:
-    target, backbone = letters.target, letters.backbone
+    target = letters.target
     places = {_place(letter) for letter in (*done.sent, *done.superseded)}
     handled, _ = after_handling(letters.letters(handled=True), lambda one: _place(one) in places)
     audit = AuditRecord(
@@ -290,9 +310,12 @@ def _write(
         at=iso(time.time()),
     )
     change = {HandledKey(target.destination, NO_ORIGIN).text: handled.to_record()}
-    # A role of their own: with an id each, two commands would publish the same letters.
-    role = f"redrive-{target.destination}"
-    put_audited(backbone, target.flow, change, audit, events=events, role=role)
+    writer.put(change, audit, events=events)
+
+
+def _order(header: str) -> int:
+    """The number; 0 for none, or for what is no number: anybody may write to these topics."""
+    return int(header) if header.isascii() and header.isdigit() and len(header) < 20 else 0
 
 
 def _place(letter: DeadLetter) -> tuple[int, int]:

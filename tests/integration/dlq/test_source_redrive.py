@@ -15,10 +15,13 @@ from typer.testing import CliRunner
 from engine_kit import Kit, eventually, headers_of
 from trunkline import Record, kafka
 from trunkline.admin import Target, open_dead_letters, read_audit
+from trunkline.admin.source_letters import redrive_source
 from trunkline.cli import app
 from trunkline.errors import ConfigurationError
+from trunkline.kafka import KafkaUnavailable
 from trunkline.schemas.codec import Codec
 from trunkline.schemas.registry import registry_of
+from trunkline.streams.control.audit import AuditRecord
 from trunkline.streams.flow.loading import load
 from trunkline.streams.plan.topics import required_topics
 from trunkline.streams.worker.compiler import Compiler
@@ -111,6 +114,22 @@ def world(
 
 def call(key: str, cents: Any, id: str | None = None) -> Record:
     return Record(key=key, data={"status": "paid", "cents": cents}, id=id or f"id-{key}")
+
+
+def test_of_two_commands_the_newer_knows_what_the_older_has_written_or_fences_it(
+    world: World,
+) -> None:
+    world.receive(call("a", "1,000"))
+    world.write(MENDED)
+    opened = open_dead_letters(world.kit.backbone, Target(world.name, "partner"))
+    older = opened.writer("redrive partner")
+    world.redrive("--flow", str(world.file), "--yes")
+    audit = AuditRecord(what="redrive", on="partner", why="", who="me", at="now")
+    with pytest.raises(KafkaUnavailable, match="redrive partner: Kafka did not take it"):
+        older.put({}, audit)
+    newer = redrive_source(opened, load(str(world.file)))
+    assert (newer.sent, newer.superseded) == ([], []), "it was opened before, and knows of it"
+    world.until_published(("a", "id-a"))
 
 
 def test_a_webhooks_letters_are_sent_again_through_todays_function(world: World) -> None:
