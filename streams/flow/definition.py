@@ -43,7 +43,7 @@ from trunkline.streams.flow.parts import (
 )
 from trunkline.streams.flow.policy import DestinationOptions, parse_policy
 from trunkline.streams.flow.problems import Problem, SourceLocation
-from trunkline.streams.flow.source import AnySource, SourceDefinition
+from trunkline.streams.flow.source import LINGER, AnySource, SourceDefinition
 from trunkline.streams.flow.start import declared_start
 from trunkline.streams.flow.table import StoreKind, TableDefinition, declared_table
 from trunkline.streams.flow.version import version_of
@@ -107,6 +107,7 @@ class Flow(Generic[EnvT]):
         *,
         ignore: str | Sequence[str] = (),
         dead_letter_limit: DeadLetterLimit | None = None,
+        linger: str = LINGER,
     ) -> Callable[[Callable[[EnvT], AnySource]], SourceDefinition[EnvT]]: ...
     def source(
         self,
@@ -115,14 +116,20 @@ class Flow(Generic[EnvT]):
         *,
         ignore: str | Sequence[str] = (),
         dead_letter_limit: DeadLetterLimit | None = None,
+        linger: str = LINGER,
     ) -> Any:
         """Declare a source: a function from the parameters to a connector. ``ignore``: streams of
         it, as ``public.audit_log``, that no topic takes on purpose. ``dead_letter_limit``: when so
-        much cannot be mapped that it stops, before it publishes that; None for never."""
+        much cannot be mapped that it stops, before it publishes that; None for never. ``linger``:
+        how long after one change the next ones are gathered into one transaction; "0ms" for a
+        transaction as soon as there is a change."""
 
         def declare(function: Callable[[EnvT], AnySource]) -> SourceDefinition[EnvT]:
             source: SourceDefinition[EnvT] = SourceDefinition(
-                self, function, ignore=ignore, dead_letter_limit=dead_letter_limit
+                *(self, function),
+                ignore=ignore,
+                dead_letter_limit=dead_letter_limit,
+                linger=linger,
             )
             self.sources.append(source)
             return source

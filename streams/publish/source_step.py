@@ -31,7 +31,7 @@ from trunkline.streams.publish.publisher import Publisher, PublishingResult
 from trunkline.streams.publish.source_group import SourceGroup
 from trunkline.streams.publish.source_lag import SourceLag, SourceState, SourceStatus
 from trunkline.streams.publish.source_watch import SourceWatch
-from trunkline.streams.publish.stored_position import PARTS, StoredPosition
+from trunkline.streams.publish.stored_position import StoredPosition, shown
 from trunkline.tasks import backoff, inheriting, naming_flow, working_for
 
 log = logging.getLogger(__name__)
@@ -73,10 +73,12 @@ class SourceStep:
         metrics: SourceMetrics,
         outcome_listener: OutcomeListener,
         limit: LetterLimit | None = None,
+        linger: float = 0.0,
     ) -> None:
         self.name = name
         self._limit = limit or LetterLimit(None)
         self._publisher = publisher
+        self._linger = linger
         self._build = build
         self._make_producer = make_producer
         self._stored = stored
@@ -293,7 +295,7 @@ class SourceStep:
         producer.init_transactions(60)  # fences whoever ran this source before
         self.forbidden = ""
         position = self._position = self._stored.load()
-        log.info("source %s runs from %s", self.name, _shown(position))
+        log.info("source %s runs from %s", self.name, shown(position))
         self._progress.on_position(position)
         if self._interrupt.is_set():  # revoked while Kafka was asked: connect to nothing any more
             return
@@ -328,6 +330,8 @@ class SourceStep:
         4. Wait for it, unless the batch is large. Behind a small one nothing may come for hours,
            and the source would not hear that it is safe. Behind a large one more waits, as in a
            snapshot, and reading beside the commit saves the commit's time.
+        5. At the system's end, ask for the next one ``linger`` after this one came: what happens
+           meanwhile is one batch, and one transaction.
         """
         pending: _Pending | None = None
         with ThreadPoolExecutor(
@@ -348,6 +352,8 @@ class SourceStep:
                 if len(batch.records) < LARGE_BATCH:
                     self._settle(source, pending)
                     pending = None
+                    if batch.records and batch.current:
+                        self._interrupt.wait(max(0.0, started + self._linger - time.monotonic()))
             if pending is not None:
                 self._settle(source, pending)
 
@@ -388,10 +394,3 @@ class SourceStep:
 
 def _snapshots_of(position: Position | None) -> Mapping[str, Any]:
     return position.get("snapshots", {}) if isinstance(position, dict) else {}
-
-
-def _shown(position: Position | None) -> object:
-    """The position for the log, without its parts: they may be megabytes."""
-    if not isinstance(position, dict) or PARTS not in position:
-        return position or "the beginning"
-    return {name: value for name, value in position.items() if name != PARTS}

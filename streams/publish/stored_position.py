@@ -27,6 +27,13 @@ from trunkline.kafka import ProducerRecord
 PARTS = "parts"
 
 
+def shown(position: Position | None) -> object:
+    """The position for the log, without its parts: they may be megabytes."""
+    if not isinstance(position, dict) or PARTS not in position:
+        return position or "the beginning"
+    return {name: value for name, value in position.items() if name != PARTS}
+
+
 class StoredPosition:
     """The stored position of one source, for the thread that runs it.
 

@@ -243,6 +243,7 @@ class Assembly:
             metrics=metrics,
             outcome_listener=listener,
             limit=LetterLimit(definition.dead_letter_limit),
+            linger=definition.linger,
         )
 
     def _routing(self, sinks: dict[str, Sink[Any]], batch: int) -> list[Step]:

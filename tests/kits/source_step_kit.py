@@ -67,6 +67,7 @@ class Running:
         failures: int = 0,
         function: Callable[[Record], Any] = lambda record: record.data,
         limit: DeadLetterLimit | None = None,
+        linger: float = 0.0,
     ) -> None:
         self.source = source
         self.producer = KeepingProducer()
@@ -84,6 +85,7 @@ class Running:
             metrics=self.metrics,
             outcome_listener=self.metrics,
             limit=LetterLimit(limit),
+            linger=linger,
         )
         # It asks for gauges as soon as there is a position, if it happens to look then, and closes
         # what it asked: an instance of its own, as a real one is, and not the one that is counted.

@@ -63,6 +63,27 @@ def test_a_failed_commit_is_read_again_from_the_stored_position(
     assert running.source.closed == len(running.source.read_from)
 
 
+class Lagging(Numbers):
+    """Knows after each batch that more waits."""
+
+    def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
+        for batch in super().read(position, stop):
+            yield Batch(batch.records, batch.position, current=False)
+
+
+def test_changes_that_follow_a_small_batch_are_gathered_for_a_while() -> None:
+    with Running(Numbers([1, 1]), linger=60) as running:
+        eventually(lambda: running.source.acknowledged == [1])
+        assert not running.source.waits.wait(0.1), "the next one is not asked for"
+    assert running.source.acknowledged == [1], "and a stop does not wait"
+
+
+def test_a_source_that_knows_of_more_is_not_held_up() -> None:
+    with Running(Lagging([1, 1]), linger=60) as running:
+        assert running.source.waits.wait(5)
+        assert running.source.acknowledged == [1, 2]
+
+
 def test_a_source_that_failed_goes_on_behind_what_is_committed() -> None:
     class Falling(Numbers):
         def read(self, position: Position | None, stop: threading.Event) -> Iterator[Batch]:
