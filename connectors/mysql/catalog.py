@@ -20,7 +20,7 @@ _ROWS = (
     "SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
 )
 _COLUMNS = (
-    "SELECT column_name, data_type, column_type, character_set_name, generation_expression "
+    "SELECT column_name, data_type, column_type, character_set_name, collation_name "
     "FROM information_schema.columns WHERE table_schema = %s AND table_name = %s "
     "ORDER BY ordinal_position"
 )
@@ -45,6 +45,7 @@ class Column:
     type: str
     convert: Convert
     charset: str = BINARY
+    collation: str = ""
 
     @property
     def expression(self) -> str:
@@ -67,6 +68,16 @@ class Table:
     literals: tuple[Literal, ...] = ()
     """How the values of its key are written in SQL, to read on behind them; () where that cannot
     be."""
+
+    @property
+    def order(self) -> list[str]:
+        """What its rows are ordered by: of another one, nothing is behind a key of this one."""
+        named = {column.name: column for column in self.columns if column.name in self.key}
+        return [
+            " ".join((name, named[name].type, named[name].collation)).strip()
+            for name in self.key
+            if name in named
+        ]
 
 
 def describe(session: Session, streams: Sequence[str]) -> list[Table]:
@@ -144,7 +155,7 @@ _IN_ANOTHER_FORM = re.compile("compressed|mariadb-5.3", re.IGNORECASE)
 
 
 def _columns(session: Session, stream: str) -> Iterator[Column | str]:
-    for name, type_, full, charset, _ in session.rows(_COLUMNS, *stream.split(".", 1)):
+    for name, type_, full, charset, collation in session.rows(_COLUMNS, *stream.split(".", 1)):
         convert = converter(str(type_).lower(), str(charset or BINARY))
         if type_ not in ("enum", "set") and _IN_ANOTHER_FORM.search(str(full)):
             convert = None
@@ -155,4 +166,5 @@ def _columns(session: Session, stream: str) -> Iterator[Column | str]:
                 "take the table out of tables="
             )
         else:
-            yield Column(str(name), str(type_).lower(), convert, str(charset or BINARY))
+            text = str(charset or BINARY), str(collation or "")
+            yield Column(str(name), str(type_).lower(), convert, *text)

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 State = dict[str, Any]
 """How far one table is: its ``rows`` so far, and the key of the last one, ``after``, in
-hexadecimal as the text protocol has it; None before the first."""
+hexadecimal as the text protocol has it; None before the first. ``order``: which one that is in."""
 _ENTRIES = ("point", "taken", "left")
 
 
@@ -86,8 +86,13 @@ class Rest:
         abouts = [estimate(session, table.stream) for table in tables]
         for table, about in zip(tables, abouts, strict=True):
             state = self._left[table.stream]
+            if state["after"] and state.get("order", table.order) != table.order:
+                # As 'b' stands behind 'C' in one collation, and before it in another one.
+                log.warning("the key of table %s was altered: its rows begin again", table.stream)
+                state["after"] = None
             if not state["after"]:
                 state["rows"] = 0
+            state["order"] = table.order
             after = [bytes.fromhex(value) for value in state["after"] or ()]
             prefix = f"{self._point}-{table.stream}-"
             with closing(rows_of(session, table, after, limit)) as portions:

@@ -181,6 +181,22 @@ def test_a_key_of_any_type_is_gone_on_behind(database: Database, type_: str) -> 
     assert len(folded(first + rest)) == 2000
 
 
+def test_a_key_that_is_ordered_otherwise_meanwhile_begins_again(database: Database) -> None:
+    """In one collation all capital letters come before the small ones: behind ``m`` there would be
+    none of them any more."""
+    database.run("CREATE TABLE words (word varchar(20) COLLATE utf8mb4_general_ci PRIMARY KEY)")
+    database.run(
+        "INSERT INTO words SELECT concat(char(65 + seq % 26 + 32 * (seq % 2)), seq) "
+        "FROM seq_1_to_5000"
+    )
+    first, position = part_of(database, 2_000, "words")
+    database.run("ALTER TABLE words MODIFY word varchar(20) COLLATE utf8mb4_bin")
+    rest, _ = read(source_of(database, "words"), position, until=streaming)
+    rows = {word for (word,) in database.run("SELECT word FROM words")}
+    assert set(folded(first + rest)) == rows
+    assert {record.id for record in first} <= {record.id for record in rest}, "with the same ids"
+
+
 def test_several_tables_of_which_one_is_not_wanted_any_more(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
