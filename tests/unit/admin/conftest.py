@@ -26,6 +26,11 @@ class Written:
         del backbone
         self.transactions.append((flow, dict(changes), audit))
 
+    def writer(self, backbone: Backbone, flow: str, what: str, *, role: str) -> Writer:
+        """Stands for ``AuditedWriter``."""
+        del backbone, what, role
+        return Writer(self, flow)
+
     @property
     def only(self) -> tuple[str, Mapping[str, Any], AuditRecord]:
         """The one transaction that there is."""
@@ -33,11 +38,25 @@ class Written:
         return transaction
 
 
+@dataclass
+class Writer:
+    """One command's transaction."""
+
+    to: Written
+    flow: str
+
+    def put(self, changes: Mapping[str, Any], audit: AuditRecord) -> None:
+        """See ``AuditedWriter.put``."""
+        self.to.transactions.append((self.flow, dict(changes), audit))
+
+
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> Written:
     """Each destination is there; what is written is kept here."""
     found = Written()
-    for module in (dead_letters, destinations, replays):
+    monkeypatch.setattr(dead_letters, "AuditedWriter", found.writer)
+    monkeypatch.setattr(dead_letters, "read_control", lambda backbone, topic: {})
+    for module in (destinations, replays):
         monkeypatch.setattr(module, "put_audited", found.put)
     monkeypatch.setattr(destinations, "require_destination", lambda backbone, target: None)
     return found

@@ -74,6 +74,10 @@ class Queue:
         found = (one for one in self._letters if handled or not one.handled)
         return (one for one in found if selection.matches(one))
 
+    def with_handled(self, handled: object) -> Queue:
+        del handled  # the letters tell it themselves
+        return self
+
     def at(self, partition: int, offset: int) -> DeadLetter | None:
         places = {(one.partition, one.offset): one for one in self._letters}
         return places.get((partition, offset))
