@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 from collections import Counter
@@ -17,9 +18,11 @@ import psycopg2
 
 from capturing_child import PROGRAM, STOPPED, Published
 from pg_kit import Database, until
+from standby_kit import SLOT, standby_of
 from trunkline.connectors.base import Position
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.event import Record
+from trunkline.local.ports import free_port
 from trunkline.local.postgres import Postgres
 from trunkline.local.process import Child
 
@@ -42,7 +45,7 @@ class World:
         self._running = self._serve()
         self._database = Database(server.address, "postgres")
         self._grave = ""  # what was done since the last look that may lose changes
-        self._lives = 0
+        self._lives = self._standbys = 0
         self._child: subprocess.Popen[bytes] | None = None
         self._state: dict[str, dict[str, Any]] = {}
         for table in TABLES:
@@ -72,6 +75,7 @@ class World:
             self._take_out: 5,
             self._new_slot: 5,
             self._new_publication: 4,
+            self._fail_over: 6,
         }
         kind = self._dice.choices(list(kinds), list(kinds.values()))[0]
         self.done[kind.__name__.lstrip("_")] += 1
@@ -176,6 +180,38 @@ class World:
         self._running.stop()
         self._running = self._serve()
 
+    def _fail_over(self) -> None:
+        """A standby takes over: one that has all, and a copy of the slot, or one that lags."""
+        self._grave = "a standby was promoted"
+        self._standbys += 1
+        home = self._server.home.parent / f"{self._server.home.name}-{self._standbys}"
+        self._run(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+            f"WHERE slot_name = '{SLOT}' AND NOT active"
+        )
+        standby = standby_of(self._server, home, free_port())
+        child = Child(standby.command())
+        child.wait_ready()
+        copy = Database(standby.address, "postgres")
+        if self._dice.random() < 0.7:
+            with suppress(AssertionError):  # the source may have stopped, or have no slot
+                until(lambda: _has_copy(copy), "the copy of the slot", 10.0)
+        if lags := self._dice.random() < 0.5:
+            copy.each("ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
+        for _ in range(self._dice.randrange(20)):
+            self._write()
+        if not lags:
+            ((end,),) = self._database.run("SELECT pg_current_wal_flush_lsn()::text")
+            caught_up = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+            until(lambda: copy.run(caught_up, end) == [(True,)], "the standby", PATIENCE)
+        self._kill_source()
+        os.killpg(self._running.pid, signal.SIGKILL)
+        self._running.stop()
+        shutil.rmtree(self._server.home)
+        copy.run("SELECT pg_promote()")
+        self._server, self._running, self._database = standby, child, copy
+        self.done["lagged" if lags else "followed"] += 1
+
     # What comes of it.
 
     def settle(self) -> None:
@@ -278,7 +314,8 @@ class World:
         return self._child is not None and self._child.poll() is not None
 
     def _arguments(self) -> dict[str, Any]:
-        more = {"slot": "soak", "publication": "soak", "batch": 300, "readers": 2}
+        more: dict[str, Any] = {"slot": "soak", "publication": "soak", "batch": 300, "readers": 2}
+        more["failover"] = True
         return {"dsn": self._server.address, "tables": list(TABLES)} | more
 
     def _source(self) -> PostgresCDC:
@@ -303,3 +340,11 @@ class World:
 
     def _run(self, statements: str) -> None:
         self._database.run(statements)
+
+
+def _has_copy(standby: Database) -> bool:
+    query = (
+        "SELECT FROM pg_replication_slots WHERE slot_name = 'soak' AND synced AND NOT temporary "
+        "AND invalidation_reason IS NULL"
+    )
+    return standby.run(query) != []

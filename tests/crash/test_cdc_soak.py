@@ -1,6 +1,6 @@
 """Change data capture through anything: random changes of rows and of tables, slots and
-publications that are dropped and made again, a source and a server that are killed. What a consumer
-has is what the tables have, or the source has stopped and says why.
+publications that are dropped and made again, a source and a server that are killed, standbys that
+are promoted. What a consumer has is what the tables have, or the source has stopped and says why.
 
 ``SOAK_SEED`` repeats a run's script; the seed is printed. ``SOAK_SECONDS``: how long it lasts.
 """

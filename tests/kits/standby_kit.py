@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psycopg2
@@ -33,6 +33,7 @@ def standby_of(primary: Postgres, home: Path, port: int) -> Postgres:
             primary.data,
             standby.data,
             ignore=lambda folder, names: _LEFT_OUT if Path(folder) == primary.data else (),
+            copy_function=_copied,
             dirs_exist_ok=True,
         )
         cursor.execute("SELECT labelfile FROM pg_backup_stop(wait_for_archive => false)")
@@ -48,6 +49,11 @@ def standby_of(primary: Postgres, home: Path, port: int) -> Postgres:
         )
     _give_away(standby.data)
     return standby
+
+
+def _copied(from_: str, to: str) -> None:
+    with suppress(FileNotFoundError):  # the server runs: files come and go, and its log tells
+        shutil.copy2(from_, to)
 
 
 def _conninfo(primary: Postgres) -> str:
