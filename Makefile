@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 CHECKS := check-pyright check-mypy check-imports check-generated check-style
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash soak check bench clean $(CHECKS)
+.PHONY: help setup demo test test-chart crash soak check bench clean $(CHECKS)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -26,6 +26,10 @@ demo: $(STAMP)  ## real flights from PostgreSQL through Kafka to three destinati
 
 test: $(STAMP)  ## all tests, on real servers (ARGS=tests/unit some of them; AGAIN=1 a second look)
 	@$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(BIN)/python tests/side_by_side.py $(if $(AGAIN),--again))
+
+test-chart: $(STAMP)  ## the chart on a real Kubernetes API server, built once (10 to 30 minutes, needs Go)
+	@$(BIN)/python tests/kits/kube_programs.py
+	@$(BIN)/python -m pytest tests/kubernetes $(ARGS)
 
 crash: $(STAMP)  ## delivery through anything (SECONDS=600 long; SEED=… repeats a run)
 	@CRASH_SECONDS=$(SECONDS) CRASH_SEED=$(SEED) $(BIN)/python -m pytest -s \

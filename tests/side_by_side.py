@@ -34,6 +34,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "contract": ("tests/contract",),
     "e2e": ("tests/e2e", "tests/typing"),
     "deliver": ("tests/integration/deliver", "tests/integration/dlq"),
+    "chart": ("tests/kubernetes",),
 }
 """Which folders run together; the groups that take longest come first, so that all end at about one
 time. REST has each room that no other group has: a new one runs without being entered here."""
