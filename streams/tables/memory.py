@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, starmap
 from threading import Lock
 
+from trunkline.streams.tables.huge_pages import use_huge_pages
 from trunkline.streams.tables.store import Changes, EntriesOf, Store
 from trunkline.streams.tables.stored_state import StoredState
 
 BUCKET = 1_000
 """Keys of a bucket. Adding one moves those behind it in its bucket, and no others."""
+
+MANY = 50_000
+"""Rows, from which on a processor's caches do not have them."""
 
 
 class SortedKeys:
@@ -139,6 +143,11 @@ class MemoryStore(Store):
         with self._lock:
             self._keys, self._entries = keys, entries
             self._is_ordered = True
+
+    def settle(self) -> None:
+        """As Store says."""
+        if self.rows >= MANY:
+            use_huge_pages()
 
     def close(self) -> None:
         """As Store says; there is nothing to release."""

@@ -69,7 +69,8 @@ class Store(ABC):
     def order(self, entries_of: EntriesOf) -> None:
         """The topic is read, and the store is not ``ordered`` yet: it is from now on."""
 
-    def settle(self) -> None:  # noqa: B027 - there is nothing to do where rows are in memory
+    @abstractmethod
+    def settle(self) -> None:
         """The topic is read up to where it stood at the start: from now on rows are looked up."""
 
     @abstractmethod
