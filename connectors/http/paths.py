@@ -14,7 +14,8 @@ from trunkline.event import Event
 
 PathOf = Callable[[Event[Any]], str]
 
-_ENCODED = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*")
+_PLAIN = r"[A-Za-z0-9\-._~!$&'()*+,;=:@/?]*"
+_ENCODED = re.compile(rf"{_PLAIN}(?:%[0-9A-Fa-f]{{2}}{_PLAIN})*")
 """What a path and a query may consist of (RFC 3986, 3.3 and 3.4)."""
 
 _DOTS = re.compile(r"[^?]*/(?:\.|%2[Ee]){1,2}(?:[/?]|\Z)")

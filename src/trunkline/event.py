@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar
 
 from trunkline.errors import DataError, NoData
@@ -173,16 +174,17 @@ class Event(Generic[T_co]):
         the route returned. An id is unique in one source only, and one event may be several
         messages, so ``id`` alone would have a system drop payments as repeats of others.
         """
-        inbox = self.inbox.encode()
-        try:
-            topic, partition, offset, message = self.raw_header(TL_FROM).split(b"/", 3)
-        except ValueError:  # a canonical event, or a record put into the inbox by hand
-            topic, message = inbox, b""
-            partition, offset = b"%d" % self.partition, b"%d" % self.sequence
+        # Made for each event that is delivered: measure before you add a call.
+        place = self.raw_header(TL_FROM).split(b"/", 3)
+        if len(place) == 4:
+            topic, message = place[0], place[3]
+        else:  # a canonical event, or a record put into the inbox by hand
+            topic, message = self.inbox.encode(), b""
+            place = [topic, b"%d" % self.partition, b"%d" % self.sequence]
         # Producers that write no CloudEvents headers: the record's place is its identity.
         source = self.raw_header(CE_SOURCE) or topic
-        id_ = self.raw_header(CE_ID) or b"%b/%b/%b" % (topic, partition, offset)
-        return _uuid_of(inbox, source, id_, message)
+        id_ = self.raw_header(CE_ID) or b"/".join(place[:3])
+        return _uuid_of(_scope(self.topic, source), id_, message)
 
     @property
     def type(self) -> str:
@@ -289,13 +291,19 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """The hex digit with its two upper bits as RFC 9562 has them."""
 
 
-def _uuid_of(inbox: bytes, source: bytes, id_: bytes, message: bytes) -> str:
+@lru_cache(maxsize=1024)
+def _scope(topic: str, source: bytes) -> bytes:
+    """The inbox of a topic and a source, each after its length."""
+    inbox = inbox_of(topic).encode()
+    return b"%d:%b%d:%b" % (len(inbox), inbox, len(source), source)
+
+
+def _uuid_of(scope: bytes, id_: bytes, message: bytes) -> str:
     """A UUID of version 8 (RFC 9562, 5.8): the SHA-256 of the parts, each after its length, so that
     ``a`` and ``bc`` are not ``ab`` and ``c``."""
-    lengths = len(inbox), len(source), len(id_), len(message)
-    parts = lengths[0], inbox, lengths[1], source, lengths[2], id_, lengths[3], message
+    parts = b"%b%d:%b%d:%b" % (scope, len(id_), id_, len(message), message)
     # uuid.UUID would take three times as long as the hash itself, for each event.
-    hex_ = hashlib.sha256(b"%d:%b%d:%b%d:%b%d:%b" % parts).hexdigest()
+    hex_ = hashlib.sha256(parts).hexdigest()
     variant = _VARIANT[hex_[16]]
     return f"{hex_[:8]}-{hex_[8:12]}-8{hex_[13:16]}-{variant}{hex_[17:20]}-{hex_[20:32]}"
 

@@ -70,7 +70,8 @@ class Codec:
         decoding to say.
         """
         # Every call of a sink comes through here: measure before you add a call.
-        new = {value[:5] for value in values if value} - self._learnt
+        learnt = self._learnt
+        new = {start for value in values if value and (start := value[:5]) not in learnt}
         if new:
             for reason in (await self._ask(new, float("inf"))).values():
                 raise reason
