@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from trunkline.connectors.files.objects import Objects
 from trunkline.connectors.json_values import to_json
-from trunkline.errors import DataError
+from trunkline.errors import DataError, MissingExtra
 from trunkline.event import Event
 from trunkline.headers import CE_TIME
 
@@ -69,7 +70,7 @@ class Forms:
     """The forms that a sink's files may have, by the endings of their names: what a worker was
     about to write, the next one may find, and that one may write another form.
 
-    ``format``: that of new files. Raises ConfigurationError for a type that has none.
+    ``format``: that of new files. Raises ConfigurationError for a type that has none, MissingExtra.
     """
 
     def __init__(self, type: type, format: str, compress: bool) -> None:
@@ -83,7 +84,9 @@ class Forms:
         return self._parquet() if path.endswith(".parquet") else JsonForm(path.endswith(".gz"))
 
     def _parquet(self) -> FileForm:
-        from trunkline.connectors.files.parquet_form import ParquetForm  # pyarrow is an extra
+        if find_spec("pyarrow") is None:
+            raise MissingExtra("FileSink with Parquet", "parquet")
+        from trunkline.connectors.files.parquet_form import ParquetForm
 
         return ParquetForm(self._type)
 

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from trunkline.connectors.contract.tools import make_event
-from trunkline.connectors.files import FileSink
+from trunkline.connectors.files import FileSink, written_forms
 from trunkline.connectors.files.objects import FolderObjects
 from trunkline.connectors.files.write_log import WriteLog, WrittenFile, mark
 from trunkline.connectors.files.written_forms import Forms
-from trunkline.errors import ConfigurationError, PartialFailure
+from trunkline.errors import ConfigurationError, MissingExtra, PartialFailure
 from trunkline.event import Event
 from trunkline.schemas.commerce import Order
 from trunkline.schemas.types import avro_type
@@ -174,6 +174,14 @@ def test_a_file_that_a_dead_worker_did_not_make_is_void_and_readable(
     assert "total_cents" in empty.schema.names
     files = [path for path in tmp_path.rglob("day=*/*") if path.is_file()]
     assert len(files) == 2, "the void one, and that of the event"
+
+
+def test_without_pyarrow_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(written_forms, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"trunkline\[parquet\]"):
+        parquet(tmp_path)
 
 
 @pytest.mark.parametrize(
