@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     CursorResult,
     Engine,
+    Table,
     TextClause,
     delete,
     insert,
@@ -25,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.schema import CreateIndex
 
 from trunkline.connectors.base import SQL_QUOTED, HttpReply, SqlRequest
 from trunkline.connectors.json_values import to_json
@@ -39,7 +41,10 @@ log = logging.getLogger(__name__)
 
 KEPT = timedelta(days=7)
 """How long the table knows a call: longer than anybody sends one again."""
-FORGETS_EVERY = 3600.0
+FORGETS_EVERY, FORGETS_SOON = 3600.0, 1.0
+"""Seconds between two looks for calls to be forgotten: as a rule, and while there are many."""
+FORGOTTEN = 500
+"""Calls that are forgotten at once: a call waits for that, and locks are held meanwhile."""
 _TAKEN = frozenset(
     {"23505", 1062, 1586, "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"}
 )
@@ -73,13 +78,25 @@ class StatementRunner:
             return
         if self._create:
             create_missing(self._engine, table)
+            self._create_index(table)
         elif not inspect(self._engine).has_table(table.name, schema=table.schema):
             needed = create_table(table, self._engine.dialect)
+            indexes = [str(CreateIndex(one).compile(self._engine)) for one in table.indexes]
+            needed = ";\n".join([needed, *indexes])
             raise ConfigurationError(
                 f"table {table.fullname} is missing, by which a call that is repeated is known: "
                 f"make it, or say create_table=True, or calls=None to do without. What is needed:"
                 f"\n\n{needed};"
             )
+
+    def _create_index(self, table: Table) -> None:
+        """Also of a table that an older version has made. Without it calls are forgotten, too."""
+        for index in table.indexes:
+            try:
+                with self._engine.begin() as connection:
+                    index.create(connection, checkfirst=True)
+            except SQLAlchemyError as error:  # another worker makes it just now, or nobody may
+                log.info("the index %s is not made: %s", index.name, delivery_error(error))
 
     def run(self, request: SqlRequest, id: str) -> HttpReply:
         """The answer of one call. Raises DeliveryError.
@@ -171,14 +188,21 @@ class StatementRunner:
         connection.execute(update(table).where(table.c.tl_call == id).values(tl_reply=reply))
 
     def _forget(self) -> None:
-        """Delete calls that nobody sends again. What becomes of that is no matter of the call that
-        has just been done."""
+        """Delete some calls that nobody sends again, and soon more of them where there may be. What
+        becomes of that is no matter of the call that has just been done."""
         self._forget_at = time.monotonic() + FORGETS_EVERY
         table = self._calls
         assert table is not None
+        id_, over = table.c.tl_call, table.c.tl_at < datetime.now(UTC) - KEPT
         try:
             with self._engine.begin() as connection:
-                connection.execute(delete(table).where(table.c.tl_at < datetime.now(UTC) - KEPT))
+                # One statement with a limit is another one in each database.
+                oldest = select(id_).where(over).order_by(table.c.tl_at).limit(FORGOTTEN)
+                found = connection.execute(oldest).scalars().all()
+                if found:
+                    connection.execute(delete(table).where(id_.in_(found), over))
+            if len(found) == FORGOTTEN:
+                self._forget_at = time.monotonic() + FORGETS_SOON
         except SQLAlchemyError as error:
             log.warning("%s keeps old calls: %s", table.fullname, delivery_error(error))
 

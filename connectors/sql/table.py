@@ -19,6 +19,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     Float,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -249,6 +250,8 @@ def calls_table(table: str) -> Table:
         MetaData(schema=schema or None),
         Column("tl_call", _Bytewise, primary_key=True),
         Column("tl_at", _moment(True), nullable=False),
+        # Else those that are forgotten were looked for in all of the table.
+        Index(f"{name[:40]}_tl_at", "tl_at"),
         Column("tl_reply", SIMPLE["string"](), nullable=True),
         **MYSQL,
     )

@@ -24,6 +24,7 @@ from trunkline.headers import (
 )
 from trunkline.kafka import PartitionRecord
 from trunkline.streams.journal.doubt import InDoubt
+from trunkline.streams.journal.over import OverCalls
 from trunkline.streams.journal.record import (
     DONE,
     CallRecord,
@@ -33,11 +34,13 @@ from trunkline.streams.journal.record import (
     parsed_call,
     parsed_decision,
 )
-from trunkline.streams.journal.unanswered import Unanswered
+from trunkline.streams.journal.unanswered import MOST, Unanswered
 from trunkline.streams.journal.words import OUR_CREDENTIALS, json_text, shown
 
 KEPT = 86_400.0
 """Seconds that the topic keeps a call, and that a repeated one is known."""
+TOGETHER = 2_000
+"""Calls that are noted with one write when a worker begins."""
 MAX_REPLY = 262_144
 """Bytes of a system's answer that are kept."""
 BEHIND = "it waits behind {}"
@@ -76,8 +79,7 @@ class CallJournal:
         self.topic = topic
         self._destination = naming.destination_of_calls(topic)
         self._clock = clock
-        # id → when and how; in the order of these moments, or nearly
-        self._over: dict[str, tuple[float, str]] = {}
+        self._over = OverCalls(KEPT)
         self._ended: dict[_Place, tuple[CallState, dict[str, Any]]] = {}
         self._unsure: set[str] = set()
         self._under_way: set[str] = set()
@@ -88,11 +90,11 @@ class CallJournal:
     def begin(self, messages: Iterable[Message]) -> dict[int, int]:
         """Begin with what the topic says of the assigned partitions; returns the offsets to go on
         from, of those that have any."""
-        over: dict[str, tuple[float, str]] = {}
+        over, ended = OverCalls(KEPT), list[tuple[str, float, CallState]]()
         unsure: set[str] = set()
         accepted: dict[str, tuple[CallRecord, int]] = {}
         decisions: list[tuple[CallRecord, int]] = []
-        taken_up: set[str] = set()
+        waiting: set[str] = set()
         ends: dict[int, int] = {}
         for message in messages:
             partition, key, value = message.partition() or 0, message.key(), message.value()
@@ -100,19 +102,29 @@ class CallJournal:
             if (decision := parsed_decision(key, value)) is not None:
                 decisions.append((decision, partition))
             elif (found := parsed_call(key, value)) is not None and found[1]:
-                accepted[found[0].call] = found[0], partition
+                # Not a day's: those that are over are taken out again as their end is read.
+                if len(accepted) < MOST:
+                    accepted[found[0].call] = found[0], partition
             elif found is not None:
                 record = found[0]
-                taken_up.add(record.call)
+                accepted.pop(record.call, None)
                 # A dead call counts as over, too: a repeat of it is answered so. Re-driven it runs.
                 if record.is_over:
-                    over[record.call] = record.at, record.state
+                    ended.append((record.call, record.at, record.state))
                     unsure.discard(record.call)
-                elif record.unsure:
-                    unsure.add(record.call)
+                    waiting.discard(record.call)
+                else:
+                    waiting.add(record.call)
+                    if record.unsure:
+                        unsure.add(record.call)
+            if len(ended) >= TOGETHER:
+                over.put_all(ended)
+                ended.clear()
+        over.put_all(ended)
         self._over, self._ended, self._unsure, self._under_way = over, {}, unsure, set()
+        # What a second gateway has accepted after the end is no new call.
         self._unanswered = Unanswered(
-            one for id_, one in accepted.items() if id_ not in taken_up and id_ not in over
+            one for id_, one in accepted.items() if id_ not in waiting and id_ not in over
         )
         self._cancelled = {}
         self._left = decisions
@@ -313,11 +325,7 @@ class CallJournal:
         return self._record(event, state, **more)
 
     def _note_over(self, id_: str, state: CallState) -> None:
-        now = self._clock()
-        self._over.pop(id_, None)
-        self._over[id_] = now, state
-        while (oldest := next(iter(self._over))) and self._over[oldest][0] < now - KEPT:
-            del self._over[oldest]
+        self._over.put(id_, self._clock(), state)
         self._unsure.discard(id_)
         self._unanswered.discard(id_)
         self._cancelled.pop(id_, None)

@@ -26,7 +26,9 @@ class GatewayMetrics:
             "trunkline_gateway_waiting", "Requests under way.", registry=self.registry
         )
         self.known = Gauge(
-            "trunkline_gateway_calls", "Calls of the last day in memory.", registry=self.registry
+            "trunkline_gateway_calls",
+            "Calls of the last day.",
+            registry=self.registry,
         )
 
         self.keys_age = Gauge(

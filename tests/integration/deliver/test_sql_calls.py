@@ -7,14 +7,14 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import orjson
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from sql_items import Database
 from trunkline.connectors.base import SqlRequest
@@ -103,6 +103,37 @@ def test_the_same_call_in_several_workers_at_once_is_done_once(calls: Calls) -> 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(run, range(4))) == [{"changed": 1}] * 4
     assert calls.quantities()["o-1"] == 2
+
+
+def test_old_calls_are_forgotten_some_at_a_time(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an index: of a table that lacks it it is made."""
+    monkeypatch.setattr("trunkline.connectors.sql.calls.FORGOTTEN", 2)
+    monkeypatch.setattr("trunkline.connectors.sql.calls.FORGETS_SOON", 0.0)
+    calls.run(ADD, {"id": "o-1", "more": 1}, id="first")
+    known, old = f"{calls.db.table}_tl_pos", datetime.now(UTC) - timedelta(days=8)
+    with calls.db.engine.begin() as connection:
+        for known_id in (f"old-{number}" for number in range(5)):
+            connection.execute(
+                text(f"INSERT INTO {known} (tl_call, tl_at) VALUES (:id, :at)"),
+                {"id": known_id.encode() if calls.db.kind == "mysql" else known_id, "at": old},
+            )
+        (index,) = inspect(connection).get_indexes(known)
+    assert index["column_names"] == ["tl_at"]
+
+    async def called_on_one_sink() -> list[int]:
+        sink, left = calls.sink(), []
+        await sink.open()
+        for number in range(4):
+            request = SqlRequest(ADD.replace("{table}", calls.db.table), {"id": "o-1", "more": 1})
+            await sink.call(request, f"n-{number}")
+            with calls.db.engine.connect() as connection:
+                left.append(connection.execute(text(f"SELECT count(*) FROM {known}")).scalar_one())
+        await sink.close()
+        return left
+
+    assert asyncio.run(called_on_one_sink()) == [5, 4, 4, 5], "two, two, and the last one"
 
 
 def test_without_the_table_a_repeat_is_done_again(calls: Calls) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,7 +118,7 @@ def test_a_gateway_that_starts_reads_calls_of_more_than_a_day() -> None:
 
 
 def test_of_answers_the_newest_are_held_and_of_calls_all() -> None:
-    book = CallBook(lambda: NOW, replies=100)
+    book = CallBook(lambda: NOW, replies=100, recent=0)
     for number in range(10):
         for reply in (None, "x" * 30):  # the second one replaces the first
             one = record("succeeded", f"{number}", reply=reply)
@@ -128,6 +129,51 @@ def test_of_answers_the_newest_are_held_and_of_calls_all() -> None:
     assert "not held" in found[0].why  # type: ignore[union-attr]
     book.apply("t", record("succeeded", "9", reply="y" * 40), by_gateway=False)
     assert book.get("7").reply, "a replaced answer is counted once"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("recent", [0, 5, 100_000])
+def test_a_call_is_the_same_in_memory_and_on_disk(recent: int) -> None:
+    book = CallBook(lambda: NOW, recent=recent)
+    every = [
+        record("succeeded", f"c{n}", reply='{"n": "ü"}', status=200, key="ä") for n in range(450)
+    ]
+    for one in every:
+        book.apply(f"t{one.call[-1]}", replace(one, state="accepted"), by_gateway=True)
+    assert not book.is_taken_up("c7")
+    for one in every:
+        book.apply(f"t{one.call[-1]}", one, by_gateway=False)
+    assert [book.get(one.call) for one in every] == every
+    assert [book.topic_of(one.call) for one in every] == [f"t{one.call[-1]}" for one in every]
+    assert all(book.is_taken_up(one.call) for one in every)
+    assert len(book) == 450
+    book.apply("t", record("needs_approval", "c3"), by_gateway=True)
+    assert book.get("c3") == every[3], "a gateway's word comes after a worker's, from disk too"
+
+
+def test_what_waits_for_a_person_is_found_on_disk_and_forgotten_with_its_day() -> None:
+    now = NOW
+    book = CallBook(lambda: now, recent=0)
+    book.apply("t", record("in_doubt", "asks"), by_gateway=False)
+    assert [(one.call, topic) for one, topic in book.for_person()] == [("asks", "t")]
+    now += KEPT + 1
+    for number in range(1_000):
+        book.apply("t", record("succeeded", f"{number}", at=now), by_gateway=False)
+    assert (book.for_person(), len(book), book._for_person) == ([], 1_000, {})
+
+
+def test_calls_on_disk_are_forgotten_after_a_day_with_their_answers() -> None:
+    now = NOW
+    book = CallBook(lambda: now, recent=0)
+    for number in range(1_500):
+        book.apply("t", record("succeeded", f"old-{number}", reply="{}"), by_gateway=False)
+    now += KEPT + 1
+    assert book.get("old-1499") is None
+    for number in range(2_000):
+        book.apply("t", record("succeeded", f"new-{number}", at=now), by_gateway=False)
+    assert len(book) == 2_000
+    assert book._shelf._held == 0
+    book.apply("t", record("succeeded", "old-3", reply="[]", at=now), by_gateway=False)
+    assert book.get("old-3").reply == "[]"  # type: ignore[union-attr]
 
 
 def test_an_old_call_behind_a_new_one_is_forgotten_too() -> None:
