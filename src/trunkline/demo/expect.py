@@ -55,6 +55,20 @@ def entries(history: History) -> Expectation:
     return dict(due)
 
 
+def corrections(history: History) -> Expectation:
+    """Operations, of the desk: every call that the gateway has taken, in its order."""
+    due: Expectation = {}
+    for correction, since in history.corrections:
+        body = content(correction._asdict())
+        due.setdefault(correction.flight_id, []).append(Expected(body, since))
+    return due
+
+
+def is_correction(body: Mapping[str, Any]) -> bool:
+    """Whether a message of operations came from the desk, and not from the flow's routes."""
+    return "reason" in body
+
+
 def rows(history: History) -> Expectation:
     """What the mart must receive: every state of every flight. It may pass over all but the last,
     as a batch writes only the newest state of a row."""

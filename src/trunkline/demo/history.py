@@ -18,15 +18,24 @@ class State(NamedTuple):
     since: float | None
 
 
+class Correction(NamedTuple):
+    """What the desk corrects: the body of its call."""
+
+    flight_id: str
+    delay_minutes: int
+    reason: str
+
+
 @dataclass
 class History:
-    """The states of each flight, and the notices with the moments they were sent.
+    """The states of each flight, and the notices and corrections with the moments they were sent.
 
     ``changes``: how many states there are.
     """
 
     flights: dict[str, list[State]] = field(default_factory=dict)
     notices: list[tuple[Notice, float]] = field(default_factory=list)
+    corrections: list[tuple[Correction, float]] = field(default_factory=list)
     changes: int = 0
 
     def began(self, rows: Iterable[Flight]) -> None:
@@ -44,3 +53,7 @@ class History:
     def sent(self, notice: Notice, moment: float) -> None:
         """This notice was sent then, and accepted."""
         self.notices.append((notice, moment))
+
+    def corrected(self, correction: Correction, moment: float) -> None:
+        """This correction was called for then, and the gateway has taken it."""
+        self.corrections.append((correction, moment))

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from trunkline.demo import expect
+from trunkline.demo import corrections, expect
 from trunkline.demo.airport import transactions
+from trunkline.demo.corrections import Answers, CorrectionDesk
 from trunkline.demo.desk import Desk
 from trunkline.demo.history import History
 from trunkline.demo.outage import Outage
@@ -70,6 +71,8 @@ class Play:
     screen: Screen
     history: History = field(default_factory=History)
     times: Times = field(default_factory=Times)
+    answers: Answers = field(default_factory=Answers)
+    """What the gateway has answered to the desk's corrections."""
 
     def __post_init__(self) -> None:
         scene = self.scene
@@ -87,22 +90,35 @@ class Play:
         When the rush begins, operations are out of service for ``outage`` seconds.
         """
         notices = deque(self.script.notices)
-        with Desk(self.scene.notices, TOKEN, self.history) as desk:
+        corrected = [row.id for row in self.script.rows[: corrections.EACH]]
+        gateway, key = self.scene.gateway
+        with (
+            Desk(self.scene.notices, TOKEN, self.history) as desk,
+            CorrectionDesk(gateway, key, corrected, self.history, self.answers) as calls,
+        ):
             self.screen.stage(f"steady: {len(self.script.steady):,} changes, {rate} a second")
             self.times.steady = time.time()
+            calls.steady()
             self._commit(self.script.steady, STEADY_SIZE, notices, desk, rate)
+            while (
+                not calls.is_done()
+            ):  # or the one in the outage would be made behind them, too late
+                self._tick()
+                time.sleep(_POLL_SECONDS)
             self.screen.stage(f"rush: {len(self.script.rush):,} changes as fast as can be")
             self.times.rush = time.time()
             if outage:
                 self._outage.begin(outage)
+                calls.while_down()
             self._commit(self.script.rush, RUSH_SIZE, notices, desk)
-            while not desk.is_done():
+            calls.ask_for_the_rest()
+            while not (desk.is_done() and calls.is_done()):
                 self._tick()
                 time.sleep(_POLL_SECONDS)
 
     def settle(self) -> None:
         """Wait until every destination has everything, or until nothing comes any more."""
-        alerts = counted(expect.alerts(self.history))
+        alerts = counted(expect.alerts(self.history)) + counted(expect.corrections(self.history))
         entries = counted(expect.entries(self.history))
         last, since = Counts(), time.monotonic()
         while time.monotonic() - since < QUIET_SECONDS:

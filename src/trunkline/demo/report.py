@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.table import Table
 
 from trunkline.demo import expect
+from trunkline.demo.corrections import Answers
 from trunkline.demo.play import Play
 from trunkline.demo.proof import Arrival, Verdict, judge_messages, judge_table, percentile
-from trunkline.demo.scene import Api
 
 _NUMBERS = ("expected", "delivered", "duplicates", "out_of_order", "missing", "unexpected")
 _HEADINGS = (
@@ -31,13 +31,16 @@ class Report:
     changes_per_second: float
     refused: int
     """Requests that came to operations while they were out of service."""
+    desk: Answers
+    """What the gateway has answered to the desk."""
     steady: tuple[float, float]
     """Between these moments the latency is taken: in the rush it is the length of the queue."""
 
     @property
     def ok(self) -> bool:
-        """Nothing is missing, out of order or unexpected."""
-        return all(verdict.ok for verdict in self.verdicts)
+        """Nothing is missing, out of order or unexpected, and every call has ended well."""
+        calls_ended = self.desk.succeeded == self.desk.accepted
+        return calls_ended and all(verdict.ok for verdict in self.verdicts)
 
     def latency(self, verdict: Verdict) -> dict[str, float | None]:
         """Milliseconds from the commit (a notice: from its request) to the arrival."""
@@ -61,6 +64,7 @@ class Report:
                 for verdict in self.verdicts
             ],
             "outage": {"requests_refused": self.refused},
+            "desk": asdict(self.desk),
             "throughput": {
                 "snapshot_rows_per_s": round(self.rows_per_second),
                 "rush_changes_per_s": round(self.changes_per_second),
@@ -83,10 +87,14 @@ def report(play: Play) -> Report:
     scene, history = play.scene, play.history
     writes = [Arrival(id, expect.written(row), at) for id, at, row in scene.mart.writes()]
     source, table = scene.source.rows(), scene.mart.rows()
+    came = scene.operations.arrivals()
+    alerts = _came((one for one in came if not expect.is_correction(one[2])), "flight_id")
+    corrections = _came((one for one in came if expect.is_correction(one[2])), "flight_id")
     verdicts = (
-        judge_messages("operations", expect.alerts(history), _came(scene.operations, "flight_id")),
+        judge_messages("operations", expect.alerts(history), alerts),
+        judge_messages("desk", expect.corrections(history), corrections),
         judge_table("mart", expect.rows(history), writes, source, table),
-        judge_messages("board", expect.entries(history), _came(scene.board, "id")),
+        judge_messages("board", expect.entries(history), _came(scene.board.arrivals(), "id")),
     )
     moments = [write.moment for write in writes]
     return Report(
@@ -95,15 +103,15 @@ def report(play: Play) -> Report:
         notices=len(history.notices),
         rows_per_second=_rate(len(play.script.rows), moments[: len(play.script.rows)]),
         refused=scene.operations.refused(),
+        desk=play.answers,
         changes_per_second=_rate(len(play.script.rush), [play.times.rush, *moments[-1:]]),
         steady=(play.times.steady, play.times.rush),
     )
 
 
-def _came(api: Api, key: str) -> Iterable[Arrival]:
+def _came(arrivals: Iterable[tuple[float, str, dict[str, Any]]], key: str) -> Iterable[Arrival]:
     return (
-        Arrival(str(body.get(key)), expect.content(body), moment)
-        for moment, _, body in api.arrivals()
+        Arrival(str(body.get(key)), expect.content(body), moment) for moment, _, body in arrivals
     )
 
 

@@ -8,12 +8,15 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 import trunkline
+from trunkline.access.file import AccessEditor
+from trunkline.access.keys import new_key
 from trunkline.demo.airport import Airport, make_database
 from trunkline.demo.mart import AIRPORT_ROWS, Mart, Table
 from trunkline.errors import ConfigurationError
@@ -64,6 +67,8 @@ class Scene:
     operations: Api
     board: Api
     notices: str
+    gateway: tuple[str, str]
+    """The gateway's URL, and the desk's key."""
     workers: list[Child]
     pages: list[str]
 
@@ -82,9 +87,11 @@ class Scene:
 
 
 @contextmanager
-def scene(home: Path, servers: Endpoints) -> Iterator[Scene]:
-    """The databases and the destinations. The workers come with ``started_workers``."""
+def scene(home: Path, servers: Endpoints, key: str) -> Iterator[Scene]:
+    """The databases and the destinations. The workers come with ``started_workers``. ``key``: the
+    desk's, see ``desk_key``."""
     assert servers.postgres is not None
+    assert servers.gateway is not None
     with ExitStack() as running:
         ports = [free_port() for _ in range(2)]
         for name, port in zip(("operations", "board"), ports, strict=True):
@@ -98,6 +105,7 @@ def scene(home: Path, servers: Endpoints) -> Iterator[Scene]:
             operations=Api(ports[0]),
             board=Api(ports[1]),
             notices=f"http://127.0.0.1:{free_port()}/notices",
+            gateway=(servers.gateway, key),
             workers=[],
             pages=[],
         )
@@ -137,6 +145,14 @@ def clear(home: Path) -> None:
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     mark.write_text(_MARK, "utf-8")
+
+
+def desk_key(home: Path) -> tuple[Path, str]:
+    """The file of the gateway's clients, and the key of the one that is in it."""
+    file, key = home / "access.toml", new_key()
+    AccessEditor(file).add_key("desk", key, now=datetime.now(UTC))
+    AccessEditor(file).allow("desk", "operations/*")
+    return file, key.text
 
 
 def require_flow() -> None:

@@ -25,6 +25,8 @@ class Server(ABC):
     """
 
     name: ClassVar[str]
+    after: ClassVar[tuple[str, ...]] = ()
+    """The servers that must be up before it starts."""
 
     def __init__(self, home: Path, port: int) -> None:
         self.home = home
@@ -33,7 +35,7 @@ class Server(ABC):
     @property
     @abstractmethod
     def bundle(self) -> str:
-        """The name of its files in the lock (``local/artifacts.py``)."""
+        """The name of its files in the lock (``local/artifacts.py``), "" for none."""
 
     @property
     @abstractmethod

@@ -18,6 +18,7 @@ from types import TracebackType
 
 from trunkline.local import artifacts
 from trunkline.local.disk import full_disk_explained
+from trunkline.local.gateway import Gateway
 from trunkline.local.kafka import Kafka
 from trunkline.local.ports import free_port, require_free
 from trunkline.local.postgres import Postgres
@@ -43,7 +44,8 @@ class Stack:
     """Real servers with their data under ``home``; a context manager.
 
     A port of 0 means any free one. ``report`` is told, in words, what happens to a server. A stack
-    starts once; to start it again, make another one on the same home.
+    starts once; to start it again, make another one on the same home. ``gateway``: flow files whose
+    operations a gateway serves to the clients in ``access``.
     """
 
     def __init__(
@@ -56,6 +58,9 @@ class Stack:
         postgres_port: int = 5432,
         mariadb: bool = False,
         mariadb_port: int = 3306,
+        gateway: Sequence[str] = (),
+        gateway_port: int = 8080,
+        access: Path = Path("access.toml"),
         kafka_heap: str = "512m",
         report: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -65,6 +70,14 @@ class Stack:
         servers += [Registry(self.home, registry_port or free_port(), kafka.address)]
         servers += [Postgres(self.home, postgres_port or free_port())] if postgres else []
         servers += [_mariadb(self.home, mariadb_port or free_port())] if mariadb else []
+        if gateway:
+            servers.append(
+                Gateway(
+                    *(self.home, gateway_port or free_port(), gateway, access),
+                    bootstrap=kafka.address,
+                    registry=servers[1].address,
+                )
+            )
         self._servers = servers
         self._supervisor = Supervisor(servers, self._publish, report)
         self._stopping = threading.Event()
@@ -77,7 +90,7 @@ class Stack:
         """Where the servers listen: known from the beginning, whether they are up or not."""
         where = {server.name: server.address for server in self._servers}
         postgres, mariadb = where.get("postgres"), where.get("mariadb")
-        return Endpoints(where["kafka"], where["registry"], postgres, mariadb)
+        return Endpoints(where["kafka"], where["registry"], postgres, mariadb, where.get("gateway"))
 
     def status(self) -> list[Status]:
         """Each server as it was last seen, in the order in which they start. Any thread may ask."""
@@ -85,7 +98,7 @@ class Stack:
 
     def download(self) -> None:
         """Fill the cache, with progress bars; ``start`` does so too. Raises ArtifactError."""
-        artifacts.fetch(*(server.bundle for server in self._servers))
+        artifacts.fetch(*(server.bundle for server in self._servers if server.bundle))
 
     def start(self) -> None:
         """Start all servers side by side and wait until they serve.

@@ -27,6 +27,7 @@ class Endpoints:
     registry: str
     postgres: str | None = None
     mariadb: str | None = None
+    gateway: str | None = None
 
 
 @dataclass(frozen=True)

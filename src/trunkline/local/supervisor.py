@@ -77,9 +77,14 @@ class Supervisor:
     def _start(self) -> None:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda member: member.server.prepare(), self._members))
-        for member in self._members:
-            member.child = Child(member.server.command())
+        self._begin_those_whose_turn_it_is()
         self._changed(self.status())
+
+    def _begin_those_whose_turn_it_is(self) -> None:
+        up = {member.server.name for member in self._members if member.up}
+        for member in self._members:
+            if member.child is None and up.issuperset(member.server.after):
+                member.child = Child(member.server.command())
 
     def _look(self) -> None:
         before = self.status()
@@ -89,6 +94,7 @@ class Supervisor:
             elif member.child and not member.up and member.child.is_ready():
                 member.up = True
                 self._report(f"{member.server.name} is up: {member.server.address}")
+        self._begin_those_whose_turn_it_is()
         if self.status() != before:
             self._changed(self.status())
 

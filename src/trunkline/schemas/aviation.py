@@ -75,6 +75,29 @@ avro_type(
 )
 
 
+class DelayCorrection(TypedDict):
+    """What the desk knows better about a flight's delay."""
+
+    flight_id: str
+    """The flight's id."""
+    delay_minutes: int
+    """The delay that is expected now."""
+    reason: str
+    """Why it is another one."""
+
+
+avro_type(
+    DelayCorrection,
+    r"""
+{"type": "record", "name": "aviation.DelayCorrection", "doc": "What the desk knows better about a flight's delay.", "fields": [
+{"name": "flight_id", "type": "string", "doc": "The flight's id."},
+{"name": "delay_minutes", "type": "int", "doc": "The delay that is expected now."},
+{"name": "reason", "type": "string", "doc": "Why it is another one."}
+]}
+""",
+)
+
+
 class Flight(TypedDict):
     """A flight on one day, as far as it has come."""
 

@@ -120,3 +120,33 @@ def test_one_that_always_dies_is_given_up(
     assert f"after {RESTARTS} restarts: giving up" in str(running.error)
     assert "no longer" in str(running.error)
     assert running.status.restarts == RESTARTS
+
+
+def test_a_server_starts_when_those_that_it_needs_are_up(tmp_path: Path) -> None:
+    class Needs(Sleeper):
+        name = "needs"
+        after = ("sleeper",)
+
+        def command(self) -> Command:
+            assert (tmp_path / "one" / "serving").exists(), "the other one is up"
+            return super().command()
+
+    homes = [tmp_path / "one", tmp_path / "two"]
+    for home in homes:
+        home.mkdir()
+    seen: list[list[str]] = []
+    stopping, settled = threading.Event(), threading.Event()
+    supervisor = Supervisor(
+        [Needs(homes[1], 0), Sleeper(homes[0], 0)],
+        lambda now: seen.append([one.state for one in now]),
+        lambda text: None,
+    )
+    thread = threading.Thread(target=supervisor.run, args=(stopping, settled))
+    thread.start()
+    try:
+        assert settled.wait(30)
+    finally:
+        stopping.set()
+        thread.join()
+    assert seen[0] == ["waiting", "starting"]
+    assert seen[-1] == ["up", "up"]
