@@ -1,26 +1,34 @@
 """Calls through gateways and workers that are killed: none is lost, and none that is completed is
-run again."""
+run again.
+
+``GATEWAY_CALLS=6000 make test ARGS=tests/crash/test_gateway_kills.py`` sends so many, through more
+kills, and through a broker of its own that is killed, too; some minutes."""
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
 import uuid
 from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
+from broker import Broker
 
 from gateway_kit import FLOW, Caller, GatewayProcess, System, client_key, order, wait_ready
 from trunkline.params import Backbone
 from worker_kit import Feed, Workers, environ_of, eventually
 
-CALLS = 240
+USUAL = 240
+CALLS = int(os.environ.get("GATEWAY_CALLS", USUAL))
+"""More than usual: with a broker that is killed, and more kills."""
 CALLERS = 12
-PATIENCE = 100.0
+PATIENCE = 100.0 if CALLS == USUAL else 900.0
 
 
 class Crowd:
@@ -67,14 +75,23 @@ class Crowd:
             caller.close()
 
 
-@pytest.mark.timeout(400)
+@pytest.fixture
+def own_broker(server_home: Path) -> Iterator[Broker | None]:
+    """One that is killed, at full size."""
+    if CALLS == USUAL:
+        yield None
+        return
+    with Broker(server_home / f"gateway-{uuid.uuid4().hex[:8]}") as running:
+        yield running
+
+
+@pytest.mark.timeout(400 if CALLS == USUAL else 1800)
 def test_no_completed_call_runs_twice_and_none_is_lost(
-    bootstrap: str, registry_url: str, tmp_path: Path
+    own_broker: Broker | None, bootstrap: str, registry_url: str, tmp_path: Path
 ) -> None:
-    name, backbone = (
-        f"killed-{uuid.uuid4().hex[:8]}",
-        Backbone(bootstrap=bootstrap, registry=registry_url),
-    )
+    name = f"killed-{uuid.uuid4().hex[:8]}"
+    address = own_broker.address if own_broker else bootstrap
+    backbone = Backbone(bootstrap=address, registry=registry_url)
     flow, access = tmp_path / "shop.py", tmp_path / "access.toml"
     flow.write_text(FLOW)
     key = client_key(access, "crm", "erp/*")
@@ -92,16 +109,34 @@ def test_no_completed_call_runs_twice_and_none_is_lost(
 
                 def done(share: float) -> None:
                     told = f"{share:.0%} are through"
-                    eventually(lambda: len(crowd.answered) >= share * CALLS, told)
+                    eventually(lambda: len(crowd.answered) >= share * CALLS, told, PATIENCE)
+
+                def kill_gateway(number: int) -> None:
+                    gateways[number].kill()
+                    gateways[number].restart()
+
+                def kill_worker(*, and_start: bool) -> None:
+                    workers.kill(workers.of("deliver")[0])
+                    if and_start:
+                        workers.start("deliver")
 
                 done(0.1)
-                gateways[0].kill()
-                gateways[0].restart()
+                kill_gateway(0)
                 done(0.3)
-                workers.kill(workers.of("deliver")[0])
+                kill_worker(and_start=own_broker is not None)
+                if own_broker is not None:
+                    done(0.4)
+                    own_broker.kill()
+                    own_broker.up()
+                    done(0.5)
+                    kill_worker(and_start=True)
+                    kill_gateway(0)
                 done(0.6)
-                gateways[1].kill()
-                gateways[1].restart()
+                kill_gateway(1)
+                if own_broker is not None:
+                    done(0.8)
+                    kill_worker(and_start=True)
+                    kill_worker(and_start=True)
                 for future in sent:
                     future.result()
             crowd.close()
@@ -118,8 +153,10 @@ def test_no_completed_call_runs_twice_and_none_is_lost(
     keys = {(seen.path.split("/")[2], seen.key) for seen in erp.seen}
     assert len(keys) == CALLS, "a call has one id, whoever sends it"
     twice = sum(len(times) > 1 for times in runs.values())
-    # What was under way when a worker died is sent again, and no more.
-    assert twice <= CALLERS, f"{twice} of {CALLS} calls were sent to the system twice"
+    # What was under way when a worker, or the broker, died is sent again, and no more.
+    deaths = 1 if own_broker is None else 5
+    print(f"{CALLS} calls, {len(erp.seen)} requests, {twice} calls sent to the system twice")
+    assert twice <= CALLERS * deaths, f"{twice} of {CALLS} calls were sent to the system twice"
 
 
 @pytest.mark.timeout(400)

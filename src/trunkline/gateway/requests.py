@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -33,13 +33,18 @@ _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 class Limits:
     """What the gateway takes. ``body``: bytes; ``body_seconds``: until a body is there;
     ``waiting``: requests at a time; ``connections``: at a time; ``head_seconds``: until the head of
-    a request is there."""
+    a request is there; ``write_seconds``: that a caller may leave an answer unread; ``reading``:
+    bodies that are read at a time. One more ends the oldest of them, which is a slow one: so those
+    who never finish leave room for those who do, and what is read of bodies has its bound."""
 
     body: int = 1_048_576
     body_seconds: float = 10.0
     waiting: int = 2_000
     connections: int = 10_000
     head_seconds: float = 10.0
+    write_seconds: float = 30.0
+    reading: int = 250
+    under_way: dict[int, asyncio.Timeout] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +114,13 @@ async def body_of(
     if told.isdecimal() and int(told) > limits.body:
         await _discard(request.stream())
         raise _too_large(limits)
+    began = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(limits.body_seconds):
-            return await _read(request, limits)
+        async with asyncio.timeout(limits.body_seconds) as deadline:
+            with _among_others(limits, deadline):
+                return await _read(request, limits)
     except TimeoutError:
-        message = f"it was not there after {limits.body_seconds:g} s"
+        message = f"it was not there after {asyncio.get_running_loop().time() - began:.1f} s"
         # The connection is not closed with it: that would be a reset, in which the answer is lost.
         # Whoever drips on is ended by the time that the head of a next request has.
         raise Problem("body-too-slow", message) from None
@@ -177,6 +184,21 @@ def _request(body: bytes, offered: Offered, said: Mapping[str, Any] | None) -> A
         several = "1 field is" if len(errors) == 1 else f"{len(errors)} fields are"
         raise Problem("not-acceptable", f"{several} not acceptable", errors=errors)
     return value
+
+
+@contextmanager
+def _among_others(limits: Limits, deadline: asyncio.Timeout) -> Iterator[None]:
+    """A body is read; the oldest that is ends where that is one too many."""
+    under_way = limits.under_way
+    if len(under_way) >= limits.reading:
+        oldest = under_way.pop(next(iter(under_way)))
+        if not oldest.expired():
+            oldest.reschedule(asyncio.get_running_loop().time())
+    under_way[id(deadline)] = deadline
+    try:
+        yield
+    finally:
+        under_way.pop(id(deadline), None)
 
 
 async def _read(request: Request, limits: Limits) -> bytes:

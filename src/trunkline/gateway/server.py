@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -46,6 +47,8 @@ from trunkline.tasks import supervised_task
 
 log = logging.getLogger(__name__)
 
+OWN_FILES = 500
+"""Files that a gateway has open besides connections of callers."""
 MAX_HEAD = 16_384
 """Bytes of a request's head."""
 GRACE = 10
@@ -102,6 +105,7 @@ class Server:
             version=version,
             limits=limits,
         )
+        _open_files(limits.connections)
         self._server = _Server(_listening(Gateway(doors).app(), host, port, limits))
 
     async def run(self) -> None:
@@ -203,6 +207,23 @@ def _listening(app: Starlette, host: str, port: int, limits: Limits) -> uvicorn.
     )
 
 
+def _open_files(connections: int) -> None:
+    """Let the process have as many connections as it takes. Without that a loop that is out of
+    files accepts nobody for a second, good callers neither."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + OWN_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        log.warning(
+            "%d connections need %d open files and %d are allowed: raise that limit (ulimit -n), "
+            "or lower --max-connections",
+            *(connections, wanted, most),
+        )
+
+
 def _offers(flows: Sequence[Flow[Any]], backbone: Backbone) -> tuple[Catalog, EventTopics]:
     """What these flows offer. Raises ConfigurationError where that is nothing."""
     with closing(registry_of(backbone)) as registry:
@@ -239,11 +260,13 @@ def _topics(
 
 
 def protocol(limits: Limits) -> type[H11Protocol]:
-    """uvicorn's HTTP/1.1 with limits that it has not: of connections, and of the time in which the
-    head of a request must be there, however slowly its bytes drip."""
+    """uvicorn's HTTP/1.1 with limits that it has not: of connections, of the time in which the head
+    of a request must be there, however slowly its bytes drip, and of that in which a caller leaves
+    an answer unread."""
 
     class _Limited(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
+        _unread: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -260,9 +283,20 @@ def protocol(limits: Limits) -> type[H11Protocol]:
                 self._deadline.cancel()
                 self._deadline = None
 
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._unread = self.loop.call_later(limits.write_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._unread is not None:
+                self._unread.cancel()
+                self._unread = None
+
         def connection_lost(self, exc: Exception | None) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
+            for timer in (self._deadline, self._unread):
+                if timer is not None:
+                    timer.cancel()
             super().connection_lost(exc)
 
         def _awaits_head(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -37,6 +38,8 @@ from trunkline.schemas.types import schema_of
 from trunkline.streams.flow.operation import OperationPolicy
 
 LIMITS = Limits(body=2000, body_seconds=0.5, waiting=5, connections=50, head_seconds=0.5)
+SLOW = int(os.environ.get("SLOW_CALLERS", "300"))
+"""Callers that never finish, at once. 5,000 need 11,000 open files."""
 JSON = {"Content-Type": "application/json"}
 PATH = "/v1/systems/erp/operations/correct"
 
@@ -50,7 +53,9 @@ def access(tmp_path: Path) -> tuple[AccessPolicy, str]:
 
 
 @asynccontextmanager
-async def serving(policy: AccessPolicy, not_ready: str = "it still reads") -> AsyncIterator[int]:
+async def serving(
+    policy: AccessPolicy, not_ready: str = "it still reads", limits: Limits = LIMITS
+) -> AsyncIterator[int]:
     """A gateway without Kafka: what gets as far as that is answered 503."""
     schema = schema_of(Order)
     offered = Offered(
@@ -78,12 +83,12 @@ async def serving(policy: AccessPolicy, not_ready: str = "it still reads") -> As
         not_ready=lambda: not_ready,
         dead=lambda: "",
         version="0",
-        limits=LIMITS,
+        limits=limits,
     )
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", 0), backlog=4096)
     config = uvicorn.Config(
         Gateway(doors).app(),
-        http=protocol(LIMITS),
+        http=protocol(limits),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -290,3 +295,55 @@ def test_a_slash_too_many_sends_no_key_elsewhere(access: tuple[AccessPolicy, str
     answer = asyncio.run(run())
     assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
     assert "Location" not in answer.headers
+
+
+def test_callers_that_never_finish_leave_good_ones_untouched(
+    access: tuple[AccessPolicy, str],
+) -> None:
+    """A third says nothing, a third half of a head, a third has a good key and never sends all of
+    its body. Those would fill all places of requests, and each good caller be told to come again.
+    """
+    policy, key = access
+    limits = Limits(waiting=SLOW // 10, reading=SLOW // 20, connections=SLOW + 100)
+    begun = (b"", head(key, 10)[:40], head(key, 1000) + b"{")
+    good = {"Authorization": f"Bearer {key}", "Idempotency-Key": "k"}
+    body = {"id": "o", "status": "paid", "total_cents": "1"}
+
+    async def run() -> tuple[list[str], int]:
+        async with serving(policy, limits=limits) as port, httpx.AsyncClient() as client:
+            held = []
+            for number in range(SLOW):
+                held.append(await asyncio.open_connection("127.0.0.1", port))
+                held[-1][1].write(begun[number % 3])
+            url, kinds = f"http://127.0.0.1:{port}{PATH}", []
+            for _ in range(30):
+                answer = await client.post(url, json=body, headers=good)
+                kinds.append(answer.json()["type"])
+            still_open = sum(not reader.at_eof() for reader, _ in held)
+            for _, writer in held:
+                writer.transport.abort()
+            return kinds, still_open
+
+    kinds, still_open = asyncio.run(run())
+    assert kinds == ["/problems/not-ready"] * 30, "as far as a gateway without Kafka lets them"
+    assert still_open >= SLOW // 2, "they were answered while slow ones were there"
+
+
+def test_an_answer_that_nobody_reads_is_given_up(access: tuple[AccessPolicy, str]) -> None:
+    """Its connection would be held for ever: it is not idle."""
+    policy, key = access
+    limits = Limits(write_seconds=0.3, head_seconds=60)
+    asked = f"GET /openapi.json HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n"
+
+    async def run() -> bool:
+        async with serving(policy, limits=limits) as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            until = asyncio.get_running_loop().time() + 60
+            while not writer.transport.is_closing():
+                assert asyncio.get_running_loop().time() < until
+                writer.write(asked.encode() * 50)
+                await asyncio.sleep(0.05)
+            return True
+
+    assert asyncio.run(run())
