@@ -17,7 +17,6 @@ class Gateway(Server):
     ``registry``: where the stack's own are, which must be up before it starts."""
 
     name = "gateway"
-    bundle = ""
     after = ("kafka", "registry")
 
     def __init__(
@@ -34,6 +33,10 @@ class Gateway(Server):
         self._flows = tuple(flows)
         self._access = access
         self._environment = {"TRUNKLINE_BOOTSTRAP": bootstrap, "TRUNKLINE_REGISTRY": registry}
+
+    @property
+    def bundle(self) -> str:
+        return ""
 
     @property
     def address(self) -> str:
