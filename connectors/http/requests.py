@@ -127,7 +127,8 @@ class RequestFactory:
             if call.path:
                 require_encoded(call.path)
             if call.json is not None:
-                headers["Content-Type"] = "application/json"
+                if not any(name.lower() == "content-type" for name in headers):
+                    headers["Content-Type"] = "application/json"
                 body = to_json(call.json)
         except (DataError, Rejected) as error:
             bad = Rejected(str(error))

@@ -18,6 +18,7 @@ from trunkline.streams.flow.alert import Alert
 from trunkline.streams.flow.circuit_breaker import CircuitBreaker
 from trunkline.streams.flow.dead_letter_limit import DeadLetterLimit
 from trunkline.streams.flow.definition import Flow
+from trunkline.streams.flow.imported import OpenAPI
 from trunkline.streams.flow.messages import Delete, Message
 from trunkline.streams.flow.operation import Call
 from trunkline.streams.flow.retry import Retry
@@ -39,6 +40,7 @@ __all__ = [
     "HttpRequest",
     "Index",
     "Message",
+    "OpenAPI",
     "Params",
     "PartialFailure",
     "Record",

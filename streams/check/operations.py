@@ -17,6 +17,7 @@ from trunkline.streams.flow.annotations import (
     type_of_request,
 )
 from trunkline.streams.flow.definition import Destination, Flow
+from trunkline.streams.flow.imported import ImportedOperation
 from trunkline.streams.flow.operation import QUERIES, Operation
 from trunkline.streams.flow.problems import FlowError, Problem
 
@@ -133,10 +134,21 @@ def _doubt(operation: Operation[Any]) -> Iterator[str]:
         return  # is said of that operation
     if not (has_schema(given) and has_schema(asked)):
         return
+    if isinstance(operation, ImportedOperation) and isinstance(query, ImportedOperation):
+        yield from _parameters(operation, query)
+        return
     has = {field["name"] for field in schema_of(given).parsed["fields"]}
     for field in schema_of(asked).parsed["fields"]:
         if field["name"] not in has and "default" not in field:
             yield f"doubt='check:{name}': {name} needs the field {field['name']}, which it has not"
+
+
+def _parameters(operation: ImportedOperation, query: ImportedOperation) -> Iterator[str]:
+    has = operation.form.operation.arguments
+    for name, one in query.form.operation.arguments.items():
+        if one.required and name not in has:
+            told = f"needs the parameter {name}, which it has not"
+            yield f"doubt='check:{query.name}': {query.name} {told}"
 
 
 def _destination(operation: Operation[Any]) -> Iterator[str]:

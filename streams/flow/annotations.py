@@ -18,6 +18,7 @@ from trunkline.event import Event
 from trunkline.streams.flow.decorated import Definition
 from trunkline.streams.flow.definition import Destination, Route, Topic
 from trunkline.streams.flow.enrichment import Enrichment
+from trunkline.streams.flow.imported import ImportedOperation
 from trunkline.streams.flow.messages import Delete, Message
 from trunkline.streams.flow.operation import Call, Operation
 from trunkline.streams.flow.problems import FlowError, Problem
@@ -107,6 +108,8 @@ def types_of_messages(route: Route[Any, Any]) -> list[Any]:
         raise annotation_error(
             route, f"returns {format_annotation(annotation)}: write async def, and return a list"
         )
+    if isinstance(route.operation, ImportedOperation):
+        return []  # its document says what it takes, and each message is held against that
     return [_data_type(part) for part in _messages(annotation) if part is not Delete]
 
 

@@ -7,7 +7,7 @@ groups come from them. Decorated functions stay callable, so a route is tested b
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar, Unpack, overload
@@ -24,6 +24,12 @@ from trunkline.streams.flow.enrichment import (
     EnrichmentOptions,
     declared_client,
     enrich_decorator,
+)
+from trunkline.streams.flow.imported import (
+    ImportedOperations,
+    ImportOptions,
+    OpenAPI,
+    imported_operations,
 )
 from trunkline.streams.flow.messages import Otherwise
 from trunkline.streams.flow.operation import (
@@ -253,6 +259,28 @@ class Flow(Generic[EnvT]):
         statement's parameters. docs/operations-of-systems.md has the rest."""
         only = partial(self._only, Destination, (to,), what="to=")
         return operation_decorator(self, to, only, options)
+
+    def import_operations(
+        self,
+        to: Destination[EnvT, Any],
+        document: OpenAPI,
+        *,
+        only: Sequence[str] = (),
+        rename: Mapping[str, str] | None = None,
+        reads: Sequence[str] = (),
+        **options: Unpack[ImportOptions],
+    ) -> ImportedOperations:
+        """Declare operations that an OpenAPI document of the destination's system describes, all of
+        them or ``only`` these, by their ids. ``rename``: other names; ``reads``: those that change
+        nothing, though their method is none of reading. docs/openapi-import.md has the rest."""
+        given: dict[str, Any] = {**options}
+        return imported_operations(
+            *(self, to, document, SourceLocation.of_caller(1)),
+            only=only,
+            rename=rename or {},
+            reads=reads,
+            options=given,
+        )
 
     def route(
         self,

@@ -125,6 +125,10 @@ class Operation(Definition, Generic[D]):
             return SqlRequest(sql, made, reads=reads, one=self.policy.verb == "get")
         return made
 
+    def sent(self, data: D) -> Any:
+        """What goes through Kafka of a request: the request itself."""
+        return data
+
     @property
     def takes(self) -> RequestType:
         """What its sink must take."""

@@ -20,11 +20,13 @@ from trunkline.schemas.personal import PersonalTexts, hide_in
 @dataclass(frozen=True, slots=True)
 class CompiledCall:
     """The operation that a route calls. ``key``: the field of its request that names the entity, ""
-    for none; ``client``: who calls, as the call's record has it."""
+    for none; ``client``: who calls, as the call's record has it; ``sent``: makes what goes through
+    Kafka of what the route returns, where that is something else."""
 
     operation: str
     key: str
     client: str
+    sent: Callable[[Any], Any] | None = None
 
 
 @dataclass(slots=True)

@@ -78,6 +78,8 @@ def data_record(
     event: Event[Any], raw_key: bytes, route: CompiledRoute, data: Any, part: int = 1
 ) -> ProducerRecord:
     """The record of data under the event's key. Raises as ``inbox_records``."""
+    if route.call is not None and route.call.sent is not None:
+        data = route.call.sent(data)
     value, headers = _value(event, route, data), _headers(event, route, part)
     if event.value is None:  # else the sink would delete what it is to write
         headers = replaced(headers, _UPDATED)

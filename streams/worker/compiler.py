@@ -25,6 +25,7 @@ from trunkline.streams.flow.annotations import (
 )
 from trunkline.streams.flow.definition import Destination, Flow, Route, Topic
 from trunkline.streams.flow.env_parameters import env_parameters
+from trunkline.streams.flow.imported import ImportedOperation
 from trunkline.streams.flow.injection import clients_of, type_of_client
 from trunkline.streams.flow.source import SourceDefinition
 from trunkline.streams.flow.table_parameters import tables_of
@@ -192,7 +193,8 @@ class Compiler:
         operation, call, written = route.operation, None, inbox
         if operation is not None:
             client = f"flow/{self._flow.name}"
-            call = CompiledCall(operation.name, operation.policy.key, client)
+            sent = operation.sent if isinstance(operation, ImportedOperation) else None
+            call = CompiledCall(operation.name, operation.policy.key, client, sent)
             written = operation_subject(operation)
         encode = self._encoder(type_of_sent(route), written)
         further: dict[str, Any] = dict.fromkeys(env_parameters(route), self._env)

@@ -34,6 +34,7 @@ from trunkline.cli.alert import alert_app
 from trunkline.cli.connector import connector_app
 from trunkline.cli.destination import destination_app
 from trunkline.cli.dlq import dlq_app
+from trunkline.cli.operations import operations_app
 from trunkline.cli.replay import replay_app
 from trunkline.cli.retry import retry_app
 from trunkline.cli.schemas import schemas_app
@@ -98,6 +99,7 @@ app.add_typer(schemas_app)
 app.add_typer(connector_app)
 app.add_typer(alert_app)
 app.add_typer(access_app)
+app.add_typer(operations_app)
 
 
 def main() -> None:

@@ -53,6 +53,8 @@ class Aliases:
     def __init__(self, offered: Iterable[Offered]) -> None:
         found: dict[Place, list[Offered]] = {}
         for one in offered:
+            if one.form is not None:
+                continue  # a document's path is the system's: here it has its name alone
             found.setdefault(place_of(one), []).append(one)
         self._places = {place: its[0] for place, its in found.items() if len(its) == 1}
 

@@ -226,7 +226,7 @@ class Gateway:
         bodiless = said is not None and request.method in ("GET", "DELETE")
         body = b"" if bodiless else await body_of(request, self._doors.limits, media)
         value = await self._bodies.request(body, offered, said)
-        self._doors.audit.note_fields(request, value)
+        self._doors.audit.note_fields(request, offered.fields(value))
         return value
 
     async def _client(self, request: Request) -> Client:

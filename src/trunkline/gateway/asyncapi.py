@@ -11,7 +11,6 @@ from typing import Any
 
 from trunkline.gateway.catalog import Offered
 from trunkline.gateway.openapi import CALL
-from trunkline.schemas.plain.document import json_schemas
 
 HTTP = "0.3.0"
 """The version of AsyncAPI's bindings of HTTP."""
@@ -31,7 +30,7 @@ def asyncapi(
         name = f"{one.system}.{one.name}"
         channels[name] = _channel(one.path, "request", _request(one))
         operations[name] = _received(name, "request", one.described) | {"reply": _reply()}
-        schemas |= json_schemas(one.schema.parsed)
+        schemas |= one.schemas()
     if operations:
         channels["call"] = _channel(None, "call", {"payload": _schema("Call")})
         schemas["Call"] = CALL
@@ -87,7 +86,7 @@ def _request(one: Offered) -> dict[str, Any]:
         "required": ["Prefer", *(["Idempotency-Key"] if one.needs_key else [])],
         "properties": {"Prefer": {"const": "respond-async"}, "Idempotency-Key": key},
     }
-    return {"headers": headers, "payload": _schema(one.schema.name)}
+    return {"headers": headers, "payload": _schema(one.request_name)}
 
 
 def _schema(name: str) -> dict[str, Any]:

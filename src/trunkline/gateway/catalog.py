@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from trunkline.access.policy import Client
-from trunkline.errors import Rejected
+from trunkline.errors import ConfigurationError, Rejected
+from trunkline.openapi.api import BODY
+from trunkline.openapi.calls import CallForm
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec
+from trunkline.schemas.plain.document import json_schemas
 from trunkline.schemas.plain.read import FieldError, PlainReader, broken_rules
 from trunkline.schemas.subjects import subject
 from trunkline.schemas.types import AvroSchema, schema_of
 from trunkline.streams.flow.annotations import type_of_request
 from trunkline.streams.flow.definition import Flow
+from trunkline.streams.flow.imported import ImportedOperation
 from trunkline.streams.flow.operation import QUERIES, REPEATABLE, Call, Operation, OperationPolicy
 from trunkline.streams.plan.needs import operation_subject
 
@@ -33,7 +39,8 @@ def unrendered(call: Call[Any]) -> Any:
 class Offered:
     """An operation as callers see it. ``flow``: its name; ``inbox``, ``calls``: its destination's
     topics, and ``queries`` if it only reads; ``encode``: a request to the bytes of these;
-    ``reader``: JSON to a request; ``render``: a call to what the system gets."""
+    ``reader``: JSON to a request; ``render``: a call to what the system gets; ``form``: of one that
+    an OpenAPI document describes, what its requests are."""
 
     system: str
     name: str
@@ -46,6 +53,7 @@ class Offered:
     encode: Callable[[Any], bytes]
     described: str
     queries: str = ""
+    form: CallForm | None = None
     render: Callable[[Call[Any]], Any] = unrendered
 
     @property
@@ -74,11 +82,41 @@ class Offered:
         Its key must name an entity: of an empty one ``/orders/{id}`` would be all orders, and the
         key stands in each record of the call, which the gateways hold in memory for a day.
         """
+        if self.form is not None:
+            return self.form.read(body)
         request, errors = self.reader.read(body)
         if not errors and self.policy.key and not 0 < len(self.entity_key(request)) <= MAX_KEY:
             pointer = f"#/{self.policy.key}"
             errors = [FieldError(pointer, f"must have 1 to {MAX_KEY} characters: it is the key")]
         return request, errors or broken_rules(self.schema.check, request)
+
+    def fields(self, request: Any) -> Mapping[str, Any]:
+        """The fields of a request that was read, and their values."""
+        if self.form is None:
+            return dict(request)
+        body = {BODY: request["body"]} if request["body"] is not None else {}
+        return {**orjson.loads(request["parameters"]), **body}
+
+    @property
+    def request_name(self) -> str:
+        """The name of its request's schema in a document of all that is offered."""
+        return self.schema.name if self.form is None else f"{self.system}.{self.name}"
+
+    def schemas(self) -> dict[str, Any]:
+        """The schemas of its request and, where they are known, of its answers, by their names in
+        a document of all that is offered."""
+        if self.form is None:
+            return json_schemas(self.schema.parsed)
+        request, _, others = self.form.described(self._prefix)
+        return {self.request_name: request, **others}
+
+    def replies(self) -> dict[str, Any]:
+        """The schemas of its answers by their status, as far as a document describes them."""
+        return {} if self.form is None else self.form.described(self._prefix)[1]
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.flow}.{self.system}."
 
 
 class Catalog:
@@ -143,6 +181,9 @@ def _offered(operation: Operation[Any], backbone: Backbone, codec: Codec) -> Off
     request = type_of_request(operation)
     schema = schema_of(request)
     named = subject(operation_subject(operation), schema.json, backbone.registry_subjects)
+    form = operation.form if isinstance(operation, ImportedOperation) else None
+    if form is not None:
+        _require_validator(form)
     return Offered(
         system=operation.system,
         name=operation.name,
@@ -154,6 +195,17 @@ def _offered(operation: Operation[Any], backbone: Backbone, codec: Codec) -> Off
         reader=PlainReader(schema.parsed),
         encode=codec.encoder(request, named, register=backbone.create),
         render=operation.request,
+        form=form,
         queries=operation.to.queries if operation.policy.is_query else "",
         described=inspect.cleandoc(operation.__doc__ or operation.name),
     )
+
+
+def _require_validator(form: CallForm) -> None:
+    """Now, and not at the first call."""
+    try:
+        _ = form.validator
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the operation {form.name} cannot be validated: {error}"
+        ) from None

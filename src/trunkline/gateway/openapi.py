@@ -74,7 +74,7 @@ def openapi(offered: Iterable[Offered], aliases: Aliases, version: str) -> dict[
         if (place := aliases.of(one)) is not None:
             at = paths.setdefault(place.path, {})
             at[place.method.lower()] = _alias(one, place)
-        schemas |= json_schemas(one.schema.parsed)
+        schemas |= one.schemas()
     call = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     paths["/v1/calls/{id}"] = {"get": _state(call, "How a call stands", "Call")}
     for verb, summary in _DECISIONS.items():
@@ -113,14 +113,23 @@ def _operation(one: Offered) -> dict[str, Any]:
         **({"description": rest.strip()} if rest.strip() else {}),
         "tags": [one.policy.resource],
         "parameters": [*([] if one.is_query else [key]), _prefer(), _validate_only()],
-        "requestBody": {"required": True, "content": _json(one.schema.name)},
+        "requestBody": {"required": True, "content": _json(one.request_name)},
         "responses": {
-            "200": {"description": "done; what the system answered"},
+            "200": {"description": "done; what the system answered", **_answer(one)},
             **({} if one.is_query else _COMMAND),
             "204": {"description": "done; the system answered nothing"},
             "default": _problem(),
         },
     }
+
+
+def _answer(one: Offered) -> dict[str, Any]:
+    """What the system's good answers are, as its document describes them."""
+    found = [schema for schema in one.replies().values() if schema is not None]
+    if not found:
+        return {}
+    schema = found[0] if len(found) == 1 else {"anyOf": found}
+    return {"content": {"application/json": {"schema": schema}}}
 
 
 def _alias(one: Offered, place: Place) -> dict[str, Any]:

@@ -208,6 +208,7 @@ class FlowTest(Generic[EnvT]):
             raise ConfigurationError(f"{operation.name} only reads: use ask()")
         self._count += 1
         id = id or f"call-{self._count}"
+        data = operation.sent(data)
         value = self._encode_request(operation)(data)
         key = str(cast(Any, data)[operation.policy.key]) if operation.policy.key else ""
         call = calls.accepted(operation, id, key, client, self._loop.clock())
@@ -222,6 +223,7 @@ class FlowTest(Generic[EnvT]):
         raises, as Rejected with its status. Limits and breakers are not asked here."""
         if not operation.policy.is_query:
             raise ConfigurationError(f"{operation.name} does not only read: use call()")
+        data = operation.sent(data)
         self._encode_request(operation)(data)
         self._count += 1
         key = str(cast(Any, data)[operation.policy.key]) if operation.policy.key else ""

@@ -58,6 +58,20 @@ flow = Flow("documented", Env)
 """
 
 
+def imported_beside(folder: Path, page: Path) -> None:
+    """The OpenAPI documents of a page, as its reader imports them."""
+    for block in blocks_of(page):
+        if block.title.startswith("openapi/"):
+            into = (folder / block.title).with_suffix(".json")
+            into.parent.mkdir(exist_ok=True)
+            (folder / block.title).write_text(block.text)
+            command = ["operations", "import", str(folder / block.title), "--into", str(into)]
+            done = CliRunner().invoke(app, command)
+            assert done.exit_code == 0, done.output
+            for shown in (one for one in blocks_of(page) if "unsupported:" in one.text):
+                assert shown.text.splitlines()[:-1] == done.output.splitlines()[:-1]
+
+
 @pytest.mark.parametrize("page", TEXTS, ids=name)
 def test_each_block_says_its_language(page: Path) -> None:
     assert {block.language for block in blocks_of(page)} <= LANGUAGES
@@ -70,6 +84,7 @@ def test_a_flow_passes_the_check(
     monkeypatch.setattr(sys, "path", sys.path[:])
     file = tmp_path / f"documented_{abs(hash(block))}.py"
     file.write_text(block.text)
+    imported_beside(tmp_path, block.page)
     assert check(load(str(file))) == []
 
 
@@ -81,6 +96,7 @@ def complaints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]
     for file, block in files.items():
         part = "@flow." in block.text and block not in FLOWS
         (folder / file).write_text(LENIENT + (AROUND if part else "") + block.text)
+    imported_beside(folder, ROOT / "docs" / "openapi-import.md")
     for imported in ("orders.py", "picks.py", "erp.py"):  # by another block
         (folder / imported).write_text(titled(imported).text)
     command = [sys.executable, "-m", "mypy", "--strict", *files]
