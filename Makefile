@@ -58,6 +58,7 @@ check-generated:
 	$(BIN)/trunkline schemas generate --check
 	$(BIN)/python deploy/helm/generate.py --check
 	$(BIN)/python deploy/grafana/generate.py --check
+	$(BIN)/python docs/generate_metrics.py --check
 	$(BIN)/python -m trunkline.scaler.keda.generate --check
 
 check-style:

@@ -61,13 +61,15 @@ class Metrics:
         )
         self.rule_violations = self._counter(
             "trunkline_rule_violations",
-            "Events that were dead-lettered for a rule of their type's schema, by type and rule.",
+            "Events that were dead-lettered for a rule of their type's schema, by type and rule; "
+            "one that breaks two counts for both.",
             "type",
             "rule",
         )
         self.dropped_deletes = self._counter(
             "trunkline_dropped_deletes",
-            "Deletes that a destination did not get, since its sink takes none.",
+            "Deletes that a destination did not get, since its sink takes none; the first one is "
+            "logged.",
         )
         self.errors = self._counter("trunkline_errors", "Errors by class.", "error")
         self.transaction_failures = self._counter(
@@ -83,12 +85,14 @@ class Metrics:
         )
         self.lag_seconds = self._gauge(
             "trunkline_lag_seconds",
-            "Age of the oldest event that a step of this worker has not finished.",
+            "Age of the oldest event that a step of this worker has not finished; of a source also "
+            "how long it has failed, waited or not reached its system's end.",
         )
 
         self.held_partitions = self._gauge(
             "trunkline_held_partitions",
-            "Partitions of which nothing is routed, since a route or the registry has no answer.",
+            "Partitions of which nothing has been routed for 5 seconds or more, since a route or "
+            "the registry has no answer.",
         )
         self.held_seconds = self._gauge(
             "trunkline_held_seconds", "How long the one that is held longest is held; 0 if none is."
@@ -97,13 +101,15 @@ class Metrics:
     def _of_sources(self) -> None:
         self.source_gauge = Gauge(
             "trunkline_source_gauge",
-            "What a source's system knows of it, by the gauge's name, which ends with its unit.",
+            "What a source's system knows of it, by the gauge's name, which ends with its unit; "
+            "asked every 15 seconds by the worker that has its position.",
             [*_BY, "gauge"],
             registry=self.registry,
         )
         self.source_at_risk = self._gauge(
             "trunkline_source_at_risk",
-            "1 while a source's system says that the source will stop, or do harm.",
+            "1 while a source's system says that the source will stop, or do harm; what it said "
+            "last while it cannot be asked.",
         )
 
     def _of_deliveries(self) -> None:

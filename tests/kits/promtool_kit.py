@@ -1,4 +1,5 @@
-"""promtool, which tests alerting rules: the machine's own, else Debian's package, unpacked.
+"""Prometheus, and promtool, which tests alerting rules: the machine's own, else Debian's package,
+unpacked.
 
 Unpacking needs no root, starts no Prometheus as installing would, and is done once a machine.
 """
@@ -6,6 +7,7 @@ Unpacking needs no root, starts no Prometheus as installing would, and is done o
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import debian_kit
@@ -15,9 +17,18 @@ from trunkline.local.artifacts import cache_dir
 
 def promtool() -> str:
     """The program's path. Skips where it cannot be had, but never in CI."""
-    missing = "no promtool (install Prometheus)"
-    return program(cache_dir() / "promtool", shutil.which("promtool"), _unpacked, missing)
+    return _program("promtool")
 
 
-def _unpacked(folder: Path) -> bytes:
-    return (debian_kit.unpacked(folder, "prometheus") / "usr/bin/promtool").read_bytes()
+def prometheus() -> str:
+    """As ``promtool``, of Prometheus itself."""
+    return _program("prometheus")
+
+
+def _program(name: str) -> str:
+    missing = f"no {name} (install Prometheus)"
+    return program(cache_dir() / name, shutil.which(name), partial(_unpacked, name), missing)
+
+
+def _unpacked(name: str, folder: Path) -> bytes:
+    return (debian_kit.unpacked(folder, "prometheus") / "usr/bin" / name).read_bytes()

@@ -15,6 +15,7 @@ from trunkline.streams.metrics import Metrics
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "deploy" / "prometheus" / "trunkline.rules.yml"
 TESTS = ROOT / "tests" / "prometheus" / "trunkline.rules.test.yml"
+ALERTS_PAGE = (ROOT / "docs" / "alerts.md").read_text()
 ALERTS = re.findall(r"- alert: (\w+)", RULES.read_text())
 
 
@@ -41,7 +42,16 @@ def test_each_rule_is_tested_firing_and_silent(alert: str) -> None:
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_each_rule_is_documented(alert: str) -> None:
-    assert f"`{alert}`" in (ROOT / "docs" / "alerts.md").read_text()
+    assert f"`{alert}`" in ALERTS_PAGE
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_each_rule_leads_to_what_it_means_and_what_to_do(alert: str) -> None:
+    rule = RULES.read_text().split(f"- alert: {alert}\n")[1].split("- alert: ")[0]
+    assert f"runbook_url: docs/alerts.md#{alert.lower()}\n" in rule
+    about = ALERTS_PAGE.split(f"\n### {alert}\n")[1].split("\n## ")[0].split("\n### ")[0]
+    assert "**Means**: " in about
+    assert "**Do**" in about
 
 
 def test_the_metrics_that_the_rules_read_exist() -> None:
