@@ -29,6 +29,14 @@ def scaler(
             metavar="DURATION", help="How long a worker takes to start, until it was measured."
         ),
     ] = "15s",
+    tls_certificate: Annotated[
+        str, typer.Option(metavar="FILE", help="Certificate of KEDA's port, in PEM: TLS.")
+    ] = "",
+    tls_key: Annotated[str, typer.Option(metavar="FILE", help="Its key.")] = "",
+    tls_clients: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="Authority whose certificates KEDA must have: mTLS."),
+    ] = "",
     log_format: LogFormatOption = "auto",
     log_level: LogLevelOption = "info",
 ) -> None:
@@ -39,13 +47,15 @@ def scaler(
     """
     try:
         from trunkline.scaler.server import ScalerOptions, ScalerServer
+        from trunkline.scaler.tls import tls_files
     except ImportError as error:
         raise MissingExtra("trunkline scaler", "scaler") from error
     logs.set_up(log_format, log_level)
     seconds = parse_duration(lead)
     if seconds > MOST_LEAD:
         raise ConfigurationError(f"--lead {lead}: at most {MOST_LEAD:.0f}s")
+    tls = tls_files(tls_certificate, tls_key, tls_clients)
     names = list(dict.fromkeys(flows))
     loaded = dict(zip(names, load_together(names), strict=True))
-    options = ScalerOptions(host, port, health_port or None, seconds)
+    options = ScalerOptions(host, port, health_port or None, seconds, tls)
     asyncio.run(ScalerServer(loaded, backbone_of(env or None), options).until_signal())

@@ -24,6 +24,7 @@ from trunkline.scaler.metrics import ScalerMetrics
 from trunkline.scaler.reader import ClusterReader
 from trunkline.scaler.service import ExternalScaler, handlers
 from trunkline.scaler.steps import Catalogue
+from trunkline.scaler.tls import TlsFiles
 from trunkline.scaler.watch import Watches
 from trunkline.streams.flow.definition import Flow
 from trunkline.tasks import supervised_task
@@ -41,12 +42,14 @@ GRACE = 5.0
 @dataclass(frozen=True, slots=True)
 class ScalerOptions:
     """``port``: of KEDA's calls; ``health_port``: of /healthz, /readyz and /metrics, None for none;
-    ``lead``: seconds that a worker is taken to start in, until it was measured."""
+    ``lead``: seconds that a worker is taken to start in, until it was measured; ``tls``: of KEDA's
+    calls."""
 
     host: str = "127.0.0.1"
     port: int = 9090
     health_port: int | None = None
     lead: float = 15.0
+    tls: TlsFiles | None = None
 
 
 class ScalerServer:
@@ -106,7 +109,11 @@ class ScalerServer:
 
     def _listen(self, server: grpc.aio.Server) -> int:
         address = f"{self._options.host}:{self._options.port}"
+        tls = self._options.tls
+        credentials = None if tls is None else tls.credentials()
         try:
+            if credentials is not None:
+                return server.add_secure_port(address, credentials)
             return server.add_insecure_port(address)
         except RuntimeError as error:
             raise ConfigurationError(
