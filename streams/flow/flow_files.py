@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections import Counter
@@ -15,6 +16,8 @@ from typing import Any
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.loading import importable, is_file, load, load_file
 from trunkline.streams.flow.problems import FlowError, Problem
+
+log = logging.getLogger(__name__)
 
 
 class BesideFlows(MetaPathFinder):
@@ -56,10 +59,14 @@ class FlowFiles:
     """Flows by their files or modules, for one process. Each ``load`` runs a file anew.
 
     Files of one name in different folders are modules of different names, so that nothing of theirs
-    is mixed. From any thread; one file is run at a time, since what they import is the process's.
+    is mixed. From any thread; one file is run at a time, since what they import is the process's,
+    but for one that takes longer than ``patience`` seconds: it may never end, and the others do not
+    wait for it.
     """
 
-    def __init__(self, targets: Sequence[str]) -> None:
+    def __init__(self, targets: Sequence[str], *, patience: float = 30.0) -> None:
+        self._patience = patience
+        self._loading = ""
         self._targets = list(targets)
         files = [Path(target).resolve() for target in targets if is_file(target)]
         stems = Counter(path.stem for path in dict.fromkeys(files))
@@ -68,7 +75,7 @@ class FlowFiles:
             for n, path in enumerate(dict.fromkeys(files))
         }
         self._names: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._lock, self._changing = threading.Lock(), threading.Lock()
         importable(Path.cwd())
         folders = dict.fromkeys(path.parent for path in files)
         sys.meta_path.append(BesideFlows([f for f in folders if str(f) not in sys.path]))
@@ -76,8 +83,24 @@ class FlowFiles:
     def load(self, target: str) -> Flow[Any]:
         """The one flow of a target. Raises FlowError, as ``loading.load`` does, and if another
         target's flow has the same name: both would be one to Kafka."""
-        with self._lock:
+        lock = self._turn()
+        try:
+            self._loading = target
             return self._load(target)
+        finally:
+            lock.release()
+
+    def _turn(self) -> threading.Lock:
+        """The lock, once it is ours; another one if whoever has it does not give it back."""
+        while True:
+            lock = self._lock
+            if lock.acquire(timeout=self._patience):
+                return lock
+            with self._changing:
+                if lock is self._lock:  # the first one that lost its patience
+                    said = "%s has not been loaded for %.0f s: the others do not wait for it"
+                    log.warning(said, self._loading, self._patience)
+                    self._lock = threading.Lock()
 
     def _load(self, target: str) -> Flow[Any]:
         if is_file(target):

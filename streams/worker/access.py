@@ -187,9 +187,11 @@ class AccessRounds:
                 self._new.wait(min(due.values()) - now)
 
     def _look(self, monitors: list[AccessMonitor]) -> None:
-        client = kafka.admin(self._backbone)
+        client: AdminClient | None = None
         for monitor in monitors:
             try:
+                # Within the try: else one that cannot be made would end this thread without a word.
+                client = client or kafka.admin(self._backbone)
                 monitor.look_again(client)
             except Exception as failure:  # noqa: BLE001 - it ends the worker, which raises it
                 monitor.failure = failure

@@ -109,6 +109,9 @@ WRONG = {
     "the flow's name": """
 flow = Flow("our orders", Env)  # !! flow 'our orders': Kafka takes letters
 """,
+    "a name that is everybody's": """
+flow = Flow("trunkline", Env)  # !! its topics would be those that all gateways and workers have
+""",
     "names": """
 flow = Flow("orders", Env)
 

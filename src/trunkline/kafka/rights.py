@@ -96,4 +96,6 @@ def may_write_transactions(backbone: Backbone, id: str) -> bool:
         if is_forbidden(failure):
             return False
         raise unavailable(f"transactions of {id!r} cannot be begun", failure) from failure
+    finally:
+        probe.close()  # else its threads would go on for as long as somebody keeps the failure
     return True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,30 @@ def test_each_flow_imports_what_is_beside_it() -> None:
         write(f"{where}/{where}.py", flow)
     files = FlowFiles(["eu/eu.py", "us/us.py"])
     assert [files.load(name).name for name in ("eu/eu.py", "us/us.py")] == ["eu", "us"]
+
+
+def test_a_file_that_hangs_lets_the_others_load(caplog: pytest.LogCaptureFixture) -> None:
+    """One that asks a server which does not answer held all flows of the process."""
+    hangs = "import builtins\nbuiltins.reached.set()\nbuiltins.free.wait(30)\n"
+    files = FlowFiles(
+        [
+            write("hangs.py", hangs + FLOW.format(name="hangs")),
+            write("b.py", FLOW.format(name="b")),
+        ],
+        patience=0.1,
+    )
+    reached, free = threading.Event(), threading.Event()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builtins, "reached", reached, raising=False)
+        patch.setattr(builtins, "free", free, raising=False)
+        loading = threading.Thread(target=files.load, args=("hangs.py",))
+        loading.start()
+        assert reached.wait(30)
+        assert files.load("b.py").name == "b"
+        assert "hangs.py has not been loaded" in caplog.text
+        free.set()
+        loading.join()
+        assert files.load("hangs.py").name == "hangs", "it is free again"
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at the top", "within a function"])

@@ -13,7 +13,7 @@ from trunkline import kafka
 from trunkline.kafka.rights import Right
 from trunkline.params import Backbone
 from trunkline.streams.worker import access
-from trunkline.streams.worker.access import AccessMonitor
+from trunkline.streams.worker.access import AccessMonitor, AccessRounds
 from trunkline.streams.worker.process import Worker
 
 NO_INBOX = Right("topic", "sales.erp.inbox", ("Read",))
@@ -99,6 +99,19 @@ def test_a_cluster_that_is_away_says_nothing_and_one_that_refuses_does(
 def page(worker: Worker) -> tuple[int, dict[str, Any]]:
     status, body, _ = worker._readiness()
     return status, json.loads(body)
+
+
+def test_a_client_that_cannot_be_made_ends_nothing_without_a_word(
+    monitor: AccessMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread of the rounds ended, and what changed later was told by no page."""
+
+    def refuses(backbone: Backbone) -> None:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(kafka, "admin", refuses)
+    AccessRounds(Backbone(bootstrap="127.0.0.1:1"))._look([monitor])
+    assert str(monitor.failure) == "too many open files"
 
 
 def test_a_loop_that_is_stuck_and_a_right_that_is_missing_are_no_readiness(
