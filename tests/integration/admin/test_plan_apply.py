@@ -8,11 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from cluster_world import PASSWORD, World
 from docs_pages import ROOT, blocks_of, words
@@ -44,6 +47,42 @@ def test_apply_makes_what_plan_shows_and_the_second_time_nothing(world: World) -
     }
     assert world.plan() == (0, "nothing to do: the cluster has what the flows need\n")
     assert world.apply()[0] == 0
+
+
+def test_many_topics_are_as_many_questions_as_few(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand topics are planned within seconds: Kafka is asked of all of them at once, and the
+    registry at the most twice of a subject."""
+    asked: Counter[str] = Counter()
+    for owner, name in (
+        *((AdminClient, name) for name in dir(AdminClient) if name.startswith(("desc", "list"))),
+        (Registry, "_ask_at"),
+    ):
+        monkeypatch.setattr(owner, name, counted(getattr(owner, name), asked, name))
+
+    def questions() -> tuple[int, int]:
+        world.apply()
+        asked.clear()
+        assert world.plan()[0] == 0
+        to_registry = asked.pop("_ask_at")
+        return to_registry, asked.total()
+
+    world.write("erp")
+    few, of_kafka = questions()
+    world.write("erp", *(f"erp{number}" for number in range(20)))  # 80 topics and 20 subjects more
+    many, of_kafka_then = questions()
+    assert of_kafka_then == of_kafka
+    assert many - few <= 2 * 20
+    assert of_kafka < 15
+
+
+def counted(function: Callable[..., Any], asked: Counter[str], name: str) -> Callable[..., Any]:
+    def call(*given: Any, **more: Any) -> Any:
+        asked[name] += 1
+        return function(*given, **more)
+
+    return call
 
 
 def test_without_create_a_worker_names_what_is_missing_and_the_command(world: World) -> None:
