@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Collection
+import threading
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,13 @@ JSON = "application/json"
 WATCH_INTERVAL = 1.0
 """Seconds between two looks at gauges and failures."""
 
+FAILURE_INTERVAL = 0.25
+"""As ``WATCH_INTERVAL``, of failures, where a flow has its process for itself."""
+
+THROWN_OUT = 0.6
+"""Seconds that the end may take once Kafka lets no consumer of this worker go on: another one has
+its partitions, and what is under way is repeated there."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 """Seconds before Kafka and the registry are asked again that could not be reached."""
 
@@ -69,7 +77,8 @@ class Worker:
 
     ``run`` returns after ``stop`` was asked for and everything under way is finished and
     committed, and raises what a step could not go on from. ``shared``: what it has in common with
-    the other flows of the process. ``ending_since``: when its end began, in the loop's time.
+    the other flows of the process. ``leave``: ends the process at once where an orderly end takes
+    too long; nothing does without it. ``ending_since``: when its end began, in the loop's time.
     """
 
     def __init__(
@@ -80,8 +89,10 @@ class Worker:
         options: Options | None = None,
         alerts: AlertSettings | None = None,
         shared: Shared | None = None,
+        leave: Callable[[int], object] | None = None,
     ) -> None:
         self._shared = shared
+        self._leave = leave
         self._flow = flow
         self._env = env
         self._backbone = backbone
@@ -121,7 +132,7 @@ class Worker:
         finally:
             self.ending_since = asyncio.get_running_loop().time()
             self._access.stop()
-            await self._stop_steps()
+            await self._stop_steps(within=self._time_to_end(app))
             if self._assembly is not None:
                 await self._assembly.end()
             if self._traces is not None and self._shared is None:
@@ -157,10 +168,22 @@ class Worker:
         except Exception as failure:  # noqa: BLE001 - it ends the worker
             app.fail(failure)
 
-    async def _stop_steps(self) -> None:
+    def _time_to_end(self, app: FlowApp) -> float:
+        """Seconds that what is under way may take at the end; next to none once Kafka has given it
+        to another worker. A client that hangs must not keep the process then, either."""
+        failure = app.failed.result() if app.failed.done() else None
+        if not isinstance(failure, kafka.KafkaFatal):
+            return self._options.drain
+        if self._leave is not None:
+            timer = threading.Timer(THROWN_OUT, self._leave, (1,))
+            timer.daemon = True
+            timer.start()
+        return 0.0
+
+    async def _stop_steps(self, within: float) -> None:
         """Stop sources, then replays and routing, then all deliveries side by side, so that nothing
         new comes to a step that ends. Deliveries take as long as their slowest call of a sink, but
-        no longer than ``drain`` allows since the end began: SIGKILL counts from there, too."""
+        no longer than ``within`` allows since the end began: SIGKILL counts from there, too."""
         for starting in self._starting:
             starting.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
@@ -171,18 +194,21 @@ class Worker:
             if step not in deliveries:
                 await step.stop()
         since = asyncio.get_running_loop().time() - (self.ending_since or 0.0)
-        left = max(0.0, self._options.drain - since)
+        left = max(0.0, within - since)
         await asyncio.gather(*(step.stop(within=left) for step in deliveries))
 
     async def _watch(self, stop: asyncio.Event, app: FlowApp) -> None:
-        stopped = asyncio.ensure_future(stop.wait())
+        stopped, loop = asyncio.ensure_future(stop.wait()), asyncio.get_running_loop()
+        pause, refreshed = WATCH_INTERVAL if self._shared else FAILURE_INTERVAL, 0.0
         while not stopped.done() and not app.failed.done():
             ends: set[asyncio.Future[Any]] = {stopped, app.failed}
-            await asyncio.wait(ends, timeout=WATCH_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
-            self.refresh()
-            self._log_readiness()
+            await asyncio.wait(ends, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             for failure in self._failures():
                 app.fail(failure)
+            if loop.time() - refreshed >= WATCH_INTERVAL:
+                refreshed = loop.time()
+                self.refresh()
+                self._log_readiness()
         stopped.cancel()
 
     def _log_readiness(self) -> None:

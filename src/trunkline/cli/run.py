@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -70,7 +71,7 @@ def run(
 def _one(flow: str, env: str, options: Options) -> Worker:
     loaded, params, backbone, alerts = prepare(flow, env)
     logs.speak_for(loaded.name)
-    return Worker(loaded, params, backbone, options, alerts)
+    return Worker(loaded, params, backbone, options, alerts, leave=os._exit)
 
 
 def _roles(only: str) -> tuple[str, ...]:

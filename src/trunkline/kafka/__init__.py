@@ -18,6 +18,7 @@ from trunkline.kafka.clients import (
     unique_id,
 )
 from trunkline.kafka.reasons import (
+    KafkaFatal,
     KafkaForbidden,
     KafkaRefused,
     KafkaUnavailable,
@@ -51,6 +52,7 @@ __all__ = [
     "MAX_VALUE",
     "OFFSETS_TIMEOUT",
     "TOPIC_MAX",
+    "KafkaFatal",
     "KafkaForbidden",
     "KafkaRefused",
     "KafkaUnavailable",

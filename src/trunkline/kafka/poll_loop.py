@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from trunkline.kafka.backpressure import InFlight, PausedPartitions
 from trunkline.kafka.lag import LagMeter
 from trunkline.kafka.offsets import Partition, committed_offsets
-from trunkline.kafka.reasons import KafkaUnavailable, is_fatal
+from trunkline.kafka.reasons import KafkaFatal, KafkaUnavailable, is_fatal
 from trunkline.tasks import inheriting
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,11 @@ log = logging.getLogger(__name__)
 NOT_KNOWN = (
     "where to go on in %s is not known yet: %s; if this stays so for minutes and Kafka is well, a "
     "transaction hangs there: see docs/operations.md, Kafka"
+)
+
+FATAL = (
+    "Kafka reads {topic} no more for this consumer: {why}. If another process has its "
+    "group.instance.id, give each one of its own"
 )
 
 POLL = 0.2
@@ -204,11 +209,20 @@ class PollLoop:
             while not self._in_flight.closed:
                 self._step(consumer)
             consumer.close()
-        except Exception as failure:
-            log.exception("a poll loop failed", extra={"topics": self._topics})
-            self.failure = failure
+        except Exception as failure:  # noqa: BLE001 - it ends the worker, which raises it
+            self.failure = self._told(failure)
         finally:
             self.ready = False
+
+    def _told(self, failure: Exception) -> Exception:
+        """Log what ended the loop; what Kafka has decided is known, and needs no traceback."""
+        if isinstance(failure, KafkaException) and is_fatal(failure.args[0]):
+            fatal = KafkaFatal(FATAL.format(topic=self.name, why=failure.args[0].str()))
+            fatal.__cause__ = failure
+            log.error("%s", fatal)
+            return fatal
+        log.exception("a poll loop failed", extra={"topics": self._topics})
+        return failure
 
     def _step(self, consumer: Consumer) -> None:
         """1. Go back, if that was asked for. 2. Resume what is due. 3. Wait for room. 4. Poll."""

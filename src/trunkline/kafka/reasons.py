@@ -30,6 +30,10 @@ class KafkaRefused(KafkaUnavailable):
     mechanism or protocol is needed. Waiting alone mends nothing."""
 
 
+class KafkaFatal(KafkaUnavailable):
+    """A client can never go on, as one in whose place Kafka has let another one."""
+
+
 class KafkaForbidden(KafkaUnavailable):
     """Kafka knows who asks, and that account lacks a right."""
 

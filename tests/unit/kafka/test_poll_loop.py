@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from fake_consumer import FakeConsumer, Log
 from trunkline import kafka
-from trunkline.kafka import poll_loop
+from trunkline.kafka import KafkaFatal, poll_loop
 from trunkline.kafka.offsets import Partition
 from trunkline.kafka.poll_loop import MicroBatch, PollListener, PollLoop, _named
 from trunkline.params import Backbone
@@ -243,6 +243,18 @@ def test_an_error_that_passes_is_logged_and_a_fatal_one_ends_the_loop(
     client.troubles = [KafkaError(KafkaError._FATAL, "fenced")]
     with pytest.raises(KafkaException, match="fenced"):
         step(reading(keeper), client)
+
+
+def test_what_kafka_decided_is_told_without_a_traceback(
+    client: FakeConsumer, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = reading(Keeper())
+    fatal = loop._told(KafkaException(KafkaError(KafkaError._FENCED, "fenced", fatal=True)))
+    assert isinstance(fatal, KafkaFatal)
+    assert "fenced. If another process has its group.instance.id" in str(fatal)
+    unforeseen = ValueError("a defect")
+    assert loop._told(unforeseen) is unforeseen
+    assert [record.exc_info is None for record in caplog.records] == [True, False]
 
 
 class Waiting(Nobody):
