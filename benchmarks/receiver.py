@@ -1,4 +1,5 @@
-"""The destination of the latency job: an HTTP API that notes when each request came.
+"""The destination of the latency job, an HTTP API that notes when each request came; and the
+collector of the traces job.
 
 ``python -m benchmarks.receiver PORT``; ``GET /seen`` tells ``[[total_cents, moment], …]``. In a
 process of its own, so that it shares no interpreter with whoever measures.
@@ -29,9 +30,21 @@ async def seen(request: web.Request) -> web.Response:
     return web.Response(body=orjson.dumps(found), content_type="application/json")
 
 
+async def spans(request: web.Request) -> web.Response:
+    """Take spans as a collector does, and throw them away."""
+    await request.read()
+    return web.Response(content_type="application/x-protobuf")
+
+
 def main() -> None:
     api = web.Application()
-    api.add_routes([web.post("/orders", receive), web.get("/seen", seen)])
+    api.add_routes(
+        [
+            web.post("/orders", receive),
+            web.get("/seen", seen),
+            web.post("/v1/traces", spans),
+        ]
+    )
     web.run_app(api, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import statistics
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from benchmarks import environments
 from benchmarks.errors import FAILURES, BenchmarkError
@@ -44,7 +44,8 @@ Figures = dict[str, float]
 @dataclass(frozen=True)
 class System:
     """A system of this job. ``owner``: what the names of its topics and groups begin with.
-    ``slowness``: seconds that a thousand events may take."""
+    ``slowness``: seconds that a thousand events may take; ``environment``: more of its variables.
+    """
 
     name: str
     owner: str
@@ -52,6 +53,7 @@ class System:
     outputs: tuple[str, ...]
     rounds: int = 1
     slowness: float = 1.0
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def peer(name: str, owner: str, command: Callable[[], list[str]], **more: object) -> System:
@@ -99,7 +101,7 @@ def run(*, scale: float, only: str) -> Report:
     chosen = [system for system in SYSTEMS if only in system.name]
     with servers() as at:
         at.topics.create([INPUT], PARTITIONS)
-        at.topics.fill(INPUT, _messages(count, at.registry))
+        at.topics.fill(INPUT, messages(count, at.registry))
         found = _rounds(chosen, at, count, report, 3 if scale == 1 else 1)
     for name, runs in found.items():
         report.add(name, UNITS, **_median(runs))
@@ -116,7 +118,7 @@ def _rounds(
             if number >= system.rounds:
                 continue
             try:
-                figures = _measure(system, at, count)
+                figures = measured(system, at, count)
             except FAILURES as problem:
                 report.skip(system.name, "events_per_s", problem)
                 continue
@@ -125,7 +127,8 @@ def _rounds(
     return found
 
 
-def _measure(system: System, at: Servers, count: int) -> Figures:
+def measured(system: System, at: Servers, count: int) -> Figures:
+    """Run a system over the input. Raises BenchmarkError."""
     command = system.command()
     at.topics.remove_groups(lambda name: system.owner in name)
     at.topics.remove(lambda name: name.startswith(f"{system.owner}."))
@@ -134,6 +137,7 @@ def _measure(system: System, at: Servers, count: int) -> Figures:
     log = at.logs / f"route-{system.owner}.log"
     state = str(at.logs / "state")
     environment = at.environment(FAUST_DATADIR=state, STATE=state, SCHEMAS=str(SCHEMAS))
+    environment |= system.environment
     with Program(command, log, environment) as program:
         with Meter(system=program.pid, **at.pids) as meter:
             limit = 120 + system.slowness * count / 1000
@@ -161,11 +165,14 @@ def _median(runs: list[Figures]) -> Figures:
     return {metric: statistics.median(run[metric] for run in runs) for metric in runs[0]}
 
 
-def _messages(count: int, registry: str) -> Iterator[Message]:
-    """The input as Trunkline's sources publish it: Avro under the registry, canonical headers."""
+def messages(count: int, registry: str, *, one_in: int = 0) -> Iterator[Message]:
+    """The input as Trunkline's sources publish it: Avro under the registry, canonical headers.
+    ``one_in``: one event in so many is sampled; 0: none."""
     with Registry(registry) as client:
         encode = Codec(client).encoder(Order, f"{INPUT}-value", register=True)
-        for kind, order in orders(count):
+        for number, (kind, order) in enumerate(orders(count)):
             record = Record(key=order["id"], data={}, stream="shop.orders", time=order["placed_at"])
+            if one_in and number % one_in == 0:
+                record.traceparent = f"00-{number + 1:032x}-{number + 1:016x}-01"
             headers = event_headers(record, source="/bench/shop", type=kind)
             yield order["id"], encode(order), headers
