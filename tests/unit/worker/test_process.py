@@ -72,11 +72,11 @@ def test_deliveries_have_what_the_steps_before_them_left_of_the_drain() -> None:
             given.append(within or 0.0)
 
     async def end() -> None:
-        worker: Any = Worker(Flow("end", Params), Params(), Backbone(), Options(drain=75.0))
+        worker: Any = Worker(Flow("end", Params), Params(), Backbone(), Options())
         worker._steps = [Delivery(), Step(RuntimeError())]
         for since in (20.0, 80.0):
             worker.ending_since = asyncio.get_running_loop().time() - since
-            await worker._stop_steps()
+            await worker._stop_steps(within=75.0)
 
     asyncio.run(end())
     assert given == [pytest.approx(55.0, abs=5.0), 0.0]
