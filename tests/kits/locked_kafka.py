@@ -43,6 +43,7 @@ _RESOURCES = {
 _PREFIXED = ResourcePatternType.PREFIXED
 PASSWORD = "m4rked/se@cr%et"  # what a test looks for in everything that is written
 PLAIN_USER, SCRAM_USER, CERTIFIED_USER = "plain-user", "scram-user", "certified-user"
+TOKEN_USER = "token-user"
 
 
 class Authority:
@@ -91,12 +92,12 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 
 class LockedKafka(Kafka):
-    """A broker with four listeners: ``address`` without any lock, for the test as administrator;
-    ``sasl``, ``mutual`` and ``sasl_plaintext`` are for those who are tested."""
+    """A broker with ``address`` without any lock, for the test as administrator; the listeners in
+    ``ports`` are for those who are tested."""
 
     def __init__(self, home: Path) -> None:
         super().__init__(home, free_port())
-        self.ports = {name: free_port() for name in ("SASL", "MUTUAL", "OPEN")}
+        self.ports = {name: free_port() for name in ("SASL", "MUTUAL", "OPEN", "OAUTH")}
         self.authority = Authority(home)
         self.certificate, _ = self.authority.certificate("broker")
 
@@ -109,7 +110,7 @@ class LockedKafka(Kafka):
             "listeners": f"{plain['listeners']},{listeners}",
             "advertised.listeners": f"{plain['advertised.listeners']},{listeners}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
-            "SASL:SASL_SSL,MUTUAL:SSL,OPEN:SASL_PLAINTEXT",
+            "SASL:SASL_SSL,MUTUAL:SSL,OPEN:SASL_PLAINTEXT,OAUTH:SASL_SSL",
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             # The broker itself, and the test: both come without a name.
             "super.users": "User:ANONYMOUS",
@@ -124,6 +125,10 @@ class LockedKafka(Kafka):
                 "ScramLoginModule required;"
                 for name in ("sasl", "open")
             },
+            # It takes unsigned tokens: whom it believes is Kafka's own matter.
+            "listener.name.oauth.sasl.enabled.mechanisms": "OAUTHBEARER",
+            "listener.name.oauth.oauthbearer.sasl.jaas.config": f"{login}.oauthbearer."
+            'OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";',
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": self.certificate,
             "ssl.truststore.type": "PEM",
@@ -157,8 +162,8 @@ class Locked:
     admin: AdminClient
 
     def backbone(self, listener: str, **settings: str) -> Backbone:
-        """The addresses of a client of a listener: SASL, MUTUAL, OPEN. Without more settings it is
-        let in; a setting's dots are underscores here."""
+        """The addresses of a client of a listener: SASL, MUTUAL, OPEN, OAUTH. Without more settings
+        it is let in; a setting's dots are underscores here."""
         given = {name.replace("_", "."): text for name, text in settings.items()}
         return Backbone(
             bootstrap=f"127.0.0.1:{self.server.ports[listener]}",
@@ -174,6 +179,14 @@ class Locked:
                 "security.protocol": "SSL",
                 "ssl.certificate.location": str(both),
                 "ssl.key.location": str(key),
+            }
+        if listener == "OAUTH":
+            return {
+                **authority,
+                "security.protocol": "SASL_SSL",
+                "sasl.mechanism": "OAUTHBEARER",
+                "enable.sasl.oauthbearer.unsecure.jwt": "true",
+                "sasl.oauthbearer.config": f"principal={TOKEN_USER}",
             }
         return {
             **(authority if listener == "SASL" else {}),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
-from locked_kafka import PASSWORD, PLAIN_USER, Locked, locked_kafka
+from locked_kafka import PASSWORD, PLAIN_USER, TOKEN_USER, Locked, locked_kafka
+from marked_secrets import Parrot
 from trunkline import kafka
 from trunkline.admin.cluster import KafkaCluster
+from trunkline.kafka.rights import Right
 from trunkline.params import Backbone
 from trunkline.streams.plan.resources import Resource
 
@@ -34,10 +38,51 @@ def topics(backbone: Backbone) -> dict[str, int]:
         ("SASL", {"sasl_mechanism": "PLAIN", "sasl_username": PLAIN_USER}),
         ("OPEN", {}),
         ("MUTUAL", {}),
+        ("OAUTH", {}),
     ],
 )
 def test_whoever_may_is_let_in(locked: Locked, listener: str, more: dict[str, str]) -> None:
     assert topics(locked.backbone(listener, **more)) == {}  # and sees nothing: no right is granted
+
+
+def token(user: str) -> str:
+    """A token that nobody has signed."""
+    now = time.time()
+    parts = {"alg": "none"}, {"sub": user, "iat": now - 60, "exp": now + 600}
+    coded = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in parts)
+    return ".".join(part.rstrip("=") for part in coded) + "."
+
+
+def by_token(locked: Locked, server: Parrot) -> Backbone:
+    """A client that gets its token of this server."""
+    given = locked.backbone(
+        "OAUTH",
+        sasl_oauthbearer_method="oidc",
+        sasl_oauthbearer_client_id="flows",
+        sasl_oauthbearer_client_secret=PASSWORD,
+        sasl_oauthbearer_token_endpoint_url=f"{server.url}/token",
+    )
+    return without(
+        without(given, "enable.sasl.oauthbearer.unsecure.jwt"), "sasl.oauthbearer.config"
+    )
+
+
+def test_a_token_of_a_server_lets_its_user_in(locked: Locked) -> None:
+    """Who it is, is what the token says: that user's rights count."""
+    locked.grant(TOKEN_USER, [Right("topic", "of-tokens", ("Describe",))])
+    locked.admin.create_topics([NewTopic("of-tokens", 1, 1)])["of-tokens"].result(10)
+    answers = {"/token": {"access_token": token(TOKEN_USER), "token_type": "Bearer"}}
+    with Parrot("", "", answers=answers) as server:
+        assert topics(by_token(locked, server)) == {"of-tokens": 1}
+        assert server.asked == {"/token": 1}
+
+
+def test_a_server_that_gives_no_token_is_named_without_the_secret(locked: Locked) -> None:
+    with Parrot("", "", refusing={"/token": 401}) as server:
+        refused = kafka.admin(by_token(locked, server))
+        with pytest.raises(kafka.KafkaUnavailable, match="no OAUTHBEARER token") as caught:
+            kafka.existing_topics(refused, timeout=3.0)
+    assert PASSWORD not in str(caught.value)
 
 
 def without(backbone: Backbone, name: str) -> Backbone:
