@@ -25,10 +25,12 @@ class Told:
 
 
 class Collector:
-    """Listens on a free port. A context manager. ``spans``: all that it was told."""
+    """Listens on a free port. A context manager. ``spans``: all that it was told;
+    ``bodies``: the same as it came."""
 
     def __init__(self) -> None:
         self.spans: list[Told] = []
+        self.bodies: list[bytes] = []
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -48,6 +50,7 @@ class Collector:
         self._thread = threading.Thread(target=self._server.serve_forever)
 
     def _take(self, body: bytes) -> None:
+        self.bodies.append(body)
         request = ExportTraceServiceRequest.FromString(body)
         for resource in request.resource_spans:
             for scope in resource.scope_spans:

@@ -23,6 +23,7 @@ import pytest
 from cluster_world import process_left_as_it_was
 from locked_kafka import SCRAM_USER, Locked, locked_kafka
 from marked_secrets import Marked, Parrot, in_url
+from otlp_collector import Collector
 from pg_kit import new_database
 from trunkline import cli, kafka, masking
 from trunkline.connectors.mysql.address import parse
@@ -52,6 +53,7 @@ class Case:
     marked: Marked
     parrot: Parrot
     backbone: Backbone
+    collector: Collector
     environ: dict[str, str]
     hook_secret: str
     seen: dict[str, bytes] = field(default_factory=dict)
@@ -122,6 +124,7 @@ def case(
     answers = {"/token": {"access_token": marked.secret("Token"), "expires_in": 60}, "/list": []}
     with (
         Parrot(registry_url, registry_word, answers=answers) as parrot,
+        Collector() as collector,
         new_database(postgres_dsn, name) as shop,
         mariadb(mariadb_url, user, mart_word) as mart,
     ):
@@ -150,6 +153,8 @@ def case(
             "TRUNKLINE_BOOTSTRAP": backbone.bootstrap,
             "TRUNKLINE_REGISTRY": registry,
             "TRUNKLINE_PARTITIONS": "1",
+            "TRUNKLINE_TRACES": collector.url,
+            "TRUNKLINE_TRACES_RATIO": "1",
             "TRUNKLINE_ALERTS_SLACK": f"{parrot.url}/slack/{in_url(marked.secret('Slack'))}",
             "TRUNKLINE_ALERTS_WEBHOOK": f"{parrot.url}/alert?key={in_url(marked.secret('Alert'))}",
             "TRUNKLINE_ALERTS_WEBHOOK_TOKEN": marked.secret("AlertToken"),
@@ -158,7 +163,7 @@ def case(
             **{KAFKA_PREFIX + k.replace(".", "_").upper(): v for k, v in backbone.kafka.items()},
         }
         try:
-            yield Case(tmp_path, name, marked, parrot, backbone, environ, hook_secret)
+            yield Case(tmp_path, name, marked, parrot, backbone, collector, environ, hook_secret)
         finally:
             shop.each(f"REASSIGN OWNED BY {user} TO CURRENT_USER", f"DROP ROLE {user}")
 
@@ -210,6 +215,13 @@ def test_no_secret_gets_out(case: Case, locked: Locked) -> None:
         eventually(lambda: case.parrot.asked.get("/erp", 0) > before, "the token is good now")
         case.page(worker, "/metrics")
         worker.stop()
+    assert {span.name.split()[0] for span in case.collector.spans} == {
+        "publish",
+        "route",
+        "deliver",
+    }
+    assert any(span.failed for span in case.collector.spans)
+    case.seen["spans"] = b"\n".join(case.collector.bodies)
     for file in case.home.rglob("*"):
         if file.is_file():
             case.seen[f"file {file.name}"] = file.read_bytes()
