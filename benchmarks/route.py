@@ -172,7 +172,7 @@ def messages(count: int, registry: str, *, one_in: int = 0) -> Iterator[Message]
         encode = Codec(client).encoder(Order, f"{INPUT}-value", register=True)
         for number, (kind, order) in enumerate(orders(count)):
             record = Record(key=order["id"], data={}, stream="shop.orders", time=order["placed_at"])
-            if one_in and number % one_in == 0:
-                record.traceparent = f"00-{number + 1:032x}-{number + 1:016x}-01"
+            sampled = bool(one_in) and number % one_in == 0
+            record.traceparent = f"00-{number + 1:032x}-{number + 1:016x}-0{sampled:d}"
             headers = event_headers(record, source="/bench/shop", type=kind)
             yield order["id"], encode(order), headers

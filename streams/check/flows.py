@@ -14,7 +14,6 @@ from inspect import iscoroutinefunction
 from itertools import chain, combinations
 from typing import Any, TypeVar, get_args
 
-from trunkline import naming
 from trunkline.connectors.base import PushSource, Source
 from trunkline.event import Change
 from trunkline.params import Params
@@ -70,9 +69,6 @@ def _names(flow: Flow[Any]) -> Problems:
     if not _is_legal(flow.name):
         yield Problem(flow.place, f"flow {flow.name!r}: {_RULE}")
         return
-    if flow.name == naming.GATEWAYS:
-        why = "its topics would be those that all gateways and workers have in common"
-        yield Problem(flow.place, f"flow {flow.name!r}: {why}; choose another name")
     if not _is_legal(flow.control):
         yield Problem(flow.place, f"flow {flow.name!r}: its topic {flow.control!r}: {_RULE}")
     for definition in _definitions(flow):

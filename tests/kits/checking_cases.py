@@ -109,9 +109,7 @@ WRONG = {
     "the flow's name": """
 flow = Flow("our orders", Env)  # !! flow 'our orders': Kafka takes letters
 """,
-    "a name that is everybody's": """
-flow = Flow("trunkline", Env)  # !! its topics would be those that all gateways and workers have
-""",
+    "a name of all": '\nflow = Flow("trunkline", Env)  # !! that all gateways and workers have\n',
     "names": """
 flow = Flow("orders", Env)
 

@@ -27,17 +27,13 @@ class TlsFiles:
         renewed counts without a restart. Raises ConfigurationError for one that cannot be read."""
         read = self._read()
 
-        def newest() -> grpc.ServerCertificateConfiguration | None:
+        def newest() -> grpc.ServerCertificateConfiguration:
             nonlocal read
             try:
-                now = self._read()
+                read = self._read()
             except ConfigurationError as error:  # in the middle of being replaced: the old ones
                 log.warning("%s; what was read before is used", error)
-                return None
-            if now == read:
-                return None
-            read = now
-            return _configuration(*now)
+            return _configuration(*read)
 
         return grpc.dynamic_ssl_server_credentials(
             _configuration(*read), newest, require_client_authentication=self.clients is not None
