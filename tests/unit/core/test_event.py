@@ -50,7 +50,7 @@ def test_a_trace_goes_on_or_begins() -> None:
     went_on = event_headers(Record(key="1", data={}, traceparent=parent), source="s", type="t")
     began = event_headers(Record(key="1", data={}), source="s", type="t")
     assert event(headers=went_on).traceparent == parent
-    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", event(headers=began).traceparent)
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", event(headers=began).traceparent)
 
 
 def test_what_no_header_says() -> None:
