@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -41,6 +42,8 @@ NOT_LED_YET = (
 """What a broker answers about a topic that was made a moment ago, or whose leader moves."""
 LEADERLESS = 30.0
 """Seconds to wait for a leader."""
+RENEWED = 5.0
+"""Seconds after which another client asks for leaders."""
 READ = 500
 """Most records of one piece."""
 POLL = 0.5
@@ -244,16 +247,35 @@ def watermarks(client: Consumer, partition: Partition) -> range:
 def high_watermarks(
     backbone: Backbone, partitions: Sequence[TopicPartition]
 ) -> dict[Partition, int]:
-    """The end of each partition, transactions that are still open included. Waits for leaders."""
-    client = admin(backbone)  # without it there would be no answer
+    """The end of each partition, transactions that are still open included. Waits for leaders.
+    Raises KafkaException, which names the partition."""
     deadline = time.monotonic() + LEADERLESS
+    while True:
+        # One client would do, but for what it remembers. Case: two gateways made the same topics at
+        # once on a busy machine, and one heard for half a minute that there were none.
+        client = admin(backbone)  # without the name there would be no answer
+        try:
+            return _ends_by(client, partitions, min(deadline, time.monotonic() + RENEWED))
+        except KafkaException as failure:
+            if not _passes(failure) or time.monotonic() > deadline:
+                raise
+
+
+def _ends_by(
+    client: AdminClient, partitions: Sequence[TopicPartition], until: float
+) -> dict[Partition, int]:
     while True:
         try:
             return _ends(client, partitions)
         except KafkaException as failure:
-            if failure.args[0].code() not in NOT_LED_YET or time.monotonic() > deadline:
+            if not _passes(failure) or time.monotonic() > until:
                 raise
         time.sleep(0.1)
+
+
+def _passes(failure: KafkaException) -> bool:
+    # The client itself says "no leaders found" where it knows none of the partitions yet.
+    return failure.args[0].code() in (*NOT_LED_YET, KafkaError._NOENT)
 
 
 def _ends(client: AdminClient, partitions: Sequence[TopicPartition]) -> dict[Partition, int]:
@@ -262,4 +284,13 @@ def _ends(client: AdminClient, partitions: Sequence[TopicPartition]) -> dict[Par
     answers = client.list_offsets(
         asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=30
     )
-    return {(p.topic, p.partition): answer.result().offset for p, answer in answers.items()}
+    return {(p.topic, p.partition): _end(p, answer) for p, answer in answers.items()}
+
+
+def _end(partition: TopicPartition, answer: Future[Any]) -> int:
+    try:
+        return int(answer.result().offset)
+    except KafkaException as failure:
+        error = failure.args[0]
+        where = f"{partition.topic}/{partition.partition}"
+        raise KafkaException(KafkaError(error.code(), f"{where}: {error.str()}")) from failure
