@@ -85,6 +85,43 @@ def own_broker(server_home: Path) -> Iterator[Broker | None]:
         yield running
 
 
+def _kill(
+    gateways: list[GatewayProcess], workers: Workers, crowd: Crowd, own_broker: Broker | None
+) -> None:
+    """One after the other, each when some more of the calls are through."""
+
+    def done(share: float) -> None:
+        told = f"{share:.0%} are through"
+        eventually(lambda: len(crowd.answered) >= share * CALLS, told, PATIENCE)
+
+    def kill_gateway(number: int) -> None:
+        gateways[number].kill()
+        gateways[number].restart()
+
+    def kill_worker(*, and_start: bool) -> None:
+        workers.kill(workers.of("deliver")[0])
+        if and_start:
+            workers.start("deliver")
+
+    done(0.1)
+    kill_gateway(0)
+    done(0.3)
+    kill_worker(and_start=own_broker is not None)
+    if own_broker is not None:
+        done(0.4)
+        own_broker.kill()
+        own_broker.up()
+        done(0.5)
+        kill_worker(and_start=True)
+        kill_gateway(0)
+    done(0.6)
+    kill_gateway(1)
+    if own_broker is not None:
+        done(0.8)
+        kill_worker(and_start=True)
+        kill_worker(and_start=True)
+
+
 @pytest.mark.timeout(400 if CALLS == USUAL else 1800)
 def test_no_completed_call_runs_twice_and_none_is_lost(
     own_broker: Broker | None, bootstrap: str, registry_url: str, tmp_path: Path
@@ -107,36 +144,7 @@ def test_no_completed_call_runs_twice_and_none_is_lost(
             with ThreadPoolExecutor(CALLERS) as pool:
                 sent = [pool.submit(crowd.send, number) for number in range(CALLS)]
 
-                def done(share: float) -> None:
-                    told = f"{share:.0%} are through"
-                    eventually(lambda: len(crowd.answered) >= share * CALLS, told, PATIENCE)
-
-                def kill_gateway(number: int) -> None:
-                    gateways[number].kill()
-                    gateways[number].restart()
-
-                def kill_worker(*, and_start: bool) -> None:
-                    workers.kill(workers.of("deliver")[0])
-                    if and_start:
-                        workers.start("deliver")
-
-                done(0.1)
-                kill_gateway(0)
-                done(0.3)
-                kill_worker(and_start=own_broker is not None)
-                if own_broker is not None:
-                    done(0.4)
-                    own_broker.kill()
-                    own_broker.up()
-                    done(0.5)
-                    kill_worker(and_start=True)
-                    kill_gateway(0)
-                done(0.6)
-                kill_gateway(1)
-                if own_broker is not None:
-                    done(0.8)
-                    kill_worker(and_start=True)
-                    kill_worker(and_start=True)
+                _kill(gateways, workers, crowd, own_broker)
                 for future in sent:
                     future.result()
             crowd.close()

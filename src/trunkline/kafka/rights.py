@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,5 +98,8 @@ def may_write_transactions(backbone: Backbone, id: str) -> bool:
             return False
         raise unavailable(f"transactions of {id!r} cannot be begun", failure) from failure
     finally:
-        probe.close()  # else its threads would go on for as long as somebody keeps the failure
+        # Else its threads would go on for as long as somebody keeps the failure. A client that was
+        # refused raises the refusal once more.
+        with suppress(KafkaException):
+            probe.close()
     return True

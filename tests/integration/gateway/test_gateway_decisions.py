@@ -235,7 +235,6 @@ def test_no_new_call_is_taken_while_the_backlog_is_too_old(world: World) -> None
     try:
         begun = caller.post("move_order", order(first), key=key, prefer="respond-async")
         assert begun.status_code == 202
-        world.erp.delay = 0.0
 
         def refused(prefer: str = "") -> bool:
             told = caller.post("move_order", order(unique()), key=unique(), prefer=prefer)
@@ -247,6 +246,7 @@ def test_no_new_call_is_taken_while_the_backlog_is_too_old(world: World) -> None
 
         eventually(lambda: refused("respond-async"), "a new call is refused")
         assert refused(), "also of who waits"
+        world.erp.delay = 0.0
         joined = caller.post("move_order", order(first), key=key)
         assert (joined.status_code, joined.headers["Idempotent-Replayed"]) == (200, "true")
         eventually(lambda: not refused(), "and taken again once the old one is done")

@@ -32,7 +32,8 @@ def limited(world: World) -> Iterator[Callable[[str], list[Caller]]]:
     def make(quota: str) -> list[Caller]:
         client = f"c-{uuid.uuid4().hex[:8]}"
         with world.access.open("a") as file:
-            file.write(f"\n[clients.{client}]\nquota = {quota}\n")
+            # Its right is there before its key: who knows the key knows what it may do.
+            file.write(f'\n[clients.{client}]\nquota = {quota}\ncall = ["erp/*"]\n')
         key = client_key(world.access, client, "erp/*")
         callers = [Caller(gateway.url, key) for gateway in world.gateways]
         made.extend(callers)
