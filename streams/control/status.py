@@ -1,7 +1,7 @@
 """How a destination is in each worker: the control records ``status/<destination>/<worker>``.
 
 Only what is out of the ordinary is written: a worker whose destination is closed (all is well) has
-no record. Why: with 200 destinations in 10 workers, 2,000 records every 30 seconds would say that
+no record. Why: with 200 destinations in 10 workers, 2,000 records every 10 seconds would say that
 nothing is the matter, and every worker reads them all.
 """
 
@@ -27,8 +27,11 @@ log = logging.getLogger(__name__)
 
 CLOSED = "closed"
 
-REPEAT_INTERVAL = 30.0
+REPEAT_INTERVAL = 10.0
 """Seconds after which a state that lasts is written again, with its newest figures."""
+
+SOURCE_REPEAT_INTERVAL = 30.0
+"""The same of a source, which tells also that all is well."""
 
 WRITE_INTERVAL = 1.0
 """Seconds between two records at the least, however often the state changes."""
@@ -36,8 +39,16 @@ WRITE_INTERVAL = 1.0
 STOP_TIMEOUT = 5.0
 """Seconds that an ending worker tries to remove its record."""
 
-STALE_AFTER = 120.0
-"""Seconds after which a record says nothing any more: its worker was killed, or has no Kafka."""
+SILENT_AFTER = 25.0
+"""Seconds after which a destination's record is overdue: at least two were not written."""
+
+STALE_AFTER = 45.0
+"""Seconds after which a record says nothing any more: its worker was killed, or has no Kafka. Who
+took over its partitions tells what is so, long before. The clocks of machines may differ by the
+rest, before what runs counts as killed; ``trunkline doctor`` tells of such."""
+
+SOURCE_STALE_AFTER = 120.0
+"""The same of a source: one record is written over by whoever has its position."""
 
 REMOVE_AFTER = 3600.0
 """Seconds after which another worker removes such a record."""
@@ -85,7 +96,7 @@ class DestinationStatus:
         as ``lag`` and ``waiting``; when the state began is added as ``since``.
 
         Call it as often as you like: a change of state is written within a second, and the newest
-        figures every 30 seconds for as long as the state is not closed.
+        figures every 10 seconds for as long as the state is not closed.
         """
         state = status["state"]
         changed = state != self._latest["state"]

@@ -20,7 +20,7 @@ from trunkline.connectors.base import SnapshotRequest
 from trunkline.kafka import KafkaUnavailable
 from trunkline.streams.admission.manual import OverrideRecord
 from trunkline.streams.control.records import SnapshotKey, SourceKey
-from trunkline.streams.control.status import REPEAT_INTERVAL, STOP_TIMEOUT, worker_id
+from trunkline.streams.control.status import SOURCE_REPEAT_INTERVAL, STOP_TIMEOUT, worker_id
 from trunkline.streams.control.topic import ControlTopic
 from trunkline.streams.publish.push_step import PushStep
 from trunkline.streams.publish.source_lag import SourceStatus
@@ -135,7 +135,7 @@ class SourceSupervisor:
             self._written = None
             return
         changed = before is None or _essence(before) != _essence(status)
-        if changed or now - self._written_at >= REPEAT_INTERVAL:
+        if changed or now - self._written_at >= SOURCE_REPEAT_INTERVAL:
             if before is None or before.state != status.state:
                 self._since = now
             await self._tell(status)

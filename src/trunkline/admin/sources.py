@@ -29,7 +29,7 @@ from trunkline.streams.admission.manual import Override, OverrideRecord
 from trunkline.streams.control.audit import AuditRecord, who
 from trunkline.streams.control.kafka_topic import read_control
 from trunkline.streams.control.records import SnapshotKey, SourceKey
-from trunkline.streams.control.status import STALE_AFTER, record_age
+from trunkline.streams.control.status import SOURCE_STALE_AFTER, record_age
 from trunkline.streams.publish.stored_position import reset_record, stored_position
 from trunkline.times import iso
 
@@ -280,7 +280,7 @@ def status_of(
         return None
     age, rate = record_age(value, now), value.get("rate")
     # What stopped it stays true until somebody has mended it.
-    stale = age > STALE_AFTER and value.get("state") != "stopped"
+    stale = age > SOURCE_STALE_AFTER and value.get("state") != "stopped"
     return SourceStatus(
         worker=str(value.get("worker")),
         state=str(value.get("state")),

@@ -14,6 +14,7 @@ from trunkline.admin.health import (
 )
 from trunkline.admin.measures import Measure, age
 from trunkline.admin.status import WorkerStatus
+from trunkline.streams.control.status import SILENT_AFTER
 from trunkline.times import format_duration, iso
 
 LATE = 60.0
@@ -164,8 +165,17 @@ def _worst(
     errors += [destination.retries.error] if destination.retries.error else []
     reason = f": {errors[0]}" if errors else ""
     since = min((one.since for one in same if one.since), default=None)
-    what = f"{what}{reason}{_waits(destination.inbox)}"
+    what = f"{what}{reason}{_silence(same)}{_waits(destination.inbox)}"
     return Trouble(where, what, mend.format(where, where), since, urgent=state != "maintenance")
+
+
+def _silence(told: Sequence[WorkerStatus]) -> str:
+    """When they were last heard, if all of them should have told more since: what a killed worker
+    told is maybe over."""
+    last = min(told, key=lambda one: one.age)
+    if last.age < SILENT_AFTER:
+        return ""
+    return f"; last heard of {last.worker} {format_duration(round(last.age))} ago"
 
 
 def _lateness(where: str, done: str, measure: Measure, mend: str, now: float) -> Iterator[Trouble]:

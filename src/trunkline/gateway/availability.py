@@ -32,7 +32,7 @@ class Closed(NamedTuple):
 
 class Availability:
     """The newest status of each destination in each worker. For the event loop. ``clock``: epoch
-    seconds. A worker that has not said anything for two minutes is gone."""
+    seconds. A worker that has not said anything for 45 seconds is gone."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

@@ -13,7 +13,7 @@ NOW = 1_000_000.0
 def test_what_was_told_is_read_with_its_age() -> None:
     state: dict[str, dict[str, Any]] = {
         "status/erp/a": {"state": "open", "at": iso(NOW - 10), "lag": 7, "since": "x"},
-        "status/erp/b": {"state": "slow-start", "at": iso(NOW - 121)},
+        "status/erp/b": {"state": "slow-start", "at": iso(NOW - 46)},
         "status/erp/c": {"state": "slow-start"},
         "status/erp2/d": {"state": "open", "at": iso(NOW)},
         "destination/erp": {"state": "paused"},

@@ -187,6 +187,14 @@ def test_what_a_killed_worker_told_is_no_trouble_of_those_that_run() -> None:
     assert (found.what, found.since) == ("no worker delivers to it", iso(NOW - 500))
 
 
+def test_when_a_worker_was_last_heard_is_told_once_it_should_have_told_more() -> None:
+    down = "its system is down, nothing is sent"
+    assert only(destination(worker("open", age=11.0))).what == down
+    silent = worker("open", age=31.0)
+    assert only(destination(silent)).what == f"{down}; last heard of w1 31 s ago"
+    assert only(destination(silent, worker("open", worker="w2"))).what == down
+
+
 def test_a_partition_that_cannot_be_routed_is_urgent() -> None:
     held = HeldEvent("k", "e", "orders.all/1/4", iso(NOW - 80), 9, "RegistryUnavailable: away")
     holding = worker("holding", held=(held,))

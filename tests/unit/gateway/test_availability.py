@@ -54,7 +54,7 @@ def after(*records: tuple[str, bytes | None], topic: str = "a.b.control") -> Any
         (said("open"), None),
         (said("half-open"), None),
         (said("slow-start"), None),
-        (said("paused", at=NOW - 121), None),
+        (said("paused", at=NOW - 46), None),
         (b"no JSON", None),
         (None, None),
     ],
@@ -96,7 +96,7 @@ def test_a_backlog_that_is_too_old_takes_no_new_calls() -> None:
         known.require_capacity(OFFERED)
     for record in (
         said("behind", oldest=299),
-        said("behind", oldest=301, at=NOW - 121),
+        said("behind", oldest=301, at=NOW - 46),
         said("behind"),
         None,
     ):

@@ -131,7 +131,7 @@ OPEN = {"state": "open", "until": iso(NOW + 240)}
         (told({"state": "cannot-open"}), 1, NOW, False),
         (told({"state": "halted", "halted_keys": 2}), 1, 0.0, False),
         (told({"state": "slow-start"}), 1, 0.0, False),
-        (told({**OPEN, "at": iso(NOW - 121)}), 0, 0.0, False),  # its worker was killed
+        (told({**OPEN, "at": iso(NOW - 46)}), 0, 0.0, False),  # its worker was killed
         (told({"state": "dead-letter-limit"}), 2, NEVER, True),
         (told(override={"state": "paused"}), 2, NEVER, False),
         (told(override={"state": "paused", "until": iso(NOW + 60)}), 0, NOW + 60, False),
