@@ -25,7 +25,8 @@ _CHATTY = (
 STYLES = ("auto", "json", "text")
 LEVELS = ("debug", "info", "warning", "error")
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {
-    *("message", "asctime", "taskName", "data", "who")
+    *("message", "asctime", "taskName", "data", "who"),
+    "color_message",  # uvicorn's: the message once more, with escape sequences
 }
 
 

@@ -133,7 +133,8 @@ class SourceGroup:
         consumer.pause(ours)
         self.ready = True
         for source in self._of(partitions):
-            log.info("source %s is run by this worker now", source.name)
+            about = {"source": source.name}
+            log.info("source %s is run by this worker now", source.name, extra=about)
             source.acquire()
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -151,7 +152,8 @@ class SourceGroup:
         end = self._clock() + RELEASE_TIMEOUT
         for source in going:
             if source.wait_released(max(0.0, end - self._clock())):
-                log.info("source %s is not run by this worker any more", source.name)
+                about = {"source": source.name}
+                log.info("source %s is not run by this worker any more", source.name, extra=about)
             else:
                 log.warning(
                     "source %s has not ended within %.0f s, and goes to another worker all the "

@@ -343,7 +343,8 @@ def _named(partitions: list[TopicPartition]) -> str:
 
 
 def _first(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and of {len(names) - 1} more topics"
+    more = len(names) - 1
+    return f"{names[0]} and of {more} more topic{'s' if more > 1 else ''}" if more else names[0]
 
 
 def _ranges(numbers: tuple[int, ...]) -> str:

@@ -58,6 +58,7 @@ def test_a_line_says_when_who_how_bad_and_what() -> None:
 def test_what_is_extra_stands_beside() -> None:
     line = written(extra={"topics": ["orders"], "lag": 7})
     assert (line["topics"], line["lag"]) == (["orders"], 7)
+    assert "color_message" not in written(extra={"color_message": "\033[36mstarted"})
 
 
 def test_a_line_about_an_event_has_its_id_and_its_traces() -> None:
