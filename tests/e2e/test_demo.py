@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import psutil
 import psycopg2
 import pytest
 
+from marked_secrets import Marked
 from trunkline.local.ports import free_port
 from trunkline.local.state import inspect
 
@@ -28,13 +30,14 @@ def _heed_interrupts() -> None:
 
 
 @contextmanager
-def demo(home: Path, *options: str) -> Iterator[Demo]:
+def demo(home: Path, *options: str, **environ: str) -> Iterator[Demo]:
     """The demo with few rows; killed if the test fails, and with it (on Linux) all it started."""
     ports = ("--kafka-port=0", "--registry-port=0", f"--home={home}")
     command = [sys.executable, "-m", "trunkline.cli", "demo", *ports, *options]
     process = subprocess.Popen(
         command,
         cwd=ROOT,
+        env={**os.environ, **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -47,14 +50,14 @@ def demo(home: Path, *options: str) -> Iterator[Demo]:
         process.communicate()
 
 
-def until(process: Demo, stage: str) -> None:
-    """Read its progress until a stage begins."""
+def until(process: Demo, stage: str) -> str:
+    """Read its progress until a stage begins; returns what was read."""
     assert process.stderr is not None
     seen = []
     for line in process.stderr:
         seen.append(line)
         if stage in line:
-            return
+            return "".join(seen)
     pytest.fail("".join(seen))
 
 
@@ -68,9 +71,14 @@ def ended(process: Demo) -> tuple[int, str, str]:
 
 
 def test_it_proves_that_everything_arrived(server_home: Path) -> None:
-    home = server_home / "proved"
-    with demo(home, "--rows=200", "--outage=3", "--postgres-port=0", "--json") as process:
-        until(process, "steady")
+    home, marked = server_home / "proved", Marked()
+    secrets = {
+        "PGPASSWORD": marked.secret("Dsn"),
+        "TRUNKLINE_PARAMS_NOTICES_TOKEN": marked.secret("Token"),
+    }
+    options = ("--rows=200", "--outage=3", "--postgres-port=0", "--json")
+    with demo(home, *options, **secrets) as process:
+        begun = until(process, "steady")
         started = children(process)
         code, out, err = ended(process)
     assert code == 0, err
@@ -95,6 +103,17 @@ def test_it_proves_that_everything_arrived(server_home: Path) -> None:
     assert len(started) >= 7  # three servers, a gateway, two receivers, a worker
     assert not any(child.is_running() for child in started)
     assert inspect(home) is None
+    assert leaks(home, marked, begun + out + err) == {}
+
+
+def leaks(home: Path, marked: Marked, said: str) -> dict[str, set[str]]:
+    """Which secrets stand where: in what the demo said, in its logs and data, Kafka's, too."""
+    seen = {"said": said.encode()}
+    for file in home.rglob("*"):
+        if file.is_file() and file.suffix not in (".index", ".timeindex"):  # megabytes of zeros
+            seen[str(file)] = file.read_bytes()
+    assert any(where.endswith("worker-1.log") for where in seen)
+    return {where: found for where, text in seen.items() if (found := marked.found(text))}
 
 
 def test_a_write_that_the_airport_did_not_make_fails_it(server_home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import urllib.request
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -27,7 +29,10 @@ from trunkline.local.stack import Endpoints, StackError, inspect
 
 ROOT = Path(trunkline.__file__).parents[2]
 FLOW = Path("examples", "airport.py")
-TOKEN = "demo"
+TOKEN = os.environ.get("TRUNKLINE_PARAMS_NOTICES_TOKEN", "demo")
+"""What the staff's notices come with: the environment's, so that a test can look for it."""
+PASSWORD = os.environ.get("PGPASSWORD", "")
+"""PostgreSQL's, likewise; the demo's own takes any."""
 _MARK = "this is a demo's home"
 _SECONDS = 10.0
 
@@ -202,6 +207,8 @@ def _command(
 def _environment(scene: Scene, servers: Endpoints) -> dict[str, str]:
     """The parameters of ``examples/airport.py`` and of the backbone."""
     postgres = str(servers.postgres).rpartition("/")[0]
+    if PASSWORD:
+        postgres = postgres.replace("@", f":{quote(PASSWORD, safe='')}@")
     return {
         "TRUNKLINE_BOOTSTRAP": servers.bootstrap,
         "TRUNKLINE_REGISTRY": servers.registry,

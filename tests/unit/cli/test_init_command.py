@@ -16,6 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from docs_pages import ROOT
+from marked_secrets import Marked
 from pipeline_kit import (
     DIGEST,
     MEANING,
@@ -199,6 +200,23 @@ def test_github_deploys_the_image_that_it_has_built(github: Github) -> None:
         others = ["Install", "Apply", "Apply the plan that was approved"]
         github.job("deliver.yml", environment, without=others)
         deployed(github, environment, f"ghcr.io/acme/flows@{DIGEST}")
+
+
+def test_no_secret_of_a_pipeline_stands_in_what_it_sends_or_leaves(
+    project: Path, tmp_path: Path
+) -> None:
+    """Neither in Helm's command and objects, nor in Docker's, nor in a file of the project's."""
+    marked, before = Marked(), set(project.rglob("*"))
+    words = ("secrets.GITHUB_TOKEN", "secrets.KAFKA_PASSWORD", "secrets.REGISTRY_TOKEN")
+    secrets = {name: marked.secret(name.partition(".")[2].title()) for name in words}
+    github = Github(project, tmp_path, meaning={**MEANING, **secrets})
+    github.job("deliver.yml", "image")
+    github.job("deliver.yml", "prod", without=["Install", "Apply the plan that was approved"])
+    sent = [github.asked, Path(f"{github.asked}.yaml"), tmp_path / "outputs"]
+    left = [file for file in set(project.rglob("*")) - before if file.is_file()]
+    assert github.objects()
+    for file in [*sent, *left]:
+        assert marked.found(file.read_bytes()) == set(), file
 
 
 def test_gitlab_deploys_the_image_that_it_has_built(gitlab: Gitlab) -> None:
