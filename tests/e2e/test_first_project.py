@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from docs_pages import ROOT, blocks_of
-from pipeline_kit import DIGEST, MEANING, Github
+from pipeline_kit import DIGEST, MEANING, Github, Gitlab
 from trunkline.admin.cluster import KafkaCluster
 from trunkline.local.ports import free_port
 from trunkline.local.stack import Endpoints, Stack
@@ -100,6 +100,29 @@ def test_the_pipeline_plans_applies_and_promotes(
     assert names(clusters[1], "topic") >= {"shop.orders", "orders.warehouse.inbox"}
     asked = github.asked.read_text().splitlines()
     assert [DIGEST in line for line in asked] == [True, True]  # the same image, twice
+
+
+def test_gitlabs_pipeline_plans_applies_and_promotes(
+    reader: Reader, clusters: tuple[Endpoints, Endpoints], tmp_path: Path
+) -> None:
+    """On the clusters themselves; what builds and rolls out is tested where no cluster is."""
+    for command in ("trunkline init acme-gitlab", "cd acme-gitlab"):
+        reader.run(command)
+    for block in CI:
+        if block.title.startswith("environments/"):
+            reader.save(block)
+    gitlab = Gitlab(reader.folder, tmp_path)
+    install = ["python -m pip install -e '.[dev]'"]
+    said = gitlab.job("plan", without=install)
+    assert "to create" in said or "nothing to do" in said
+    gitlab.job("staging-apply", without=install)
+    assert "nothing to do" in gitlab.job("plan", without=install)
+    said = gitlab.job("plan-prod", without=install)
+    assert "to create" in said or "nothing to do" in said
+    gitlab.job("prod-apply", without=install)
+    assert "nothing to do" in gitlab.job("plan-prod", without=install)
+    for cluster in clusters:
+        assert names(cluster, "topic") >= {"shop.orders", "orders.warehouse.inbox"}
 
 
 def cluster_of(endpoints: Endpoints) -> KafkaCluster:
