@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol, Self
 
@@ -103,11 +104,10 @@ class KafkaCluster:
         by_kind: dict[ResourceKind, list[str]] = {"topic": [], "subject": [], "group": []}
         for kind, name in resources:
             by_kind[kind].append(name)
-        return {
-            **self._topics(by_kind["topic"]),
-            **self._subjects.look(by_kind["subject"], schemas),
-            **self._groups(by_kind["group"]),
-        }
+        with ThreadPoolExecutor(1) as beside:  # the registry takes as long as Kafka
+            subjects = beside.submit(self._subjects.look, by_kind["subject"], schemas)
+            of_kafka = {**self._topics(by_kind["topic"]), **self._groups(by_kind["group"])}
+            return {**of_kafka, **subjects.result()}
 
     def _topics(self, names: list[str]) -> dict[Resource, ResourceState]:
         with _told():

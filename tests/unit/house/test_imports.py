@@ -68,3 +68,10 @@ def test_a_breach_is_noticed(copied: Path, file: str, line: str) -> None:
     (copied / file).write_text(sound)
     assert done.returncode == 1, f"{file}: {line} was not noticed:\n{done.stdout}"
     assert re.search(r"[1-9] broken", done.stdout), done.stdout
+
+
+def test_commands_start_without_the_engine() -> None:
+    """Faust and what it brings are nearly half of all that commands would import."""
+    code = "import sys, trunkline.cli; print({'faust', 'aiohttp', 'grpc'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "set()"
