@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -19,7 +18,8 @@ import orjson
 
 from trunkline.errors import SerializationError
 
-_LONG_NUMBER = re.compile(rb"[0-9.]{16}|[0-9][eE]")
+_SHAPE = bytes.maketrans(b"123456789.E", b"0000000000e")
+_LONG_NUMBER = b"0" * 16
 
 MOST_DIGITS = 1_000
 """Digits that a decimal may have before or behind its point."""
@@ -51,8 +51,10 @@ def text_of(value: Any) -> str:
 def exact_json(text: str | bytes) -> Any:
     """A JSON text with no digit lost: whole numbers are ``int``, others the ``float`` that is
     written with the same digits, or a ``Decimal`` if there is none. Raises ValueError."""
-    if isinstance(text, bytes) and _LONG_NUMBER.search(text) is None:
-        return orjson.loads(text)  # ten times as fast, and as exact up to 15 digits
+    if isinstance(text, bytes):
+        shape = text.translate(_SHAPE)  # a regular expression would take longer than the parser
+        if _LONG_NUMBER not in shape and b"0e" not in shape:
+            return orjson.loads(text)  # ten times as fast, and as exact up to 15 digits
     try:
         return json.loads(text, parse_float=_number, parse_int=_integer)
     except RecursionError:

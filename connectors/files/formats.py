@@ -18,8 +18,10 @@ from trunkline.connectors.files.lines import Lines, TooLong
 from trunkline.errors import ConfigurationError, DataError
 
 _OTHER_ENCODINGS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_LONG_NUMBER = re.compile(rb"[0-9]{16}|[0-9][eE][+-]?[0-9]{3}")
-"""Digits or an exponent that orjson may make another number of than Python does."""
+_MANY_DIGITS, _EXPONENT = b"0" * 16, re.compile(rb"[0-9][eE][+-]?[0-9]{3}")
+"""Digits, as ``_SHAPE`` has them, or an exponent that orjson may make another number of than Python
+does."""
+_SHAPE = bytes.maketrans(b"123456789E", b"000000000e")
 _PLAIN = "\r\n\t,;|\"'{}[]:0aZ"
 """Characters that an encoding must have at their ASCII bytes, for lines to be found in bytes."""
 
@@ -316,7 +318,9 @@ class FixedWidth:
 def _quickly(raw: bytes) -> Any:
     """A line by orjson, which takes a quarter of the time; None where Python's own parser must say
     what it is: with numbers of more digits than orjson's have, and whatever orjson refuses."""
-    if _LONG_NUMBER.search(raw):
+    # Searched in its shape: one expression for both took half of the time that a line takes.
+    shape = raw.translate(_SHAPE)
+    if _MANY_DIGITS in shape or (b"0e" in shape and _EXPONENT.search(raw)):
         return None
     try:
         return orjson.loads(raw)

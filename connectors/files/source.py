@@ -339,6 +339,8 @@ class FileSource(Source):
             only = data[self._needed[0]]
             if type(only) is str and only and only[0] != "[":  # as almost all: join_key gives it
                 return only
+            if type(only) is int:
+                return str(only)
         values = [text_of(data[name]) for name in self._needed]
         if "" in values:
             raise DataError(f"the row has no key: {self._needed[values.index('')]} is empty")

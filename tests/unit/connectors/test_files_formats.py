@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import json
+import random
 import tracemalloc
 from decimal import Decimal
 from pathlib import Path
@@ -137,6 +139,24 @@ def test_json_numbers_keep_their_digits(tmp_path: Path) -> None:
     (row,) = data(read(tmp_path, line, format=JsonLines(decimals=True)))
     assert row == {"id": 123456789012345678901234567890, "x": Decimal("0.10000000000000000001")}
     assert rows(read(tmp_path, line, format=JsonLines())) == ["123456789012345678901234567890"]
+
+
+def test_numbers_are_those_that_python_reads(tmp_path: Path) -> None:
+    dice = random.Random(14)
+    numbers = [
+        "".join(dice.choice("1234567890") for _ in range(dice.randrange(1, 40))).lstrip("0") or "0"
+        for _ in range(500)
+    ]
+    texts = [
+        number
+        + dice.choice(["", ".5", "e2", "E-7", "e+300", "E308", "e-324", ".123456789012345678"])
+        for number in numbers
+    ]
+    lines = "".join(f'{{"id": {n}, "x": {text}}}\n' for n, text in enumerate(texts)).encode()
+    (tmp_path / "a.csv").write_bytes(lines)
+    given = data(batches(source_of(tmp_path, format=JsonLines())))
+    assert [row["x"] for row in given] == [json.loads(text) for text in texts]
+    assert [type(row["x"]) for row in given] == [type(json.loads(text)) for text in texts]
 
 
 def test_encodings(tmp_path: Path) -> None:

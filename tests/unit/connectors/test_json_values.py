@@ -90,3 +90,13 @@ def test_an_encoded_path_is_taken(path: str) -> None:
 def test_a_text_that_is_nested_too_deep_is_no_json() -> None:
     with pytest.raises(ValueError, match="too deep"):
         exact_json("[" * 1500 + "]" * 1500)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["123456789012345678901234567890", "0.10000000000000000001", "1E400", "1e5", "12.5", "-7"],
+)
+def test_a_number_in_bytes_is_the_number_in_text(text: str) -> None:
+    read = exact_json(f'{{"x": {text}}}'.encode())["x"]
+    assert read == Decimal(text)
+    assert type(read) is type(exact_json(f'{{"x": {text}}}')["x"])
