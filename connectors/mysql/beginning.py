@@ -20,7 +20,7 @@ from trunkline.connectors.mysql.changes import (
     stream_of,
     warn_of_cascades,
 )
-from trunkline.connectors.mysql.decoder import Place
+from trunkline.connectors.mysql.places import Place
 from trunkline.connectors.mysql.preflight import Server
 from trunkline.connectors.mysql.rest import Rest
 from trunkline.connectors.mysql.session import Session, Stopped

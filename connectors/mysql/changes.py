@@ -10,7 +10,8 @@ from typing import NamedTuple
 from trunkline.connectors.base import Batch, Position
 from trunkline.connectors.mysql import catalog, charsets, failover, preflight, snapshot
 from trunkline.connectors.mysql.capture import Capture
-from trunkline.connectors.mysql.decoder import Decoder, Place, made_anew
+from trunkline.connectors.mysql.decoder import Decoder
+from trunkline.connectors.mysql.places import Place, made_anew
 from trunkline.connectors.mysql.preflight import Server
 from trunkline.connectors.mysql.session import Session
 from trunkline.connectors.mysql.stream import AHEAD, Stream, begun_at

@@ -8,14 +8,16 @@ behind it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from struct import error as StructError
-from typing import Any, NamedTuple
+from typing import Any
 
-from trunkline.connectors.mysql import events, tablemap
+from trunkline.connectors.mysql import events, payload, tablemap
 from trunkline.connectors.mysql.events import Header, Transaction
 from trunkline.connectors.mysql.names import BEGIN_ANEW
+from trunkline.connectors.mysql.places import Place, made_anew
 from trunkline.connectors.mysql.statements import Statement, read
 from trunkline.connectors.mysql.tablemap import Shape
 from trunkline.connectors.mysql.tables import Tables
@@ -28,32 +30,6 @@ _NONE = Transaction("")
 _END_OF_STATEMENT = 1
 _NO_TABLE = 0xFFFFFF
 """The table id of a row event without rows, which ends a statement."""
-
-
-class Place(NamedTuple):
-    """The end of a transaction in the log, and how many events with rows of the next one are given
-    out. ``made``: when the file was made, which tells it from another one of its name.
-
-    Events of all tables count: which ones are wanted may be another choice at the next start, and
-    a count of rows of ours would then leave out, or repeat, rows of this transaction."""
-
-    file: str
-    at: int
-    made: int = 0
-    events: int = 0
-
-    @property
-    def order(self) -> tuple[int, int, int]:
-        """Of two places in one server's log the later one has the greater order."""
-        return int(self.file.rpartition(".")[2]), self.at, self.events
-
-
-def made_anew(file: str) -> str:
-    """What to say of a log that is another one than was read."""
-    return (
-        f"{file} is not the file that the stored position is of: the server's log was made anew "
-        f"(RESET MASTER, or another server). {BEGIN_ANEW}"
-    )
 
 
 class Decoder:
@@ -105,6 +81,8 @@ class Decoder:
         self._checked, self._maria = True, False
         self._shapes: dict[int, Shape | None] = {}
         self._maps: dict[bytes, Shape | None] = {}
+        self._packed = deque[bytes]()  # what is left of a compressed transaction
+        self._behind = 0  # where that one's event ends
         self._handlers: dict[int, Callable[[Header, bytes], None]] = {
             events.ROTATE: self._rotate,
             events.QUERY: self._query,
@@ -115,6 +93,7 @@ class Decoder:
             events.ANONYMOUS_GTID: self._begin,
             events.MARIA_GTID: self._begin,
             events.XA_PREPARE: self._xa_prepared,
+            events.PAYLOAD: self._unpack,
             **dict.fromkeys(events.ROWS, self._rows),
             **dict.fromkeys(events.TELL_NOTHING, self._pass),
         }
@@ -135,7 +114,8 @@ class Decoder:
         return records
 
     def feed(self, event: bytes) -> None:
-        """Take one event in.
+        """Take one event in. When it is one that holds others, ``unpacking`` is True then, and
+        ``feed_packed`` takes in one after the other.
 
         Raises ConfigurationError, with the place in the log, for what must not be passed over, and
         SourceError for an event that was damaged.
@@ -147,6 +127,32 @@ class Decoder:
             self._format(header, event)
             return
         checked = events.has_checksum(event) if header.type == events.ROTATE else self._checked
+        self._handle(header, event, checked)
+        if self._packed:
+            return
+        if not header.artificial and header.type != events.ROTATE:
+            self._at = header.end or self._at + header.size
+        if not self._open:
+            self._settle()
+
+    @property
+    def unpacking(self) -> bool:
+        """Whether events of a compressed transaction are left for ``feed_packed``."""
+        return bool(self._packed)
+
+    def feed_packed(self) -> int:
+        """Take in the next event of a compressed transaction: how many bytes it has. Behind the
+        last one it stands behind all of them. Raises as ``feed`` does."""
+        event = self._packed[0]
+        self._handle(events.header_of(event), event, False)
+        self._packed.popleft()
+        if not self._packed:
+            self._at = self._behind
+            if not self._open:
+                self._settle()
+        return len(event)
+
+    def _handle(self, header: Header, event: bytes, checked: bool) -> None:
         before = len(self.records)
         try:
             body = events.body_of(event, checked)
@@ -160,10 +166,10 @@ class Decoder:
                 f"an event of type {header.type} cannot be read ({error}), in the log at "
                 f"{self._shown}. {BEGIN_ANEW}"
             ) from error
-        if not header.artificial and header.type != events.ROTATE:
-            self._at = header.end or self._at + header.size
-        if not self._open:
-            self._settle()
+
+    def _unpack(self, header: Header, body: bytes) -> None:
+        self._packed = payload.events_of(body)
+        self._behind = header.end or self._at + header.size
 
     @property
     def _shown(self) -> str:
@@ -244,8 +250,6 @@ class Decoder:
             f"{mend}. {BEGIN_ANEW}"
         )
 
-    # Statements.
-
     def _query(self, header: Header, body: bytes) -> None:
         query = events.query_of(body, header.type == events.QUERY_COMPRESSED)
         statement = read(query.text, query.database, query.ansi_quotes)
@@ -294,8 +298,6 @@ class Decoder:
             )
         if not statement.what:
             self._finish()
-
-    # Rows.
 
     def _table_map(self, header: Header, body: bytes) -> None:
         del header

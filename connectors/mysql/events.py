@@ -19,7 +19,7 @@ CHECKSUM_SIZE = 4
 QUERY, STOP, ROTATE, INTVAR, RAND, USER_VAR, FORMAT, XID = 2, 3, 4, 5, 13, 14, 15, 16
 BEGIN_LOAD, EXECUTE_LOAD, TABLE_MAP = 17, 18, 19
 HEARTBEAT, IGNORABLE, ROWS_QUERY, GTID, ANONYMOUS_GTID, PREVIOUS_GTIDS = 27, 28, 29, 33, 34, 35
-TRANSACTION_CONTEXT, VIEW_CHANGE, XA_PREPARE, HEARTBEAT_2 = 36, 37, 38, 41
+TRANSACTION_CONTEXT, VIEW_CHANGE, XA_PREPARE, PAYLOAD, HEARTBEAT_2 = 36, 37, 38, 40, 41
 ANNOTATE_ROWS, CHECKPOINT, MARIA_GTID, MARIA_GTID_LIST, START_ENCRYPTION = 160, 161, 162, 163, 164
 QUERY_COMPRESSED = 165
 
@@ -40,13 +40,12 @@ TELL_NOTHING = frozenset((
 does the text of LOAD DATA, of which EXECUTE_LOAD tells."""
 
 NAMES = {
-    39: "PARTIAL_UPDATE_ROWS", 40: "TRANSACTION_PAYLOAD", 42: "GTID_TAGGED", 26: "INCIDENT",
+    39: "PARTIAL_UPDATE_ROWS", 42: "GTID_TAGGED", 26: "INCIDENT",
     XA_PREPARE: "XA_PREPARE", EXECUTE_LOAD: "EXECUTE_LOAD_QUERY",
 }  # fmt: skip
 MENDS = {
     26: "the server says that changes are missing from its log",
     39: "run SET GLOBAL binlog_row_value_options = '';",
-    40: "run SET GLOBAL binlog_transaction_compression = OFF;",
     EXECUTE_LOAD: "a LOAD DATA was written as a statement: run SET GLOBAL binlog_format = 'ROW';",
 }
 """What to do about events that cannot be read."""

@@ -21,8 +21,8 @@ from pymysql.constants import COMMAND
 from trunkline.connectors.base import Position
 from trunkline.connectors.mysql import events, snapshot
 from trunkline.connectors.mysql.capture import Capture
-from trunkline.connectors.mysql.decoder import Place
 from trunkline.connectors.mysql.names import BEGIN_ANEW
+from trunkline.connectors.mysql.places import Place
 from trunkline.connectors.mysql.preflight import Server, master_status
 from trunkline.connectors.mysql.session import Session, Stopped
 from trunkline.connectors.mysql.stream import (

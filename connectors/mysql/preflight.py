@@ -11,7 +11,7 @@ from trunkline.errors import SourceError
 _DAY = 86_400
 _VARIABLES = (
     "log_bin", "binlog_format", "binlog_row_image", "binlog_row_metadata", "binlog_checksum",
-    "binlog_row_value_options", "binlog_transaction_compression", "gtid_mode", "server_id",
+    "binlog_row_value_options", "gtid_mode", "server_id",
     "server_uuid", "server_uid", "version", "binlog_expire_logs_seconds",
     "slave_connections_needed_for_purge", "lower_case_table_names", "log_slave_updates",
     "log_replica_updates", "max_binlog_total_size", "binlog_space_limit",
@@ -95,11 +95,6 @@ def faults(session: Session, server: Server, databases: Sequence[str]) -> Iterat
     if variables.get("binlog_row_value_options"):
         yield (
             "updates of JSON are in the log in part: run SET GLOBAL binlog_row_value_options = '';"
-        )
-    if variables.get("binlog_transaction_compression", "OFF") == "ON":
-        yield (
-            "transactions are compressed with zstd, which cannot be read: run SET GLOBAL "
-            "binlog_transaction_compression = OFF;"
         )
     kept = int(float(variables.get("binlog_expire_logs_seconds", "0") or 0))
     if 0 < kept < _DAY:

@@ -18,8 +18,9 @@ from typing import Any
 from pymysql.constants import COMMAND
 
 from trunkline.connectors.mysql import events
-from trunkline.connectors.mysql.decoder import Decoder, Place
+from trunkline.connectors.mysql.decoder import Decoder
 from trunkline.connectors.mysql.names import BEGIN_ANEW
+from trunkline.connectors.mysql.places import Place
 from trunkline.connectors.mysql.preflight import Server, require_same
 from trunkline.connectors.mysql.session import Denied, Session, connect
 from trunkline.errors import ConfigurationError, SourceError, TrunklineError
@@ -86,7 +87,7 @@ class Stream:
         the connection is lost.
         """
         arrived, decoder = self._arrived, self._decoder
-        if not arrived:
+        if not arrived and not decoder.unpacking:
             try:
                 arrived.extend(self._packets.receive())
                 self._listen(bool(arrived))
@@ -95,8 +96,11 @@ class Stream:
                 self._sends = False
                 raise
         size = 0
-        while arrived and len(decoder.records) < limit and size + decoder.size < _BATCH_BYTES:
-            if decoder.reached:
+        while len(decoder.records) < limit and size + decoder.size < _BATCH_BYTES:
+            if decoder.unpacking:
+                size += decoder.feed_packed()
+                continue
+            if decoder.reached or not arrived:
                 break
             payload = arrived[0]
             if payload[0] != _OK:
@@ -105,7 +109,7 @@ class Stream:
             decoder.feed(payload[1:])
             size += len(payload)
             arrived.popleft()
-        return bool(arrived)
+        return decoder.unpacking or bool(arrived)
 
     def _listen(self, heard: bool) -> None:
         if heard:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import zlib
 from struct import pack
 
-from trunkline.connectors.mysql.decoder import Decoder, Place
+import cramjam
+
+from trunkline.connectors.mysql.decoder import Decoder
+from trunkline.connectors.mysql.places import Place
 from trunkline.connectors.mysql.tables import Tables
 
 MADE = 1_700_000_000
@@ -74,6 +77,19 @@ def rows(kind: int, *values: tuple[int, str], images: int = 1) -> bytes:
         text = note.encode()
         body += b"\x00" + pack("<i", number) + bytes((len(text),)) + text
     return event(kind, body)
+
+
+def payload(*within: bytes, algorithm: int = 0, claims: int = 0, end: int = 0) -> bytes:
+    """MySQL's compressed transaction of these events, which have no checksums in it. ``claims``:
+    how long it says that they are."""
+    plain = b"".join(
+        pack("<IBIIIH", MADE, each[4], 1, len(each) - 4, 0, 0) + each[19:-4] for each in within
+    )
+    packed = bytes(cramjam.zstd.compress(plain)) if algorithm == 0 else plain
+    body = b"\x02\x01\x00" if algorithm == 0 else b"\x02\x03\xfc" + pack("<H", algorithm)
+    body += b"\x03\x09\xfe" + pack("<Q", claims or len(plain))
+    body += b"\x01\x09\xfe" + pack("<Q", len(packed)) + b"\x00"
+    return event(40, body + packed, end=end)
 
 
 def decoder(

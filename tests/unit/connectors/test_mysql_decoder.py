@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from struct import pack
 from typing import Any
 
@@ -19,6 +20,7 @@ from binlog_kit import (
     field,
     format_event,
     maria_gtid,
+    payload,
     query,
     rows,
     table_map,
@@ -126,7 +128,7 @@ def test_other_tables_are_passed_over() -> None:
     assert not fed(decoder("shop.other"), *begun(), rows(WRITE, (1, "a"))).records
 
 
-@pytest.mark.parametrize("kind", [26, 39, 40, 42, *range(172, 176), 200, 255])
+@pytest.mark.parametrize("kind", [26, 39, 42, *range(172, 176), 200, 255])
 def test_an_event_that_is_not_known_stops_with_its_type_and_place(kind: int) -> None:
     found = fed(decoder(), format_event(), anonymous())
     with pytest.raises(ConfigurationError, match=rf"type {kind} .*\n.*binlog.000001:\d+"):
@@ -178,6 +180,81 @@ def test_compressed_rows_are_those_that_they_were() -> None:
     for broken in (bytes((0x81, len(data) + 1)), bytes((0x81, len(data) - 1)), b"\x91\x05"):
         with pytest.raises(SourceError, match="of the log"):
             found.feed(event(169, head + broken + packed[2:]))
+
+
+TRANSACTION = (
+    query("BEGIN"), table_map(), rows(WRITE, (1, "a"), (2, "b")),
+    rows(UPDATE, (1, "a"), (1, "c"), images=2), rows(DELETE, (2, "b")), commit(),
+)  # fmt: skip
+
+
+def unpacked(found: Decoder, *outer: bytes) -> Decoder:
+    """What a reader does: the events within are taken in one after the other."""
+    for each in outer:
+        found.feed(each)
+        while found.unpacking:
+            found.feed_packed()
+    return found
+
+
+@pytest.mark.parametrize("algorithm", [0, 255], ids=["zstd", "plain"])
+def test_a_compressed_transaction_of_mysql_is_that_which_it_was(algorithm: int) -> None:
+    plain = fed(decoder(), format_event(), anonymous(), *TRANSACTION)
+    packed = payload(*TRANSACTION, algorithm=algorithm, end=900)
+    found = unpacked(decoder(), format_event(), anonymous(), packed)
+    assert [(r.id, r.change, r.key, r.data) for r in found.records] == [
+        (r.id, r.change, r.key, r.data) for r in plain.records
+    ]
+    assert found.size == plain.size
+    assert not found.within
+    assert found.place == (*plain.place[:1], 900, *plain.place[2:])
+
+
+def test_a_compressed_transaction_may_be_given_out_in_parts() -> None:
+    """And the place in its middle is that of the same transaction as it was."""
+    whole = unpacked(decoder(), format_event(), anonymous(), payload(*TRANSACTION)).records
+    found = fed(decoder(), format_event(), anonymous(), payload(*TRANSACTION))
+    while found.place.events < 2:
+        assert found.feed_packed() > 19
+    assert (found.place.at, found.place.events, found.within) == (4, 2, True)
+    given = [record.id for record in found.take()]
+    rest = unpacked(decoder(events=2), format_event(), anonymous(), payload(*TRANSACTION))
+    assert given + [record.id for record in rest.records] == [record.id for record in whole]
+
+
+def test_an_event_within_that_is_not_known_stops_before_it() -> None:
+    broken = payload(*TRANSACTION[:3], event(39, bytes(30)), commit())
+    found = fed(decoder(), format_event(), anonymous(), broken)
+    while found.place.events < 1:
+        found.feed_packed()
+    with pytest.raises(ConfigurationError, match=r"type 39 .*\n.*binlog.000001:\d+"):
+        found.feed_packed()
+    assert told(found) == [("create", "1", "a"), ("create", "2", "b")]
+    assert (found.place.at, found.place.events) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (lambda body: body[:-3], ConfigurationError),  # shorter than it says
+        (lambda body: body.replace(b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfe"), SourceError),
+        (lambda body: body.replace(b"\x02\x01\x00", b"\x02\x01\x07"), SourceError),
+        (lambda body: payload(payload(*TRANSACTION))[19:-4], ConfigurationError),
+        (lambda body: b"\x02\x03\xfc\xff\x00\x01\x01\x0a\x00" + bytes(10), ConfigurationError),
+        (lambda body: payload(*TRANSACTION, claims=1 << 31)[19:-4], SourceError),
+        (lambda body: payload(*TRANSACTION, claims=100)[19:-4], SourceError),
+        (lambda body: payload(*TRANSACTION, claims=9_000)[19:-4], SourceError),
+    ],
+    ids=["cut", "no zstd", "algorithm", "nested", "half an event", "huge", "longer", "shorter"],
+)
+def test_a_damaged_transaction_is_an_error(
+    damage: Callable[[bytes], bytes], error: type[Exception]
+) -> None:
+    found = fed(decoder(), format_event(), anonymous())
+    with pytest.raises(error, match="in the log at"):
+        found.feed(event(40, damage(payload(*TRANSACTION)[19:-4])))
+    assert not found.records
+    assert not found.unpacking
 
 
 def test_without_full_metadata_it_stops_with_the_sql() -> None:
