@@ -61,7 +61,7 @@ def _split(all_: bytes | bytearray) -> deque[bytes]:
     found, at = deque[bytes](), 0
     while at < len(all_):
         try:
-            header = header_of(all_[at : at + HEADER_SIZE])
+            header = header_of(bytes(all_[at : at + HEADER_SIZE]))
         except struct.error as error:
             raise ValueError("a compressed transaction ends within an event") from error
         end = at + header.size
