@@ -65,7 +65,7 @@ check-style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: $(STAMP)  ## benchmarks side by side with peers (JOB=route|cdc|files|latency|deliver|retry|tables|traces|recovery|snapshot)
+bench: $(STAMP)  ## benchmarks side by side with peers (JOB=route|cdc|files|latency|deliver|retry|tables|traces|gateway|recovery|snapshot)
 	@$(BIN)/python -m benchmarks $(JOB) $(ARGS)
 
 clean:  ## forget the environment and the local stack's data

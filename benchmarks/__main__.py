@@ -11,7 +11,10 @@ from benchmarks import report
 from trunkline.errors import TrunklineError
 
 QUICK = 0.04
-JOBS = ("route", "cdc", "files", "latency", "deliver", "retry", "tables", "flows", "traces")
+JOBS = (
+    *("route", "cdc", "files", "latency", "deliver", "retry", "tables", "flows", "traces"),
+    "gateway",
+)
 MODULES = {"flows": "many"}  # where its name is another: benchmarks/flows/ has the flows of jobs
 LONG = ("recovery", "snapshot")
 """Half an hour each: they run only when they are named."""
