@@ -14,7 +14,7 @@ from trunkline.event import Event, under
 from trunkline.streams.journal.doubt import NotAsked
 from trunkline.streams.retry.tiers import failures_of
 from trunkline.streams.tracing import tracer as names
-from trunkline.streams.tracing.context import is_sampled, traceparent_of
+from trunkline.streams.tracing.context import sampled_parent, traceparent_of
 from trunkline.streams.tracing.tracer import CLIENT, MAX_LINKS, Tracer, finish, traceparent
 
 RECORDED_FAILURE = 2
@@ -69,8 +69,7 @@ class TracedSink(Sink[Any]):
         """As the sink, and tell of it."""
         began, spans, given = time.time_ns(), dict[int, Span](), list(events)
         for index, event in enumerate(events):
-            context = traceparent_of(event.headers)
-            if is_sampled(context):
+            if context := sampled_parent(event.headers):
                 span = spans[index] = self._attempt(event, context)
                 given[index] = under(event, traceparent(span))
         whole = self._request(spans, len(given)) if spans and len(given) > 1 else None

@@ -16,7 +16,7 @@ from trunkline.schemas.codec import MissingSchemas
 from trunkline.streams.route.router import Router, RoutingResult
 from trunkline.streams.route.step import RoutingListener
 from trunkline.streams.tracing import tracer as names
-from trunkline.streams.tracing.context import is_sampled, traceparent_of, with_traceparent
+from trunkline.streams.tracing.context import sampled_parent, with_traceparent
 from trunkline.streams.tracing.tracer import CONSUMER, Tracer, finish, traceparent
 
 
@@ -50,8 +50,7 @@ class TracedRouter(Router):
         """See ``Router.route``."""
         done = await super().route(messages, seconds=seconds, missing=missing)
         for index, record in enumerate(done.records):
-            parent = traceparent_of(record.headers)
-            if is_sampled(parent):
+            if parent := sampled_parent(record.headers):
                 done.records[index] = self._traced(record, parent)
         return done
 

@@ -9,6 +9,7 @@ from trunkline.headers import TRACEPARENT
 from trunkline.streams.tracing.context import (
     ids_of,
     is_sampled,
+    sampled_parent,
     traceparent_of,
     with_traceparent,
 )
@@ -40,6 +41,19 @@ def test_it_is_found_wherever_it_stands() -> None:
     assert traceparent_of(made[::-1]) == there
     assert traceparent_of([(TRACEPARENT, None), *made[:6]]) == b""  # type: ignore[list-item]
     assert traceparent_of([]) == b""
+
+
+@pytest.mark.parametrize("value", [TRACE + b"01", TRACE + b"00", TRACE + b"011", b"", b"1", None])
+def test_both_questions_in_one_have_the_same_answer(value: bytes) -> None:
+    made = event_headers(Record(key="k", data={}), source="/s", type="t")
+    at = [name for name, _ in made].index(TRACEPARENT)
+    for headers in (
+        [*made[:at], (TRACEPARENT, value), *made[at + 1 :]],
+        [(TRACEPARENT, value), *made[:at], *made[at + 1 :]],
+        [*made[:at], *made[at + 1 :]],
+    ):
+        parent = traceparent_of(headers)
+        assert sampled_parent(headers) == (parent if is_sampled(parent) else b"")
 
 
 def test_it_is_replaced_and_never_appended() -> None:
