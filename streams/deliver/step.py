@@ -125,8 +125,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         self._sink, self._decode = sink, decode
         self._journal, self._follower = journal, follower
         self._decode_calls, self._personal = decode_calls or {}, personal
-        self._broker = broker
-        self._metrics = metrics
+        self._broker, self._metrics = broker, metrics
         self._enqueue = enqueue
         self._inbox = inbox = destination.inbox
         policy = destination.policy
@@ -154,6 +153,7 @@ class DeliveryStep(PollListener, CommitListener, HasGauges):
         )
         self._outcomes = self._made_outcomes(destination, tiers, clock, outcome_listener)
         self._senders = self._made_senders(destination, prefetch_schemas)
+        self._committer.is_idle = self._senders.idle.is_set
         self.gauges = DeliveryGauges(self.intake, self._tracker, self._order, metrics)
 
     def _made_committer(self, broker: Broker, metrics: DeliveryMetrics) -> OffsetCommitter:

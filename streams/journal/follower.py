@@ -91,8 +91,8 @@ class CallFollower:
 
     def _run(self) -> None:
         try:
-            with closing(kafka.consumer(self._backbone, self._group, eof=True)) as client:
-                self._read(client)
+            with closing(kafka.consumer(_unhurried(self._backbone), self._group, eof=True)) as to:
+                self._read(to)
         # Whatever it is: without this thread no call would be cancelled or expire any more.
         except Exception as failure:
             log.exception("the calls of %s cannot be followed", self._topic)
@@ -112,6 +112,13 @@ class CallFollower:
     def _tell(self, epoch: int, told: list[Told]) -> None:
         if epoch == self._wanted[0] and epoch and self._wanted[1]:
             self._listener.heard(told)
+
+
+def _unhurried(backbone: Backbone) -> Backbone:
+    """Kafka answers this reader ten times a second, and not each time that somebody has written
+    something: most of it is what this very worker says."""
+    settings = {"fetch.min.bytes": "1000000", "fetch.wait.max.ms": "100"}
+    return backbone.model_copy(update={"kafka": {**settings, **backbone.kafka}})
 
 
 def _is_ours(message: Message) -> bool:

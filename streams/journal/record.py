@@ -6,7 +6,7 @@ The gateway writes ``accepted`` under another key than the worker: in a compacte
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
@@ -98,7 +98,7 @@ class CallRecord:
 
     def encoded(self) -> bytes:
         """The value of its record: JSON."""
-        return orjson.dumps(asdict(self))
+        return orjson.dumps(self)
 
 
 def parsed_call(key: bytes | None, value: bytes | None) -> tuple[CallRecord, bool] | None:

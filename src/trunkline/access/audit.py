@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -40,7 +40,7 @@ class AccessRecord:
 
     def encoded(self) -> bytes:
         """The value of its record: JSON."""
-        return orjson.dumps(asdict(self))
+        return orjson.dumps(self)
 
 
 def parsed_access(value: bytes | None) -> AccessRecord | None:

@@ -12,6 +12,7 @@ import typer
 from trunkline import logs
 from trunkline.cli.access import ACCESS_FILE
 from trunkline.cli.environment import backbone_of, load_together
+from trunkline.cli.interpreter import event_loop, tune_interpreter
 from trunkline.cli.options import LogFormatOption, LogLevelOption
 from trunkline.errors import MissingExtra
 
@@ -52,4 +53,6 @@ def gateway(
         limits=limits,
         version=version("trunkline"),
     )
-    asyncio.run(server.run())
+    tune_interpreter()
+    with asyncio.Runner(loop_factory=event_loop()) as runner:
+        runner.run(server.run())

@@ -7,12 +7,9 @@ start, and a plan of fifty flows is to take seconds.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
-import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +17,7 @@ import typer
 from trunkline import logs
 from trunkline.cli.environment import prepare
 from trunkline.cli.fleet import Fleet
+from trunkline.cli.interpreter import event_loop, tune_interpreter
 from trunkline.cli.options import HealthPort, LogFormatOption, LogLevelOption
 from trunkline.errors import ConfigurationError
 from trunkline.streams.plan.acls import WORKER_ROLES
@@ -73,7 +71,7 @@ def run(
     if workers > 1:
         Fleet(workers, port).run()
         return
-    with asyncio.Runner(loop_factory=_event_loop()) as runner:
+    with asyncio.Runner(loop_factory=event_loop()) as runner:
         runner.run(_until_signal(runnable))
 
 
@@ -104,33 +102,11 @@ def _drain(text: str) -> float:
     return seconds
 
 
-def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the event loop: uvloop where it is installed (``trunkline[fast]``), else None, for
-    asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
 async def _until_signal(worker: Worker | Host) -> None:
-    _tune_interpreter()
+    tune_interpreter()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await worker.run(stop)
     log.info("stopped; everything under way is committed")
-
-
-def _tune_interpreter() -> None:
-    """Set the garbage collector and the switching of threads for what a worker does."""
-    # Micro-batches make thousands of short-lived objects without cycles. At the default threshold
-    # of 700 the collector walked them again and again, for a quarter of routing's time.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 50)
-    # A thread that comes back from Kafka waits for a busy event loop to let it go on: 5 ms by
-    # default, several times a transaction.
-    sys.setswitchinterval(0.0005)

@@ -21,6 +21,8 @@ from trunkline.streams.journal.record import CallRecord
 
 _NAMESPACE = uuid.UUID("6d1b3a4e-27a5-5c0e-9a3f-2c1f6f0f7e55")
 """Of the ids of calls: any UUID, the same for ever."""
+HEARD_IN = 5.0
+"""Seconds in which what was written is read again: so long it is known without that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,25 @@ class Calls:
         self._book = book
         self._writer = writer
         self._clock = clock
+        self._written: dict[str, CallRecord] = {}
 
     def is_known(self, offered: Offered, client: Client, key: str) -> bool:
         """Whether a call of this key was accepted before."""
-        return self._book.get(call_id(client.name, offered, key)) is not None
+        return self._known(call_id(client.name, offered, key)) is not None
+
+    def _known(self, id_: str) -> CallRecord | None:
+        """What is read of a call, or what was written of it here a moment ago: a caller may have
+        the answer, and come again, before the gateway has read its own record."""
+        if (known := self._book.get(id_)) is not None:
+            return known
+        written = self._written.get(id_)
+        return written if written and self._clock() - written.at < HEARD_IN else None
+
+    def _note_written(self, call: CallRecord) -> None:
+        self._written[call.call] = call
+        over = call.at - HEARD_IN
+        while (oldest := next(iter(self._written.values()))).at < over:
+            del self._written[oldest.call]
 
     async def submit(
         self, offered: Offered, client: Client, key: str, request: Any, traceparent: str
@@ -66,7 +83,7 @@ class Calls:
         value = offered.encode(request)
         fingerprint = hashlib.sha256(value[5:]).hexdigest()  # without the schema's id
         id_ = call_id(client.name, offered, key)
-        known = self._book.get(id_)
+        known = self._known(id_)
         self.require_same(known, fingerprint)
         waits = known is not None and known.state == "needs_approval"
         if known is not None and (waits or self._book.is_taken_up(id_)):
@@ -92,6 +109,7 @@ class Calls:
         else:
             with confirmed(id_):
                 await self._writer.write(offered, call, value, traceparent)
+        self._note_written(call)
         return Submitted(call, fingerprint, known is not None)
 
     @staticmethod

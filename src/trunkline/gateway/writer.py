@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
@@ -40,6 +41,7 @@ class CallWriter:
         self._partitions = partitions
         self._producer: Producer = kafka.producer(backbone, timeout=TIMEOUT)
         self._retired: list[Producer] = []
+        self._reports: deque[tuple[asyncio.Future[None], KafkaError | None]] = deque()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="gateway-write", daemon=True)
 
@@ -140,18 +142,14 @@ class CallWriter:
         partition: int,
     ) -> asyncio.Future[None]:
         done: asyncio.Future[None] = self._loop.create_future()
-
-        def settle(error: KafkaError | None) -> None:
-            if done.cancelled():
-                return
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(KafkaException(error))
+        reports = self._reports
 
         def report(error: KafkaError | None, message: Message) -> None:
+            reports.append((done, error))
+            if len(reports) > 1:  # the loop is woken once for all that have come meanwhile
+                return
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(settle, error)
+                self._loop.call_soon_threadsafe(self._settle)
 
         try:
             self._producer.produce(
@@ -163,6 +161,19 @@ class CallWriter:
             full = KafkaError(KafkaError._QUEUE_FULL, "too many calls wait for Kafka")
             done.set_exception(KafkaException(full))
         return done
+
+    def _settle(self) -> None:
+        """Tell those whose records are written, or are not. What is added while this runs is either
+        seen here, or finds nothing before it and wakes the loop again."""
+        reports = self._reports
+        while reports:
+            done, error = reports.popleft()
+            if done.cancelled():
+                continue
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(KafkaException(error))
 
     def _serve(self) -> None:
         while not self._stopping.is_set():

@@ -8,7 +8,7 @@ from typing import Any
 
 from delivery_parts import INBOX, Parts, event
 from trunkline.kafka import PartitionRecord
-from trunkline.streams.deliver.committer import INTERVAL, MAX_EVENTS, PORTION
+from trunkline.streams.deliver.committer import GATHER, INTERVAL, MAX_EVENTS, PORTION
 from trunkline.testing import VirtualLoop
 
 RETRY = PartitionRecord(f"{INBOX}.retry.10s", 0, b"a", b"{}", [], 0)
@@ -155,3 +155,35 @@ def test_what_somebody_waits_for_is_committed_at_once() -> None:
         await parts.committer.stop()
 
     run(scene)
+
+
+def test_answers_of_calls_side_by_side_are_one_commit() -> None:
+    """As long as others are under way an answer waits a moment for theirs; the last one does not,
+    and nobody waits longer than that moment."""
+    told = [RETRY._replace(topic="sales.erp.calls", key=b"%d" % n) for n in range(4)]
+    times: list[float] = []
+
+    async def scene(parts: Parts) -> None:
+        under_way = 3
+        parts.committer.is_idle = lambda: under_way == 0
+        parts.read(0, 1, 2, 3)
+        parts.committer.start()
+        began = asyncio.get_running_loop().time()
+        for offset in range(2):
+            under_way -= 1
+            parts.committer.complete([event(offset)], told[offset])
+            await asyncio.sleep(GATHER / 4)
+        assert parts.broker.commits == []
+        under_way -= 1
+        parts.committer.complete([event(2)], told[2])
+        await asyncio.sleep(GATHER / 8)
+        assert parts.broker.commits == [(told[:3], {INBOX: 3})]
+        under_way = 1  # and takes long
+        parts.committer.complete([event(3)], told[3])
+        await asyncio.sleep(INTERVAL / 4)
+        times.extend(at - began for at in parts.heard.committed)
+        await parts.committer.stop()
+
+    parts = run(scene)
+    assert parts.broker.commits[1:] == [([told[3]], {INBOX: 4})]
+    assert [round(at / GATHER, 3) for at in times] == [0.5, 1.625]
