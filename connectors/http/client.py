@@ -8,6 +8,7 @@ And a 2xx status line is delivery, whatever headers and body follow.
 from __future__ import annotations
 
 import select
+from collections.abc import Coroutine
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -109,11 +110,15 @@ class Protocol(ResponseHandler):
 
 
 class _Request(aiohttp.ClientRequest):
-    """A request whose body, if it is small, is written by who sends it.
+    """A request whose body, if it is small, is written without a task.
 
     aiohttp writes each body in a task of its own, so that an answer can be read while the body is
     on its way. A body that is on its way at once needs none, and the task was a twelfth of what an
     event costs.
+
+    It is written in the loop's next round all the same, as the task would: what many senders begin
+    in one round goes out in a row. Written one by one, between the work for two events, it woke a
+    server on the same machine for each (its CPU per request was 1.6 times as much).
     """
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
@@ -127,7 +132,8 @@ class _Request(aiohttp.ClientRequest):
         # As aiohttp does, less the proxy, which no session of ours has.
         writer = StreamWriter(protocol, self.loop)
         await writer.write_headers(f"{self.method} {self.url.raw_path_qs} HTTP/1.1", self.headers)
-        await self.write_bytes(writer, conn, self._get_content_length())
+        writing = self.write_bytes(writer, conn, self._get_content_length())
+        self.loop.call_soon(_run_to_its_end, writing)
         response = self.response_class(
             self.method,
             self.original_url,
@@ -142,6 +148,16 @@ class _Request(aiohttp.ClientRequest):
         )
         self.response = response  # type: ignore[assignment]  # which aiohttp declares as None
         return response
+
+
+def _run_to_its_end(writing: Coroutine[Any, Any, None]) -> None:
+    """Run what never waits: less than a connection's buffer takes, into an empty one."""
+    try:
+        writing.send(None)
+    except StopIteration:
+        return
+    writing.close()
+    raise RuntimeError("a body that a connection takes without waiting was waited for")
 
 
 class _Connector(aiohttp.TCPConnector):
