@@ -6,11 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import orjson
-
 from trunkline.gateway.catalog import Offered
 from trunkline.gateway.problems import Problem
 from trunkline.schemas import avro
+from trunkline.schemas.plain.parse import parse
 
 _ON_ALL = {"create": "POST", "list": "GET"}
 _ON_ONE = {"get": "GET", "replace": "PUT", "update": "PATCH", "delete": "DELETE"}
@@ -70,6 +69,11 @@ class Aliases:
         place = Place(method, system, resource, bool(id_), verb)
         offered = self._places.get(place)
         if offered is None or (slash and not id_):
+            others = {
+                one.method for one in self._places if one == place._replace(method=one.method)
+            }
+            if others and not (slash and not id_):
+                raise Problem("method-not-allowed", headers={"Allow": ", ".join(sorted(others))})
             raise Problem("not-found", f"no operation is at {method} {resource[:100]}")
         return offered, id_
 
@@ -115,7 +119,7 @@ def _plain(text: str, schema: Any) -> Any:
         return _plain(text, items)
     if kind in ("int", "float", "double", "boolean"):
         try:
-            return orjson.loads(text)
+            return parse(text.encode())  # exactly: 1.10 is no float
         except ValueError:
             return text
     return text

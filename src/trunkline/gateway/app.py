@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -24,6 +25,7 @@ from trunkline.gateway.calls import Calls, call_id, confirmed
 from trunkline.gateway.catalog import Catalog, Offered
 from trunkline.gateway.decisions import Decisions, may_decide, right_to_decide
 from trunkline.gateway.events import EVENTS_JSON, EventTopics
+from trunkline.gateway.heads import Heads
 from trunkline.gateway.identity.callers import Callers
 from trunkline.gateway.metrics import GatewayMetrics
 from trunkline.gateway.openapi import openapi
@@ -108,7 +110,8 @@ class Gateway:
             Route("/readyz", self.ready, methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
         ]
-        app = Starlette(routes=routes, exception_handlers=HANDLERS)
+        heads = Middleware(Heads, most=self._doors.limits.head)
+        app = Starlette(routes=routes, exception_handlers=HANDLERS, middleware=[heads])
         # A slash too many would be sent on to http:// and the host that the caller says: behind TLS
         # the key would follow in the clear.
         app.router.redirect_slashes = False
@@ -154,7 +157,9 @@ class Gateway:
         system, rest = request.path_params["system"], request.path_params["rest"]
         own, _, name = rest.partition("/")
         if own == OWN:
-            raise Problem("not-found" if not name or "/" in name else "method-not-allowed")
+            if not name or "/" in name:
+                raise Problem("not-found")
+            raise Problem("method-not-allowed", headers={"Allow": "POST"})
         client = await self._client(request)
         offered, id_ = self._aliases.find(request.method, system, rest)
         self._require_right(request, client, offered)

@@ -15,7 +15,7 @@ from trunkline.gateway.problems import Problem
 from trunkline.gateway.requests import json_of
 from trunkline.params import Backbone
 from trunkline.schemas.codec import Codec, Encode
-from trunkline.schemas.plain.document import json_schemas
+from trunkline.schemas.plain.document import json_schemas, keyed
 from trunkline.schemas.plain.read import FieldError, PlainReader, broken_rules
 from trunkline.schemas.subjects import subject
 from trunkline.schemas.types import AvroSchema, schema_of
@@ -31,10 +31,9 @@ MOST = 1_000
 """Events of one request."""
 MAX_KEY = 1_000
 CHANGES = tuple(change for change in get_args(Change) if change != "truncate")
-_ATTRIBUTES = frozenset(
-    ("specversion", "source", "datacontenttype", "id", "type", "time", "change", "key", "data")
-)
-"""What an event may have; the first three are read over: they are the gateway's to say."""
+_READ_OVER = ("specversion", "source", "datacontenttype")
+"""What an event may have and the gateway says itself."""
+_ATTRIBUTES = frozenset((*_READ_OVER, "id", "type", "time", "change", "key", "data"))
 _ID = re.compile(r"[\x21-\x7e]{1,255}")
 _TYPE = re.compile(r"[\x20-\x7e]{1,255}")
 Made = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
@@ -89,7 +88,7 @@ class EventTopic:
         type_ = given.get("type", f"{self.topic}.{change}")
         if not isinstance(type_, str) or not _TYPE.fullmatch(type_):
             wrong.append(FieldError(f"{at}/type", "must be 1 to 255 ASCII characters"))
-        time = _time(given.get("time"), at, wrong)
+        time = _time(given["time"], at, wrong) if "time" in given else datetime.now(UTC)
         key, value = self._key_and_value(given, change, at, wrong)
         if wrong:
             return None
@@ -179,16 +178,14 @@ class EventTopics:
 
 
 def _operation(one: EventTopic) -> dict[str, Any]:
-    event = {
-        "type": "object",
-        "required": ["id"],
-        "additionalProperties": False,
-        "properties": {
-            **{name: {"type": "string"} for name in sorted(_ATTRIBUTES - {"data", "change"})},
-            "change": {"enum": list(CHANGES)},
-            "data": {"$ref": f"#/components/schemas/{one.schema.name}"},
-        },
+    text = {"type": "string", "minLength": 1}
+    attributes: dict[str, Any] = {
+        **dict.fromkeys(_READ_OVER, True),
+        "id": {**text, "maxLength": 255, "pattern": f"^{_ID.pattern}$"},
+        "type": {**text, "maxLength": 255, "pattern": f"^{_TYPE.pattern}$"},
+        "time": {"type": "string", "format": "date-time"},
     }
+    event = {"anyOf": [_changed(attributes, keyed(one.schema, one.key)), _deleted(attributes)]}
     several = {"type": "array", "items": event, "minItems": 1, "maxItems": MOST}
     accepted = {"type": "object", "properties": {"accepted": {"type": "integer"}}}
     problem = {"$ref": "#/components/schemas/Problem"}
@@ -212,9 +209,24 @@ def _operation(one: EventTopic) -> dict[str, Any]:
     }
 
 
+def _changed(attributes: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """An event with data. It may say its key, too; but the one that is in its data, so that it is
+    better left out."""
+    change = {"enum": [one for one in CHANGES if one != "delete"]}
+    return _object({**attributes, "change": change, "data": data}, "id", "data")
+
+
+def _deleted(attributes: dict[str, Any]) -> dict[str, Any]:
+    key = {"type": "string", "minLength": 1, "maxLength": MAX_KEY}
+    return _object({**attributes, "change": {"const": "delete"}, "key": key}, "id", "change", "key")
+
+
+def _object(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    closed = {"type": "object", "additionalProperties": False}
+    return {**closed, "required": list(required), "properties": properties}
+
+
 def _time(given: Any, at: str, wrong: list[FieldError]) -> datetime:
-    if given is None:
-        return datetime.now(UTC)
     with suppress(TypeError, ValueError, OverflowError):
         found = datetime.fromisoformat(given)
         if found.tzinfo is not None:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from trunkline.gateway.aliases import Aliases, Place
-from trunkline.gateway.catalog import Offered
+from trunkline.gateway.catalog import MAX_KEY, Offered
 from trunkline.gateway.decisions import MAX_WHY, OUTCOMES, REPEAT
-from trunkline.schemas.plain.document import json_schemas
+from trunkline.schemas.plain.document import json_schemas, keyed
 from trunkline.streams.journal.record import STATES
 
 _PROBLEM = {
@@ -75,13 +75,14 @@ def openapi(offered: Iterable[Offered], aliases: Aliases, version: str) -> dict[
             at = paths.setdefault(place.path, {})
             at[place.method.lower()] = _alias(one, place)
         schemas |= one.schemas()
-    call = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    call = {"name": "id", "in": "path", "required": True}
+    call["schema"] = {"type": "string", "format": "uuid"}
     paths["/v1/calls/{id}"] = {"get": _state(call, "How a call stands", "Call")}
     for verb, summary in _DECISIONS.items():
         paths[f"/v1/calls/{{id}}:{verb}"] = {"post": _decision(call, verb, summary)}
     paths["/v1/calls"] = {"get": _list()}
     paths["/v1/quota"] = {"get": _quota()}
-    paths["/v1/calls/{id}/reply"] = {"get": _state(call, "The answer of a call", None)}
+    paths["/v1/calls/{id}/reply"] = {"get": _reply(call)}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Trunkline gateway", "version": version},
@@ -106,14 +107,15 @@ _COMMAND = {
 def _operation(one: Offered) -> dict[str, Any]:
     summary, _, rest = one.described.partition("\n")
     key = {"name": "Idempotency-Key", "in": "header", "required": one.needs_key}
-    key["schema"] = {"type": "string", "minLength": 1, "maxLength": 255}
+    # In quotes, too, as the draft has it: those are none of it.
+    key["schema"] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"}
     return {
         "operationId": f"{one.system}.{one.name}",
         "summary": summary,
         **({"description": rest.strip()} if rest.strip() else {}),
         "tags": [one.policy.resource],
         "parameters": [*([] if one.is_query else [key]), _prefer(), _validate_only()],
-        "requestBody": {"required": True, "content": _json(one.request_name)},
+        "requestBody": {"required": True, "content": _request(one)},
         "responses": {
             "200": {"description": "done; what the system answered", **_answer(one)},
             **({} if one.is_query else _COMMAND),
@@ -121,6 +123,12 @@ def _operation(one: Offered) -> dict[str, Any]:
             "default": _problem(),
         },
     }
+
+
+def _request(one: Offered) -> dict[str, Any]:
+    if one.form is not None:
+        return _json(one.request_name)
+    return {"application/json": {"schema": keyed(one.schema, one.policy.key)}}
 
 
 def _answer(one: Offered) -> dict[str, Any]:
@@ -140,7 +148,8 @@ def _alias(one: Offered, place: Place) -> dict[str, Any]:
     key = one.policy.key if place.one else ""
     given: list[dict[str, Any]] = []
     if key:
-        given.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
+        text = {"type": "string", "minLength": 1, "maxLength": MAX_KEY}
+        given.append({"name": "id", "in": "path", "required": True, "schema": text})
     if place.method in ("GET", "DELETE"):
         del found["requestBody"]
     if place.method == "GET":
@@ -151,8 +160,11 @@ def _alias(one: Offered, place: Place) -> dict[str, Any]:
             if name != key
         ]
     elif place.method != "DELETE" and key:
-        known = f"the same as /components/schemas/{one.schema.name}; {key} may be left to the URL"
-        body = {"type": "object", "description": known, "properties": schema["properties"]}
+        known = f"the same as /components/schemas/{one.schema.name}; the URL says its {key}"
+        properties = {name: said for name, said in schema["properties"].items() if name != key}
+        required = [name for name in schema.get("required", ()) if name != key]
+        closed = {"type": "object", "additionalProperties": False, "required": required}
+        body = {**closed, "description": known, "properties": properties}
         found["requestBody"]["content"] = {"application/json": {"schema": body}}
     found["parameters"] = [*given, *found["parameters"]]
     return found
@@ -167,6 +179,13 @@ def _state(parameter: dict[str, Any], summary: str, schema: str | None) -> dict[
         "parameters": [parameter, _prefer()],
         "responses": {"200": done, "default": _problem()},
     }
+
+
+def _reply(parameter: dict[str, Any]) -> dict[str, Any]:
+    found = _state(parameter, "The answer of a call", None)
+    nothing = {"description": "the system answered nothing"}
+    found["responses"] = {**found["responses"], **_COMMAND, "204": nothing}
+    return found
 
 
 def _decision(parameter: dict[str, Any], verb: str, summary: str) -> dict[str, Any]:

@@ -25,6 +25,8 @@ class Kind(NamedTuple):
 
 
 KINDS = {
+    "not-http": Kind(400, "The request is no HTTP/1.1"),
+    "head-too-large": Kind(431, "The head of the request is too large"),
     "not-json": Kind(400, "The body is no JSON"),
     "idempotency-key-missing": Kind(400, "This operation needs an Idempotency-Key"),
     "idempotency-key-wrong": Kind(400, "The Idempotency-Key is none"),
@@ -97,6 +99,12 @@ class Problem(Exception):
         return Response(
             orjson.dumps(body), self.status, headers=self.headers, media_type=PROBLEM_JSON
         )
+
+
+def ends_connection(problem: Problem) -> Problem:
+    """The problem, after whose answer nothing more of its connection is read."""
+    problem.headers["Connection"] = "close"
+    return problem
 
 
 async def _problem(request: Request, problem: Problem) -> Response:

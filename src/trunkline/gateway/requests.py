@@ -26,17 +26,20 @@ LARGE = 32_768
 """Bytes of a body that is read out of the event loop."""
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)
+_CHARSET = re.compile(r"(?:^|;)\s*charset\s*=\s*\"?([^\s\";]*)")
+_UTF8 = ("utf-8", "utf8", "us-ascii")
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the gateway takes. ``body``: bytes; ``body_seconds``: until a body is there;
+    """What the gateway takes. ``head``, ``body``: bytes; ``body_seconds``: until a body is there;
     ``waiting``: requests at a time; ``connections``: at a time; ``head_seconds``: until the head of
     a request is there; ``write_seconds``: that a caller may leave an answer unread; ``reading``:
     bodies that are read at a time. One more ends the oldest of them, which is a slow one: so those
     who never finish leave room for those who do, and what is read of bodies has its bound."""
 
+    head: int = 16_384
     body: int = 1_048_576
     body_seconds: float = 10.0
     waiting: int = 2_000
@@ -105,9 +108,14 @@ async def body_of(
 ) -> bytes:
     """The body. Raises Problem for one that is too large, before it is read where its length is
     told; too slow; or of another type than JSON."""
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    said, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    media = said.strip()
     if media not in media_types:
         raise Problem("not-json-type", f"it is {media[:100]!r}" if media else "it says no type")
+    charset = _CHARSET.search(parameters)
+    if charset is not None and charset[1] not in _UTF8:
+        # What is read as UTF-8 all the same could be other characters than were meant.
+        raise Problem("not-json-type", f"its charset is {charset[1][:100]!r}: JSON is UTF-8")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem("not-json-type", "send it without Content-Encoding")
     told = request.headers.get("content-length", "0")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import resource
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -30,6 +32,7 @@ from trunkline.gateway.catalog import Catalog
 from trunkline.gateway.decisions import Decisions
 from trunkline.gateway.events import EventTopics
 from trunkline.gateway.identity.callers import Callers
+from trunkline.gateway.problems import Problem, ends_connection
 from trunkline.gateway.queries import Queries
 from trunkline.gateway.quota.counts import JournalCounts
 from trunkline.gateway.quota.limits import ClientLimits
@@ -49,8 +52,6 @@ log = logging.getLogger(__name__)
 
 OWN_FILES = 500
 """Files that a gateway has open besides connections of callers."""
-MAX_HEAD = 16_384
-"""Bytes of a request's head."""
 GRACE = 10
 """Seconds that requests have to end when the gateway stops; who waits is answered at once."""
 
@@ -202,7 +203,7 @@ def _listening(app: Starlette, host: str, port: int, limits: Limits) -> uvicorn.
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        h11_max_incomplete_event_size=MAX_HEAD,
+        h11_max_incomplete_event_size=limits.head,
         timeout_graceful_shutdown=GRACE,
     )
 
@@ -259,12 +260,32 @@ def _topics(
     return {topic: there[topic] for topic in catalog.topics}, sorted(control)
 
 
+class _Telling(H11Protocol):
+    """uvicorn's HTTP/1.1, which answers what is no HTTP as anything else that is wrong."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Called while what h11 says of it is handled; nothing more of the connection is read."""
+        failure = sys.exc_info()[1]
+        hint = failure.error_status_hint if isinstance(failure, h11.RemoteProtocolError) else 400
+        problem = Problem("not-http", status=hint)
+        if hint == 431:
+            most = self.config.h11_max_incomplete_event_size
+            problem = Problem("head-too-large", f"at most {most} bytes")
+        # Else an answer was begun or given, and this is the rest of its request.
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            response = ends_connection(problem).response()
+            head = h11.Response(status_code=response.status_code, headers=response.raw_headers)
+            for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
 def protocol(limits: Limits) -> type[H11Protocol]:
     """uvicorn's HTTP/1.1 with limits that it has not: of connections, of the time in which the head
     of a request must be there, however slowly its bytes drip, and of that in which a caller leaves
     an answer unread."""
 
-    class _Limited(H11Protocol):
+    class _Limited(_Telling):
         _deadline: asyncio.TimerHandle | None = None
         _unread: asyncio.TimerHandle | None = None
 

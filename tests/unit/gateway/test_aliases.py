@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -85,6 +86,7 @@ WIDE = {
         {"name": "size", "type": ["null", "int"], "default": None},
         {"name": "far", "type": "long", "default": 0},
         {"name": "open", "type": "boolean", "default": True},
+        {"name": "ratio", "type": "double", "default": 0},
         {"name": "tags", "type": {"type": "array", "items": "string"}, "default": []},
     ],
 }
@@ -106,6 +108,24 @@ def test_a_url_says_values_of_the_fields_types() -> None:
         "tags": ["a", "b"]
     }
     assert from_url(offered("list", schema=schema), "", [("size", "x")]) == {"size": "x"}
+
+
+def test_a_number_of_a_url_is_exact_and_taken() -> None:
+    schema = AvroSchema("Wide", "{}", WIDE)
+    said = from_url(offered("list", schema=schema), "", [("ratio", "1.10")])
+    assert said == {"ratio": Decimal("1.10")}
+    assert PlainReader(WIDE).read({"id": 5, **said})[1] == []
+
+
+def test_a_url_with_another_method_says_which_it_has() -> None:
+    aliases = Aliases([offered("get"), offered("update"), offered("list", "")])
+    for method, rest, allowed in [("DELETE", "orders/5", "GET, PATCH"), ("PUT", "orders", "GET")]:
+        with pytest.raises(Problem) as refused:
+            aliases.find(method, "erp", rest)
+        assert (refused.value.kind, refused.value.headers) == (
+            "method-not-allowed",
+            {"Allow": allowed},
+        )
 
 
 def test_the_document_has_both_urls() -> None:

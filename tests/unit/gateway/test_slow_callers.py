@@ -6,42 +6,26 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import httpx
 import pytest
-import uvicorn
 
-from quota_kit import SharedLog, memory_limits
+from gateway_socket import PATH, serving
 from trunkline.access.file import AccessEditor, load_policy
 from trunkline.access.keys import new_key
 from trunkline.access.policy import AccessPolicy
-from trunkline.gateway.app import Doors, Gateway
-from trunkline.gateway.audit import AccessAudit
-from trunkline.gateway.availability import Availability
-from trunkline.gateway.book import CallBook
-from trunkline.gateway.calls import Calls
-from trunkline.gateway.catalog import Catalog, Offered
-from trunkline.gateway.events import EventTopics
-from trunkline.gateway.identity.callers import Callers
+from trunkline.gateway.catalog import Offered
 from trunkline.gateway.requests import BodyReader, Limits
-from trunkline.gateway.server import protocol
-from trunkline.schemas.commerce import Order
-from trunkline.schemas.plain.read import FieldError, PlainReader
-from trunkline.schemas.types import schema_of
-from trunkline.streams.flow.operation import OperationPolicy
+from trunkline.schemas.plain.read import FieldError
 
-LIMITS = Limits(body=2000, body_seconds=0.5, waiting=5, connections=50, head_seconds=0.5)
 SLOW = int(os.environ.get("SLOW_CALLERS", "300"))
 """Callers that never finish, at once. 5,000 need 11,000 open files."""
 JSON = {"Content-Type": "application/json"}
-PATH = "/v1/systems/erp/operations/correct"
 
 
 @pytest.fixture
@@ -50,64 +34,6 @@ def access(tmp_path: Path) -> tuple[AccessPolicy, str]:
     AccessEditor(file).add_key("crm", key, now=datetime.now(UTC))
     AccessEditor(file).allow("crm", "*/*")
     return load_policy(file), key.text
-
-
-@asynccontextmanager
-async def serving(
-    policy: AccessPolicy, not_ready: str = "it still reads", limits: Limits = LIMITS
-) -> AsyncIterator[int]:
-    """A gateway without Kafka: what gets as far as that is answered 503."""
-    schema = schema_of(Order)
-    offered = Offered(
-        *("erp", "correct", "shop", "shop.erp.inbox", "shop.erp.calls"),
-        policy=OperationPolicy("update", "orders", "id"),
-        schema=schema,
-        reader=PlainReader(schema.parsed),
-        encode=lambda value: b"",
-        described="Correct.",
-    )
-    book = CallBook(lambda: 0.0)
-    none, failures = cast(Any, None), list[BaseException]()
-    doors = Doors(
-        catalog=Catalog([offered]),
-        book=book,
-        calls=Calls(book, None, lambda: 0.0),  # type: ignore[arg-type]  # never asked
-        queries=none,
-        availability=Availability(lambda: 0.0),
-        events=EventTopics([]),
-        writer=none,
-        decisions=none,
-        audit=AccessAudit(lambda *record: None, lambda: 0.0),
-        quota=memory_limits(SharedLog(), "gateway"),
-        callers=Callers(lambda: policy, lambda: 0.0, failures.append),
-        not_ready=lambda: not_ready,
-        dead=lambda: "",
-        version="0",
-        limits=limits,
-    )
-    listening = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    config = uvicorn.Config(
-        Gateway(doors).app(),
-        http=protocol(limits),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        h11_max_incomplete_event_size=4096,
-    )
-    server = uvicorn.Server(config)
-    server.capture_signals = _no_signals  # type: ignore[method-assign,assignment]
-    task = asyncio.create_task(server.serve([listening]))
-    try:
-        yield listening.getsockname()[1]
-    finally:
-        server.should_exit = True
-        await task
-        listening.close()
-
-
-class _no_signals:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *failure: object) -> None: ...
 
 
 def head(key: str, length: int) -> bytes:

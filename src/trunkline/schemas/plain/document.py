@@ -7,8 +7,22 @@ from typing import Any
 from trunkline.schemas import avro
 from trunkline.schemas.exact.logical import logical_of
 from trunkline.schemas.plain.read import TYPE
+from trunkline.schemas.types import AvroSchema
 
-_LONG = {"type": "string", "pattern": "^-?(0|[1-9][0-9]*)$", "description": "64 bits, as a text"}
+
+def _pattern_of_long() -> str:
+    """What a text of 64 bits is, exactly: any of up to 18 digits; of 19, those that have the first
+    digits of the largest and then a smaller one; and the largest."""
+    largest = str(2**63 - 1)
+    below = [
+        f"{largest[:at]}[{'1' if at == 0 else '0'}-{int(digit) - 1}][0-9]{{{18 - at}}}"
+        for at, digit in enumerate(largest)
+        if digit != "0"
+    ]
+    return f"^(-?(0|[1-9][0-9]{{0,17}}|{'|'.join(below)}|{largest})|-{2**63})$"
+
+
+_LONG = {"type": "string", "pattern": _pattern_of_long(), "description": "64 bits, as a text"}
 _PLAIN: dict[str, dict[str, Any]] = {
     "null": {"type": "null"},
     "boolean": {"type": "boolean"},
@@ -36,6 +50,16 @@ def json_schemas(schema: Any) -> dict[str, Any]:
     another as ``#/components/schemas/<name>``."""
     named = avro.named_types(schema)
     return {name: _named(found, named) for name, found in named.items()}
+
+
+def keyed(schema: AvroSchema, key: str, most: int = 1_000) -> dict[str, Any]:
+    """The JSON Schema of values of a record that have an entity: a text that is its key has 1 to
+    ``most`` characters."""
+    whole = {"$ref": f"#/components/schemas/{schema.name}"}
+    types = {field["name"]: field["type"] for field in schema.parsed["fields"]}
+    if not key or types[key] != "string":
+        return whole
+    return {"allOf": [whole, {"properties": {key: {"minLength": 1, "maxLength": most}}}]}
 
 
 def _named(schema: Any, named: dict[str, Any]) -> dict[str, Any]:
