@@ -32,6 +32,12 @@ def test_what_is_missing_or_out_of_order_is_told(arrived: str, fault: str) -> No
     assert disorder("abcd", arrived) == fault
 
 
+def test_a_row_that_stands_in_the_topic_twice_has_one_place_and_is_not_the_newest_state() -> None:
+    assert disorder("aabc", "aabc") == ""
+    assert disorder("aabc", "abc") == ""
+    assert disorder("abca", "abca") == "ends on event 0 of 3"
+
+
 def test_keys_are_independent_and_each_is_looked_at() -> None:
     arrived = [delivery("x", key="other"), delivery("a"), delivery("y", key="other")]
     assert disorders({"k": "ab", "other": "xy", "third": "q"}, arrived) == {

@@ -28,6 +28,8 @@ CHANGES, KEYS, PER_SECOND = 60_000, 2_000, 900
 AT_LEAST = 50_000
 ROLES = ("source", "route", "deliver")
 KILLS = 21
+BATCH = 500
+"""Rows of a portion of the snapshot, as shop_flow.py says."""
 BOUND = 2 * MAX_EVENTS + 16
 """Repeats that one kill may cause: what is completed within two commits, as the next may already
 be full while one is written, and what is under way (``concurrency`` in shop_flow.py)."""
@@ -140,17 +142,30 @@ def wait_for_the_last(backbone: Backbone, name: str, shop: Shop, destination: De
 
 
 def assert_published(shop: Shop, canonical: list[Message], backbone: Backbone) -> None:
-    """Each row's state in the last snapshot, and every change after it, once and in order."""
-    ids = [header(message, "ce_id") for message in canonical]
-    assert len(set(ids)) == len(ids), "a change was published twice"
+    """Each row's state in the last snapshot, and every change after it, once and in order. Rows of
+    a snapshot that was killed may come twice: of the portion that was under way (postgres.md)."""
+    snapshots = [m for m in canonical if header(m, "tl_change") == "snapshot"]
+    changes = [m for m in canonical if header(m, "tl_change") != "snapshot"]
+    assert published_twice(changes) == {}, "a change was published twice"
+    assert len(published_twice(snapshots)) <= BATCH, "more rows twice than a portion has"
     with closing(Registry(backbone.registry)) as registry:
         decode = Codec(registry).decoder(Order)
         lanes = by_key(canonical, lambda message: (message.key() or b"").decode())
         for key, lane in lanes.items():
             states = [decode(v)["total_cents"] if (v := m.value()) else None for m in lane]
-            snapshots = sum(header(m, "tl_change") == "snapshot" for m in lane)
-            assert_lane(shop.history[key], states, snapshots)
+            taken = sum(header(m, "tl_change") == "snapshot" for m in lane)
+            assert_lane(shop.history[key], states, taken)
     assert lanes.keys() == shop.history.keys()
+
+
+def published_twice(canonical: list[Message]) -> dict[str, list[str]]:
+    """Where events are whose id another one has, too: by id, partition, offset and time."""
+    places: dict[str, list[str]] = {}
+    for message in canonical:
+        _, made = message.timestamp()
+        place = f"{message.partition()}/{message.offset()} at {made / 1000:.3f}"
+        places.setdefault(header(message, "ce_id"), []).append(place)
+    return {id_: found for id_, found in places.items() if len(found) > 1}
 
 
 def assert_lane(history: list[State], published: list[State], snapshots: int) -> None:
@@ -170,8 +185,9 @@ def assert_routed_once(canonical: list[Message], inbox: list[Message]) -> None:
 
 def assert_delivered(inbox: list[Message], destination: Destination, chaos: Chaos) -> None:
     """Zero missing, in order, and each repeat explained by a kill and bounded."""
-    deliveries = destination.deliveries
-    found = repeats(deliveries, chaos.at("deliver"))
+    deliveries, twice = destination.deliveries, published_twice(inbox)
+    once = [delivery for delivery in deliveries if delivery.id not in twice]
+    found = repeats(once, chaos.at("deliver"))
     print(f"{len(inbox)} events, {len(chaos.kills)} kills, {found.total} repeated: {found}")
     assert disorders(ids_by_key(inbox), deliveries) == {}
     assert len(inbox) >= AT_LEAST
