@@ -153,8 +153,8 @@ def assert_published(shop: Shop, canonical: list[Message], backbone: Backbone) -
         lanes = by_key(canonical, lambda message: (message.key() or b"").decode())
         for key, lane in lanes.items():
             states = [decode(v)["total_cents"] if (v := m.value()) else None for m in lane]
-            taken = sum(header(m, "tl_change") == "snapshot" for m in lane)
-            assert_lane(shop.history[key], states, taken)
+            rows = [header(m, "tl_change") == "snapshot" for m in lane]
+            assert_lane(shop.history[key], list(zip(states, rows, strict=True)))
     assert lanes.keys() == shop.history.keys()
 
 
@@ -168,12 +168,25 @@ def published_twice(canonical: list[Message]) -> dict[str, list[str]]:
     return {id_: found for id_, found in places.items() if len(found) > 1}
 
 
-def assert_lane(history: list[State], published: list[State], snapshots: int) -> None:
-    """``published`` begins with so many snapshots of the row: one, and more if that was killed."""
-    taken = [history.index(state) for state in published[:snapshots]]
-    assert taken == sorted(taken)
-    since = taken[-1] + 1 if taken else 0
-    assert published[snapshots:] == history[since:]
+def assert_lane(history: list[State], published: list[tuple[State, bool]]) -> None:
+    """Each state with whether it is a row of a snapshot. The changes are the history from where the
+    snapshot was taken on. A row that comes before them is what the first of them changed (one of a
+    snapshot that was killed may be older); one that comes between is as the change before left it.
+    """
+    changes = [state for state, of_snapshot in published if not of_snapshot]
+    begin = len(history) - len(changes)
+    assert changes == history[begin:]
+    first: list[int] = []
+    done = 0
+    for state, of_snapshot in published:
+        if not of_snapshot:
+            done += 1
+        elif done:
+            assert state == changes[done - 1], f"a row went back behind change {done} to {state}"
+        else:
+            first.append(history.index(state))
+    assert first == sorted(first)
+    assert not first or first[-1] == begin - 1
 
 
 def assert_routed_once(canonical: list[Message], inbox: list[Message]) -> None:
