@@ -184,8 +184,9 @@ class Changes:
         self._moved, lost = True, look.untold(self._decoder.truncated)
         for stream, leaf in look.arrived:
             if self._with_snapshot:
-                log.info("partition %s of %s is new: its rows are read", leaf.name, stream)
-                self._snapshots.add(stream, f"{leaf.oid}", where=f"tableoid = {leaf.oid}")
+                log.info("partition %s of %s was attached: its rows are read", leaf.name, stream)
+                point = f"{leaf.oid}-{leaf.attached}"
+                self._snapshots.add(stream, point, where=f"tableoid = {leaf.oid}")
             else:
                 lost.append(partitions.unread(stream, leaf))
         for loss in lost:

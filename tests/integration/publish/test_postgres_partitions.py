@@ -151,6 +151,69 @@ def test_while_it_runs_all_is_told_and_rows_that_come_are_read(database: Databas
     assert {record.stream for record in reading.records} == {"public.orders"}
 
 
+AGAIN = """
+ALTER TABLE orders DETACH PARTITION orders_2;
+INSERT INTO orders_2 VALUES (5, 2); DELETE FROM orders_2 WHERE id = 2;
+ALTER TABLE orders ATTACH PARTITION orders_2 FOR VALUES IN (2);
+"""
+DEEPER = """
+CREATE TABLE orders_5 PARTITION OF orders FOR VALUES IN (5) PARTITION BY RANGE (id);
+CREATE TABLE orders_5_a PARTITION OF orders_5 FOR VALUES FROM (0) TO (100);
+INSERT INTO orders VALUES (50, 5);
+"""
+DEEPER_AGAIN = """
+ALTER TABLE orders DETACH PARTITION orders_5;
+INSERT INTO orders_5 VALUES (51, 5); DELETE FROM orders_5 WHERE id = 50;
+ALTER TABLE orders ATTACH PARTITION orders_5 FOR VALUES IN (5);
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "leaf", "row"),
+    [("", AGAIN, "orders_2", 5), (DEEPER, DEEPER_AGAIN, "orders_5_a", 51)],
+    ids=["partition", "partition-of-a-partition"],
+)
+def test_a_partition_that_was_away_between_two_looks_is_told_and_read_again(
+    database: Database, first: str, again: str, leaf: str, row: int
+) -> None:
+    """It has its OID and its file still; what was done to it meanwhile is in no change."""
+    if first:
+        database.run(first)
+    position = begun(database)
+    database.run(again)
+    records, position = read(
+        source_of(database),
+        position,
+        until=lambda rs, _: bool(letters(rs)) and any(r.data.get("id") == row for r in rs),
+    )
+    (told,) = letters(records)
+    assert f"partition public.{leaf} was detached from public.orders and attached again" in told
+    rows = [(r.change, r.data["id"]) for r in records if r.unreadable is None]
+    assert rows == [("snapshot", row)]
+
+    let_go(database)
+    database.run("INSERT INTO orders VALUES (7, 1)")
+    more, _ = read(
+        source_of(database), position, until=lambda rs, _: any(r.data.get("id") == 7 for r in rs)
+    )
+    assert letters(more) == [], "it is told once"
+
+
+def test_a_position_of_an_earlier_version_tells_nothing_of_partitions_that_are_there(
+    database: Database,
+) -> None:
+    position = begun(database)
+    parts = {oid: leaf[:2] for oid, leaf in position["parts"]["public.orders"].items()}
+    database.run("INSERT INTO orders VALUES (7, 1)")
+    records, after = read(
+        source_of(database),
+        position | {"parts": {"public.orders": parts}},
+        until=lambda rs, _: any(r.data.get("id") == 7 for r in rs),
+    )
+    assert letters(records) == []
+    assert all(attached for _, _, attached in after["parts"]["public.orders"].values())
+
+
 def test_without_snapshots_an_attached_partition_is_a_dead_letter_with_what_to_run(
     database: Database,
 ) -> None:
