@@ -197,3 +197,13 @@ TABLE_UNAVAILABLE = (*SCHEMA_UNAVAILABLE, TableUnreadable)
 """The rows of a table cannot be had now; likewise."""
 ROUTING_HOLDS = (*TABLE_UNAVAILABLE, Unavailable, Retryable)
 """An event cannot be routed now, for a reason that is not its own: its partition is held."""
+
+
+def holding(error: BaseException) -> Exception | None:
+    """The one of ROUTING_HOLDS that ``error`` is, or that is in it: a route that awaits two things
+    in an ``asyncio.TaskGroup`` raises an ExceptionGroup. None if there is none."""
+    if isinstance(error, ROUTING_HOLDS):
+        return error
+    if isinstance(error, ExceptionGroup):
+        return next(filter(None, map(holding, error.exceptions)), None)
+    return None

@@ -41,7 +41,8 @@ class CommitListener(Protocol):
     """Who is told how commits go. Called in the event loop."""
 
     def on_completed(self, count: int) -> None:
-        """So many more events are completed, in any order; told in portions."""
+        """So many more events are completed, whichever they are. Called for each PORTION of them
+        and at each commit, not for each event: it wakes the poll loop's thread."""
 
     def on_committed(self, began: float) -> None:
         """Kafka took a commit that began then, by the event loop's time."""

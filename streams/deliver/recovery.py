@@ -1,4 +1,4 @@
-"""What a worker finds in the partitions of a destination that become its."""
+"""Recovery: what a worker restores of a destination's partitions when they are assigned to it."""
 
 from __future__ import annotations
 

@@ -37,11 +37,28 @@ def meaning(error: Exception) -> Exception:
     it is an instruction already, or is not understood."""
     if isinstance(error, DeliveryError | DataError):
         return error
+    if isinstance(error, ExceptionGroup):
+        return _of_group(error)
     made = _of_status(error) or _of_class(error)
     if made is None:
         return error
     made.__cause__ = error
     return made
+
+
+def _of_group(group: ExceptionGroup[Exception]) -> Exception:
+    """The gravest of what a group means; the group itself where nothing of it is understood.
+
+    Case: a function asks two systems in an ``asyncio.TaskGroup``, and one of them is down. Taken
+    for an unforeseen error, its outage would use up attempts. An outage goes first, then what is
+    not there yet: waiting loses nothing, and the next attempt tells whatever else is wrong.
+    """
+    found = [meaning(error) for error in group.exceptions]
+    for kind in (Unavailable, Retryable, (DeliveryError, DataError)):
+        for one in found:
+            if isinstance(one, kind):
+                return one
+    return group
 
 
 def _of_status(error: Exception) -> DeliveryError | None:

@@ -142,9 +142,10 @@ def _within(
 ) -> dict[ClientId, Share]:
     """The targets, as far as they are free now. Who uses least is served first.
 
-    Where more seems to be in use than the whole, something of it is not: a grant that was read
-    late, a share whose lease is over for its owner. What it is nobody knows, so each client keeps
-    what is surely its own: of what it may be using, all but that excess.
+    Clients together may seem to use more than the whole, because a grant was read late or a lease
+    is over for its owner already. Which of them uses less is not known, so each client is sure
+    only of what it seems to use less the whole excess. Example: of 10 calls A seems to use 8 and
+    B 4, an excess of 2. A is sure of 6 and B of 2; what they get beyond must be free.
     """
     has = {client: leases.has(now) for client, leases in clients.items()}
     using = {client: (share.rate or 0.0, share.calls or 0) for client, share in has.items()}

@@ -145,7 +145,8 @@ class QuotaMember:
             self._changed = self._leases.limits
 
     def _reset_answer_timeout(self, now: float) -> None:
-        """Who is coordinator has changed: whoever waits for an answer waits anew."""
+        """Begin the wait for an answer again, since another worker is the coordinator now: a demand
+        that the former one has not answered is not yet late for this one."""
         wait = 0.0 if self._leases.has_no_coordinator else ANSWER_TIMEOUT
         self._answer_timeout = wait + self._random.random() * (1.0 if wait else 0.2)
         if self._unanswered is not None:

@@ -33,8 +33,10 @@ class Usage:
         self._peak = max(self._peak, under_way)
 
     def blocked(self, slow: bool, full: bool, *, waits: bool) -> None:
-        """There was more to send than the rate, or the permits, allow. ``waits``: whoever asked
-        has nothing and will not ask again before it is told, however long that takes."""
+        """There was more to send than the rate, or the permits, allow. ``waits``: this
+        worker's share is nothing, so the sender sleeps until it has some and does not ask again
+        before. It counts as demand all the while: its silence would else be taken for having
+        nothing to send, and it would be given nothing for ever."""
         self._slow |= slow
         self._full |= full
         self._waits |= waits

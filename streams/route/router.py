@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, NamedTuple
 
-from trunkline.errors import ROUTING_HOLDS, DataError, Rejected
+from trunkline.errors import ROUTING_HOLDS, DataError, Rejected, holding
 from trunkline.event import Event
 from trunkline.kafka import ProducerRecord
 from trunkline.kafka.messages import AnyMessage, event_of, partition_of
@@ -266,9 +266,9 @@ class Router:
                         done.routed += 1
                     else:
                         done.add_records(inbox_records(event, raw_key, route, result))
-                except ROUTING_HOLDS as reason:
-                    raise compiled.hidden(event, reason) from reason.__cause__
                 except Exception as error:  # noqa: BLE001 - a route's own mistake, of any kind
+                    if (reason := holding(error)) is not None:
+                        raise compiled.hidden(event, reason) from reason.__cause__
                     done.add_dead_letter(event, compiled.hidden(event, error), route.dlq, raw_key)
 
     async def _await_routes(
@@ -282,9 +282,9 @@ class Router:
         """
         results = await asyncio.gather(*(p.call for p in pending), return_exceptions=True)
         for waiting, result in zip(pending, results, strict=True):
-            if isinstance(result, ROUTING_HOLDS):
+            if isinstance(result, Exception) and (reason := holding(result)) is not None:
                 event = waiting.event
-                hold = Hold(event.offset, self._topics[event.topic].hidden(event, result))
+                hold = Hold(event.offset, self._topics[event.topic].hidden(event, reason))
                 found.setdefault((event.topic, event.partition), hold)
         if found:
             return

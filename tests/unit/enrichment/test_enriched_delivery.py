@@ -165,7 +165,10 @@ def test_a_delete_passes_as_it_is(prices: Prices) -> None:
 @pytest.mark.parametrize("batch", [1, 10])
 @pytest.mark.parametrize(
     "error",
-    [Unavailable("503"), httpx.ConnectError("refused"), TimeoutError(), ConnectionResetError()],
+    [
+        *(Unavailable("503"), httpx.ConnectError("refused"), TimeoutError()),
+        *(ConnectionResetError(), ExceptionGroup("", [KeyError("x"), Unavailable("503")])),
+    ],
     ids=repr,
 )
 def test_an_outage_holds_and_asks_seldom(prices: Prices, batch: int, error: Exception) -> None:

@@ -191,6 +191,23 @@ def test_what_a_route_awaits_may_be_cancelled() -> None:
     assert str(dead.error) == "what the route awaited was cancelled"
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_outage_in_a_group_of_errors_holds_too(waits: bool) -> None:
+    """A route that awaits two things in an asyncio.TaskGroup raises a group."""
+    inner = ExceptionGroup("", [KeyError("x"), Unavailable("down")])
+    error = ExceptionGroup("unhandled errors in a TaskGroup", [inner])
+    done = routed(MESSAGES, compiled(route_that_raises(error, {(1, 1)}, waits=waits)))
+    ((partition, hold),) = done.holds.items()
+    assert (partition, hold.offset, str(hold.error)) == (("orders", 1), 1, "down")
+    assert (done.routed, done.dead) == (7, 0)
+
+
+def test_a_group_of_a_routes_own_mistakes_is_a_dead_letter() -> None:
+    error = ExceptionGroup("", [KeyError("x")])
+    done = routed(MESSAGES, compiled(route_that_raises(error, {(1, 1)})))
+    assert (done.routed, done.dead, done.holds) == (8, 1, {})
+
+
 def test_who_is_cancelled_while_routes_wait_ends() -> None:
     async def endless(event: Event[Any]) -> Any:
         await asyncio.Event().wait()
