@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from trunkline import kafka_settings
+from trunkline.addresses import objection_to_brokers, objection_to_registry
 from trunkline.errors import ConfigurationError
 from trunkline.masking import concealed
 from trunkline.params import Backbone, Secret, revealed
@@ -48,8 +49,10 @@ class KafkaCluster:
     registry_key: str = ""
 
     def __post_init__(self) -> None:
-        if not self.bootstrap.strip():
-            raise ConfigurationError("KafkaCluster: bootstrap= is empty: give host:port")
+        if wrong := objection_to_brokers(self.bootstrap):
+            raise ConfigurationError(f"KafkaCluster: bootstrap= is no address: {wrong}")
+        if self.registry and (wrong := objection_to_registry(self.registry)):
+            raise ConfigurationError(f"KafkaCluster: registry= is no address: {wrong}")
         texts = {name: revealed(value) for name, value in self.settings.items()}
         if problems := list(
             filter(None, (kafka_settings.objection(*one) for one in texts.items()))
@@ -60,9 +63,10 @@ class KafkaCluster:
         """The cluster as our clients take it. ``more``: settings of this use, by their names with
         underscores for dots; they are not held against what users may give."""
         texts = {name: revealed(value) for name, value in self.settings.items()}
+        nowhere = "http://registry.invalid"  # without one nobody asks it: see open_registry
         return Backbone(
             bootstrap=self.bootstrap,
-            registry=self.registry,
+            registry=self.registry or nowhere,
             registry_user=self.registry_user,
             registry_password=_secret(self.registry_password),
             registry_token=_secret(self.registry_token),

@@ -17,7 +17,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -33,8 +32,10 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from trunkline import kafka_settings
+from trunkline.addresses import KafkaAddresses, RegistryAddresses
 from trunkline.errors import ConfigurationError
 from trunkline.masking import keep_secret, secrets_of_url
+from trunkline.toml_text import tables_of
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -108,8 +109,8 @@ class Backbone(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    bootstrap: str = "localhost:9092"
-    registry: str = "http://localhost:8081/apis/ccompat/v7"
+    bootstrap: KafkaAddresses = "localhost:9092"
+    registry: RegistryAddresses = "http://localhost:8081/apis/ccompat/v7"
     registry_user: str = ""
     registry_password: Secret = Secret("")
     registry_token: Secret = Secret("")
@@ -195,16 +196,15 @@ def environment_tables(name: str, root: Path = Path("environments")) -> dict[str
         )
     path = root / f"{name}.toml"
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tables_of(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         there = ", ".join(sorted(p.stem for p in root.glob("*.toml"))) or "none"
         raise ConfigurationError(f"{path}: there is no such environment (found: {there})") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: not TOML: {error}") from None
     except UnicodeDecodeError as error:
-        raise ConfigurationError(
-            f"{path}: not UTF-8 (byte {error.start}), which TOML is: save it as UTF-8"
-        ) from None
+        bad = f"byte {error.start}"
+        raise ConfigurationError(f"{path}: not UTF-8, as TOML is ({bad}): save it so") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: not TOML: {error}") from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
 

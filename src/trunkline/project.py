@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from trunkline.errors import ConfigurationError
+from trunkline.toml_text import tables_of
 
 TABLE = "tool.trunkline"
 KEYS = ("flows", "schemas")
@@ -64,8 +64,8 @@ def table_of(file: Path, name: str) -> dict[str, Any]:
     Raises ConfigurationError for a file that cannot be read, and for what is no table.
     """
     try:
-        table: Any = tomllib.loads(file.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        table: Any = tables_of(file.read_text("utf-8"))
+    except (ValueError, OSError) as error:
         raise ConfigurationError(f"{told(file)} cannot be read: {error}") from None
     for part in name.split("."):
         table = table.get(part, {}) if isinstance(table, dict) else None

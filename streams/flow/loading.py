@@ -78,11 +78,13 @@ def _run_file(path: Path, name: str, beside: Path | None) -> ModuleType:
 
 
 def _import_module(name: str) -> ModuleType:
+    hint = "give the path of a file that ends in .py, or the name of a module"
+    if not name.strip() or name.startswith("."):  # importlib has other words for these
+        raise _error(SourceLocation(name), f"there is no such module: {hint}")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and f"{name}.".startswith(f"{error.name}."):
-            hint = "give the path of a file that ends in .py, or the name of a module"
             raise _error(SourceLocation(name), f"there is no such module: {hint}") from error
         raise _explained(error, name) from error
     except (Exception, SystemExit) as error:

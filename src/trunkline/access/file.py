@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-import tomllib
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from trunkline.access.keys import NewKey
 from trunkline.access.policy import NAME, AccessPolicy, AccessTable
 from trunkline.errors import ConfigurationError, MissingExtra
+from trunkline.toml_text import tables_of
 
 MAX_KEYS = 2
 """Valid keys of one client: the old one and the new one while they are exchanged."""
@@ -30,15 +30,15 @@ def load_policy(path: Path) -> AccessPolicy:
 def parsed_table(path: Path, text: str) -> AccessTable:
     """The table of a file's text. Raises as ``load_policy``."""
     try:
-        table = AccessTable.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        tables = tables_of(text)
+    except ValueError as error:
         raise ConfigurationError(f"{path} is no TOML: {error}") from None
+    try:
+        table = AccessTable.model_validate(tables)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found]
         raise ConfigurationError(f"{path} is wrong: " + "; ".join(told)) from None
-    except (ValueError, RecursionError):  # tomllib's own, of a number without end, or deep lists
-        raise ConfigurationError(f"{path} is no TOML that can be read") from None
     ids = [key.id for client in table.clients.values() for key in client.keys]
     if twice := sorted({id_ for id_ in ids if ids.count(id_) > 1}):
         raise ConfigurationError(f"{path}: the key {twice[0]} is there twice: take one of them out")

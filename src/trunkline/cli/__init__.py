@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import platform
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -103,10 +104,23 @@ app.add_typer(operations_app)
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one clear message and exit code 1."""
+    """Run the command line; an error of ours, and a file or folder that cannot be used, is one
+    clear message and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file's name that is no UTF-8, or a terminal of Latin-1, ends no command.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except TrunklineError as error:
-        text = escape(escaped(without_secrets(str(error)), keep="\n"))
-        Console(stderr=True).print(f"[bold red]error:[/] {text}", soft_wrap=True)
-        sys.exit(1)
+        _end(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _end(f"{error.filename} cannot be used: {error.strerror}")
+
+
+def _end(error: str) -> NoReturn:
+    text = escape(escaped(without_secrets(error), keep="\n"))
+    Console(stderr=True).print(f"[bold red]error:[/] {text}", soft_wrap=True)
+    sys.exit(1)

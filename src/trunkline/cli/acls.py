@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from trunkline.cli.environment import backbone_of, load_checked
+from trunkline.cli.options import named
 from trunkline.errors import ConfigurationError
 from trunkline.streams.plan.acls import ROLES, WORKER_ROLES, as_commands, as_kafka_user, rights
 
@@ -25,8 +26,11 @@ def acls(
     format: Annotated[str, typer.Option(help="commands, strimzi, or json.")] = "commands",
     cluster: Annotated[str, typer.Option(help="The Kafka's name, for strimzi.")] = "kafka",
     env: Annotated[
-        str, typer.Option(help="environments/<ENV>.toml: addresses, and whether topics are made.")
-    ] = "",
+        str | None,
+        typer.Option(
+            help="environments/<ENV>.toml: addresses, and whether topics are made.", callback=named
+        ),
+    ] = None,
 ) -> None:
     """Print the rights on Kafka that a flow needs.
 
@@ -36,7 +40,9 @@ def acls(
     roles = roles_of(role)
     if format not in FORMATS:
         raise ConfigurationError(f"--format {format}: the formats are {', '.join(FORMATS)}")
-    backbone = backbone_of(env or None)
+    if not principal.strip():
+        raise ConfigurationError("--principal is empty: whose rights are they?")
+    backbone = backbone_of(env)
     needed = rights(load_checked(flow), roles, create=backbone.create)
     if format == "json":
         typer.echo(json.dumps([asdict(right) for right in needed], indent=2))

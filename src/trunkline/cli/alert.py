@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from trunkline.admin.alerts import send_test_alert
 from trunkline.cli.environment import file_of
+from trunkline.cli.options import EnvOption
 from trunkline.streams.alerts.settings import load_alert_settings
 
 alert_app = typer.Typer(name="alert", help="Whether alerts reach people.", no_args_is_help=True)
@@ -20,7 +19,7 @@ def _group() -> None:
 
 @alert_app.command("test")
 def send_test(
-    env: Annotated[str, typer.Option(help="environments/<ENV>.toml")] = "",
+    env: EnvOption = None,
 ) -> None:
     """Send a test message through every channel of [alerts].
 

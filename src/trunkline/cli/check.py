@@ -8,7 +8,7 @@ import typer
 
 from trunkline import project
 from trunkline.cli.environment import ENVIRONMENTS, flows_of
-from trunkline.cli.options import FlowsArgument
+from trunkline.cli.options import FlowsArgument, named
 from trunkline.streams.check.environment import check_environment
 from trunkline.streams.check.flows import check as check_flow
 from trunkline.streams.check.flows import check_together
@@ -21,7 +21,10 @@ def check(
     flows: FlowsArgument = None,
     env: Annotated[
         str | None,
-        typer.Option(help="Check environments/<ENV>.toml too, and the connectors built of it."),
+        typer.Option(
+            help="Check environments/<ENV>.toml too, and the connectors built of it.",
+            callback=named,
+        ),
     ] = None,
 ) -> None:
     """Find mistakes in flows without connecting anywhere. Exit code 1 if there are any."""

@@ -12,7 +12,7 @@ import typer
 from trunkline.admin.doctor import Diagnosis, examine
 from trunkline.cli.acls import roles_of
 from trunkline.cli.environment import backbone_from, file_of
-from trunkline.cli.options import JsonOption
+from trunkline.cli.options import EnvOption, JsonOption
 from trunkline.masking import escaped
 from trunkline.streams.flow.definition import Flow
 from trunkline.streams.flow.loading import load
@@ -29,7 +29,7 @@ def doctor(
             show_default=False,
         ),
     ] = None,
-    env: Annotated[str, typer.Option(help="environments/<ENV>.toml")] = "",
+    env: EnvOption = None,
     role: Annotated[
         str,
         typer.Option(help=f"Whose rights on Kafka: {', '.join(ROLES)}; several with commas."),
@@ -47,7 +47,7 @@ def doctor(
     roles, file = roles_of(role), file_of(env)
     backbone = backbone_from(file)
     loaded, found = _loaded(flows or [])
-    looks = examine(backbone, loaded, file, environment=env, roles=roles, port=port)
+    looks = examine(backbone, loaded, file, environment=env or "", roles=roles, port=port)
     for one in [*found]:
         _print(one, as_json=as_json)
     for one in looks:

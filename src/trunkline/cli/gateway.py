@@ -13,13 +13,13 @@ from trunkline import logs
 from trunkline.cli.access import ACCESS_FILE
 from trunkline.cli.environment import backbone_of, load_together
 from trunkline.cli.interpreter import event_loop, tune_interpreter
-from trunkline.cli.options import LogFormatOption, LogLevelOption
+from trunkline.cli.options import EnvOption, LogFormatOption, LogLevelOption
 from trunkline.errors import MissingExtra
 
 
 def gateway(
     flows: Annotated[list[str], typer.Argument(help="Flow files, or modules that hold a flow.")],
-    env: Annotated[str, typer.Option(help="environments/<ENV>.toml")] = "",
+    env: EnvOption = None,
     access: Annotated[Path, typer.Option(help="The file of clients, keys and rights.")] = (
         ACCESS_FILE
     ),
@@ -47,7 +47,7 @@ def gateway(
     loaded = load_together(flows)
     limits = Limits(body=max_body, waiting=max_waiting, connections=max_connections)
     server = Server(
-        *(loaded, backbone_of(env or None), access),
+        *(loaded, backbone_of(env), access),
         host=host,
         port=port,
         limits=limits,

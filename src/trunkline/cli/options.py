@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from trunkline.admin.replay_scope import Bound
+from trunkline.errors import ConfigurationError
 from trunkline.times import parse_time
 
 TIME_HELP = "ISO 8601 (local time, or with Z), or how far from now, as 2h."
@@ -33,7 +34,15 @@ FlowsArgument = Annotated[
 ]
 
 
-EnvOption = Annotated[str | None, typer.Option(help="environments/<ENV>.toml")]
+def named(given: str | None) -> str | None:
+    """What ``--env`` says. Raises ConfigurationError for "": of a script's ``--env "$STAGE"`` the
+    addresses of the process would be taken without a word."""
+    if given == "":
+        raise ConfigurationError("--env is empty: name an environment, or leave the option out")
+    return given
+
+
+EnvOption = Annotated[str | None, typer.Option(help="environments/<ENV>.toml", callback=named)]
 
 
 WhyOption = Annotated[str, typer.Option(help="The reason, for those who look later.")]

@@ -18,7 +18,7 @@ from trunkline import logs
 from trunkline.cli.environment import prepare
 from trunkline.cli.fleet import Fleet
 from trunkline.cli.interpreter import event_loop, tune_interpreter
-from trunkline.cli.options import HealthPort, LogFormatOption, LogLevelOption
+from trunkline.cli.options import EnvOption, HealthPort, LogFormatOption, LogLevelOption
 from trunkline.errors import ConfigurationError
 from trunkline.streams.plan.acls import WORKER_ROLES
 from trunkline.times import parse_duration
@@ -35,7 +35,7 @@ MOST_DRAIN = 240.0
 
 def run(
     flows: Annotated[list[str], typer.Argument(metavar="FLOW...", help="Flows' files or modules.")],
-    env: Annotated[str, typer.Option(help="environments/<ENV>.toml")] = "",
+    env: EnvOption = None,
     only: Annotated[str, typer.Option(help="Steps to run: source,route,deliver.")] = "",
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
     host: Annotated[str, typer.Option(help="Address of the health pages.")] = "127.0.0.1",
@@ -67,7 +67,9 @@ def run(
     options = Options(roles, host, port or None, batch, drain=seconds)
     # In the parent of a fleet, too, though only the workers use it: a mistake in the flow is told
     # once and ends the command, instead of being restarted in each worker.
-    runnable = _one(flows[0], env, options) if len(flows) == 1 else hosted(flows, env, options)
+    runnable = (
+        _one(flows[0], env or "", options) if len(flows) == 1 else hosted(flows, env or "", options)
+    )
     if workers > 1:
         Fleet(workers, port).run()
         return

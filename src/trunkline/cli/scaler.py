@@ -9,7 +9,7 @@ import typer
 
 from trunkline import logs
 from trunkline.cli.environment import backbone_of, load_together
-from trunkline.cli.options import HealthPort, LogFormatOption, LogLevelOption
+from trunkline.cli.options import EnvOption, HealthPort, LogFormatOption, LogLevelOption
 from trunkline.errors import ConfigurationError, MissingExtra
 from trunkline.times import parse_duration
 
@@ -19,7 +19,7 @@ MOST_LEAD = 300.0
 
 def scaler(
     flows: Annotated[list[str], typer.Argument(help="Flow files, or modules that hold a flow.")],
-    env: Annotated[str, typer.Option(help="environments/<ENV>.toml")] = "",
+    env: EnvOption = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of KEDA's calls.")] = 9090,
     health_port: HealthPort = 0,
@@ -58,4 +58,4 @@ def scaler(
     names = list(dict.fromkeys(flows))
     loaded = dict(zip(names, load_together(names), strict=True))
     options = ScalerOptions(host, port, health_port or None, seconds, tls)
-    asyncio.run(ScalerServer(loaded, backbone_of(env or None), options).until_signal())
+    asyncio.run(ScalerServer(loaded, backbone_of(env), options).until_signal())

@@ -75,7 +75,7 @@ def check(
     source: Annotated[
         str, typer.Argument(help="One source's name; all of them by default.", show_default=False)
     ] = "",
-    env: Annotated[str, typer.Option(help="environments/<ENV>.toml")] = "",
+    env: EnvOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask systems what keeps their sources from running.
@@ -83,7 +83,7 @@ def check(
     Prints the statements that mend all of it. Changes nothing, and needs no Kafka. Exit code 1 if
     anything must be mended.
     """
-    definitions, params = prepare(flow, env)[:2]
+    definitions, params = prepare(flow, env or "")[:2]
     chosen = [each for each in definitions.sources if source in ("", each.name)]
     if not chosen:
         there = ", ".join(each.name for each in definitions.sources) or "none"

@@ -46,17 +46,19 @@ Home = Annotated[
 
 def up(
     home: Home = HOME,
-    kafka_port: Annotated[int, typer.Option(help="Kafka's port.")] = 9092,
-    registry_port: Annotated[int, typer.Option(help="The registry's port.")] = 8081,
+    kafka_port: Annotated[int, typer.Option(min=0, max=65535, help="Kafka's port.")] = 9092,
+    registry_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The registry's port.")
+    ] = 8081,
     postgres: Annotated[bool, typer.Option("--postgres", help="Also PostgreSQL.")] = False,
-    postgres_port: Annotated[int, typer.Option(help="PostgreSQL's port.")] = 5432,
+    postgres_port: Annotated[int, typer.Option(min=0, max=65535, help="PostgreSQL's port.")] = 5432,
     mariadb: Annotated[bool, typer.Option("--mariadb", help="Also MariaDB.")] = False,
-    mariadb_port: Annotated[int, typer.Option(help="MariaDB's port.")] = 3306,
+    mariadb_port: Annotated[int, typer.Option(min=0, max=65535, help="MariaDB's port.")] = 3306,
     gateway: Annotated[
         list[str] | None,
         typer.Option(metavar="FLOW", help="Also a gateway of this flow file; may be repeated."),
     ] = None,
-    gateway_port: Annotated[int, typer.Option(help="The gateway's port.")] = 8080,
+    gateway_port: Annotated[int, typer.Option(min=0, max=65535, help="The gateway's port.")] = 8080,
     access: Annotated[Path, typer.Option(help="The gateway's file of clients and keys.")] = (
         ACCESS_FILE
     ),

@@ -18,6 +18,7 @@ from trunkline.connectors.sql import SqlSink
 from trunkline.connectors.webhook import WebhookSource
 from trunkline.errors import AddressError, ConfigurationError
 from trunkline.masking import escaped
+from trunkline.params import environment_file, load_backbone
 from trunkline.schemas.commerce import Order
 from trunkline.streams.admission.manual import OverrideRecord
 
@@ -34,6 +35,8 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (environments / "local.toml").write_text("[params]\n")
     (environments / "latin.toml").write_bytes('[params]\nname = "Müller"\n'.encode("latin-1"))
     (environments / "folder.toml").mkdir()
+    (environments / "deep.toml").write_text("a = " + "[" * 3000 + "]" * 3000)
+    (environments / "long.toml").write_text("a = " + "9" * 5000)
     (tmp_path / "prod.toml").write_text("[params]\n")
 
 
@@ -55,6 +58,22 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["dlq", "list", "shop.erp", "--env", "/etc/prod"], "names no environment"),
         (["dlq", "list", "shop.erp", "--env", "latin"], "not UTF-8"),
         (["dlq", "list", "shop.erp", "--env", "folder"], "cannot be read"),
+        (["dlq", "list", "shop.erp", "--env", "deep"], "nested too deeply"),
+        (["dlq", "list", "shop.erp", "--env", "long"], "not TOML"),
+        (["dlq", "list", "shop.erp", "--env", ""], "--env is empty"),
+        (["run", "f.py", "--env", ""], "--env is empty"),
+        (["check", "f.py", "--env", ""], "--env is empty"),
+        (["acls", "f.py", "--env", ""], "--env is empty"),
+        (["check", ""], "there is no such module"),
+        (["check", ".."], "there is no such module"),
+        (["check", "x" * 5000 + ".py"], "File name too long"),
+        (["check", "\udcff.py"], "there is no such file"),
+        (["access", "issue", "ada", "--file", "nowhere/access.toml"], "nowhere"),
+        (["up", "--home", "prod.toml"], "prod.toml"),
+        (["up", "--kafka-port", "99999"], "65535"),
+        (["up", "--mariadb-port", "-1"], "greater than or equal to 0"),
+        (["servers", "--home", "prod.toml"], "prod.toml"),
+        (["down", "--home", "prod.toml"], "prod.toml"),
     ],
 )
 def test_a_mistake_is_told_in_a_line(
@@ -70,6 +89,45 @@ def test_a_mistake_is_told_in_a_line(
     assert ended.value.code in (1, 2)
     assert says in " ".join((told.err + told.out).split())
     assert "Traceback" not in told.err
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(f"bootstrap = {text!r}" for text in ("", "h:99999", "h:abc", "http://h:9092", "a b:92")),
+        *(f"bootstrap = {text!r}" for text in ("h:9092,", "[::1:9092", "u@h:9092", "h:0")),
+        *(f"registry = {text!r}" for text in ("", "h:8081", "ftp://h", "http://", "http://h:abc")),
+        *(f"registry = {text!r}" for text in ("http://h,", "http://[::1", "http://u:MARKED/pw@h")),
+    ],
+)
+def test_an_address_that_cannot_be_is_told_before_anybody_connects(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "environments" / "prod.toml").write_text(f"[trunkline]\n{key}\n")
+    monkeypatch.setattr(sys, "argv", ["trunkline", "dlq", "list", "shop.erp", "--env", "prod"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert f"parameter {key.split()[0]!r} is wrong: write " in told
+    assert "MARKED" not in told
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("kafka:9092", "k1:9092, k2:9093", "[::1]:9092", "SASL_SSL://kafka_1.eu:9093", "kafka"),
+        *("http://r:8081", "https://u:p%40w@r/apis/ccompat/v7,http://r2", "http://[::1]:8081/"),
+    ],
+)
+def test_an_address_that_can_be_is_taken(key: str) -> None:
+    table = {"registry" if key.startswith("http") else "bootstrap": key}
+    load_backbone({"trunkline": table}, environ={})
+
+
+def test_an_environment_may_begin_with_the_mark_of_an_editor(tmp_path: Path) -> None:
+    (tmp_path / "marked.toml").write_bytes(b"\xef\xbb\xbf[params]\nport = 1\n")
+    assert environment_file("marked", tmp_path) == {"params": {"port": 1}}
 
 
 def test_the_version_is_told() -> None:
